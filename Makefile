@@ -1,0 +1,77 @@
+# b2m: what a person types. `make` alone lists it.
+# Python: `make PYTHON=python3.12 …` chooses another interpreter for a new .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORE := $(VENV)/.installed-core
+DEV := $(VENV)/.installed-dev
+
+FORMATS ?= mp4,gif,png,flo
+OUT ?= out
+EXAMPLES = $(wildcard $(foreach e,jpg jpeg png webp tif tiff JPG JPEG PNG,examples/*.$(e)))
+RECIPE ?= animator
+TABLE ?= scenes
+ARGS ?=
+
+# One thread is what the tests are timed for; more fight each other on a busy machine.
+TEST_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help animate test lint train evaluate speed clean
+
+help: ## this list
+	@echo 'b2m: one motion-blurred photo in, a short sharp clip and its motion field out'
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo '  make animate PHOTO=mine.jpg     any photo of yours; results go to $(OUT)/'
+
+animate: $(CORE) ## animate every photo in examples/ (or PHOTO=mine.jpg) into out/
+ifdef PHOTO
+	@$(BIN)/b2m animate "$(PHOTO)" -o "$(OUT)" --format $(FORMATS) $(ARGS)
+else ifeq ($(strip $(EXAMPLES)),)
+	@echo 'There are no photos in examples/: name one, as in make animate PHOTO=mine.jpg' >&2; exit 1
+else
+	@$(BIN)/b2m animate $(EXAMPLES) -o "$(OUT)" --format $(FORMATS) $(ARGS)
+endif
+
+test: lint ## install what the tests need, then lint and test everything
+	@OMP_NUM_THREADS=$(TEST_THREADS) MKL_NUM_THREADS=$(TEST_THREADS) $(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV) ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy b2m
+
+train: $(DEV) ## train RECIPE=animator (ARGS="--hours 2 …"); run it again to go on
+	@$(BIN)/b2m train $(RECIPE) $(ARGS)
+
+evaluate: $(DEV) ## compute the numbers, TABLE=scenes (ARGS="--samples 200 …")
+	@$(BIN)/b2m evaluate --table $(TABLE) $(ARGS)
+
+speed: $(CORE) ## time the model on this machine
+	@$(BIN)/python benchmarks/speed.py $(ARGS)
+
+clean: ## remove results and caches; .venv stays
+	@rm -rf "$(OUT)" build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find b2m tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null 2>&1 || { \
+	  echo 'b2m needs Python 3.11 or newer, and there is no "$(PYTHON)" here: install it, or name it with make PYTHON=…' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "b2m needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1): name a newer one, as in make PYTHON=python3.12" >&2; exit 1; }
+	@echo 'Making $(VENV) …'
+	@$(PYTHON) -m venv $(VENV)
+
+# The stamps keep the second run quick; the sources themselves are installed editable.
+$(CORE): pyproject.toml | $(BIN)/python
+	@echo 'Installing b2m and what it needs (PyTorch is large: some minutes, once) …'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(DEV): pyproject.toml | $(BIN)/python
+	@echo 'Installing b2m with what its tests and training need (PyTorch is large: some minutes, once) …'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,train]'
+	@touch $(CORE) $@
