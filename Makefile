@@ -54,7 +54,7 @@ speed: $(CORE) ## time the model on this machine
 	@$(BIN)/python benchmarks/speed.py $(ARGS)
 
 clean: ## remove results and caches; .venv stays
-	@rm -rf "$(OUT)" build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find b2m tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -63,7 +63,7 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "b2m needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1): name a newer one, as in make PYTHON=python3.12" >&2; exit 1; }
 	@echo 'Making $(VENV) …'
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # The stamps keep the second run quick; the sources themselves are installed editable.
 $(CORE): pyproject.toml | $(BIN)/python

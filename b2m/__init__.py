@@ -1,0 +1,59 @@
+"""b2m, blur to motion: one motion-blurred photo in, a short sharp clip and its motion field out.
+
+The public names are loaded on first use, so that ``import b2m`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from b2m import blur, data, evaluate, guidance, hub, losses, media, metrics, models, motion
+    from b2m.api import BlurAnimator, Clip, Prepared, animate, deblur, flow
+    from b2m.errors import InputError, OutputError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BlurAnimator",
+    "Clip",
+    "InputError",
+    "OutputError",
+    "Prepared",
+    "__version__",
+    "animate",
+    "blur",
+    "data",
+    "deblur",
+    "evaluate",
+    "flow",
+    "guidance",
+    "hub",
+    "losses",
+    "media",
+    "metrics",
+    "models",
+    "motion",
+]
+
+_NAMES = {
+    **dict.fromkeys(("BlurAnimator", "Clip", "Prepared", "animate", "deblur", "flow"), "b2m.api"),
+    **dict.fromkeys(("InputError", "OutputError"), "b2m.errors"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use (PEP 562)."""
+    if name in _NAMES:
+        value = getattr(import_module(_NAMES[name]), name)
+    elif name in __all__:
+        return import_module(f"b2m.{name}")
+    else:
+        raise AttributeError(f"module 'b2m' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,414 @@
+"""Weights in and out: the one base class of all models, and where weights are looked for.
+
+A checkpoint is a folder laid out as a Hugging Face Hub repository: ``config.json``
+(``{"model": "MotionAnimator", …}``), ``model.safetensors`` and a model card, ``README.md``.
+Loading is strict: a key or a tensor too many or too few is an error, never a silent default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import types
+import typing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import safetensors
+import safetensors.torch
+import torch
+
+from b2m.errors import InputError, OutputError
+
+OWNER = "OWNER"
+"""The Hugging Face account under which the project publishes; put yours here before pushing.
+
+It is named in this one place only; until it is set, `push_to_hub` asks for a full id.
+"""
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "README.md"
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_PACKAGE_WEIGHTS = Path(__file__).parent / "weights"
+_REPOSITORY_WEIGHTS = Path(__file__).parent.parent / "weights"
+
+
+class HubModel(torch.nn.Module):
+    """Base of all models: a network with a config that can be saved, loaded and published.
+
+    A subclass names its frozen config dataclass and, when the project ships weights for it, the
+    name of their folder::
+
+        class MotionAnimator(HubModel):
+            config_class = MotionAnimatorConfig
+            weights_name = "animator"
+            config: MotionAnimatorConfig
+    """
+
+    config_class: ClassVar[type[Any]]
+    weights_name: ClassVar[str | None] = None
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        if not isinstance(config, self.config_class):
+            raise InputError(
+                f"{type(self).__name__} takes a {self.config_class.__name__}, "
+                f"not a {type(config).__name__}"
+            )
+        self.config = config
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_repo_id: str | os.PathLike[str] | None = None,
+        *,
+        revision: str | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Self:
+        """Load a model with its weights, in float32 and in evaluation mode.
+
+        Args:
+            path_or_repo_id: a checkpoint folder, a folder of such folders, or a Hub id; None
+                looks where `find_weights` says.
+            revision: branch, tag or commit on the Hub.
+            device: where the model goes.
+
+        Raises:
+            InputError: nothing found, or it is not a whole checkpoint of this very model.
+        """
+        if path_or_repo_id is None and cls.weights_name is None:
+            raise InputError(
+                f"there are no weights for {cls.__name__} in b2m: name a folder or a Hub id"
+            )
+        folder = find_weights(cls.weights_name, path_or_repo_id, revision=revision)
+        config = read_config(folder, cls)
+        # Random initial values are replaced at once: the caller's random stream stays as it was.
+        with torch.random.fork_rng(devices=[]):
+            model = cls(config)
+        _load_tensors(model, folder / WEIGHTS_FILE)
+        return model.to(device).eval()
+
+    def save_pretrained(
+        self,
+        folder: str | os.PathLike[str],
+        dtype: torch.dtype | None = None,
+        card: str | None = None,
+    ) -> None:
+        """Write config, weights and, when given, the model card; each file appears whole or not.
+
+        Args:
+            folder: made when missing.
+            dtype: type of the stored floating-point tensors, as ``torch.float16`` for a release;
+                None stores them as they are, bit for bit.
+            card: Markdown text of the model card.
+
+        Raises:
+            InputError: a value does not fit into ``dtype``.
+            OutputError: the folder cannot be written.
+        """
+        from b2m.media import atomic_path
+
+        tensors = {name: _stored(name, tensor, dtype) for name, tensor in self.state_dict().items()}
+        config = {"model": type(self).__name__, **dataclasses.asdict(self.config)}
+        folder = Path(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with atomic_path(folder / WEIGHTS_FILE) as path:
+                safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
+            with atomic_path(folder / CONFIG_FILE) as path:
+                Path(path).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+            if card is not None:
+                with atomic_path(folder / CARD_FILE) as path:
+                    Path(path).write_text(card, encoding="utf-8")
+        except OutputError:
+            raise
+        except (OSError, safetensors.SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise OutputError(f"cannot save the model in '{folder}': {reason}") from error
+
+    def push_to_hub(
+        self,
+        repo_id: str | None = None,
+        *,
+        dtype: torch.dtype | None = None,
+        card: str | None = None,
+        private: bool = False,
+        token: str | None = None,
+        commit_message: str = "Upload with b2m",
+    ) -> str:
+        """Publish the model on the Hugging Face Hub, making the repository when it is missing.
+
+        Args:
+            repo_id: ``"owner/name"``; None is ``OWNER/b2m-NAME`` once `OWNER` is set.
+            dtype: as in `save_pretrained`.
+            card: as in `save_pretrained`.
+            private: of a new repository.
+            token: None takes the one of ``hf auth login``.
+            commit_message: for the Hub's history.
+
+        Returns:
+            Address of the model's page.
+
+        Raises:
+            InputError: the id is not one, or the Hub refuses or cannot be reached.
+        """
+        import tempfile
+
+        from huggingface_hub import HfApi
+
+        if repo_id is None:
+            if OWNER == "OWNER" or self.weights_name is None:
+                raise InputError("say where to publish: push_to_hub('owner/name')")
+            repo_id = f"{OWNER}/b2m-{self.weights_name}"
+        if not _HUB_ID.fullmatch(repo_id):
+            raise InputError(f"'{repo_id}' is not a Hub id: give 'owner/name'")
+        api = HfApi(token=token)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, dtype=dtype, card=card)
+            with _hub_errors(repo_id):
+                page = api.create_repo(repo_id, private=private, exist_ok=True)
+                api.upload_folder(
+                    repo_id=repo_id, folder_path=folder, commit_message=commit_message
+                )
+        return str(page)
+
+
+def find_weights(
+    name: str | None = "animator",
+    weights: str | os.PathLike[str] | None = None,
+    *,
+    revision: str | None = None,
+) -> Path:
+    """Find a checkpoint folder.
+
+    Looked up in this order: ``weights``; the environment variable ``B2M_WEIGHTS``; the weights
+    inside the installed package; the weights of the repository. The first two may each be a
+    checkpoint folder, a folder that holds it as ``NAME/``, or a Hub id.
+
+    Args:
+        name: which checkpoint; None takes what ``weights`` names as it is.
+        weights: the caller's choice, which is never passed over.
+        revision: branch, tag or commit, for a Hub id.
+
+    Returns:
+        A folder that holds ``config.json``.
+
+    Raises:
+        InputError: nothing found, with what was looked for and the remedy.
+    """
+    if weights is not None:
+        return _resolve(os.fspath(weights), name, "weights", revision)
+    variable = os.environ.get("B2M_WEIGHTS")
+    # A folder of checkpoints in B2M_WEIGHTS need not hold them all: others come from the package.
+    if variable and not _holds_only_others(Path(variable).expanduser(), name):
+        return _resolve(variable, name, "B2M_WEIGHTS", revision)
+    if name is None:
+        raise InputError("no weights named: give a folder or a Hub id")
+    places = (_PACKAGE_WEIGHTS / name, _REPOSITORY_WEIGHTS / name)
+    for place in places:
+        if (place / CONFIG_FILE).is_file():
+            return place
+    raise InputError(
+        f"there are no weights '{name}' (looked in {' and '.join(f'{str(p)!r}' for p in places)}):"
+        f" reinstall b2m, or name a folder or Hub id with weights=… (--weights) or $B2M_WEIGHTS"
+    )
+
+
+def read_config(folder: Path, model_class: type[HubModel]) -> Any:
+    """Read ``config.json`` of a checkpoint as the model's config, every key checked.
+
+    Raises:
+        InputError: the file is missing or broken, is another model's, or a key is unknown,
+            missing or of the wrong type.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read '{path}': {error.strerror or error}") from error
+    except ValueError as error:
+        raise InputError(f"'{path}' is not valid JSON: fetch the weights anew") from error
+    if not isinstance(values, dict) or not isinstance(values.get("model"), str):
+        raise InputError(f"'{path}' does not say which model it is of: not a b2m checkpoint")
+    model = values.pop("model")
+    if model != model_class.__name__:
+        raise InputError(f"the weights in '{folder}' are of {model}, not of {model_class.__name__}")
+    return _decode_dataclass(model_class.config_class, values, str(path))
+
+
+def _decode_dataclass(kind: type[Any], values: dict[str, Any], where: str) -> Any:
+    names = {field.name for field in dataclasses.fields(kind) if field.init}
+    unknown, missing = sorted(values.keys() - names), sorted(names - values.keys())
+    if unknown or missing:
+        parts = [f"unknown {', '.join(unknown)}"] if unknown else []
+        parts += [f"missing {', '.join(missing)}"] if missing else []
+        raise InputError(f"'{where}' does not fit {kind.__name__}: {'; '.join(parts)}")
+    hints = typing.get_type_hints(kind)
+    decoded = {name: _decode(hints[name], value, name, where) for name, value in values.items()}
+    try:
+        return kind(**decoded)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"'{where}' is not a possible {kind.__name__}: {error}") from error
+
+
+def _decode(hint: Any, value: Any, name: str, where: str) -> Any:
+    """Give a JSON value the type the config asks for, or say that it has another."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        for choice in arguments:
+            try:
+                return _decode(choice, value, name, where)
+            except InputError:
+                continue
+    elif origin is tuple and isinstance(value, list):
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return tuple(_decode(arguments[0], item, name, where) for item in value)
+        if len(arguments) == len(value):
+            pairs = zip(arguments, value, strict=True)
+            return tuple(_decode(kind, item, name, where) for kind, item in pairs)
+    elif origin is typing.Literal:
+        if value in arguments:
+            return value
+    elif dataclasses.is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
+        return _decode_dataclass(hint, value, where)
+    elif hint is float and type(value) in (int, float):
+        return float(value)
+    elif hint is Any or type(value) is hint:
+        return value
+    expected = hint.__name__ if isinstance(hint, type) else str(hint)
+    raise InputError(f"'{where}': {name} is {value!r}, which is not of type {expected}")
+
+
+def _stored(name: str, tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+    # A clone each: safetensors refuses tensors that share memory.
+    kept = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    if dtype is None or not kept.is_floating_point():
+        return kept
+    converted = kept.to(dtype)
+    if not torch.isfinite(converted).all() and torch.isfinite(kept).all():
+        raise InputError(f"values of '{name}' are too large for {dtype}: store a wider type")
+    return converted
+
+
+def _load_tensors(model: torch.nn.Module, path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"'{path.parent}' has no {WEIGHTS_FILE}: fetch the weights anew")
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise InputError(
+            f"'{path}' is broken or cut short ({_first_line(error)}): fetch the weights anew"
+        ) from error
+    expected = model.state_dict()
+    problems = []
+    if missing := sorted(expected.keys() - tensors.keys()):
+        problems.append(f"missing {_some(missing)}")
+    if unexpected := sorted(tensors.keys() - expected.keys()):
+        problems.append(f"unexpected {_some(unexpected)}")
+    for name in sorted(expected.keys() & tensors.keys()):
+        found, wanted = tensors[name], expected[name]
+        if found.shape != wanted.shape:
+            problems.append(f"{name} is {tuple(found.shape)}, not {tuple(wanted.shape)}")
+        elif found.is_floating_point() != wanted.is_floating_point():
+            problems.append(f"{name} is {found.dtype}, not {wanted.dtype}")
+    if problems:
+        raise InputError(
+            f"the weights in '{path.parent}' are not of this {type(model).__name__}: "
+            f"{_some(problems, '; ')}"
+        )
+    model.load_state_dict(tensors)
+
+
+def _some(items: list[str], separator: str = ", ", most: int = 5) -> str:
+    rest = len(items) - most
+    return separator.join(items[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _within(folder: Path, name: str | None) -> Path | None:
+    """Say where a folder holds a checkpoint: itself, or as NAME/ inside."""
+    candidates = [folder] if name is None else [folder, folder / name]
+    return next((place for place in candidates if (place / CONFIG_FILE).is_file()), None)
+
+
+def _holds_only_others(folder: Path, name: str | None) -> bool:
+    return _within(folder, name) is None and any(folder.glob(f"*/{CONFIG_FILE}"))
+
+
+def _resolve(given: str, name: str | None, what: str, revision: str | None) -> Path:
+    folder = Path(given).expanduser()
+    if folder.is_dir():
+        if found := _within(folder, name):
+            return found
+        inside = "" if name is None else f", and no folder '{name}' with one"
+        raise InputError(
+            f"{what} '{given}' has no {CONFIG_FILE}{inside}: name a folder that b2m saved"
+        )
+    if folder.exists():
+        raise InputError(f"{what} '{given}' is a file: name the folder that holds it")
+    if not _HUB_ID.fullmatch(given):
+        raise InputError(
+            f"{what} '{given}' does not exist: name a folder, or a Hub id as 'owner/name'"
+        )
+    return _download(given, name, what, revision)
+
+
+def _download(repo_id: str, name: str | None, what: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.utils import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    files = [CONFIG_FILE, WEIGHTS_FILE]
+    if name is not None:
+        files += [f"{name}/{file}" for file in files]
+    loud = not are_progress_bars_disabled()
+    if loud:
+        disable_progress_bars()
+    try:
+        with _hub_errors(repo_id, f"{what} '{repo_id}' is no folder here, and "):
+            folder = Path(snapshot_download(repo_id, revision=revision, allow_patterns=files))
+    finally:
+        if loud:
+            enable_progress_bars()
+    if found := _within(folder, name):
+        return found
+    raise InputError(f"{what} '{repo_id}' on the Hugging Face Hub is not a b2m checkpoint")
+
+
+@contextmanager
+def _hub_errors(repo_id: str, start: str = "") -> Iterator[None]:
+    """Turn what the Hub client raises into one sentence."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.RepositoryNotFoundError as error:
+        raise InputError(
+            f"{start}the Hugging Face Hub has no '{repo_id}' that you may read: check the name, "
+            "or log in with 'hf auth login'"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise InputError(f"{start}'{repo_id}' on the Hub has no such revision") from error
+    except (errors.HfHubHTTPError, errors.HFValidationError) as error:
+        raise InputError(
+            f"{start}the Hugging Face Hub refused '{repo_id}': {_first_line(error)}"
+        ) from error
+    except Exception as error:
+        # Without a network the client raises LocalEntryNotFoundError, an httpx error or an
+        # OSError, by version and by stage.
+        raise InputError(
+            f"{start}the Hugging Face Hub cannot be reached for '{repo_id}': "
+            "check the network, or name a folder"
+        ) from error

@@ -1,0 +1,349 @@
+"""Weights in and out: what is saved comes back, and anything else is one clear sentence."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from b2m import hub
+from b2m.errors import InputError, OutputError
+from b2m.hub import HubModel, find_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class TinyConfig:
+    width: int
+    slope: float = 0.1
+    name: str = "tiny"
+    stages: tuple[int, ...] = (1, 2)
+    limit: int | None = None
+
+    def __post_init__(self):
+        if self.width < 1:
+            raise ValueError(f"width is {self.width}; at least 1")
+
+
+class TinyModel(HubModel):
+    config_class = TinyConfig
+    weights_name = "tiny"
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.layer = torch.nn.Linear(3, config.width)
+        self.norm = torch.nn.BatchNorm1d(config.width)  # has an integer buffer
+
+
+class OtherModel(TinyModel):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def no_variable(monkeypatch):
+    monkeypatch.delenv("B2M_WEIGHTS", raising=False)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    torch.manual_seed(1)
+    model = TinyModel(TinyConfig(4, slope=1, stages=(3, 4, 5), limit=7))
+    folder = tmp_path / "tiny"
+    model.save_pretrained(folder)
+    return model, folder
+
+
+def edit(folder, **changes):
+    path = folder / hub.CONFIG_FILE
+    values = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({k: v for k, v in values.items() if v != "REMOVE"}))
+
+
+def rewrite(folder, change):
+    path = folder / hub.WEIGHTS_FILE
+    tensors = safetensors.torch.load_file(path)
+    change(tensors)
+    safetensors.torch.save_file(tensors, path)
+
+
+def test_round_trip_is_bit_equal(saved, tmp_path):
+    model, folder = saved
+    loaded = TinyModel.from_pretrained(folder)
+    assert loaded.config == model.config
+    assert isinstance(loaded.config.slope, float)
+    assert not loaded.training
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[name]), name
+    loaded.save_pretrained(tmp_path / "again")
+    again = (tmp_path / "again" / hub.WEIGHTS_FILE).read_bytes()
+    assert (folder / hub.WEIGHTS_FILE).read_bytes() == again
+
+
+def test_half_precision_on_disk_single_in_memory(saved, tmp_path):
+    model, _ = saved
+    model.save_pretrained(tmp_path / "half", dtype=torch.float16)
+    stored = safetensors.torch.load_file(tmp_path / "half" / hub.WEIGHTS_FILE)
+    assert stored["layer.weight"].dtype == torch.float16
+    assert stored["norm.num_batches_tracked"].dtype == torch.int64
+    loaded = TinyModel.from_pretrained(tmp_path / "half")
+    assert loaded.layer.weight.dtype == torch.float32
+    torch.testing.assert_close(loaded.layer.weight, model.layer.weight, atol=1e-3, rtol=1e-3)
+
+
+def test_values_that_do_not_fit_are_refused(saved, tmp_path):
+    model, _ = saved
+    with torch.no_grad():
+        model.layer.weight[0, 0] = 1e6
+    with pytest.raises(InputError, match=r"layer\.weight"):
+        model.save_pretrained(tmp_path / "half", dtype=torch.float16)
+    assert not (tmp_path / "half").exists()
+
+
+def test_shared_tensors_are_saved(tmp_path):
+    model = TinyModel(TinyConfig(3))
+    model.norm.weight = model.layer.bias
+    model.save_pretrained(tmp_path)
+    assert torch.equal(TinyModel.from_pretrained(tmp_path).norm.weight, model.layer.bias)
+
+
+def test_card_and_no_leftovers(saved):
+    model, folder = saved
+    model.save_pretrained(folder, card="# Tiny\n")
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "README.md",
+        hub.CONFIG_FILE,
+        hub.WEIGHTS_FILE,
+    ]
+
+
+def test_loading_is_quiet_and_leaves_the_random_stream(saved, capfd):
+    _, folder = saved
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    TinyModel.from_pretrained(folder)
+    assert torch.equal(torch.rand(3), expected)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"colour": 1}, "unknown colour"),
+        ({"slope": "REMOVE"}, "missing slope"),
+        ({"width": "wide"}, "width is 'wide'"),
+        ({"width": 4.0}, "width is 4.0"),
+        ({"width": True}, "width is True"),
+        ({"stages": [1, "x"]}, "stages is 'x'"),
+        ({"stages": 3}, "stages is 3"),
+        ({"limit": "none"}, "limit is 'none'"),
+        ({"width": 0}, "at least 1"),
+        ({"model": "OtherModel"}, "of OtherModel, not of TinyModel"),
+        ({"model": "REMOVE"}, "does not say which model"),
+        ({"width": 5}, r"layer\.weight is \(4, 3\), not \(5, 3\)"),
+    ],
+)
+def test_config_is_checked(saved, changes, words):
+    _, folder = saved
+    edit(folder, **changes)
+    with pytest.raises(InputError, match=words):
+        TinyModel.from_pretrained(folder)
+
+
+def test_optional_value_may_be_null(saved):
+    _, folder = saved
+    edit(folder, limit=None)
+    assert TinyModel.from_pretrained(folder).config.limit is None
+
+
+def test_broken_json(saved):
+    _, folder = saved
+    (folder / hub.CONFIG_FILE).write_text('{"model": ')
+    with pytest.raises(InputError, match="not valid JSON"):
+        TinyModel.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.pop("layer.bias"), r"missing layer\.bias"),
+        (lambda t: t.update(extra=torch.zeros(1)), "unexpected extra"),
+        (lambda t: t.update({"layer.bias": torch.zeros(4, dtype=torch.int32)}), "int32"),
+    ],
+)
+def test_tensors_are_checked(saved, change, words):
+    _, folder = saved
+    rewrite(folder, change)
+    with pytest.raises(InputError, match=words):
+        TinyModel.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 60, -1])
+def test_truncated_weights(saved, keep):
+    _, folder = saved
+    path = folder / hub.WEIGHTS_FILE
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match="broken or cut short"):
+        TinyModel.from_pretrained(folder)
+
+
+def test_weights_missing_and_no_pickle_fallback(saved):
+    _, folder = saved
+    (folder / hub.WEIGHTS_FILE).rename(folder / "pytorch_model.bin")
+    with pytest.raises(InputError, match=r"has no model\.safetensors"):
+        TinyModel.from_pretrained(folder)
+
+
+def test_another_models_weights(saved):
+    _, folder = saved
+    with pytest.raises(InputError, match="of TinyModel, not of OtherModel"):
+        OtherModel.from_pretrained(folder)
+
+
+def test_wrong_config_type():
+    with pytest.raises(InputError, match="takes a TinyConfig, not a dict"):
+        TinyModel({"width": 3})
+
+
+def test_unwritable_folder(saved, tmp_path):
+    model, _ = saved
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        model.save_pretrained(tmp_path / "file" / "folder")
+
+
+def test_failed_save_leaves_the_old_weights(saved, monkeypatch):
+    model, folder = saved
+    before = (folder / hub.WEIGHTS_FILE).read_bytes()
+
+    def fail(tensors, path, metadata=None):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(safetensors.torch, "save_file", fail)
+    with pytest.raises(OutputError):
+        model.save_pretrained(folder)
+    assert (folder / hub.WEIGHTS_FILE).read_bytes() == before
+    assert len(list(folder.iterdir())) == 2
+
+
+# --- where weights are looked for ---
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    for attribute in ("_PACKAGE_WEIGHTS", "_REPOSITORY_WEIGHTS"):
+        monkeypatch.setattr(hub, attribute, tmp_path / attribute)
+    return tmp_path
+
+
+def checkpoint(folder):
+    folder.mkdir(parents=True)
+    (folder / hub.CONFIG_FILE).write_text("{}")
+    return folder
+
+
+def test_order_of_places(places, monkeypatch):
+    with pytest.raises(InputError, match=r"no weights 'tiny'.*B2M_WEIGHTS"):
+        find_weights("tiny")
+    repository = checkpoint(places / "_REPOSITORY_WEIGHTS" / "tiny")
+    assert find_weights("tiny") == repository
+    package = checkpoint(places / "_PACKAGE_WEIGHTS" / "tiny")
+    assert find_weights("tiny") == package
+    variable = checkpoint(places / "variable" / "tiny")
+    monkeypatch.setenv("B2M_WEIGHTS", str(places / "variable"))
+    assert find_weights("tiny") == variable
+    monkeypatch.setenv("B2M_WEIGHTS", str(variable))
+    assert find_weights("tiny") == variable
+    argument = checkpoint(places / "argument" / "tiny")
+    assert find_weights("tiny", places / "argument") == argument
+    assert find_weights("tiny", str(argument)) == argument
+
+
+def test_variable_with_other_checkpoints_only(places, monkeypatch):
+    package = checkpoint(places / "_PACKAGE_WEIGHTS" / "tiny")
+    checkpoint(places / "variable" / "other")
+    monkeypatch.setenv("B2M_WEIGHTS", str(places / "variable"))
+    assert find_weights("tiny") == package
+
+
+def test_a_named_place_is_never_passed_over(places, monkeypatch):
+    checkpoint(places / "_PACKAGE_WEIGHTS" / "tiny")
+    (places / "empty").mkdir()
+    with pytest.raises(InputError, match=r"weights '.*empty' has no config\.json"):
+        find_weights("tiny", places / "empty")
+    with pytest.raises(InputError, match=r"weights '.*nowhere' does not exist"):
+        find_weights("tiny", places / "nowhere")
+    (places / "file").write_text("")
+    with pytest.raises(InputError, match="is a file"):
+        find_weights("tiny", places / "file")
+    monkeypatch.setenv("B2M_WEIGHTS", str(places / "nowhere"))
+    with pytest.raises(InputError, match="B2M_WEIGHTS"):
+        find_weights("tiny")
+
+
+def test_model_without_weights_of_its_own(monkeypatch):
+    monkeypatch.setattr(TinyModel, "weights_name", None)
+    with pytest.raises(InputError, match="name a folder or a Hub id"):
+        TinyModel.from_pretrained()
+
+
+def test_hub_offline_is_one_sentence(tmp_path):
+    # The client reads its settings when imported, hence another process.
+    code = (
+        "from b2m.hub import find_weights\n"
+        "try: find_weights('tiny', 'someone/nothing')\n"
+        "except ValueError as error: print(type(error).__name__, error)\n"
+    )
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert result.stderr == ""
+    assert result.stdout.startswith("InputError weights 'someone/nothing' is no folder here")
+    assert "cannot be reached" in result.stdout
+    assert result.stdout.count("\n") == 1
+
+
+def test_hub_download(places, saved, monkeypatch):
+    import huggingface_hub
+
+    _, folder = saved
+
+    def download(repo_id, *, revision, allow_patterns):
+        assert (repo_id, revision) == ("someone/b2m-tiny", "v1")
+        assert not any(pattern.endswith(".bin") for pattern in allow_patterns)
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    model = TinyModel.from_pretrained("someone/b2m-tiny", revision="v1")
+    assert model.config.width == 4
+
+
+def test_push(saved, monkeypatch):
+    import huggingface_hub
+
+    model, _ = saved
+    uploaded = {}
+
+    class Api:
+        def __init__(self, token=None):
+            pass
+
+        def create_repo(self, repo_id, private, exist_ok):
+            return f"https://huggingface.co/{repo_id}"
+
+        def upload_folder(self, repo_id, folder_path, commit_message):
+            uploaded[repo_id] = sorted(os.listdir(folder_path))
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    assert model.push_to_hub("a/b", card="# x").endswith("/a/b")
+    assert uploaded == {"a/b": ["README.md", hub.CONFIG_FILE, hub.WEIGHTS_FILE]}
+    with pytest.raises(InputError, match="say where to publish"):
+        model.push_to_hub()
+    with pytest.raises(InputError, match="not a Hub id"):
+        model.push_to_hub("just-a-name")
