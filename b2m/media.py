@@ -140,6 +140,17 @@ def open_image(source: ImageLike) -> Image.Image:
     return opened
 
 
+def decode(source: ImageLike) -> Image.Image:
+    """Open and decode with Pillow, channels untouched; a PIL image comes back as it is.
+
+    Raises:
+        InputError: as :func:`open_image`, or damaged.
+    """
+    opened = source if isinstance(source, Image.Image) else open_image(source)
+    _load(opened, _name(source))
+    return opened
+
+
 def write_png(path: str | os.PathLike[str], pixels: Pixels) -> None:
     """Write (H, W), (H, W, 3) or (H, W, 4) uint8 as PNG, whole or not at all.
 
@@ -163,6 +174,12 @@ def fit(image: Pixels, max_side: int) -> Pixels:
         return image
     size = (max(1, round(width * max_side / longest)), max(1, round(height * max_side / longest)))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(image.dtype, copy=False)
+
+
+def row_strips(height: int, width: int) -> Iterator[slice]:
+    """Row ranges of about a million pixels, so that no temporary is as large as the image."""
+    rows = max(1, _STRIP_PIXELS // max(width, 1))
+    return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
 
 
 @contextlib.contextmanager
@@ -248,12 +265,12 @@ def _check_size(size: tuple[int, int], name: str) -> None:
         )
 
 
-def _not_an_image(name: str, source: object) -> str:
+def _not_an_image(name: str, source: Any) -> str:
     head = b""
     if isinstance(source, bytes | bytearray | memoryview):
         head = bytes(source[:16])
     else:
-        with contextlib.suppress(OSError), open(source, "rb") as stream:  # type: ignore[arg-type]
+        with contextlib.suppress(OSError), open(source, "rb") as stream:
             head = stream.read(16)
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
         return f"{name} is a HEIC photo, which is not read here: save it as JPEG first"
@@ -280,12 +297,6 @@ def _load(opened: Image.Image, name: str) -> None:
         raise InputError(
             f"{name} is damaged or truncated and cannot be decoded: get a complete copy of it"
         ) from error
-
-
-def _strips(height: int, width: int) -> Iterator[slice]:
-    """Row ranges of about a million pixels, so that no temporary is as large as the image."""
-    rows = max(1, _STRIP_PIXELS // max(width, 1))
-    return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
 
 
 def _to_rgb(opened: Image.Image, name: str, notes: list[str]) -> Pixels:
@@ -316,7 +327,7 @@ def _to_rgb(opened: Image.Image, name: str, notes: list[str]) -> Pixels:
 def _pixels(image: Image.Image, alpha: Image.Image | None = None) -> Pixels:
     """RGB image (and alpha) to (H, W, 3) uint8 on white."""
     pixels = np.empty((image.height, image.width, 3), np.uint8)
-    for rows in _strips(image.height, image.width):
+    for rows in row_strips(image.height, image.width):
         box = (0, rows.start, image.width, rows.stop)
         strip = np.asarray(image.crop(box))
         pixels[rows] = strip if alpha is None else _on_white(strip, np.asarray(alpha.crop(box)))
@@ -403,7 +414,7 @@ def _flatten_array(array: NDArray[Any], name: str = "the array") -> Pixels:
     """(H, W[, 1|3|4]) of uint8, uint16 or float to a new (H, W, 3) uint8 on white."""
     height, width = array.shape[:2]
     pixels = np.empty((height, width, 3), np.uint8)
-    for rows in _strips(height, width):
+    for rows in row_strips(height, width):
         strip = array[rows]
         if strip.dtype == np.uint16:
             strip = ((strip.astype(np.uint32) + 128) // 257).astype(np.uint8)

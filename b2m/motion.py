@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from b2m.errors import InputError
-from b2m.media import atomic_path
+from b2m.media import atomic_path, row_strips
 
 Flow = NDArray[np.float32]
 _Scalar = TypeVar("_Scalar", bound=np.generic)
@@ -29,7 +28,6 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 _FLO_MAGIC = b"PIEH"  # 202021.25 as a little-endian float
 _FLO_UNKNOWN = 1e9
 _MAX_SIDE = 100_000
-_STRIP_PIXELS = 1 << 20
 
 
 def warp(image: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
@@ -90,8 +88,8 @@ def estimate_flow(first: NDArray[np.uint8], last: NDArray[np.uint8]) -> Flow:
     for frame in (first, last):
         plane = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
         grey.append(cv2.copyMakeBorder(plane, 0, bottom, 0, right, cv2.BORDER_REFLECT))
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flow = dis.calc(grey[0], grey[1], None)  # type: ignore[call-overload]
+    dis: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow = dis.calc(grey[0], grey[1], None)
     return np.ascontiguousarray(flow[:height, :width], dtype=np.float32)
 
 
@@ -159,7 +157,7 @@ def resize_flow(flow: Flow, size: tuple[int, int]) -> Flow:
     if flow.shape[:2] == (height, width):
         return flow.astype(np.float32)
     shrink = height * width < flow.shape[0] * flow.shape[1]
-    resized: Flow = cv2.resize(  # type: ignore[assignment]
+    resized: Flow = cv2.resize(
         flow.astype(np.float32, copy=False),
         (width, height),
         interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR,
@@ -248,7 +246,7 @@ def write_flo(path: str | os.PathLike[str], flow: Flow) -> None:
     height, width = _checked(flow).shape[:2]
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         stream.write(_FLO_MAGIC + struct.pack("<ii", width, height))
-        for rows in _strips(height, width):
+        for rows in row_strips(height, width):
             stream.write(np.nan_to_num(flow[rows], nan=1e10).astype("<f4").tobytes())
 
 
@@ -283,14 +281,16 @@ def read_kitti(path: str | os.PathLike[str]) -> Flow:
     raw = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
     if raw is None or raw.dtype != np.uint16 or raw.ndim != 3 or raw.shape[2] != 3:
         raise InputError(f"{path} is not a KITTI flow: a PNG of three 16-bit channels is needed")
-    flow = (raw[..., 2:0:-1].astype(np.float32) - 32768) / 64
+    flow: Flow = raw[..., 2:0:-1].astype(np.float32)
+    flow = (flow - np.float32(32768)) / np.float32(64)
     flow[raw[..., 0] == 0] = np.nan
     return flow
 
 
 def write_kitti(path: str | os.PathLike[str], flow: Flow) -> None:
     """Write a KITTI 16-bit PNG: steps of 1/64 px, from -512 to 511.98; NaN is invalid."""
-    known = np.isfinite(_checked(flow)).all(axis=-1)
+    _checked(flow)
+    known = np.isfinite(flow[..., 0]) & np.isfinite(flow[..., 1])
     levels = np.rint(np.where(known[..., None], flow, 0) * 64) + 32768
     if levels.size and (levels.min() < 0 or levels.max() > 65535):
         raise InputError(
@@ -337,14 +337,14 @@ def flow_to_color(flow: Flow, max_magnitude: float | None = None) -> NDArray[np.
     """
     height, width = flow.shape[:2]
     if max_magnitude is None:
-        longest = (_longest(flow[rows]) for rows in _strips(height, width))
+        longest = (_longest(flow[rows]) for rows in row_strips(height, width))
         max_magnitude = max(longest, default=0.0)
     scale = 1 / max(max_magnitude, 1e-9)
     wheel = _wheel()
     colors = np.empty((height, width, 3), np.uint8)
-    for rows in _strips(height, width):
+    for rows in row_strips(height, width):
         strip = flow[rows].astype(np.float32, copy=False)
-        known = np.isfinite(strip).all(axis=-1)
+        known = np.isfinite(strip[..., 0]) & np.isfinite(strip[..., 1])
         u, v = np.where(known, strip[..., 0], 0) * scale, np.where(known, strip[..., 1], 0) * scale
         radius = np.hypot(u, v)[..., None]
         place = (np.arctan2(-v, -u) / np.pi + 1) / 2 * (len(wheel) - 1)
@@ -374,9 +374,3 @@ def color_wheel(size: int) -> NDArray[np.uint8]:
 def _longest(flow: Flow) -> float:
     magnitude = np.hypot(flow[..., 0], flow[..., 1])
     return float(magnitude.max(where=np.isfinite(magnitude), initial=0))
-
-
-def _strips(height: int, width: int) -> Iterator[slice]:
-    """Row ranges of about a million pixels, so that no temporary is as large as the image."""
-    rows = max(1, _STRIP_PIXELS // max(width, 1))
-    return (slice(top, min(top + rows, height)) for top in range(0, height, rows))

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from b2m import motion
+from b2m import media, motion
 from b2m.errors import InputError, OutputError
 
 RANDOM = np.random.default_rng(0)
@@ -308,5 +308,5 @@ def test_strips_do_not_show(height: int, width: int) -> None:
     flow = np.random.default_rng(height).normal(0, 3, (height, width, 2)).astype(np.float32)
     whole = motion.flow_to_color(flow)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(motion, "_STRIP_PIXELS", 37)
+        patch.setattr(media, "_STRIP_PIXELS", 37)
         np.testing.assert_array_equal(motion.flow_to_color(flow), whole)

@@ -1,0 +1,243 @@
+"""The quantisation rule, the palette PNG, directions, and signs that agree with neighbours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from b2m import guidance, motion
+from b2m.errors import InputError
+
+VECTORS = ((0, 0), (1, -1), (-1, -1), (-1, 1), (1, 1))
+
+
+def random_guidance(height: int, width: int, seed: int = 0) -> np.ndarray:
+    classes = np.random.default_rng(seed).integers(0, 5, (height, width))
+    return np.array(VECTORS, np.int8)[classes]
+
+
+def field(*vectors: tuple[float, float]) -> np.ndarray:
+    return np.array([vectors], np.float32)
+
+
+def naive_rule(u: float, v: float, threshold: float) -> tuple[int, int]:
+    if not (u * u + v * v) ** 0.5 >= threshold:
+        return (0, 0)
+    if v == 0:
+        return (1, -1) if u > 0 else (-1, 1)
+    if u == 0:
+        return (1, 1) if v > 0 else (-1, -1)
+    return (1 if u > 0 else -1, 1 if v > 0 else -1)
+
+
+@pytest.mark.parametrize(
+    ("vector", "expected"),
+    [
+        ((3, 0), (1, -1)),
+        ((-3, 0), (-1, 1)),
+        ((0, 3), (1, 1)),
+        ((0, -3), (-1, -1)),
+        ((-0.0, 3), (1, 1)),
+        ((2.99, 0), (0, 0)),
+        ((2.2, -2.2), (1, -1)),
+        ((2, 2), (0, 0)),
+        ((-40, 0.01), (-1, 1)),
+        ((float("nan"), 9), (0, 0)),
+    ],
+)
+def test_the_rule(vector: tuple[float, float], expected: tuple[int, int]) -> None:
+    assert tuple(guidance.from_flow(field(vector))[0, 0]) == expected
+
+
+@given(st.lists(st.tuples(*(st.integers(-6, 6).map(float),) * 2), min_size=1, max_size=30),
+       st.sampled_from([0.5, 3.0, 4.5]))  # fmt: skip
+def test_the_rule_agrees_with_a_loop(vectors: list[tuple[float, float]], threshold: float) -> None:
+    found = guidance.from_flow(field(*vectors), threshold)
+    assert found.dtype == np.int8
+    expected = [naive_rule(u, v, threshold) for u, v in vectors]
+    assert [tuple(vector) for vector in found[0]] == expected
+
+
+def test_tensor_and_array_agree_on_any_size() -> None:
+    flow = torch.randn(2, 2, 9, 7) * 5
+    tensor = guidance.quantise(flow)
+    assert tensor.dtype == torch.int8 and tensor.shape == flow.shape
+    for sample in range(2):
+        array = guidance.from_flow(flow[sample].permute(1, 2, 0).numpy())
+        np.testing.assert_array_equal(tensor[sample].permute(1, 2, 0).numpy(), array)
+
+
+@given(st.integers(0, 3), st.integers(0, 5))
+def test_turning_and_reversing_flow_turns_and_reverses_guidance(turns: int, seed: int) -> None:
+    flow = np.random.default_rng(seed).integers(-6, 7, (5, 4, 2)).astype(np.float32)
+    here = guidance.from_flow(flow)
+    np.testing.assert_array_equal(
+        guidance.from_flow(motion.rotate90_flow(flow, turns)), motion.rotate90_flow(here, turns)
+    )
+    np.testing.assert_array_equal(guidance.from_flow(-flow), guidance.reverse(here))
+
+
+def test_from_flow_refuses_other_shapes() -> None:
+    with pytest.raises(InputError, match=r"\(4, 4, 3\)"):
+        guidance.from_flow(np.zeros((4, 4, 3)))
+
+
+def test_validate_accepts_integers() -> None:
+    given = random_guidance(6, 5)
+    for dtype in (np.int8, np.int64, np.int16):
+        checked = guidance.validate(given.astype(dtype), 6, 5)
+        assert checked.dtype == np.int8
+        np.testing.assert_array_equal(checked, given)
+    np.testing.assert_array_equal(guidance.validate(given.tolist(), 6, 5), given)
+
+
+@pytest.mark.parametrize("vector", [(1, 0), (0, -1), (2, 1), (1, -2), (-128, -128), (127, 1)])
+def test_validate_names_the_first_wrong_vector(vector: tuple[int, int]) -> None:
+    wrong = random_guidance(6, 5)
+    wrong[4, 3] = wrong[5, 0] = vector
+    with pytest.raises(InputError, match=r"x=3, y=4") as caught:
+        guidance.validate(wrong, 6, 5)
+    assert f"({vector[0]}, {vector[1]})" in str(caught.value)
+
+
+def test_validate_refuses_shape_and_type() -> None:
+    with pytest.raises(InputError, match=r"\(5, 6, 2\).*\(6, 5, 2\)"):
+        guidance.validate(random_guidance(5, 6), 6, 5)
+    with pytest.raises(InputError, match="float32"):
+        guidance.validate(np.zeros((6, 5, 2), np.float32), 6, 5)
+    with pytest.raises(InputError, match="shape"):
+        guidance.validate(None, 6, 5)
+
+
+def test_palette() -> None:
+    colors = guidance.to_color(np.array([VECTORS], np.int8))
+    expected = [(0, 0, 0), (255, 0, 0), (0, 255, 0), (255, 255, 0), (0, 0, 255)]
+    assert [tuple(color) for color in colors[0].tolist()] == expected
+
+
+def test_png_round_trip(tmp_path: Path) -> None:
+    original = random_guidance(20, 31)
+    path = tmp_path / "guidance.png"
+    guidance.to_png(original, path)
+    assert Image.open(path).mode == "P"
+    sources = [path, str(path), path.read_bytes(), Image.open(path), guidance.to_color(original)]
+    for source in sources:
+        np.testing.assert_array_equal(guidance.from_png(source), original)
+    with pytest.raises(InputError, match=r"\(5, 1\)|values|vector|guidance is"):
+        guidance.to_png(np.full((4, 4, 2), 5, np.int8), path)
+    with pytest.raises(InputError, match="shape"):
+        guidance.to_png(np.zeros((4, 4), np.int8), path)
+
+
+def test_png_snaps_within_64_and_transparent_is_still() -> None:
+    near = np.zeros((16, 16, 4), np.uint8)
+    near[..., 3] = 255
+    near[0, 0, :3] = (255 - 36, 36, 36)
+    near[0, 1, :3] = (64, 0, 0)
+    near[0, 2] = (90, 90, 90, 0)
+    near[0, 3, :3] = (230, 240, 20)
+    found = guidance.from_png(near)
+    assert [tuple(vector) for vector in found[0, :4]] == [(1, -1), (0, 0), (0, 0), (-1, 1)]
+    for color in ((65, 0, 0), (255, 255, 255), (128, 0, 128)):
+        wrong = near.copy()
+        wrong[7, 9, :3] = color
+        with pytest.raises(InputError, match=r"x=9, y=7") as caught:
+            guidance.from_png(wrong)
+        for word in (str(color), "black", "red", "green", "yellow", "blue"):
+            assert word in str(caught.value)
+
+
+def test_png_refuses_what_is_no_picture(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        guidance.from_png(tmp_path / "none.png")
+    with pytest.raises(InputError, match="uint8"):
+        guidance.from_png(np.zeros((16, 16, 3)))
+
+
+@pytest.mark.parametrize("direction", guidance.DIRECTIONS)
+def test_direction_keeps_lines_and_turns_signs(direction: str) -> None:
+    flow = np.random.default_rng(1).normal(0, 6, (30, 40, 2)).astype(np.float32)
+    before = flow.copy()
+    chosen = guidance.from_direction(flow, direction)
+    np.testing.assert_array_equal(flow, before)
+    base = guidance.from_flow(flow)
+    same, turned = (chosen == base).all(-1), (chosen == -base).all(-1)
+    assert (same | turned).all()
+    towards = flow @ np.array(guidance.DIRECTIONS[direction], np.float32)
+    moving = base.any(-1)
+    np.testing.assert_array_equal(same[moving], towards[moving] > 0)
+    np.testing.assert_array_equal(guidance.from_direction(-flow, direction), chosen)
+
+
+def test_direction_at_right_angles_and_unknown() -> None:
+    down = guidance.from_direction(field((0, -9), (0, 9)), "right")
+    np.testing.assert_array_equal(down, [[(1, 1), (1, 1)]])
+    with pytest.raises(InputError, match="down-left"):
+        guidance.from_direction(field((1, 2)), "sideways")
+
+
+def shuffled_signs(flow: np.ndarray, seed: int = 0) -> np.ndarray:
+    signs = np.random.default_rng(seed).choice((-1.0, 1.0), flow.shape[:2])
+    return (flow * signs[..., None]).astype(np.float32)
+
+
+def rotation(height: int, width: int, strength: float = 0.15) -> np.ndarray:
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    return np.dstack((-(y - height / 2), x - width / 2)) * np.float32(strength)
+
+
+@pytest.mark.parametrize("size", [(120, 160), (97, 301), (40, 30)])
+def test_signs_of_a_rotation_agree_and_go_clockwise(size: tuple[int, int]) -> None:
+    flow = rotation(*size)
+    found = guidance.coherent_signs(shuffled_signs(flow))
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(np.abs(found), np.abs(flow))
+    away = np.hypot(flow[..., 0], flow[..., 1]) > 1.5
+    assert ((found == flow).all(-1) | ~away).mean() > 0.995
+
+
+def test_signs_of_a_zoom_go_outwards() -> None:
+    y, x = np.mgrid[:100, :140].astype(np.float32)
+    flow = np.dstack((x - 70, y - 50)) * np.float32(0.1)
+    found = guidance.coherent_signs(shuffled_signs(flow))
+    away = np.hypot(flow[..., 0], flow[..., 1]) > 1.5
+    assert ((found == flow).all(-1) | ~away).mean() > 0.995
+
+
+def test_two_movers_each_get_one_sign() -> None:
+    flow = np.zeros((150, 200, 2), np.float32)
+    flow[20:60, 20:80] = (-12, 3)
+    flow[80:140, 120:180] = (-1, -15)
+    found = guidance.coherent_signs(shuffled_signs(flow))
+    # The first goes to the right, the second, nearly vertical, goes down.
+    np.testing.assert_array_equal(found[20:60, 20:80], np.broadcast_to((12, -3), (40, 60, 2)))
+    np.testing.assert_array_equal(found[80:140, 120:180], np.broadcast_to((1, 15), (60, 60, 2)))
+    np.testing.assert_array_equal(np.abs(found), np.abs(flow))
+
+
+def test_touching_movers_at_right_angles_keep_their_own_sign() -> None:
+    flow = np.zeros((96, 96, 2), np.float32)
+    flow[:, :48], flow[:, 48:] = (10, 0), (0, 10)
+    found = guidance.coherent_signs(shuffled_signs(flow))
+    assert (found == flow).all(-1).mean() > 0.97
+
+
+def test_signs_do_not_depend_on_the_signs_given() -> None:
+    rng = np.random.default_rng(3)
+    flow = rotation(60, 90) + rng.normal(0, 0.3, (60, 90, 2)).astype(np.float32)
+    first = guidance.coherent_signs(shuffled_signs(flow, 1))
+    second = guidance.coherent_signs(shuffled_signs(flow, 2))
+    assert (first == second).all(-1).mean() > 0.999
+
+
+def test_signs_of_nothing_and_of_tiny_images() -> None:
+    still = np.zeros((16, 16, 2), np.float32)
+    np.testing.assert_array_equal(guidance.coherent_signs(still), still)
+    one = np.full((16, 16, 2), (-5, 0), np.float32)
+    np.testing.assert_array_equal(guidance.coherent_signs(one), -one)
