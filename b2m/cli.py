@@ -1,0 +1,472 @@
+"""The command line: ``b2m animate | flow | deblur | data | train | evaluate``.
+
+Results go to standard output, everything else to standard error. Exit code 0 is success, 2 a
+command that cannot be meant (an unknown format, one frame), 1 anything that went wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from b2m import __version__
+from b2m.console import Row, UsageError, complain, dimensions, each, print_table, spare_photos, warn
+from b2m.errors import InputError, OutputError
+
+# PyTorch takes a second to import: whatever needs it is imported inside the commands.
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from b2m.api import BlurAnimator, Clip
+
+FORMATS = {
+    "mp4": "H.264 video",
+    "gif": "animated GIF",
+    "webp": "animated WebP",
+    "png": "contact sheet",
+    "flo": "motion field",
+    "frames": "folder of full-size PNG frames",
+}
+
+app = typer.Typer(
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(rich_markup_mode=None, help="Look at the training data.")
+app.add_typer(data_app, name="data")
+
+Photos = Annotated[
+    list[Path], typer.Argument(metavar="PHOTO", help="Blurred photos.", show_default=False)
+]
+Output = Annotated[
+    Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")
+]
+Seed = Annotated[int, typer.Option(metavar="N", help="Same seed, same result.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR", help="Other weights: a folder or a Hugging Face Hub id.", show_default=False
+    ),
+]
+Device = Annotated[
+    str, typer.Option(metavar="NAME", help="Where to compute: auto, cpu, cuda or mps.")
+]
+PhotoFolder = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Sharp photos; without them, made-up textures.", show_default=False
+    ),
+]
+CutoutFolder = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Cut-outs with alpha; without them, shapes.", show_default=False
+    ),
+]
+Samples = Annotated[
+    int | None, typer.Option(metavar="N", help="How many samples.", show_default=False)
+]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: without the program's name; None takes those of the process. Without any, the
+            help is shown.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # File names need not be valid text, and a terminal need not know every sign.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        result = app(given or ["--help"], prog_name="b2m", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except UsageError as error:
+        return complain(error, 2)
+    except (InputError, OSError, MemoryError) as error:
+        return complain(error, 1)
+    except (KeyboardInterrupt, typer.Abort):
+        print("b2m: stopped", file=sys.stderr)
+        return 130
+    except Exception as error:
+        # Typer's own errors, whose class has moved from one version to the next.
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+            sentence = " ".join(str(error.format_message()).split())
+            return complain(f"{sentence.rstrip('.')} (b2m --help shows what there is)", 2)
+        raise
+
+
+@app.callback(invoke_without_command=True)
+def _program(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Blur to motion: one motion-blurred photo in, a short sharp clip and its motion field out.
+
+    While the shutter was open, things moved; the blur has kept the trace. b2m
+    plays it back, on your own computer and without a network:
+
+    \b
+      b2m animate photo.jpg                      a clip, a contact sheet, the motion field
+      b2m animate photo.jpg --direction left     the same, told which way it went
+      b2m animate *.jpg -o clips --format mp4    many photos, only the videos
+      b2m flow photo.jpg                         only the motion field
+      b2m deblur photo.jpg                       only the sharp photo of the middle instant
+
+    "b2m COMMAND --help" explains each command.
+    """
+    if version:
+        print(f"b2m {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def animate(
+    photos: Photos,
+    output: Output = Path("out"),
+    frames: Annotated[
+        int, typer.Option(metavar="N", help="Frames from shutter open to shutter closed.")
+    ] = 7,
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="LIST", help="Any of " + ", ".join(FORMATS) + ", with commas."
+        ),
+    ] = "mp4,gif,png,flo",
+    direction: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHERE", help="It went right, left, up, down, up-left, …", show_default=False
+        ),
+    ] = None,
+    guidance: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PNG", help="Or a picture that says it for each pixel.", show_default=False
+        ),
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="Frames per second of the clip.", show_default=False),
+    ] = None,
+    max_side: Annotated[
+        int, typer.Option(metavar="PIXELS", help="Longest side of mp4, gif, webp and sheet.")
+    ] = 1920,
+    seed: Seed = 0,
+    weights: Weights = None,
+    device: Device = "auto",
+) -> None:
+    """Turn blurred photos into sharp clips.
+
+    For each photo NAME.jpg, the folder of -o gets NAME.mp4 (H.264), NAME.gif, NAME.png (a
+    contact sheet: photo, frames, motion) and NAME.flo (the motion field), as --format asks; it
+    may also ask for NAME.webp and for "frames", the full-size frames in NAME-frames/.
+
+    Blur does not say whether things went one way or the other. Without a word from you b2m
+    takes the likelier; --direction turns everything that moves, and a --guidance picture of the
+    photo's size says it for each pixel: black still, red right and up, green left and up,
+    yellow left and down, blue right and down.
+
+    The closing table gives the length of the fastest motion over the exposure in pixels (and
+    its speed, where the photo knows its exposure time) and how closely the clip, blurred again,
+    agrees with the photo, in dB: higher is closer.
+    """
+    wanted = _formats(formats)
+    _at_least(frames, 2, "--frames", "a clip needs both ends of the exposure")
+    _at_least(max_side, 16, "--max-side", "smaller clips show nothing")
+    if fps is not None and not 0 < fps <= 1000:
+        raise UsageError(f"--fps is {fps:g}: give a number above 0 and up to 1000")
+    if guidance is not None and direction is not None:
+        raise UsageError("--guidance and --direction both say which way: give one of them")
+    arrows = None if guidance is None else _read_guidance(guidance)
+    if direction is not None:
+        _check_direction(direction)
+    _check_device(device)
+    _make_folder(output)
+    animator = _animator(weights, device)
+
+    def work(photo: Path, name: str) -> Row:
+        from b2m.guidance import from_direction
+
+        prepared = animator.prepare(photo)
+        if arrows is not None and arrows.shape[:2] != prepared.photo.shape[:2]:
+            raise UsageError(
+                f"{guidance} is {dimensions(arrows)} and {photo} is {dimensions(prepared.photo)}: "
+                "paint the guidance at the photo's size"
+            )
+        hint = arrows
+        if direction is not None:
+            base = animator.animate(prepared, frames=frames, seed=seed)[0]
+            hint = from_direction(base.flow, direction)
+            del base
+        clip = animator.animate(prepared, guidance=hint, frames=frames, seed=seed)[0]
+        warn(photo, [*prepared.warnings, *clip.warnings])
+        for kind in wanted:
+            target = output / (f"{name}-frames" if kind == "frames" else f"{name}.{kind}")
+            spare_photos(target, photos)
+            _save(clip, kind, target, fps, max_side)
+            print(f"{target}{os.sep if kind == 'frames' else ''}", flush=True)
+        return _row(photo, clip)
+
+    rows, code = each(photos, work)
+    print_table(rows)
+    raise typer.Exit(code)
+
+
+@app.command(short_help="Find only the motion.")
+def flow(
+    photos: Photos,
+    output: Output = Path("out"),
+    seed: Seed = 0,
+    weights: Weights = None,
+    device: Device = "auto",
+) -> None:
+    """Find only the motion: NAME.flo and a picture of it, NAME-flow.png.
+
+    The motion field says for each pixel how far it went while the shutter was open, in pixels,
+    x to the right and y down. In the picture the hue is the direction, white is still.
+    """
+    _check_device(device)
+    _make_folder(output)
+    animator = _animator(weights, device)
+
+    def work(photo: Path, name: str) -> None:
+        from b2m import media, motion
+
+        prepared = animator.prepare(photo)
+        clip = animator.animate(prepared, seed=seed)[0]
+        warn(photo, [*prepared.warnings, *clip.warnings])
+        del prepared
+        field, picture = output / f"{name}.flo", output / f"{name}-flow.png"
+        spare_photos(field, photos)
+        spare_photos(picture, photos)
+        motion.write_flow(field, clip.flow)
+        print(field, flush=True)
+        media.write_png(picture, motion.flow_to_color(clip.flow))
+        print(picture, flush=True)
+
+    raise typer.Exit(each(photos, work)[1])
+
+
+@app.command(short_help="Make only the sharp photo of the middle instant.")
+def deblur(
+    photos: Photos,
+    output: Output = Path("out"),
+    weights: Weights = None,
+    device: Device = "auto",
+) -> None:
+    """Make only the sharp photo of the middle instant, full size: NAME-sharp.png."""
+    _check_device(device)
+    _make_folder(output)
+    animator = _animator(weights, device)
+
+    def work(photo: Path, name: str) -> None:
+        from b2m import media
+
+        prepared = animator.prepare(photo)
+        clip = animator.animate(prepared, frames=3)[0]
+        warn(photo, [*prepared.warnings, *clip.warnings])
+        del prepared
+        target = output / f"{name}-sharp.png"
+        spare_photos(target, photos)
+        media.write_png(target, clip.frames[1])
+        print(target, flush=True)
+
+    raise typer.Exit(each(photos, work)[1])
+
+
+@data_app.command(short_help="Draw some scenes.")
+def preview(
+    photos: PhotoFolder = None,
+    cutouts: CutoutFolder = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="PNG", help="The picture to write.")
+    ] = Path("preview.png"),
+    count: Annotated[int, typer.Option(metavar="N", help="How many scenes.")] = 8,
+    size: Annotated[int, typer.Option(metavar="PIXELS", help="Side of each picture.")] = 192,
+    seed: Seed = 0,
+) -> None:
+    """Draw scenes as training sees them: blur, frames, motion and guidance, one row each."""
+    _at_least(count, 1, "--count", "there must be something to draw")
+    _at_least(size, 32, "--size", "smaller scenes show nothing")
+
+    from b2m import media
+    from b2m.data import scenes
+
+    sheet = scenes.preview_sheet(photos, cutouts, seed=seed, count=count, size=size)
+    media.write_png(output, sheet)
+    print(output)
+
+
+@app.command(short_help="Train a model.")
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Which training.")],
+    photos: PhotoFolder = None,
+    cutouts: CutoutFolder = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Folder of the run.", show_default=False
+        ),
+    ] = None,
+    samples: Samples = None,
+    hours: Annotated[
+        float | None,
+        typer.Option(metavar="H", help="Stop after this time.", show_default=False),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="Threads to use.", show_default=False)
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--restart", help="Go on with the run, or begin anew.")
+    ] = True,
+) -> None:
+    """Train a model; run it again to go on where it stopped."""
+    if samples is not None:
+        _at_least(samples, 1, "--samples", "there must be something to learn from")
+    if hours is not None and not hours > 0:
+        raise UsageError(f"--hours is {hours:g}: give a number above 0")
+    if threads is not None:
+        _at_least(threads, 1, "--threads", "somebody must do the work")
+
+    from b2m import train as training
+
+    training.train(
+        recipe,
+        photos=photos,
+        cutouts=cutouts,
+        output=output,
+        samples=samples,
+        hours=hours,
+        threads=threads,
+        resume=resume,
+    )
+
+
+@app.command()
+def evaluate(
+    table: Annotated[str, typer.Option(metavar="NAME", help="Which table.", show_default=False)],
+    samples: Samples = None,
+    photos: PhotoFolder = None,
+    cutouts: CutoutFolder = None,
+    weights: Weights = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the tables.")
+    ] = Path("results"),
+) -> None:
+    """Compute a table of numbers, as Markdown and JSON."""
+    if samples is not None:
+        _at_least(samples, 1, "--samples", "there must be something to measure")
+
+    from b2m import evaluate as evaluation
+
+    evaluation.evaluate(
+        table, samples=samples, photos=photos, cutouts=cutouts, weights=weights, output=output
+    )
+
+
+# --- checks --------------------------------------------------------------------------------------
+
+
+def _formats(given: str) -> list[str]:
+    wanted = list(dict.fromkeys(part.strip().lower().lstrip(".") for part in given.split(",")))
+    if unknown := [kind for kind in wanted if kind not in FORMATS]:
+        raise UsageError(
+            f"--format has '{unknown[0]}', which b2m does not write: "
+            f"choose from {', '.join(FORMATS)}"
+        )
+    return wanted
+
+
+def _at_least(value: int, least: int, option: str, reason: str) -> None:
+    if value < least:
+        raise UsageError(f"{option} is {value}: give at least {least}, as {reason}")
+
+
+def _read_guidance(path: Path) -> NDArray[np.int8]:
+    from b2m.guidance import from_png
+
+    try:
+        return from_png(path)
+    except InputError as error:
+        raise UsageError(f"--guidance: {error}") from error
+
+
+def _check_direction(direction: str) -> None:
+    from b2m.guidance import DIRECTIONS
+
+    if direction not in DIRECTIONS:
+        raise UsageError(f"--direction is '{direction}': choose from {', '.join(DIRECTIONS)}")
+
+
+def _check_device(device: str) -> None:
+    if device == "auto":
+        return
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"--device {device} is not there on this machine: try cpu") from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OutputError(
+            f"cannot write into {folder} ({reason}): choose another folder"
+        ) from error
+
+
+def _animator(weights: str | None, device: str) -> BlurAnimator:
+    from b2m.api import BlurAnimator
+
+    return BlurAnimator.from_pretrained(weights, device=device)
+
+
+# --- results -------------------------------------------------------------------------------------
+
+
+def _save(clip: Clip, kind: str, target: Path, fps: float | None, max_side: int) -> None:
+    if kind == "png":
+        clip.save_sheet(target)
+    elif kind == "flo":
+        from b2m.motion import write_flow
+
+        write_flow(target, clip.flow)
+    elif kind == "frames":
+        clip.save(f"{target}{os.sep}")
+    else:
+        clip.save(target, fps=fps, max_side=max_side)
+
+
+def _row(photo: Path, clip: Clip) -> Row:
+    height, width = clip.photo.shape[:2]
+    return Row(
+        photo.name, (width, height), _motion(clip.flow), clip.reblur_psnr, clip.exposure_time
+    )
+
+
+def _motion(flow: NDArray[np.float32]) -> float:
+    """Length in pixels of the fastest motion: its 99th percentile, as single pixels err."""
+    import numpy as np
+
+    # A million pixels say it as well as fifty, without another array of the photo's size.
+    step = max(1, int(max(flow.shape[:2]) / 1024))
+    sparse = flow[::step, ::step]
+    return float(np.percentile(np.hypot(sparse[..., 0], sparse[..., 1]), 99))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""What the command line says, how it names results, and how it goes on after a bad photo."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from b2m.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class UsageError(Exception):
+    """A command that cannot be meant: one sentence, exit code 2."""
+
+
+@dataclass
+class Row:
+    """What the closing table says about one photo."""
+
+    name: str
+    size: tuple[int, int]
+    motion: float
+    reblur: float
+    exposure_time: float | None
+    seconds: float = 0.0
+
+
+# --- work on several photos ----------------------------------------------------------------------
+
+
+def each(photos: Sequence[Path], work: Callable[[Path, str], Row | None]) -> tuple[list[Row], int]:
+    """Do the work for each photo; a bad one is reported and the rest are done."""
+    rows: list[Row] = []
+    codes: set[int] = set()
+    for photo, name in zip(photos, names(photos), strict=True):
+        start = time.perf_counter()
+        try:
+            row = work(photo, name)
+        except UsageError as error:
+            codes.add(complain(error, 2))
+        except (InputError, OSError, MemoryError) as error:
+            codes.add(complain(_about(photo, error), 1))
+        else:
+            if row is not None:
+                rows.append(replace(row, seconds=time.perf_counter() - start))
+    return rows, min(codes, default=0)
+
+
+def names(photos: Sequence[Path]) -> list[str]:
+    """Name the results: the photo's stem, and -a, -b, … where several photos have the same."""
+    # Folded, as many disks do not tell "A" from "a".
+    count = Counter(photo.stem.casefold() for photo in photos)
+    taken = {stem for stem, times in count.items() if times == 1}
+    chosen = []
+    for photo in photos:
+        name = photo.stem
+        number = 0
+        while count[photo.stem.casefold()] > 1 and (name == photo.stem or name.casefold() in taken):
+            name = f"{photo.stem}-{_letters(number)}"
+            number += 1
+        taken.add(name.casefold())
+        chosen.append(name)
+    return chosen
+
+
+def _letters(number: int) -> str:
+    """Count a, b, … z, aa, ab, …"""
+    higher, last = divmod(number, 26)
+    return (_letters(higher - 1) if higher else "") + chr(ord("a") + last)
+
+
+def spare_photos(target: Path, photos: Sequence[Path]) -> None:
+    """Refuse to write over a photo that was given."""
+    if target.exists() and any(p.exists() and target.samefile(p) for p in photos):
+        raise OutputError(f"{target} is one of the photos: choose another folder with -o")
+
+
+# --- what is said --------------------------------------------------------------------------------
+
+
+def print_table(rows: Sequence[Row]) -> None:
+    """Print the closing table; nothing for no rows."""
+    if not rows:
+        return
+    speeds = any(row.exposure_time for row in rows)
+    lines = [["file", "size", "seconds", "motion px", "re-blur dB"] + ["px/s"] * speeds]
+    for row in rows:
+        line = [row.name, f"{row.size[0]}x{row.size[1]}", f"{row.seconds:.1f}"]
+        line += [f"{row.motion:.1f}", f"{row.reblur:.1f}"]
+        if speeds:
+            line.append(f"{row.motion / row.exposure_time:.0f}" if row.exposure_time else "")
+        lines.append(line)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    print()
+    for line in lines:
+        cells = [line[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+        print("  ".join(cells).rstrip())
+
+
+def dimensions(picture: NDArray[Any]) -> str:
+    """Width and height of an (H, W, …) array, as a person says them."""
+    return f"{picture.shape[1]}x{picture.shape[0]}"
+
+
+def warn(photo: Path, warnings: Sequence[str]) -> None:
+    """Say on standard error what is odd about a photo, each sentence once."""
+    for sentence in dict.fromkeys(warnings):
+        print(f"{photo}: {sentence}", file=sys.stderr, flush=True)
+
+
+def _sentence(error: BaseException | str) -> str:
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this photo: make it smaller"
+    if isinstance(error, OSError) and error.strerror:
+        # An OutputError carries its whole sentence there.
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return f"{where}{error.strerror}"
+    return str(error)
+
+
+def _about(photo: Path, error: BaseException) -> str:
+    """Name the photo, unless the sentence does."""
+    sentence = _sentence(error)
+    return sentence if photo.name and photo.name in sentence else f"{photo}: {sentence}"
+
+
+def complain(error: BaseException | str, code: int) -> int:
+    """Say on standard error what went wrong, in one line, and hand back the exit code."""
+    print(f"b2m: {' '.join(_sentence(error).split())}", file=sys.stderr, flush=True)
+    return code
