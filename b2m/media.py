@@ -116,7 +116,7 @@ def open_image(source: ImageLike) -> Image.Image:
             raise InputError(f"{name} is empty (0 bytes): give the contents of an image file")
         file: Any = io.BytesIO(source)
     elif isinstance(source, str | os.PathLike):
-        file = _check_file(Path(source), "image")
+        file = check_file(Path(source), "image")
     else:
         raise InputError(
             f"an image cannot be a {type(source).__name__}: give a path, bytes, a PIL image or an "
@@ -203,24 +203,29 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError) and (sentence := explain_write_error(error, path)):
-            raise OutputError(error.errno, sentence) from error
+        if isinstance(error, OSError) and (explained := explain_write_error(error, path)):
+            raise explained from error
         raise
 
 
-def explain_write_error(error: OSError, path: str | os.PathLike[str]) -> str | None:
-    """The sentence for a failed write, or None where the error says something else."""
+def explain_write_error(error: OSError, path: str | os.PathLike[str]) -> OutputError | None:
+    """The clear error for a failed write of ``path``, or None where the cause is another."""
     if isinstance(error, OutputError):
         return None
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full: {path} was not written; free some space or choose another folder"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{path} cannot be written: the folder is not writable; choose another"
-    if error.errno == errno.EFBIG:
-        return f"{path} would be larger than this disk or account allows; choose another folder"
-    if error.errno == errno.ENAMETOOLONG:
-        return f"{path} has too long a name for this disk; choose a shorter one"
-    return None
+        sentence = f"the disk is full: {path} was not written; free some space or choose another"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        sentence = f"{path} cannot be written: the folder is not writable; choose another"
+    elif error.errno == errno.EFBIG:
+        sentence = f"{path} would be larger than this disk or account allows; choose another folder"
+    elif error.errno == errno.ENAMETOOLONG:
+        sentence = f"{path} has too long a name for this disk; choose a shorter one"
+    else:
+        return None
+    # Not OutputError(errno, sentence): its text would begin with "[Errno 28]".
+    explained = OutputError(sentence)
+    explained.errno = error.errno
+    return explained
 
 
 # --- reading, step by step -----------------------------------------------------------------------
@@ -233,8 +238,8 @@ def _name(image: object) -> str:
     return Path(filename).name if isinstance(filename, str) and filename else "image"
 
 
-def _check_file(path: Path, kind: str) -> Path:
-    """The path, if it is a file that can be read and is not empty."""
+def check_file(path: Path, kind: str) -> Path:
+    """The path, if it is a file that can be read and is not empty; else an InputError."""
     try:
         if path.is_dir():
             raise InputError(f"{path} is a folder: give the path of one {kind}")

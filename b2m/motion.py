@@ -144,7 +144,7 @@ def rotate90_flow(flow: NDArray[_Scalar], turns: int = 1) -> NDArray[_Scalar]:
     turned = np.rot90(flow, turns)
     u, v = turned[..., 0], turned[..., 1]
     quarter = turns % 4
-    pairs = {0: (u, v), 1: (v, -u), 2: (-u, -v), 3: (-v, u)}  # type: ignore[operator]
+    pairs = {0: (u, v), 1: (v, -u), 2: (-u, -v), 3: (-v, u)}
     return np.stack(pairs[quarter], axis=-1)
 
 
@@ -157,7 +157,7 @@ def resize_flow(flow: Flow, size: tuple[int, int]) -> Flow:
     if flow.shape[:2] == (height, width):
         return flow.astype(np.float32)
     shrink = height * width < flow.shape[0] * flow.shape[1]
-    resized: Flow = cv2.resize(
+    resized: Any = cv2.resize(
         flow.astype(np.float32, copy=False),
         (width, height),
         interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR,

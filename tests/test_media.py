@@ -1,0 +1,414 @@
+"""Photos of every kind in, files out whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL.TiffImagePlugin import IFDRational
+
+from b2m import media
+from b2m.errors import InputError, OutputError
+
+RANDOM = np.random.default_rng(0)
+PIXELS = RANDOM.integers(0, 256, (24, 36, 3), np.uint8)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, format=kind, **options)
+    return stream.getvalue()
+
+
+def read(source: Any) -> np.ndarray:
+    pixels = media.read_image(source).pixels
+    assert pixels.dtype == np.uint8 and pixels.shape[2] == 3
+    assert pixels.flags["C_CONTIGUOUS"] and pixels.flags["WRITEABLE"]
+    return pixels
+
+
+def test_all_ways_in_agree(tmp_path: Path) -> None:
+    image = Image.fromarray(PIXELS)
+    path = tmp_path / "photo.png"
+    image.save(path)
+    data = path.read_bytes()
+    for source in (path, str(path), data, bytearray(data), memoryview(data), image, PIXELS):
+        np.testing.assert_array_equal(read(source), PIXELS)
+    assert media.read_image(path).name == "photo.png"
+    assert media.read_image(data).name == "image"
+    assert not np.shares_memory(read(PIXELS), PIXELS)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_exif_orientation(tmp_path: Path, orientation: int, kind: str) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    data = encoded(Image.fromarray(PIXELS), kind, exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
+    path = tmp_path / "photo"
+    path.write_bytes(data)
+    for source in (data, path, Image.open(io.BytesIO(data))):
+        np.testing.assert_array_equal(read(source), expected)
+    # A second look at the same PIL image sees the same.
+    image = Image.open(io.BytesIO(data))
+    read(image)
+    np.testing.assert_array_equal(read(image), expected)
+
+
+def test_exposure_time() -> None:
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ExposureTime] = IFDRational(1, 8)
+    assert media.read_image(encoded(Image.fromarray(PIXELS), "JPEG", exif=exif)).exposure_time == (
+        pytest.approx(1 / 8)
+    )
+    assert media.read_image(PIXELS).exposure_time is None
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ExposureTime] = IFDRational(1, 0)
+    photo = media.read_image(encoded(Image.fromarray(PIXELS), "JPEG", exif=exif))
+    assert photo.exposure_time is None
+
+
+def test_damaged_exif_is_ignored() -> None:
+    data = encoded(Image.fromarray(PIXELS), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\x7fjunk")
+    assert read(data).shape == PIXELS.shape
+
+
+def on_white(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    share = alpha[..., None] / 255
+    return np.rint(color * share + 255 * (1 - share))
+
+
+def test_alpha_is_flattened_on_white() -> None:
+    alpha = RANDOM.integers(0, 256, PIXELS.shape[:2], np.uint8)
+    rgba = np.dstack((PIXELS, alpha))
+    expected = on_white(PIXELS, alpha)
+    for source in (rgba, Image.fromarray(rgba), encoded(Image.fromarray(rgba))):
+        assert np.abs(read(source) - expected).max() <= 1
+    grey = Image.merge("LA", (Image.fromarray(PIXELS[..., 0]), Image.fromarray(alpha)))
+    expected = on_white(np.repeat(PIXELS[..., :1], 3, -1), alpha)
+    assert np.abs(read(encoded(grey)) - expected).max() <= 1
+
+
+def test_palette_with_transparency() -> None:
+    image = Image.fromarray((np.indices((24, 36))[1] % 3).astype(np.uint8))
+    image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    assert image.mode == "P"
+    opaque = read(encoded(image))
+    np.testing.assert_array_equal(opaque[0, :3], [(255, 0, 0), (0, 255, 0), (0, 0, 255)])
+    seen = read(encoded(image, transparency=1))
+    np.testing.assert_array_equal(seen[0, :3], [(255, 0, 0), (255, 255, 255), (0, 0, 255)])
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "YCbCr", "HSV", "RGBX"])
+def test_modes_agree_with_pillow(mode: str) -> None:
+    image = Image.fromarray(PIXELS).convert(mode)
+    np.testing.assert_array_equal(read(image), np.asarray(image.convert("RGB")))
+
+
+def test_cmyk_jpeg() -> None:
+    image = Image.new("CMYK", (32, 32), (0, 255, 255, 0))
+    pixels = read(encoded(image, "JPEG", quality=95))
+    assert np.abs(pixels.reshape(-1, 3).astype(int) - (255, 0, 0)).max() <= 6
+
+
+def test_16_bit_grey_png_and_tiff() -> None:
+    deep = RANDOM.integers(0, 65536, (24, 36)).astype(np.uint16)
+    expected = np.repeat(np.rint(deep / 257)[..., None], 3, -1)
+    for kind in ("PNG", "TIFF"):
+        np.testing.assert_array_equal(read(encoded(Image.fromarray(deep), kind)), expected)
+    np.testing.assert_array_equal(read(deep), expected)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_16_bit_colour(tmp_path: Path, channels: int, suffix: str) -> None:
+    deep = RANDOM.integers(0, 65536, (24, 36, channels)).astype(np.uint16)
+    if channels == 4:
+        deep[..., 3] = 65535
+    path = tmp_path / f"deep{suffix}"
+    order = [2, 1, 0, 3][:channels] if channels == 4 else [2, 1, 0]
+    cv2.imwrite(str(path), deep[..., order])
+    expected = np.rint(deep[..., :3] / 257)
+    tolerance = 0 if suffix == ".png" else 1
+    for source in (path, path.read_bytes()):
+        assert np.abs(read(source) - expected).max() <= tolerance
+    np.testing.assert_array_equal(read(deep), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("channels", [None, 1, 3, 4])
+def test_float_arrays(dtype: type, channels: int | None) -> None:
+    shape = (24, 36) if channels is None else (24, 36, channels)
+    array = RANDOM.random(shape).astype(dtype)
+    if channels == 4:
+        array[..., 3] = 1
+    expected = np.rint(array.astype(np.float64) * 255)
+    expected = expected[..., None] if channels is None else expected[..., :3]
+    expected = np.broadcast_to(expected, (24, 36, 3))
+    assert np.abs(read(array) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("array", "says"),
+    [
+        (np.full((20, 20, 3), np.nan), "NaN"),
+        (np.full((20, 20, 3), 255.0), "255"),
+        (np.full((20, 20), -0.5, np.float32), "-0.5"),
+        (np.full((20, 20), np.inf), "inf"),
+        (np.zeros((20, 20, 2)), r"\(20, 20, 2\)"),
+        (np.zeros((3, 20, 20)), "transpose"),
+        (np.zeros((2, 20, 20, 3)), r"\(2, 20, 20, 3\)"),
+        (np.zeros(20), r"\(20,\)"),
+        (np.zeros((20, 20), np.int32), "int32"),
+        (np.zeros((20, 20), bool), "bool"),
+        (np.zeros((15, 20, 3)), "20x15"),
+        (np.zeros((0, 0, 3)), "0x0"),
+        (np.zeros((1, 1, 3), np.uint8), "1x1"),
+    ],
+)
+def test_bad_arrays(array: np.ndarray, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        media.read_image(array)
+
+
+def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    rgba = RANDOM.integers(0, 256, (37, 29, 4), np.uint8)
+    sources = (rgba, rgba / 255, encoded(Image.fromarray(rgba)))
+    whole = [read(source) for source in sources]
+    monkeypatch.setattr(media, "_STRIP_PIXELS", 64)
+    for source, expected in zip(sources, whole, strict=True):
+        np.testing.assert_array_equal(read(source), expected)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_animation_gives_first_frame_and_a_warning(kind: str) -> None:
+    colors = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
+    frames = [Image.new("RGB", (20, 20), color) for color in colors]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+    photo = media.read_image(data)
+    np.testing.assert_array_equal(photo.pixels[3, 3], (255, 0, 0))
+    assert len(photo.warnings) == 1 and "3 frames" in photo.warnings[0]
+    image = Image.open(io.BytesIO(data))
+    image.seek(2)
+    np.testing.assert_array_equal(read(image)[3, 3], (255, 0, 0))
+    assert image.tell() == 2
+
+
+def wide_gamut_profile() -> bytes:
+    """sRGB with its red and green primaries exchanged, under another name."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    places = {}
+    for index in range(struct.unpack(">I", data[128:132])[0]):
+        tag, offset, _ = struct.unpack(">4sII", data[132 + 12 * index : 144 + 12 * index])
+        places[tag] = (132 + 12 * index + 4, offset)
+    (red_entry, red), (green_entry, green) = places[b"rXYZ"], places[b"gXYZ"]
+    data[red_entry : red_entry + 4] = struct.pack(">I", green)
+    data[green_entry : green_entry + 4] = struct.pack(">I", red)
+    return (
+        bytes(data)
+        .replace("sRGB".encode("utf-16-be"), "XRGB".encode("utf-16-be"))
+        .replace(b"sRGB", b"XRGB")
+    )
+
+
+def test_colour_profile_becomes_srgb() -> None:
+    image = Image.fromarray(PIXELS)
+    swapped = read(encoded(image, icc_profile=wide_gamut_profile()))
+    assert np.abs(swapped.astype(int) - PIXELS[..., [1, 0, 2]]).max() <= 2
+    own = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    np.testing.assert_array_equal(read(encoded(image, icc_profile=own)), PIXELS)
+
+
+def test_broken_colour_profile_is_a_warning() -> None:
+    photo = media.read_image(encoded(Image.fromarray(PIXELS), icc_profile=b"junk" * 50))
+    np.testing.assert_array_equal(photo.pixels, PIXELS)
+    assert "colour profile" in photo.warnings[0]
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(
+            ">I", zlib.crc32(kind + body)
+        )  # fmt: skip
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+JPEG = encoded(Image.fromarray(np.repeat(np.repeat(PIXELS, 4, 0), 4, 1)), "JPEG")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "empty"),
+        (b"hello, this is text", "not an image"),
+        (JPEG[: len(JPEG) // 2], "truncated"),
+        (JPEG[:20], "not an image"),
+        (encoded(Image.fromarray(PIXELS))[:200], "truncated"),
+        (encoded(Image.new("RGB", (1, 1))), "1x1"),
+        (encoded(Image.new("RGB", (15, 15))), "15x15"),
+        (encoded(Image.new("RGB", (400, 15))), "400x15"),
+        (png_claiming(60000, 60000), "60000x60000"),
+        (png_claiming(20001, 10000), "20001x10000"),
+        (png_claiming(2000, 2000), "truncated"),
+        (b"\0\0\0\x18ftypheic" + b"\0" * 40, "HEIC"),
+        (b"\0\0\0\x18ftypisom" + b"\0" * 40, "video"),
+    ],
+)
+def test_bad_files(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "bad.jpg"
+    path.write_bytes(content)
+    for source in (path, content):
+        with pytest.raises(InputError, match=says) as caught:
+            media.read_image(source)
+        assert "\n" not in str(caught.value)
+    assert "image" in str(caught.value)
+    with pytest.raises(InputError, match=r"bad\.jpg"):
+        media.read_image(path)
+
+
+def test_200_megapixels_are_allowed_and_pillow_is_left_alone() -> None:
+    before = Image.MAX_IMAGE_PIXELS
+    with media.open_image(png_claiming(16320, 12240)) as opened:
+        assert opened.size == (16320, 12240)
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_missing_folder_and_wrong_type(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        media.read_image(tmp_path / "none.jpg")
+    with pytest.raises(InputError, match="folder"):
+        media.read_image(tmp_path)
+    with pytest.raises(InputError, match="cannot be read"):
+        media.read_image("a\0b")
+    with pytest.raises(InputError, match="cannot be read"):
+        media.read_image("x" * 5000)
+    for wrong in (None, 5, [1, 2]):
+        with pytest.raises(InputError, match=type(wrong).__name__):
+            media.read_image(wrong)  # type: ignore[arg-type]
+
+
+def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "secret.png"
+    path.write_bytes(encoded(Image.fromarray(PIXELS)))
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)  # root may read everything
+    with pytest.raises(InputError, match="permissions"):
+        media.read_image(path)
+
+
+def test_png_round_trip_and_file_mode(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    media.write_png(path, PIXELS)
+    np.testing.assert_array_equal(read(path), PIXELS)
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"")
+    assert path.stat().st_mode == plain.stat().st_mode
+
+
+def test_atomic_path_keeps_the_old_file_on_failure(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), media.atomic_path(path) as temporary:
+        assert temporary.parent == path.parent and temporary.suffix == ".txt"
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    with pytest.raises(KeyboardInterrupt), media.atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+    with media.atomic_path(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (errno.ENOSPC, "disk is full"),
+        (errno.EACCES, "not writable"),
+        (errno.EROFS, "not writable"),
+        (errno.EFBIG, "larger than"),
+    ],
+)
+def test_atomic_path_explains(tmp_path: Path, number: int, says: str) -> None:
+    path = tmp_path / "a.png"
+    with pytest.raises(OutputError, match=says) as caught, media.atomic_path(path):
+        raise OSError(number, os.strerror(number))
+    assert "a.png" in str(caught.value)
+    assert caught.value.errno == number
+    assert not list(tmp_path.iterdir())
+
+
+def test_atomic_path_refuses_folders_and_missing_ones(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="is a folder"), media.atomic_path(tmp_path):
+        pass
+    with pytest.raises(OutputError, match="does not exist"), media.atomic_path(tmp_path / "a/b"):
+        pass
+
+
+def test_a_full_disk_for_real(tmp_path: Path) -> None:
+    """Files may grow to 100 kB only in that process: as a full disk, the write itself fails."""
+    code = """
+import resource, signal, sys, numpy as np
+from b2m import media, motion, video
+from b2m.errors import OutputError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+flow = np.zeros((300, 400, 2), np.float32)
+folder = sys.argv[1]
+for name, write in {
+    "a.png": lambda path: media.write_png(path, noise),
+    "a.flo": lambda path: motion.write_flow(path, flow),
+    "a.pfm": lambda path: motion.write_flow(path, flow),
+    "a.mp4": lambda path: video.write_mp4(path, [noise] * 5, 10),
+    "a.gif": lambda path: video.write_gif(path, [noise, noise[::-1]], 10),
+    "a.webp": lambda path: video.write_webp(path, [noise, noise[::-1]] * 2, 10),
+    "frames": lambda path: video.write_png_folder(path, [noise] * 2),
+}.items():
+    try:
+        write(f"{folder}/{name}")
+    except OutputError as error:
+        print(name, error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60,
+        cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 7, done.stdout + done.stderr
+    for line, name in zip(
+        lines, ("png", "flo", "pfm", "mp4", "gif", "webp", "frames"), strict=True
+    ):
+        assert f"{name} would be larger" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_fit() -> None:
+    image = RANDOM.integers(0, 256, (40, 60, 3), np.uint8)
+    assert media.fit(image, 60) is image
+    small = media.fit(image, 30)
+    assert small.shape == (20, 30, 3)
+    blocks = image.reshape(20, 2, 30, 2, 3).mean((1, 3))
+    assert np.abs(small - blocks).max() <= 0.51
+    assert media.fit(np.zeros((1000, 2, 3), np.uint8), 100).shape == (100, 1, 3)
