@@ -1,0 +1,212 @@
+"""The house stays in order: who may import whom, how long a file gets, what is documented."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "b2m"
+FILES = sorted(PACKAGE.rglob("*.py"))
+LONGEST_FILE = 500
+
+# What each room may import from b2m, besides errors; a room that is not listed, nothing else.
+LEAVES = {"blur", "guidance", "motion", "media", "video", "sheets", "metrics", "losses"}
+MAY_IMPORT = {
+    "api": LEAVES | {"hub", "models"},
+    "cli": LEAVES | {"api", "console", "data", "evaluate", "hub", "recipes", "train"},
+    "console": set(),
+    "data": LEAVES - {"losses", "metrics"},
+    "evaluate": LEAVES | {"api", "data", "hub", "models"},
+    "hub": {"media"},
+    "losses": {"blur", "motion", "guidance"},
+    "models": LEAVES - {"metrics", "losses"} | {"hub"},
+    "recipes": LEAVES | {"models", "data"},
+    "train": LEAVES | {"recipes", "models", "data", "hub"},
+    **{name: LEAVES - {name, "losses"} for name in LEAVES - {"losses"}},
+}
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in FILES}
+
+
+def is_type_checking(node):
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def nodes_of(tree, *, inside_functions):
+    """All nodes, but not those for the type checker and, if so asked, not those run later."""
+    for child in ast.iter_child_nodes(tree):
+        if is_type_checking(child):
+            continue
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not inside_functions:
+            continue
+        yield child
+        yield from nodes_of(child, inside_functions=inside_functions)
+
+
+def imports(path, *, inside_functions):
+    """Names of the modules of b2m that a file imports."""
+    found = set()
+    for node in nodes_of(ast.parse(path.read_text("utf-8")), inside_functions=inside_functions):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                found.add(whole if whole in MODULES else node.module)
+    return {name for name in found if name == "b2m" or name.startswith("b2m.")}
+
+
+def room(module):
+    return module.split(".")[1] if "." in module else ""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_direction_of_imports(module):
+    if module == "b2m":
+        assert imports(MODULES[module], inside_functions=True) == set()
+        return
+    allowed = MAY_IMPORT.get(room(module), set()) | {"", "errors", room(module)}
+    taken = {room(name) for name in imports(MODULES[module], inside_functions=True)}
+    assert taken <= allowed, f"{module} must not import {taken - allowed}"
+
+
+def test_no_import_cycles():
+    graph = {name: imports(path, inside_functions=False) for name, path in MODULES.items()}
+    done, path = set(), []
+
+    def visit(name):
+        assert name not in path, " -> ".join([*path[path.index(name) :], name])
+        if name in done:
+            return
+        path.append(name)
+        for other in sorted(graph.get(name, ())):
+            if other != name:
+                visit(other)
+        path.pop()
+        done.add(name)
+
+    for name in graph:
+        visit(name)
+
+
+def modules_after(code):
+    result = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.split())
+
+
+def test_import_is_lazy():
+    loaded = modules_after("import b2m; b2m.__version__; dir(b2m); b2m.InputError")
+    assert {"b2m", "b2m.errors"} == {name for name in loaded if name.split(".")[0] == "b2m"}
+    heavy = {"torch", "cv2", "numpy", "PIL", "av", "scipy", "typer", "huggingface_hub"}
+    assert not loaded & heavy
+
+
+def test_command_line_starts_without_pytorch():
+    loaded = modules_after("import b2m.cli")
+    assert not loaded & {"torch", "cv2", "numpy", "PIL", "av", "scipy", "huggingface_hub"}
+
+
+def test_api_needs_no_training_code():
+    # Each of these costs seconds, or need not be installed.
+    loaded = modules_after("import b2m.api")
+    extra = {"timm", "torchvision", "accelerate", "matplotlib", "skimage", "huggingface_hub"}
+    assert not loaded & extra
+    assert not {name for name in loaded if name.startswith(("b2m.data", "b2m.train"))}
+
+
+def test_public_names_resolve():
+    import b2m
+
+    for name in b2m.__all__:
+        assert getattr(b2m, name) is not None
+    assert set(b2m.__all__) <= set(dir(b2m))
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        _ = b2m.nothing_like_it
+
+
+@pytest.mark.parametrize("module", ["train", "recipes", "losses", "models", "data"])
+def test_training_needs_no_more_than_a_bare_machine_has(module):
+    if f"b2m.{module}" not in MODULES:
+        pytest.fail(f"b2m.{module} is missing")
+    code = (
+        "class Missing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('av', 'scipy', 'matplotlib', 'skimage'):\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        f"import b2m.{module}"
+    )
+    assert f"b2m.{module}" in modules_after(code)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_stay_short(path):
+    assert len(path.read_text("utf-8").splitlines()) <= LONGEST_FILE
+
+
+def public_definitions(tree, prefix=""):
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            if node.name.startswith("_"):
+                continue
+            yield prefix + node.name, node
+            if isinstance(node, ast.ClassDef):
+                yield from public_definitions(node, f"{prefix}{node.name}.")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_everything_public_is_documented_and_typed(path):
+    tree = ast.parse(path.read_text("utf-8"))
+    assert ast.get_docstring(tree), "the module itself"
+    for name, node in public_definitions(tree):
+        assert ast.get_docstring(node), name
+        if not isinstance(node, ast.ClassDef):
+            assert node.returns is not None, f"{name} says not what it returns"
+
+
+def tracked_files():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listed.stdout.split("\0") if name]
+
+
+def test_no_path_of_one_machine():
+    # Put together here, so that this file does not hold them itself.
+    pattern = re.compile(r"(?<![\w.~])/(?:" + "|".join(("work", "tmp", "home", "root")) + r")\b/")
+    suffixes = {"", ".py", ".md", ".toml", ".yml", ".yaml", ".json", ".ipynb", ".txt", ".cfg"}
+    found = []
+    for path in tracked_files():
+        if path.suffix not in suffixes or not path.is_file():
+            continue
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            if pattern.search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}")
+    assert not found, "\n".join(found)
+
+
+def test_one_place_names_the_owner():
+    lines = [
+        f"{path.name}: {line.strip()}"
+        for path in FILES
+        for line in path.read_text("utf-8").splitlines()
+        if re.match(r"\s*OWNER\s*(:\s*\w+\s*)?=", line)
+    ]
+    assert lines == ['hub.py: OWNER = "OWNER"']
