@@ -1,0 +1,258 @@
+"""How good a clip or a flow is, with the protocols that blur's ambiguity asks for.
+
+A blurred photo does not tell a motion from its reverse, so a clip made without guidance is judged
+in the better of its two orders (one choice for the whole clip), and a flow up to its sign (one
+choice for the whole image). NumPy in, float out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from b2m.errors import InputError
+
+Image = NDArray[np.uint8] | NDArray[np.floating[Any]]
+Mask = NDArray[np.bool_]
+
+_SSIM_SIGMA = 1.5
+_SSIM_RADIUS = 5
+
+
+class ClipScores(TypedDict):
+    """PSNR in dB and SSIM of a clip; the plain names are means over its frames."""
+
+    psnr: float
+    ssim: float
+    first: float
+    middle: float
+    last: float
+    non_middle: float
+    psnr_per_frame: list[float]
+    ssim_per_frame: list[float]
+
+
+def psnr(image: Image, truth: Image, mask: Mask | None = None) -> float:
+    """Peak signal to noise ratio in dB between 8-bit sRGB images.
+
+    Args:
+        image: (H, W[, C]) uint8, or float in [0, 1], which is clipped and rounded to 8 bits.
+        truth: of the same shape.
+        mask: (H, W) bool, the pixels that count; all by default.
+
+    Returns:
+        dB; infinite where the images agree, NaN where the mask is empty.
+
+    Raises:
+        InputError: the shapes differ.
+    """
+    image, truth = _alike(image, truth)
+    squared = np.square(image.astype(np.float32) - truth.astype(np.float32))
+    error = _mean(squared, mask)
+    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+
+
+def ssim(image: Image, truth: Image, mask: Mask | None = None) -> float:
+    """Structural similarity (Wang et al., IEEE TIP 2004), the mean over channels.
+
+    Gaussian window of 11 x 11, sigma 1.5, population covariances, K = 0.01 and 0.03; the 5 pixels
+    along the border, where the window leaves the image, do not count.
+
+    Args:
+        image: (H, W[, C]), sides of 11 or more, uint8 or float as for :func:`psnr`.
+        truth: of the same shape.
+        mask: (H, W) bool, the windows that count, by their centres.
+
+    Returns:
+        At most 1, NaN where the mask is empty.
+
+    Raises:
+        InputError: the shapes differ or are too small.
+    """
+    image, truth = _alike(image, truth)
+    if min(image.shape[:2]) <= 2 * _SSIM_RADIUS:
+        raise InputError(
+            f"SSIM needs images of {2 * _SSIM_RADIUS + 1}x{2 * _SSIM_RADIUS + 1} or more, not "
+            f"{image.shape[1]}x{image.shape[0]}"
+        )
+    # Variances are differences of large numbers: float64.
+    a, b = image.astype(np.float64), truth.astype(np.float64)
+    mean_a, mean_b = _blurred(a), _blurred(b)
+    variance_a = _blurred(a * a) - mean_a * mean_a
+    variance_b = _blurred(b * b) - mean_b * mean_b
+    covariance = _blurred(a * b) - mean_a * mean_b
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    similarity = ((2 * mean_a * mean_b + c1) * (2 * covariance + c2)) / (
+        (mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2)
+    )
+    inner = (slice(_SSIM_RADIUS, -_SSIM_RADIUS),) * 2
+    return _mean(similarity[inner], None if mask is None else mask[inner])
+
+
+def epe(
+    flow: NDArray[np.floating[Any]], truth: NDArray[np.floating[Any]], mask: Mask | None = None
+) -> float:
+    """End-point error: the mean distance in pixels between two flows on the same grid.
+
+    Args:
+        flow: (H, W, 2).
+        truth: (H, W, 2); pixels that are NaN here do not count.
+        mask: (H, W) bool, the pixels that count; all by default.
+
+    Returns:
+        Pixels, NaN where nothing counts.
+
+    Raises:
+        InputError: the shapes differ.
+    """
+    if flow.shape != truth.shape or flow.ndim != 3 or flow.shape[2] != 2:
+        raise InputError(f"EPE needs two (H, W, 2) flows, not {flow.shape} and {truth.shape}")
+    distance = np.hypot(flow[..., 0] - truth[..., 0], flow[..., 1] - truth[..., 1])
+    known = np.isfinite(truth[..., 0]) & np.isfinite(truth[..., 1])
+    return _mean(distance, known if mask is None else known & mask)
+
+
+def flow_epe_either_sign(
+    flow: NDArray[np.floating[Any]], truth: NDArray[np.floating[Any]], mask: Mask | None = None
+) -> float:
+    """The smaller :func:`epe` of ``flow`` and its negative, one choice for the whole image."""
+    return min(epe(flow, truth, mask), epe(-flow, truth, mask))
+
+
+def clip_scores(
+    frames: Sequence[Image] | Image, truth: Sequence[Image] | Image, mask: Mask | None = None
+) -> ClipScores:
+    """Every score of a clip in the order given.
+
+    Args:
+        frames: (T, H, W, 3), or T images, uint8 or float as for :func:`psnr`.
+        truth: of the same shape.
+        mask: (H, W) or (T, H, W) bool, the pixels that count.
+
+    Returns:
+        ``psnr`` and ``ssim`` are means of the frames' values; ``first``, ``middle`` (the mean of
+        two where T is even), ``last`` and ``non_middle`` are PSNRs.
+
+    Raises:
+        InputError: no frames, or another number or size of them than in the truth.
+    """
+    psnrs = _psnrs(frames, truth, mask)
+    ssims = [
+        ssim(*pair, _of_frame(mask, i)) for i, pair in enumerate(zip(frames, truth, strict=True))
+    ]
+    count = len(psnrs)
+    middle = sorted({(count - 1) // 2, count // 2})
+    others = [value for i, value in enumerate(psnrs) if i not in middle]
+    return ClipScores(
+        psnr=float(np.mean(psnrs)),
+        ssim=float(np.mean(ssims)),
+        first=psnrs[0],
+        middle=float(np.mean([psnrs[i] for i in middle])),
+        last=psnrs[-1],
+        non_middle=float(np.mean(others)) if others else math.nan,
+        psnr_per_frame=psnrs,
+        ssim_per_frame=ssims,
+    )
+
+
+def better_order(
+    frames: Sequence[Image] | Image, truth: Sequence[Image] | Image, mask: Mask | None = None
+) -> tuple[Sequence[Image] | Image, bool]:
+    """The clip forwards or backwards, whichever has the better PSNR against ``truth``.
+
+    One choice for the whole clip; all scores are then those of that order.
+
+    Args:
+        frames: (T, H, W, 3), or T images.
+        truth: of the same shape.
+        mask: (H, W) or (T, H, W) bool, the pixels that count.
+
+    Returns:
+        The clip in the better order, and whether it was reversed.
+    """
+    backwards = frames[::-1]
+    reverse = np.mean(_psnrs(backwards, truth, mask)) > np.mean(_psnrs(frames, truth, mask))
+    return (backwards, True) if reverse else (frames, False)
+
+
+def best_of(
+    candidates: Sequence[Sequence[Image] | Image],
+    truth: Sequence[Image] | Image,
+    mask: Mask | None = None,
+    *,
+    either_order: bool = False,
+) -> tuple[int, ClipScores]:
+    """Best of N clips: the one with the best PSNR gives all its scores.
+
+    (Zhong's script takes the best of each score, from different clips.)
+
+    Args:
+        candidates: N clips, each as for :func:`clip_scores`.
+        truth: one clip.
+        mask: (H, W) or (T, H, W) bool, the pixels that count.
+        either_order: judge each candidate in its better order.
+
+    Returns:
+        The index of the best candidate and its scores.
+
+    Raises:
+        InputError: no candidates.
+    """
+    if len(candidates) == 0:
+        raise InputError("there are no candidates to choose from: at least one is needed")
+    ordered = [better_order(clip, truth, mask)[0] if either_order else clip for clip in candidates]
+    values = [float(np.mean(_psnrs(clip, truth, mask))) for clip in ordered]
+    best = max(range(len(values)), key=values.__getitem__)
+    return best, clip_scores(ordered[best], truth, mask)
+
+
+def _psnrs(
+    frames: Sequence[Image] | Image, truth: Sequence[Image] | Image, mask: Mask | None
+) -> list[float]:
+    if len(frames) != len(truth) or len(frames) == 0:
+        raise InputError(
+            f"the clip has {len(frames)} frames and the truth {len(truth)}: both need the same "
+            "number, at least one"
+        )
+    return [
+        psnr(*pair, _of_frame(mask, i)) for i, pair in enumerate(zip(frames, truth, strict=True))
+    ]
+
+
+def _of_frame(mask: Mask | None, index: int) -> Mask | None:
+    return mask if mask is None or mask.ndim == 2 else mask[index]
+
+
+def _alike(image: Image, truth: Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    if image.shape != truth.shape or image.ndim not in (2, 3):
+        raise InputError(f"images of one shape are compared, not {image.shape} and {truth.shape}")
+    return _to_8_bit(image), _to_8_bit(truth)
+
+
+def _to_8_bit(image: Image) -> NDArray[np.uint8]:
+    if image.dtype == np.uint8:
+        return image  # type: ignore[return-value]
+    if not np.issubdtype(image.dtype, np.floating):
+        raise InputError(f"images are uint8 or float in [0, 1], not {image.dtype}")
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+def _blurred(plane: NDArray[np.float64]) -> Any:
+    size = 2 * _SSIM_RADIUS + 1
+    return cv2.GaussianBlur(plane, (size, size), _SSIM_SIGMA)
+
+
+def _mean(values: NDArray[np.floating[Any]], mask: Mask | None) -> float:
+    """Mean over the masked pixels (and all channels); NaN of none."""
+    if mask is not None:
+        if mask.shape != values.shape[:2] or mask.dtype != np.bool_:
+            raise InputError(
+                f"a mask is (H, W) bool of the images' size, not {mask.shape} {mask.dtype}"
+            )
+        values = values[mask]
+    return float(values.mean(dtype=np.float64)) if values.size else math.nan

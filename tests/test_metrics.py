@@ -1,0 +1,172 @@
+"""Scores against scikit-image, and protocols against clips whose answer is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage import metrics as reference
+
+from b2m import metrics
+from b2m.errors import InputError
+
+RANDOM = np.random.default_rng(0)
+
+
+def pair(seed: int = 0, shape: tuple[int, ...] = (40, 53, 3)) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    truth = random.integers(0, 256, shape, np.uint8)
+    noisy = np.clip(truth + random.normal(0, 5 + 5 * seed, shape), 0, 255).astype(np.uint8)
+    return noisy, truth
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 50), st.sampled_from([(11, 11, 3), (40, 53, 3), (30, 17)]))
+def test_psnr_and_ssim_agree_with_scikit_image(seed: int, shape: tuple[int, ...]) -> None:
+    image, truth = pair(seed, shape)
+    expected = reference.peak_signal_noise_ratio(truth, image, data_range=255)
+    assert metrics.psnr(image, truth) == pytest.approx(expected, abs=1e-4)
+    expected = reference.structural_similarity(
+        truth, image, data_range=255, gaussian_weights=True, sigma=1.5,
+        use_sample_covariance=False, channel_axis=2 if len(shape) == 3 else None,
+    )  # fmt: skip
+    assert metrics.ssim(image, truth) == pytest.approx(expected, abs=1e-6)
+
+
+def test_masks() -> None:
+    image, truth = pair()
+    mask = RANDOM.random(image.shape[:2]) < 0.3
+    error = ((image.astype(float) - truth) ** 2)[mask].mean()
+    assert metrics.psnr(image, truth, mask) == pytest.approx(10 * math.log10(255**2 / error))
+    whole = np.ones_like(mask)
+    assert metrics.psnr(image, truth, whole) == pytest.approx(metrics.psnr(image, truth))
+    assert metrics.ssim(image, truth, whole) == pytest.approx(metrics.ssim(image, truth))
+    full = reference.structural_similarity(
+        truth, image, data_range=255, gaussian_weights=True, sigma=1.5,
+        use_sample_covariance=False, channel_axis=2, full=True,
+    )[1]  # fmt: skip
+    inner = np.zeros_like(mask)
+    inner[5:-5, 5:-5] = mask[5:-5, 5:-5]
+    assert metrics.ssim(image, truth, mask) == pytest.approx(full[inner].mean(), abs=1e-6)
+    nothing = np.zeros_like(mask)
+    assert math.isnan(metrics.psnr(image, truth, nothing))
+    assert math.isnan(metrics.ssim(image, truth, nothing))
+
+
+def test_same_images_and_floats() -> None:
+    image, truth = pair()
+    assert metrics.psnr(truth, truth) == math.inf
+    assert metrics.ssim(truth, truth) == pytest.approx(1)
+    assert metrics.psnr(image / 255, truth) == pytest.approx(metrics.psnr(image, truth))
+    beyond = truth / 255 + np.where(truth == 255, 0.7, 0.0) + 0.4 / 255
+    assert metrics.psnr(beyond, truth) == math.inf, "clipped and rounded first"
+
+
+def test_refusals() -> None:
+    image, truth = pair()
+    with pytest.raises(InputError, match="shape"):
+        metrics.psnr(image, truth[1:])
+    with pytest.raises(InputError, match="int64"):
+        metrics.psnr(image.astype(int), truth.astype(int))
+    with pytest.raises(InputError, match="mask"):
+        metrics.psnr(image, truth, np.ones((2, 2), bool))
+    with pytest.raises(InputError, match="10x10"):
+        metrics.ssim(image[:10, :10], truth[:10, :10])
+    with pytest.raises(InputError, match="flows"):
+        metrics.epe(np.zeros((4, 4, 2)), np.zeros((4, 5, 2)))
+    with pytest.raises(InputError, match="frames"):
+        metrics.clip_scores([image], [truth, truth])
+    with pytest.raises(InputError, match="frames"):
+        metrics.clip_scores([], [])
+    with pytest.raises(InputError, match="candidates"):
+        metrics.best_of([], [truth])
+
+
+def test_epe() -> None:
+    flow, truth = RANDOM.normal(0, 5, (2, 9, 8, 2)).astype(np.float32)
+    distances = np.linalg.norm(flow - truth, axis=-1)
+    assert metrics.epe(flow, truth) == pytest.approx(distances.mean(), rel=1e-5)
+    mask = RANDOM.random((9, 8)) < 0.5
+    assert metrics.epe(flow, truth, mask) == pytest.approx(distances[mask].mean(), rel=1e-5)
+    truth[0, 0] = np.nan
+    assert metrics.epe(flow, truth) == pytest.approx(distances.ravel()[1:].mean(), rel=1e-5)
+    assert metrics.epe(np.zeros_like(flow), np.full_like(flow, 3) * (1, 4 / 3)) == pytest.approx(5)
+
+
+def test_either_sign_is_one_choice_per_image() -> None:
+    truth = np.ones((4, 4, 2), np.float32)
+    assert metrics.flow_epe_either_sign(-truth, truth) == 0
+    mixed = truth.copy()
+    mixed[:1] *= -1
+    quarter = 2 * math.sqrt(2) / 4
+    assert metrics.flow_epe_either_sign(mixed, truth) == pytest.approx(quarter)
+    assert metrics.flow_epe_either_sign(-mixed, truth) == pytest.approx(quarter)
+
+
+def clip(count: int = 7, size: int = 24) -> np.ndarray:
+    wide = np.random.default_rng(5).integers(0, 256, (size, size + count, 3), np.uint8)
+    return np.stack([wide[:, i : i + size] for i in range(count)])
+
+
+def noisy(frames: np.ndarray, strength: float, seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, strength, frames.shape)
+    return np.clip(frames + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6, 7])
+def test_clip_scores(count: int) -> None:
+    truth = clip(count)
+    frames = noisy(truth, 8)
+    scores = metrics.clip_scores(frames, truth)
+    each = [metrics.psnr(a, b) for a, b in zip(frames, truth, strict=True)]
+    assert scores["psnr_per_frame"] == each
+    assert scores["psnr"] == pytest.approx(np.mean(each))
+    assert scores["ssim"] == pytest.approx(np.mean(scores["ssim_per_frame"]))
+    assert (scores["first"], scores["last"]) == (each[0], each[-1])
+    middle = [count // 2] if count % 2 else [count // 2 - 1, count // 2]
+    assert scores["middle"] == pytest.approx(np.mean([each[i] for i in middle]))
+    others = [value for i, value in enumerate(each) if i not in middle]
+    if others:
+        assert scores["non_middle"] == pytest.approx(np.mean(others))
+    else:
+        assert math.isnan(scores["non_middle"])
+
+
+def test_clip_masks_per_clip_and_per_frame() -> None:
+    truth = clip(3)
+    frames = noisy(truth, 8)
+    masks = RANDOM.random((3, 24, 24)) < 0.5
+    scores = metrics.clip_scores(frames, truth, masks)
+    assert scores["last"] == metrics.psnr(frames[2], truth[2], masks[2])
+    scores = metrics.clip_scores(frames, truth, masks[0])
+    assert scores["last"] == metrics.psnr(frames[2], truth[2], masks[0])
+
+
+def test_better_order_is_one_choice_for_the_clip() -> None:
+    truth = clip()
+    frames = noisy(truth, 8)
+    same, reverse = metrics.better_order(frames, truth)
+    assert not reverse and same is frames
+    turned, reverse = metrics.better_order(frames[::-1], truth)
+    assert reverse
+    np.testing.assert_array_equal(turned, frames)
+    # Three frames of seven would be better turned round: the clip as a whole stays.
+    mixed = frames.copy()
+    mixed[[0, 6]] = frames[[6, 0]]
+    kept, reverse = metrics.better_order(list(mixed), list(truth))
+    assert not reverse
+    np.testing.assert_array_equal(kept, mixed)
+
+
+def test_best_of_takes_all_scores_from_one_sample() -> None:
+    truth = clip()
+    sharp, rough = noisy(truth, 4), noisy(truth, 20)
+    index, scores = metrics.best_of([rough, sharp, rough], truth)
+    assert index == 1 and scores == metrics.clip_scores(sharp, truth)
+    index, _ = metrics.best_of([rough, sharp[::-1]], truth)
+    assert index == 0
+    index, scores = metrics.best_of([rough, sharp[::-1]], truth, either_order=True)
+    assert index == 1 and scores == metrics.clip_scores(sharp, truth)
