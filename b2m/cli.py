@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -116,11 +117,11 @@ def _program(
     plays it back, on your own computer and without a network:
 
     \b
-      b2m animate photo.jpg                      a clip, a contact sheet, the motion field
-      b2m animate photo.jpg --direction left     the same, told which way it went
-      b2m animate *.jpg -o clips --format mp4    many photos, only the videos
-      b2m flow photo.jpg                         only the motion field
-      b2m deblur photo.jpg                       only the sharp photo of the middle instant
+      b2m animate photo.jpg                     clip, contact sheet, motion field
+      b2m animate photo.jpg --direction left    the same, told which way it went
+      b2m animate *.jpg -o clips --format mp4   many photos, only the videos
+      b2m flow photo.jpg                        only the motion field
+      b2m deblur photo.jpg                      only the sharp middle instant
 
     "b2m COMMAND --help" explains each command.
     """
@@ -422,6 +423,9 @@ def _check_device(device: str) -> None:
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # Tried now, as a person should not wait for a clip that has nowhere to go.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise OutputError(

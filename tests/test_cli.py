@@ -1,0 +1,407 @@
+"""The command line as a person uses it: files, one table, one clear sentence when it cannot."""
+
+import errno
+import os
+import resource
+import signal
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, TiffImagePlugin
+
+from b2m import __version__, cli, console
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*arguments):
+    return cli.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """A photo of 80 x 64 with a streak in it."""
+    return make_photo(tmp_path / "photo.jpg")
+
+
+def make_photo(path, seed=0, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 255, (8, 10, 3), dtype=np.uint8)
+    image = Image.fromarray(coarse).resize((80, 64), Image.Resampling.BICUBIC)
+    pixels = np.asarray(image).astype(np.float32)
+    pixels = np.mean([np.roll(pixels, shift, axis=1) for shift in range(8)], axis=0)
+    Image.fromarray(pixels.astype(np.uint8)).save(path, **options)
+    return path
+
+
+def one_sentence(capsys, *words):
+    """The one complaint on standard error: a line with these words, and nothing of Python's."""
+    lines = capsys.readouterr().err.splitlines()
+    assert "Traceback" not in "".join(lines)
+    # Warnings on a photo begin with its name.
+    complaints = [line for line in lines if line.startswith("b2m: ")]
+    assert len(complaints) == 1, lines
+    said = complaints[0]
+    for word in words:
+        assert str(word) in said, said
+    return said
+
+
+# --- what needs no photo -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
+def test_help(capsys, arguments):
+    assert run(*arguments) == 0
+    shown = capsys.readouterr().out
+    for command in ("animate", "flow", "deblur", "data", "train", "evaluate"):
+        assert f"\n  {command} " in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    "command", ["animate", "flow", "deblur", "data preview", "train", "evaluate"]
+)
+def test_help_of_each_command(capsys, command):
+    assert run(*command.split(), "--help") == 0
+    assert "Usage: b2m " + command in capsys.readouterr().out
+
+
+def test_version(capsys):
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"b2m {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["animate"], ["PHOTO"]),
+        (["dance"], ["dance"]),
+        (["animate", "x.jpg", "--zork"], ["--zork"]),
+        (["animate", "x.jpg", "--frames", "1"], ["--frames", "1", "at least 2"]),
+        (["animate", "x.jpg", "--frames", "-3"], ["-3"]),
+        (["animate", "x.jpg", "--frames", "many"], ["--frames"]),
+        (["animate", "x.jpg", "--format", "avi"], ["avi", "mp4", "gif", "flo"]),
+        (["animate", "x.jpg", "--format", "mp4,,gif"], ["--format"]),
+        (["animate", "x.jpg", "--format", ""], ["--format"]),
+        (["animate", "x.jpg", "--direction", "sideways"], ["sideways", "right", "left"]),
+        (["animate", "x.jpg", "--fps", "0"], ["--fps", "0"]),
+        (["animate", "x.jpg", "--fps", "nan"], ["--fps", "nan"]),
+        (["animate", "x.jpg", "--max-side", "3"], ["--max-side", "3"]),
+        (["animate", "x.jpg", "--device", "toaster"], ["toaster"]),
+        (["animate", "x.jpg", "--guidance", "nowhere.png"], ["--guidance", "nowhere.png"]),
+        (["animate", "x", "--guidance", "g.png", "--direction", "up"], ["one of them"]),
+        (["train"], ["RECIPE"]),
+        (["train", "animator", "--hours", "0"], ["--hours"]),
+        (["train", "animator", "--samples", "0"], ["--samples"]),
+        (["evaluate"], ["--table"]),
+        (["data"], []),
+        (["data", "preview", "--count", "0"], ["--count"]),
+    ],
+)
+def test_usage_errors(capsys, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    assert run(*arguments) == 2
+    if words:
+        one_sentence(capsys, *words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_guidance_of_other_colours(capsys, tmp_path, photo):
+    Image.new("RGB", (80, 64), (200, 200, 200)).save(tmp_path / "g.png")
+    assert run("animate", photo, "-o", tmp_path / "out", "--guidance", tmp_path / "g.png") == 2
+    one_sentence(capsys, "--guidance", "200")
+    assert not (tmp_path / "out").exists()
+
+
+def test_stems():
+    def names(*paths):
+        return console.names([Path(path) for path in paths])
+
+    assert names("a.jpg", "b.png") == ["a", "b"]
+    assert names("x/a.jpg", "a.png", "b.png", "y/a.jpg") == ["a-a", "a-b", "b", "a-c"]
+    assert names("A.jpg", "a.png") == ["A-a", "a-b"]
+    assert names("a.jpg", "a.png", "a-a.jpg") == ["a-b", "a-c", "a-a"]
+    assert names("my.photo.jpg") == ["my.photo"]
+    many = names(*["a.jpg"] * 60)
+    assert len(set(many)) == 60
+    assert many[25:28] == ["a-z", "a-aa", "a-ab"]
+
+
+def test_table(capsys):
+    console.print_table(
+        [
+            console.Row("short.jpg", (640, 480), 12.34, 38.21, None, 1.26),
+            console.Row("a longer name.jpg", (8000, 6000), 0.0, float("inf"), 0.02, 61.0),
+        ]
+    )
+    assert capsys.readouterr().out == (
+        "\n"
+        "file                    size  seconds  motion px  re-blur dB  px/s\n"
+        "short.jpg            640x480      1.3       12.3        38.2\n"
+        "a longer name.jpg  8000x6000     61.0        0.0         inf     0\n"
+    )
+
+
+# --- photos in, files out ------------------------------------------------------------------------
+
+
+def test_animate_writes_all_formats(capsys, tmp_path, photo):
+    out = tmp_path / "new" / "out"
+    kinds = ",".join(cli.FORMATS)
+    assert run("animate", photo, "-o", out, "--format", kinds, "--frames", 3) == 0
+    shown, said = capsys.readouterr()
+    names = ["photo.mp4", "photo.gif", "photo.webp", "photo.png", "photo.flo", "photo-frames/"]
+    lines = shown.splitlines()
+    assert lines[:6] == [f"{out}/{name}" for name in names]
+    assert lines[6] == ""
+    assert lines[7].split() == ["file", "size", "seconds", "motion", "px", "re-blur", "dB"]
+    assert lines[8].split()[:2] == ["photo.jpg", "80x64"]
+    assert len(lines) == 9
+    assert "Traceback" not in said
+    assert sorted(path.name for path in out.iterdir()) == sorted(n.rstrip("/") for n in names)
+    assert len(list((out / "photo-frames").glob("*.png"))) == 3
+    assert (out / "photo.flo").stat().st_size == 12 + 80 * 64 * 2 * 4
+    with Image.open(out / "photo.gif") as gif:
+        assert gif.size == (80, 64)
+
+
+def test_same_seed_same_bytes(tmp_path, photo):
+    for name in ("one", "two"):
+        assert run("animate", photo, "-o", tmp_path / name, "--format", "gif,flo,png") == 0
+    for file in (tmp_path / "one").iterdir():
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes(), file.name
+
+
+def test_several_photos_with_a_bad_one(capsys, tmp_path):
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("not an image")
+    first = make_photo(tmp_path / "x" / "same.jpg")
+    second = make_photo(tmp_path / "y" / "same.png", seed=1)
+    out = tmp_path / "out"
+    assert run("animate", first, bad, second, "-o", out, "--format", "flo") == 1
+    shown, said = capsys.readouterr()
+    assert sorted(path.name for path in out.iterdir()) == ["same-a.flo", "same-b.flo"]
+    complaints = [line for line in said.splitlines() if line.startswith("b2m: ")]
+    assert len(complaints) == 1
+    assert "bad.jpg" in complaints[0]
+    table = shown.split("\n\n")[1].splitlines()
+    assert [line.split()[0] for line in table] == ["file", "same.jpg", "same.png"]
+
+
+def test_speed_where_the_exposure_is_known(capsys, tmp_path):
+    exif = Image.Exif()
+    exif[0x829A] = TiffImagePlugin.IFDRational(1, 50)
+    photo = make_photo(tmp_path / "photo.jpg", exif=exif)
+    assert run("animate", photo, "-o", tmp_path / "out", "--format", "flo") == 0
+    assert "px/s" in capsys.readouterr().out
+
+
+def test_direction_and_reverse_guidance(tmp_path, photo):
+    from b2m.motion import read_flow
+
+    flows = {}
+    for direction in ("left", "right"):
+        out = tmp_path / direction
+        assert run("animate", photo, "-o", out, "--format", "flo", "--direction", direction) == 0
+        flows[direction] = read_flow(out / "photo.flo")
+    moving = np.hypot(*np.moveaxis(flows["left"], -1, 0)) > 3
+    if moving.any():
+        assert flows["left"][moving][:, 0].mean() <= 0 <= flows["right"][moving][:, 0].mean()
+
+
+def test_guidance_picture(capsys, tmp_path, photo):
+    Image.new("RGB", (80, 64), (255, 0, 0)).save(tmp_path / "g.png")
+    Image.new("RGB", (64, 80), (255, 0, 0)).save(tmp_path / "turned.png")
+    out = tmp_path / "out"
+    arguments = ["animate", photo, "-o", out, "--format", "flo", "--guidance"]
+    assert run(*arguments, tmp_path / "g.png") == 0
+    capsys.readouterr()
+    assert run(*arguments, tmp_path / "turned.png") == 2
+    one_sentence(capsys, "turned.png is 64x80", "80x64")
+
+
+def test_a_photo_is_never_overwritten(capsys, tmp_path):
+    photo = make_photo(tmp_path / "photo.png")
+    before = photo.read_bytes()
+    assert run("animate", photo, "-o", tmp_path, "--format", "png") == 1
+    one_sentence(capsys, "photo.png", "-o")
+    assert photo.read_bytes() == before
+
+
+def test_flow(capsys, tmp_path, photo):
+    out = tmp_path / "out"
+    assert run("flow", photo, "-o", out) == 0
+    assert capsys.readouterr().out == f"{out}/photo.flo\n{out}/photo-flow.png\n"
+    with Image.open(out / "photo-flow.png") as picture:
+        assert picture.size == (80, 64)
+
+
+def test_deblur(capsys, tmp_path, photo):
+    out = tmp_path / "out"
+    assert run("deblur", photo, "-o", out) == 0
+    assert capsys.readouterr().out == f"{out}/photo-sharp.png\n"
+    with Image.open(out / "photo-sharp.png") as picture:
+        assert (picture.size, picture.mode) == ((80, 64), "RGB")
+
+
+def test_preview(capsys, tmp_path):
+    sheet = tmp_path / "preview.png"
+    assert run("data", "preview", "-o", sheet, "--count", 2, "--size", 48) == 0
+    assert capsys.readouterr().out == f"{sheet}\n"
+    with Image.open(sheet) as picture:
+        assert picture.height >= 2 * 48
+
+
+def test_preview_without_its_photos(capsys, tmp_path):
+    assert run("data", "preview", "--photos", tmp_path / "none", "-o", tmp_path / "p.png") == 1
+    one_sentence(capsys, "none")
+
+
+def test_unknown_recipe_and_table(capsys):
+    assert run("train", "soup") in (1, 2)
+    one_sentence(capsys, "soup")
+    assert run("evaluate", "--table", "soup") in (1, 2)
+    one_sentence(capsys, "soup")
+
+
+# --- bad input -----------------------------------------------------------------------------------
+
+
+def png_header(width, height):
+    """A PNG that claims a size and holds next to nothing."""
+
+    def chunk(kind, data):
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + check
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64))
+    return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
+
+
+def bad_photo(kind, folder):
+    path = folder / f"{kind}.jpg"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "text":
+        path.write_text("# not an image\n")
+    elif kind == "empty":
+        path.touch()
+    elif kind == "truncated":
+        data = make_photo(path).read_bytes()
+        path.write_bytes(data[: len(data) // 2])
+    elif kind == "bomb":
+        path.write_bytes(png_header(60_000, 60_000))
+    elif kind.startswith("size"):
+        side = int(kind.removeprefix("size"))
+        Image.new("RGB", (side, side)).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind", ["missing", "folder", "text", "empty", "truncated", "bomb", "size1", "size15"]
+)
+@pytest.mark.parametrize("command", ["animate", "flow", "deblur"])
+def test_bad_photos(capsys, tmp_path, kind, command):
+    path = bad_photo(kind, tmp_path)
+    out = tmp_path / "out"
+    assert run(command, path, "-o", out) == 1
+    one_sentence(capsys, path.name)
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_unreadable_photo(capsys, tmp_path, photo):
+    photo.chmod(0)
+    assert run("animate", photo, "-o", tmp_path / "out") == 1
+    one_sentence(capsys, "photo.jpg")
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_output_is_no_folder(capsys, tmp_path, photo, place):
+    (tmp_path / "file").write_text("kept")
+    assert run("animate", photo, "-o", tmp_path / place) == 1
+    one_sentence(capsys, tmp_path / place, "another folder")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder nobody may write to")
+def test_output_folder_not_writable(capsys, photo):
+    assert run("animate", photo, "-o", "/proc/self") == 1
+    one_sentence(capsys, "/proc/self")
+
+
+def test_disk_full(capsys, tmp_path, photo, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("b2m.media.os.replace", full)
+    out = tmp_path / "out"
+    assert run("animate", photo, "-o", out) == 1
+    one_sentence(capsys, "disk is full")
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", list(cli.FORMATS))
+def test_files_that_cannot_grow(tmp_path, photo, kind):
+    """A real failed write: no file of this process may exceed 200 bytes."""
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
+
+    out = tmp_path / "out"
+    result = subprocess.run(
+        [sys.executable, "-m", "b2m.cli", "animate", photo, "-o", out, "--format", kind],
+        preexec_fn=limit,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert result.returncode == 1, result.stderr
+    complaints = [line for line in result.stderr.splitlines() if line.startswith("b2m: ")]
+    assert len(complaints) == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    left = [path for path in out.rglob("*") if path.is_file()]
+    assert not left
+
+
+def test_weights_missing(capsys, tmp_path, photo):
+    assert run("animate", photo, "-o", tmp_path / "out", "--weights", tmp_path / "none") == 1
+    one_sentence(capsys, "none", "does not exist")
+
+
+def test_weights_truncated(capsys, tmp_path, photo):
+    from b2m import hub
+
+    whole = hub.find_weights("animator")
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    (cut / hub.CONFIG_FILE).write_bytes((whole / hub.CONFIG_FILE).read_bytes())
+    data = (whole / hub.WEIGHTS_FILE).read_bytes()
+    (cut / hub.WEIGHTS_FILE).write_bytes(data[: len(data) // 2])
+    assert run("animate", photo, "-o", tmp_path / "out", "--weights", cut) == 1
+    one_sentence(capsys, "cut short")
+
+
+def test_weights_of_another_model(capsys, tmp_path, photo):
+    (tmp_path / "config.json").write_text('{"model": "Toaster"}')
+    assert run("animate", photo, "-o", tmp_path / "out", "--weights", tmp_path) == 1
+    one_sentence(capsys, "Toaster", "MotionAnimator")
+
+
+def test_interrupt(capsys, tmp_path, photo, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_animator", stop)
+    assert run("animate", photo, "-o", tmp_path / "out") == 130
+    assert "Traceback" not in capsys.readouterr().err
