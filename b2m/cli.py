@@ -94,6 +94,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return result if isinstance(result, int) else 0
     except UsageError as error:
         return complain(error, 2)
+    except BrokenPipeError:
+        # What is still buffered must go somewhere when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (InputError, OSError, MemoryError) as error:
         return complain(error, 1)
     except (KeyboardInterrupt, typer.Abort):

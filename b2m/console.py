@@ -45,6 +45,9 @@ def each(photos: Sequence[Path], work: Callable[[Path, str], Row | None]) -> tup
             row = work(photo, name)
         except UsageError as error:
             codes.add(complain(error, 2))
+        except BrokenPipeError:
+            # Nobody listens any more (as in "b2m … | head"): no fault of this photo.
+            raise
         except (InputError, OSError, MemoryError) as error:
             codes.add(complain(_about(photo, error), 1))
         else:
