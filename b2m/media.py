@@ -80,11 +80,12 @@ def read_image(image: ImageLike) -> Photo:
     notes: list[str] = []
     frame = 0
     try:
-        if opened.format in _ANIMATED and getattr(opened, "n_frames", 1) > 1:
-            frames = opened.n_frames  # type: ignore[attr-defined]
-            notes.append(f"{name} holds {frames} frames: the first was taken")
-            frame = opened.tell()
-            opened.seek(0)
+        if opened.format in _ANIMATED:
+            with _damage_named(name):
+                frames, frame = getattr(opened, "n_frames", 1), opened.tell()
+                opened.seek(0)
+            if frames > 1:
+                notes.append(f"{name} holds {frames} frames: the first was taken")
         deep = None if isinstance(source, Image.Image) else _read_16_bit_colour(source, opened)
         _load(opened, name)
         if deep is not None:
@@ -292,16 +293,23 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _load(opened: Image.Image, name: str) -> None:
+@contextlib.contextmanager
+def _damage_named(name: str) -> Iterator[None]:
+    """Pillow meets damage with whatever error its parser ran into: make it one sentence."""
     try:
         with _quiet():
-            opened.load()
+            yield
     except MemoryError:
         raise
     except Exception as error:
         raise InputError(
             f"{name} is damaged or truncated and cannot be decoded: get a complete copy of it"
         ) from error
+
+
+def _load(opened: Image.Image, name: str) -> None:
+    with _damage_named(name):
+        opened.load()
 
 
 def _to_rgb(opened: Image.Image, name: str, notes: list[str]) -> Pixels:

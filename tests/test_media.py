@@ -281,6 +281,27 @@ def test_bad_files(tmp_path: Path, content: bytes, says: str) -> None:
         media.read_image(path)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"])
+def test_damage_of_any_kind_is_one_sentence(kind: str) -> None:
+    image = Image.fromarray(PIXELS)
+    more: dict[str, Any] = {}
+    if kind in ("PNG", "WEBP", "GIF", "TIFF"):
+        more = {"save_all": True, "append_images": [Image.fromarray(PIXELS[::-1].copy())]}
+    whole = encoded(image, kind, **more)
+    random = np.random.default_rng(0)
+    for trial in range(60):
+        data = bytearray(whole)
+        if trial % 2:
+            data = data[: random.integers(1, len(data))]
+        else:
+            for _ in range(4):
+                data[random.integers(min(len(data), 300))] = random.integers(256)
+        try:
+            read(bytes(data))
+        except InputError as error:
+            assert "\n" not in str(error)
+
+
 def test_200_megapixels_are_allowed_and_pillow_is_left_alone() -> None:
     before = Image.MAX_IMAGE_PIXELS
     with media.open_image(png_claiming(16320, 12240)) as opened:
