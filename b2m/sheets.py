@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from b2m.errors import InputError
-from b2m.media import Pixels, fit
+from b2m.media import Pixels, atomic_path, fit
 from b2m.motion import Flow, color_wheel, flow_to_color, resize_flow
 
 _PAPER = (255, 255, 255)
@@ -131,6 +132,54 @@ def clip_sheet(
         *(f"t = {instant:.2f}" for instant in instants),
     ]
     return grid(tiles, labels, title=title)
+
+
+def training_sheet(
+    photos: Pixels, frames: Pixels, truth: Pixels, flows: Flow, true_flows: Flow
+) -> Pixels:
+    """What a training makes of a few validation scenes: a row each, ours above the truth.
+
+    Args:
+        photos: (B, H, W, 3) uint8.
+        frames, truth: (B, T, H, W, 3) uint8.
+        flows, true_flows: (B, H, W, 2) pixels.
+
+    Returns:
+        (H, W, 3) uint8 sRGB.
+    """
+    tiles, labels = [], []
+    picked = [(0, "first"), (frames.shape[1] // 2, "middle"), (frames.shape[1] - 1, "last")]
+    for row, photo in enumerate(photos):
+        largest = max(1.0, float(np.linalg.norm(true_flows[row], axis=2).max()))
+        for source, images, flow in (
+            ("ours", frames[row], flows[row]),
+            ("true", truth[row], true_flows[row]),
+        ):
+            tiles += [photo, *(images[index] for index, _ in picked)]
+            tiles.append(flow_to_color(flow, largest))
+            labels += ["photo", *(f"{source}, {name}" for _, name in picked)]
+            labels.append(f"{source}, up to {largest:.0f} px")
+    return grid(tiles, labels, columns=10, gap=6, font_size=12)
+
+
+def training_curve(rows: Sequence[Mapping[str, float]], path: str | Path) -> None:
+    """Draw validation PSNR and flow error against samples, from the rows of a training's log."""
+    from matplotlib.figure import Figure
+
+    samples = [row["samples"] for row in rows]
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    quality, error = figure.subplots(1, 2)
+    quality.plot(samples, [row["psnr"] for row in rows], label="animator, true guidance")
+    quality.plot(samples, [row["psnr_photo"] for row in rows], "--", label="photo repeated")
+    quality.set(xlabel="samples", ylabel="clip PSNR (dB)")
+    error.plot(samples, [row["epe"] for row in rows], label="animator")
+    error.plot(samples, [row["epe_zero"] for row in rows], "--", label="no motion")
+    error.set(xlabel="samples", ylabel="flow error (px)")
+    for axes in (quality, error):
+        axes.legend()
+        axes.grid(alpha=0.3)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
 
 
 def arrows(image: Pixels, flow: Flow, longest: float | None = None, spacing: int = 22) -> Pixels:

@@ -1,0 +1,105 @@
+"""Exposure physics: sRGB and linear light, averaging over the shutter, the re-blur check.
+
+A sensor adds up light, not sRGB codes, so every average here is taken in linear light
+(Zhong et al. 2022, Eq. 2, "through applying inverse gamma calibration"; IEC 61966-2-1 curve).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+# Projection needs the instants dense enough that their mean is the blur: with fewer than this
+# many frames it is computed on a grid of this many instants instead.
+PROJECTION_INSTANTS = 7
+
+
+def srgb_to_linear(srgb: Tensor) -> Tensor:
+    """Decode sRGB in [0, 1] (any shape) to linear light in [0, 1], by the IEC 61966-2-1 curve."""
+    return torch.where(
+        srgb <= 0.04045, srgb / 12.92, ((srgb.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4
+    )
+
+
+def linear_to_srgb(linear: Tensor) -> Tensor:
+    """Encode linear light (any shape) as sRGB; values are first clipped to [0, 1]."""
+    linear = linear.clamp(0.0, 1.0)
+    return torch.where(
+        linear <= 0.0031308,
+        linear * 12.92,
+        1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055,
+    )
+
+
+def average(frames: Tensor) -> Tensor:
+    """Blurred photo of a clip: mean in linear light over the exposure (Zhong et al. 2022, Eq. 2).
+
+    Args:
+        frames: (B, T, 3, H, W) sRGB in [0, 1].
+
+    Returns:
+        (B, 3, H, W) sRGB in [0, 1].
+    """
+    return linear_to_srgb(srgb_to_linear(frames).mean(dim=1))
+
+
+@cache
+def _decode_table() -> NDArray[np.float32]:
+    codes = torch.arange(256, dtype=torch.float64) / 255
+    return srgb_to_linear(codes).float().numpy()
+
+
+# 2^14 steps keep the round trip of all 256 codes exact: the darkest codes lie 1/(255 * 12.92)
+# apart, about five of these steps.
+_ENCODE_STEPS = 16384
+
+
+@cache
+def _encode_table() -> NDArray[np.uint8]:
+    linear = torch.arange(_ENCODE_STEPS, dtype=torch.float64) / (_ENCODE_STEPS - 1)
+    return (linear_to_srgb(linear) * 255).round().to(torch.uint8).numpy()
+
+
+def decode_bytes(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Decode uint8 sRGB codes (any shape) to float32 linear light in [0, 1] by table."""
+    return _decode_table()[codes]
+
+
+def encode_bytes(linear: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Encode float linear light (any shape, clipped to [0, 1]) to uint8 sRGB codes by table."""
+    steps = np.clip(linear, 0.0, 1.0)
+    steps *= _ENCODE_STEPS - 1
+    steps += 0.5
+    return _encode_table()[steps.astype(np.uint16)]
+
+
+def average_bytes(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Mean in linear light of (T, H, W, 3) uint8 sRGB frames: (H, W, 3) float32 linear."""
+    total = np.zeros(frames.shape[1:], np.float32)
+    for frame in frames:
+        total += decode_bytes(frame)
+    return total / len(frames)
+
+
+def reblur_psnr(frames: NDArray[np.uint8], photo: NDArray[np.uint8]) -> float:
+    """How well a clip explains its photo: PSNR in dB, sRGB, of the linear mean of the frames.
+
+    Args:
+        frames: (T, H, W, 3) uint8 sRGB.
+        photo: (H, W, 3) uint8 sRGB.
+
+    Returns:
+        dB on 8-bit codes; infinity when they agree exactly.
+    """
+    squared, count = 0.0, 0
+    # Rows in strips: a 48-megapixel clip must not become one float array.
+    for top in range(0, photo.shape[0], 256):
+        rows = slice(top, top + 256)
+        mean = encode_bytes(average_bytes(frames[:, rows])).astype(np.int32)
+        squared += float(((mean - photo[rows].astype(np.int32)) ** 2).sum())
+        count += mean.size
+    return float("inf") if squared == 0 else float(10 * np.log10(255.0**2 * count / squared))

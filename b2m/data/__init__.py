@@ -1,0 +1,1 @@
+"""Where training data comes from: rendered scenes, real clips, datasets on disk."""

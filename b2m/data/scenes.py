@@ -1,0 +1,500 @@
+"""Layered scenes: blurred photos with everything known about them.
+
+A background photo under a camera path, and cut-outs or polygons of other photos that move
+on paths of their own before it, rendered at instants at most a pixel apart and averaged in linear
+light. The role that FlyingChairs plays for optical flow. All of it is batched torch, the same code
+on CPU and GPU, and depends on nothing but the textures, the configuration and the seed.
+
+Paths are one-parameter curves of projective maps, X(t) = exp(t A + t^2 B) X(0) with t from -1 to 1
+and X(0) the middle instant. Turning a camera about any axis is the case A = K [w]x K^-1, for which
+exp(t A) = K R(t) K^-1 exactly (rotational blur, Argaw et al. 2021a, section 3).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from b2m.blur import linear_to_srgb, srgb_to_linear
+from b2m.data.textures import LEVELS, Textures
+from b2m.guidance import quantise
+
+Kind = Literal["mixed", "movers", "camera", "still"]
+
+
+@dataclass(frozen=True)
+class SceneConfig:
+    """What is drawn.
+
+    Attributes:
+        size: side of the square frames, pixels.
+        frames: sharp frames kept, evenly spaced from the first to the last instant.
+        blur: least and largest of the longest displacement in a scene, pixels per exposure.
+        kind: "movers" before a static camera, "camera" motion alone, "still", or all "mixed".
+        layers: most things before the background.
+        saturation: share of scenes with lights brighter than the sensor can tell.
+        softness: share of scenes seen through a slightly soft lens.
+    """
+
+    size: int = 128
+    frames: int = 7
+    blur: tuple[float, float] = (2.0, 32.0)
+    kind: Kind = "mixed"
+    layers: int = 5
+    saturation: float = 0.15
+    softness: float = 0.3
+
+
+class Scenes(NamedTuple):
+    """A batch of rendered scenes.
+
+    Attributes:
+        blur: (B, 3, H, W) sRGB in [0, 1], the photo before any sensor noise.
+        frames: (B, T, 3, H, W) sRGB in [0, 1], the sharp frames.
+        flow: (B, 2, H, W) pixels over the exposure, on the middle frame's grid.
+        guidance: (B, 2, H, W) int8.
+        moving: (B, 1, H, W) bool, things that move against the background.
+    """
+
+    blur: Tensor
+    frames: Tensor
+    flow: Tensor
+    guidance: Tensor
+    moving: Tensor
+
+
+class Random:
+    """Draws on the CPU, so that every device renders the same scenes."""
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+        self.device = device
+
+    def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        draw = torch.rand(shape, generator=self.generator)
+        return (low + (high - low) * draw).to(self.device)
+
+    def normal(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self.generator).to(self.device)
+
+    def integers(self, high: int, *shape: int) -> Tensor:
+        return torch.randint(high, shape, generator=self.generator).to(self.device)
+
+    def chance(self, share: float, *shape: int) -> Tensor:
+        return self.uniform(*shape) < share
+
+
+def _motion(turn: Tensor, grow: Tensor, shift: Tensor, tilt: Tensor, focal: Tensor) -> Tensor:
+    """Generators of projective motion, (..., 3, 3).
+
+    Args:
+        turn: (...) roll, radians.
+        grow: (...) logarithm of the zoom.
+        shift: (..., 2) pixels.
+        tilt: (..., 2) yaw and pitch, radians: K [w]x K^-1 with the focal length.
+        focal: (...) pixels.
+    """
+    generator = torch.zeros(*turn.shape, 3, 3, device=turn.device)
+    generator[..., 0, 0] = generator[..., 1, 1] = grow
+    generator[..., 0, 1], generator[..., 1, 0] = -turn, turn
+    generator[..., :2, 2] = shift + tilt * focal[..., None]
+    generator[..., 2, :2] = -tilt / focal[..., None]
+    return generator
+
+
+def _conjugate(generator: Tensor, pivot: Tensor) -> Tensor:
+    """The same motion about another point: T(p) G T(-p), with pivot (..., 2) in pixels."""
+    there = torch.eye(3, device=pivot.device).expand(*pivot.shape[:-1], 3, 3).clone()
+    back = there.clone()
+    there[..., :2, 2], back[..., :2, 2] = pivot, -pivot
+    return there @ generator @ back
+
+
+def apply_homography(matrix: Tensor, points: Tensor) -> Tensor:
+    """Map points (..., N, 2) by matrices (..., 3, 3); returns (..., N, 2)."""
+    homogeneous = F.pad(points, (0, 1), value=1.0) @ matrix.transpose(-1, -2)
+    return homogeneous[..., :2] / homogeneous[..., 2:]
+
+
+def _longest(linear: Tensor, curved: Tensor, points: Tensor) -> Tensor:
+    """Longest path from end to end by way of the middle, of points (..., N, 2): (...)."""
+    first = apply_homography(torch.matrix_exp(curved - linear), points)
+    last = apply_homography(torch.matrix_exp(curved + linear), points)
+    path = (last - points).norm(dim=-1) + (points - first).norm(dim=-1)
+    return path.amax(dim=-1)
+
+
+def _scaled_to(
+    linear: Tensor, curved: Tensor, points: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Scale a motion so that its longest path over the points is target pixels."""
+    for _ in range(3):  # the path is not quite linear in the generator
+        ratio = (target / _longest(linear, curved, points).clamp_min(1e-6))[..., None, None]
+        linear, curved = linear * ratio, curved * ratio
+    return linear, curved
+
+
+@dataclass
+class _Layers:
+    """Textures and motion of B backgrounds and of the P things before them, all scenes together."""
+
+    canvas: Tensor  # (B, 3, Hb, Hb) backgrounds, linear light
+    things: Tensor  # (P, 4, C, C) premultiplied linear light
+    scene: Tensor  # (P,) the scene each thing is in
+    ranks: list[Tensor]  # the things that lie first, second, ... before their backgrounds
+    centre: Tensor  # (P, 2) at the middle instant, pixels from the frame's middle
+    camera: tuple[Tensor, Tensor]  # generators (B, 3, 3) of time and of its square
+    own: tuple[Tensor, Tensor]  # (P, 3, 3) each, before the camera's
+    elastic: Tensor  # (E,) the things that bend
+    swing: Tensor  # (E, 1, 2) amplitude, pixels
+    wave: Tensor  # (E, 1, 2) radians per pixel
+    phase: Tensor  # (E, 1, 2)
+
+
+_SUPERSAMPLING = 2
+
+
+def _draw_textures(
+    textures: Textures,
+    random: Random,
+    count: int,
+    side: int,
+    zoom: Tensor,
+    angle: Tensor | None,
+    centred: bool,
+) -> Tensor:
+    """Random crops: (count, 4, side, side) of premultiplied linear light and alpha.
+
+    Args:
+        zoom: (count,) texture pixels per canvas pixel.
+        angle: (count,) radians, or None for upright.
+        centred: show the whole image around its middle (cut-outs), else a random part (photos).
+    """
+    device = zoom.device
+    image = random.integers(len(textures), count)
+    level = zoom.log2().floor().clamp(0, LEVELS - 1).long()
+    _, width, height = textures.table[image, level].unbind(-1)
+    step = zoom / 2.0**level
+    fine = side * _SUPERSAMPLING
+    axis = (torch.arange(fine, device=device) + 0.5) / _SUPERSAMPLING - side / 2
+    middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+    if not centred:
+        # Keep the crop inside the photo where it fits; reflections are the exception.
+        slack_x = ((width - step * side) / 2).clamp_min(0)
+        slack_y = ((height - step * side) / 2).clamp_min(0)
+        middle_x = middle_x + slack_x * random.uniform(count, low=-1, high=1)
+        middle_y = middle_y + slack_y * random.uniform(count, low=-1, high=1)
+    across, down = (
+        axis[None, None, :] * step[:, None, None],
+        axis[None, :, None] * step[:, None, None],
+    )
+    mirror = torch.where(random.chance(0.5, count), -1.0, 1.0)[:, None, None]
+    if angle is None:  # rows and columns stay apart, which saves most of the arithmetic
+        x, y = across, down
+    else:
+        cosine, sine = angle.cos()[:, None, None], angle.sin()[:, None, None]
+        x, y = cosine * across - sine * down, sine * across + cosine * down
+    x, y = middle_x[:, None, None] + mirror * x, middle_y[:, None, None] + y
+    codes = textures.sample(image, level, x, y, reflect=not centred)
+    decode = srgb_to_linear(torch.arange(256, device=device) / 255)
+    rgba = torch.empty(count, 4, side, side, device=device)
+    alpha = codes[..., 3].float() / 255
+    rgba[:, 3] = F.avg_pool2d(alpha[:, None], _SUPERSAMPLING)[:, 0]
+    for channel in range(3):
+        light = decode[codes[..., channel].long()] * alpha
+        rgba[:, channel] = F.avg_pool2d(light[:, None], _SUPERSAMPLING)[:, 0]
+    return rgba
+
+
+def _star_masks(random: Random, count: int, side: int) -> Tensor:
+    """Random star-shaped outlines with soft or hard corners: (count, 1, side, side) in [0, 1]."""
+    axis = torch.arange(side, device=random.device) + 0.5 - side / 2
+    angle = torch.atan2(axis[:, None], axis[None, :]).expand(count, side, side)
+    radius = torch.hypot(axis[:, None], axis[None, :])
+    size = side * random.uniform(count, 1, 1, low=0.10, high=0.34)
+    stretch = random.uniform(count, 1, 1, low=0.0, high=0.6)
+    lean = random.uniform(count, 1, 1, high=2 * math.pi)
+    edge = size * (1 + stretch * torch.cos(2 * angle + lean))
+    for order in range(3, 7):
+        swing = random.uniform(count, 1, 1, low=-0.3, high=0.3)
+        edge = edge * (1 + swing * torch.cos(order * angle + random.uniform(count, 1, 1, high=6.3)))
+    return (edge - radius + 0.5).clamp(0, 1)[:, None]
+
+
+def _tint(random: Random, count: int) -> Tensor:
+    """Exposure and white balance: (count, 3, 1, 1) gains in linear light."""
+    gain = (0.35 * random.normal(count, 1) + 0.1 * random.normal(count, 3)).exp()
+    return gain.clamp(0.35, 1.8)[..., None, None]
+
+
+def _arrange(
+    photos: Textures, cutouts: Textures, config: SceneConfig, random: Random, batch: int
+) -> _Layers:
+    size = config.size
+    device = random.device
+    margin = size + 2 * math.ceil(config.blur[1] / 2) + 4
+    zoom = random.uniform(batch, low=1.0, high=1.8)
+    canvas = _draw_textures(photos, random, batch, margin, zoom, None, centred=False)
+    canvas[:, :3] *= _tint(random, batch)
+
+    # How many things there are, and how much of the blur is the camera's.
+    movers = random.integers(config.layers, batch) + 1
+    share = random.uniform(batch)
+    if config.kind == "movers":
+        share = torch.zeros_like(share)
+    elif config.kind in ("camera", "still"):
+        movers = torch.zeros_like(movers)
+        share = torch.ones_like(share)
+    else:
+        pick = random.uniform(batch)
+        movers = torch.where(pick < 0.25, 0, movers)
+        share = torch.where(pick < 0.25, 1.0, torch.where(pick < 0.6, 0.0, share))
+    present = torch.arange(config.layers, device=device) < movers[:, None]
+    scene, rank = present.nonzero(as_tuple=True)
+    total = len(scene)
+    extent = size * random.uniform(total, low=0.15, high=0.75)
+    things = torch.empty(total, 4, size, size, device=device)
+    filled = random.chance(0.3, total)
+    for rows, source in ((~filled, cutouts), (filled, photos)):
+        some = int(rows.sum())
+        if some == 0:
+            continue
+        if source is cutouts:
+            zoom = (256 / extent[rows]).clamp_min(1.0)
+            angle = random.uniform(some, low=-0.5, high=0.5) * random.chance(0.5, some)
+            drawn = _draw_textures(cutouts, random, some, size, zoom, angle, centred=True)
+        else:  # outlines filled from other photos
+            zoom = random.uniform(some, low=1.0, high=2.5)
+            drawn = _draw_textures(photos, random, some, size, zoom, None, centred=False)
+            drawn = drawn * _star_masks(random, some, size)
+        drawn[:, :3] *= _tint(random, some)
+        things[rows] = drawn
+
+    longest = random.uniform(batch, low=config.blur[0], high=config.blur[1])
+    if config.kind == "mixed":
+        longest = longest * ~random.chance(0.04, batch)
+    elif config.kind == "still":
+        longest = torch.zeros_like(longest)
+    focal = size * random.uniform(batch, low=0.8, high=4.0)
+    axis = torch.tensor([-1.0, 0.0, 1.0], device=device) * size / 2
+    camera = _scaled_to(
+        *_camera_motion(random, batch, focal, size),
+        torch.cartesian_prod(axis, axis).expand(batch, 9, 2),
+        longest * share,
+    )
+    # At least one thing moves by the whole of what is left; some stand still.
+    fraction = random.uniform(total, low=0.1, high=1.0) * ~random.chance(0.15, total)
+    fraction = torch.where(rank == 0, 1.0, fraction)
+    target = (longest * (1 - share))[scene] * fraction
+    corners = torch.cartesian_prod(axis[::2], axis[::2]) / size  # (4, 2), of a unit square
+    own = _scaled_to(*_thing_motion(random, total, size), extent[:, None, None] * corners, target)
+    centre = random.uniform(total, 2, low=-0.42, high=0.42) * size
+    bends = random.chance(0.25, total)
+    wavelength = size * random.uniform(total, 2, low=0.4, high=1.2)
+    swing = target[:, None] / 6 * random.uniform(total, 2, low=-1, high=1)
+    phase = random.uniform(total, 2, high=2 * math.pi)
+    return _Layers(
+        canvas=canvas[:, :3],
+        things=things,
+        scene=scene,
+        ranks=[(rank == place).nonzero()[:, 0] for place in range(int(movers.max()))],
+        centre=centre,
+        camera=camera,
+        own=(_conjugate(own[0], centre), _conjugate(own[1], centre)),
+        elastic=bends.nonzero()[:, 0],
+        swing=swing[bends, None],
+        wave=(2 * math.pi / wavelength)[bends, None],
+        phase=phase[bends, None],
+    )
+
+
+def _camera_motion(random: Random, batch: int, focal: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Hand shake, pans, rolls and zooms, as generators (B, 3, 3); their size is set later."""
+
+    def draw() -> Tensor:
+        # Each scene leans to one kind: shift, roll, zoom or turning about a tilted axis.
+        lean = random.uniform(batch, 4) ** 3 + 0.02
+        return _motion(
+            turn=2.0 * lean[:, 1] * random.normal(batch) / size,
+            grow=1.0 * lean[:, 2] * random.normal(batch) / size,
+            shift=lean[:, 0, None] * random.normal(batch, 2),
+            tilt=lean[:, 3, None] * random.normal(batch, 2) / focal[:, None],
+            focal=focal,
+        )
+
+    linear, curved = draw(), draw()
+    bend = 0.4 * random.uniform(batch, 1, 1) * random.chance(0.6, batch, 1, 1)
+    norm = linear[:, :2].flatten(1).norm(dim=1) / curved[:, :2].flatten(1).norm(dim=1)
+    return linear, curved * bend * norm[:, None, None]
+
+
+def _thing_motion(random: Random, total: int, size: int) -> tuple[Tensor, Tensor]:
+    """Shifts, turns about a pivot (a limb about its joint) and growth: (P, 3, 3) each."""
+
+    def draw() -> Tensor:
+        generator = _motion(
+            turn=3.0 / size * random.normal(total) * random.chance(0.5, total),
+            grow=1.0 / size * random.normal(total) * random.chance(0.3, total),
+            shift=random.normal(total, 2),
+            tilt=torch.zeros(total, 2, device=random.device),
+            focal=torch.ones(total, device=random.device),
+        )
+        return _conjugate(generator, 0.2 * size * random.normal(total, 2))
+
+    bend = 0.3 * random.uniform(total, 1, 1) * random.chance(0.5, total, 1, 1)
+    return draw(), bend * draw()
+
+
+def _matrices(layers: _Layers, time: float) -> tuple[Tensor, Tensor]:
+    """Maps from the middle instant to a time: backgrounds (B, 3, 3) and things (P, 3, 3)."""
+    camera, own = (
+        torch.matrix_exp(time * linear + time**2 * curved)
+        for linear, curved in (layers.camera, layers.own)
+    )
+    return camera, camera[layers.scene] @ own  # things ride on the camera
+
+
+def _sway(layers: _Layers, points: Tensor) -> Tensor:
+    """Displacement per unit of time of points (E, N, 2) on the canvases of the things that bend."""
+    # Each axis swings with the place along the other one.
+    return layers.swing * torch.sin(layers.wave * points.flip(-1) + layers.phase)
+
+
+def _grid(size: int, device: torch.device) -> Tensor:
+    """Pixel centres (size * size, 2) about the frame's middle, x first."""
+    axis = torch.arange(size, device=device) + 0.5 - size / 2
+    row, column = torch.meshgrid(axis, axis, indexing="ij")
+    return torch.stack([column, row], dim=-1).view(-1, 2)
+
+
+def _places(layers: _Layers, grid: Tensor, time: float) -> tuple[Tensor, Tensor]:
+    """What each pixel sees at a time, in pixels from the middle of the textures.
+
+    Returns:
+        Places on the backgrounds (B, N, 2) and on the things (P, N, 2).
+    """
+    camera, own = (torch.linalg.inv(matrices) for matrices in _matrices(layers, time))
+    shift = torch.eye(3, device=grid.device).repeat(len(own), 1, 1)
+    shift[:, :2, 2] = -layers.centre
+    things = apply_homography(shift @ own, grid)
+    if time and len(layers.elastic):
+        end = things[layers.elastic]
+        start = end - time * _sway(layers, end)
+        things[layers.elastic] = end - time * _sway(layers, start)
+    return apply_homography(camera, grid), things
+
+
+def _composite(layers: _Layers, grid: Tensor, size: int, time: float) -> tuple[Tensor, Tensor]:
+    """Linear light (B, 3, H, W) at a time, and the things' alphas (P, 1, H, W)."""
+    behind, before = _places(layers, grid, time)
+    behind = (behind / (layers.canvas.shape[-1] / 2)).unflatten(1, (size, size))
+    before = (before / (layers.things.shape[-1] / 2)).unflatten(1, (size, size))
+    image = F.grid_sample(layers.canvas, behind, padding_mode="reflection", align_corners=False)
+    if not len(layers.things):
+        return image, before.new_zeros(0, 1, size, size)
+    rgba = F.grid_sample(layers.things, before, padding_mode="zeros", align_corners=False)
+    alpha = rgba[:, 3:]
+    for rows in layers.ranks:
+        scene = layers.scene[rows]
+        image[scene] = rgba[rows, :3] + image[scene] * (1 - alpha[rows])
+    return image, alpha
+
+
+def _flow(layers: _Layers, grid: Tensor, size: int, alpha: Tensor) -> tuple[Tensor, Tensor]:
+    """Flow (B, 2, H, W) of what is on top at the middle instant, and what moves by itself."""
+    behind, before = _places(layers, grid, 0.0)
+    ends = []
+    for time in (-1.0, 1.0):
+        camera, own = _matrices(layers, time)
+        swayed = before.clone()
+        if len(layers.elastic):
+            swayed[layers.elastic] += time * _sway(layers, before[layers.elastic])
+        swayed = swayed + layers.centre[:, None]
+        ends.append((apply_homography(camera, behind), apply_homography(own, swayed)))
+    camera_flow, own_flow = (
+        (last - first).transpose(1, 2).unflatten(2, (size, size))
+        for first, last in zip(*ends, strict=True)
+    )
+    flow = camera_flow.clone()
+    moving = torch.zeros_like(flow[:, :1], dtype=torch.bool)
+    own_moving = (own_flow - camera_flow[layers.scene]).norm(dim=1, keepdim=True) >= 1.0
+    for rows in layers.ranks:
+        scene, top = layers.scene[rows], alpha[rows] > 0.5
+        flow[scene] = torch.where(top, own_flow[rows], flow[scene])
+        moving[scene] = torch.where(top, own_moving[rows], moving[scene])
+    return flow, moving
+
+
+def render(
+    photos: Textures,
+    cutouts: Textures,
+    config: SceneConfig,
+    batch: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> Scenes:
+    """Render a batch of scenes.
+
+    Args:
+        photos: opaque textures for backgrounds and outlines, on `device`.
+        cutouts: textures with alpha, on `device`.
+        config: what is drawn.
+        batch: how many scenes.
+        seed: the same seed gives the same scenes.
+        device: where to render.
+
+    Returns:
+        Scenes with all tensors on `device`.
+    """
+    random = Random(seed, torch.device(device))
+    layers = _arrange(photos, cutouts, config, random, batch)
+    size, intervals = config.size, config.frames - 1
+    grid = _grid(size, random.device)
+    # Instants at most about a pixel apart, and the kept frames among them.
+    fine = max(1, math.ceil(config.blur[1] / intervals)) * intervals
+    lights = random.uniform(batch, 1, 1, 1, low=2.0, high=6.0)
+    glow = random.chance(config.saturation, batch)
+    sigma = random.uniform(batch, low=0.4, high=0.9)
+    soft = random.chance(config.softness, batch)
+
+    total = torch.zeros(batch, 3, size, size, device=random.device)
+    kept: list[Tensor] = []
+    flow = moving = None
+    for instant in range(fine + 1):
+        time = 2 * instant / fine - 1
+        image, alpha = _composite(layers, grid, size, time)
+        highlight = (image[glow].amax(1, keepdim=True) - 0.8).clamp_min(0)
+        image[glow] *= 1 + lights[glow] * highlight
+        total += image
+        if instant * 2 == fine:
+            flow, moving = _flow(layers, grid, size, alpha)
+        if instant % (fine // intervals) == 0:
+            kept.append(image)
+    if flow is None or moving is None:  # an even number of frames has none at the middle
+        flow, moving = _flow(layers, grid, size, _composite(layers, grid, size, 0.0)[1])
+    images = torch.stack([total / (fine + 1), *kept], dim=1)
+    if soft.any():
+        images[soft] = _soften(images[soft], sigma[soft])
+    images = linear_to_srgb(images)
+    return Scenes(images[:, 0], images[:, 1:], flow, quantise(flow), moving)
+
+
+def _soften(images: Tensor, sigma: Tensor) -> Tensor:
+    """Blur images (B, T, 3, H, W) by a Gaussian lens of sigma (B,) pixels."""
+    taps = torch.arange(-2, 3, device=images.device)
+    kernel = torch.exp(-(taps**2) / (2 * sigma[:, None] ** 2))
+    kernel = kernel / kernel.sum(1, keepdim=True)
+    folded = images.flatten(1, 2)
+    for axis, padding in ((-1, (2, 2, 0, 0)), (-2, (0, 0, 2, 2))):
+        padded = F.pad(folded, padding, mode="replicate")
+        folded = torch.zeros_like(folded)
+        for tap in range(5):
+            folded += kernel[:, tap, None, None, None] * padded.narrow(
+                axis, tap, folded.shape[axis]
+            )
+    return folded.view_as(images)

@@ -1,0 +1,144 @@
+"""Training batches from scenes rendered on the fly, each scene used several times.
+
+Every batch is a function of the seed and the number of the step alone, so a training that goes on
+from a checkpoint sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from b2m.data.scenes import SceneConfig, Scenes, render
+from b2m.data.sensor import develop
+from b2m.data.textures import Textures
+from b2m.guidance import quantise
+
+_SCENES_AT_ONCE = 16
+
+
+def augment(
+    frames: Tensor, flow: Tensor, turns: int, mirror: bool, backwards: bool
+) -> tuple[Tensor, Tensor]:
+    """Turn, mirror and reverse a clip, and its vectors with it.
+
+    Args:
+        frames: (..., H, W).
+        flow: (B, 2, H, W) pixels.
+        turns: quarter turns, counter-clockwise.
+        mirror: left to right, before the turns.
+        backwards: time; frames are reversed along the second axis.
+
+    Returns:
+        The same shapes, sides swapped where the number of turns is odd.
+    """
+    if mirror:
+        frames = frames.flip(-1)
+        flow = flow.flip(-1) * flow.new_tensor([-1.0, 1.0])[:, None, None]
+    frames = frames.rot90(turns, (-2, -1))
+    flow = flow.rot90(turns, (-2, -1))
+    for _ in range(turns % 4):  # right (1, 0) turns up (0, -1); down (0, 1) turns right
+        flow = torch.stack([flow[:, 1], -flow[:, 0]], 1)
+    if backwards:
+        frames, flow = frames.flip(1), -flow
+    return frames, flow
+
+
+class SceneStream:
+    """Batches of augmented crops.
+
+    Args:
+        photos, cutouts: textures on the device of the training.
+        scenes: configuration at a number of samples, as the curriculum has it.
+        crop: side, pixels.
+        batch: samples.
+        reuse: times each scene is used.
+        seed: of everything.
+        rank, ranks: this process among those that train together.
+    """
+
+    def __init__(
+        self,
+        photos: Textures,
+        cutouts: Textures,
+        scenes: Callable[[int, float], SceneConfig],
+        *,
+        crop: int,
+        batch: int,
+        reuse: int,
+        seed: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        self.photos, self.cutouts, self.scenes = photos, cutouts, scenes
+        self.crop, self.batch, self.reuse = crop, batch, reuse
+        self.seed, self.rank, self.ranks = seed, rank, ranks
+        self.device = photos.pixels.device
+        # A chunk of scenes is rendered, used up, and replaced.
+        self.chunk_scenes = math.ceil(256 / batch) * batch if reuse > 1 else batch
+        self.chunk_steps = self.chunk_scenes * reuse // batch
+        self._chunk_number = -1
+        self._clips = torch.empty(0)  # (N, 1 + T, 3, H, W) uint8: photo before frames
+        self._flows = torch.empty(0)
+
+    def _generator(self, kind: int, number: int) -> torch.Generator:
+        # Distinct odd multipliers keep the streams apart.
+        mixed = self.seed * 1_000_003 + kind * 7_919 + number * 104_729 + self.rank * 15_485_863
+        return torch.Generator().manual_seed(mixed % 2**63)
+
+    def _render_chunk(self, number: int) -> None:
+        generator = self._generator(1, number)
+        parts: list[Scenes] = []
+        samples = number * self.chunk_scenes * self.reuse * self.ranks
+        count = 0
+        while count < self.chunk_scenes:
+            some = min(_SCENES_AT_ONCE, self.chunk_scenes - count)
+            ceiling = float(torch.rand((), generator=generator))
+            seed = int(torch.randint(2**62, (), generator=generator))
+            config = self.scenes(samples, ceiling)
+            parts.append(render(self.photos, self.cutouts, config, some, seed, self.device))
+            count += some
+        self._clips = torch.cat(
+            [
+                (torch.cat([part.blur[:, None], part.frames], 1) * 255).round().to(torch.uint8)
+                for part in parts
+            ]
+        )
+        self._flows = torch.cat([part.flow for part in parts]).half()
+        self._chunk_number = number
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        """The batch of a step: photo, frames, flow, guidance, as the objectives take them."""
+        number, place = divmod(step, self.chunk_steps)
+        if number != self._chunk_number:
+            self._render_chunk(number)
+        round_, place = divmod(place, self.chunk_scenes // self.batch)
+        order = torch.randperm(
+            self.chunk_scenes, generator=self._generator(2, number * self.reuse + round_)
+        )
+        rows = order[place * self.batch : (place + 1) * self.batch].to(self.device)
+        generator = self._generator(3, step)
+
+        def draw(high: int) -> int:
+            return int(torch.randint(high, (), generator=generator))
+
+        slack = self._clips.shape[-1] - self.crop
+        top, left = draw(slack + 1), draw(slack + 1)
+        window = (..., slice(top, top + self.crop), slice(left, left + self.crop))
+        clips, flow = self._clips[rows][window].float() / 255, self._flows[rows][window].float()
+        photo, frames = clips[:, :1], clips[:, 1:]
+        turns, mirror, backwards = draw(4), draw(2) == 1, draw(2) == 1
+        photo, _ = augment(photo, flow, turns, mirror, False)
+        frames, flow = augment(frames, flow, turns, mirror, backwards)
+        # Permuting channels changes colours and leaves exposure physics as it is.
+        colours = torch.randperm(3, generator=generator).to(self.device)
+        photo, frames = photo[:, 0, colours], frames[:, :, colours]
+        return {
+            "photo": develop(photo, draw(2**31)),
+            "frames": frames.contiguous(),
+            "flow": flow,
+            "guidance": quantise(flow).float(),
+        }

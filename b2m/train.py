@@ -1,0 +1,352 @@
+"""One training loop for all models.
+
+An objective says which losses there are and which group of parameters each is for; the loop steps
+groups, keeps averaged weights, validates, draws, and writes checkpoints that a later run resumes
+from exactly: batches are functions of the seed and the step, so nothing else has to be restored.
+It runs on accelerate, so `accelerate launch -m b2m.cli train NAME` uses several GPUs or machines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from b2m.data.scenes import SceneConfig, Scenes, render
+from b2m.data.sensor import develop
+from b2m.data.stream import SceneStream
+from b2m.data.textures import load_textures
+from b2m.errors import InputError
+from b2m.hub import find_weights
+from b2m.media import atomic_path, write_png
+from b2m.models.animator import MotionAnimator
+from b2m.recipes import AnimatorObjective, Recipe, find_recipe
+
+_CHECKPOINT = "checkpoint.pt"
+_VALIDATION_SCENES = 48
+
+
+def runs_folder() -> Path:
+    """Where runs live: $B2M_RUNS, or b2m/runs in the user's cache folder."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return Path(os.environ.get("B2M_RUNS", cache / "b2m" / "runs"))
+
+
+def validate(model: MotionAnimator, scenes: Scenes, photo: Tensor) -> dict[str, float]:
+    """Quality with true guidance.
+
+    Args:
+        model: in evaluation mode.
+        scenes: what is true, B of them.
+        photo: (B, 3, H, W) the scenes as a camera saw them.
+
+    Returns:
+        Mean over scenes: psnr of the clip and psnr_photo of the photo repeated (dB), epe of the
+        flow and epe_zero of no flow (pixels).
+    """
+    rows = []
+    for start in range(0, len(photo), 8):
+        some = slice(start, start + 8)
+        with torch.inference_mode():
+            animation = model(photo[some], scenes.guidance[some].float())
+        truth, flow = scenes.frames[some], scenes.flow[some]
+        rows.append(
+            torch.stack(
+                [
+                    _psnr(animation.frames, truth),
+                    _psnr(photo[some, None].expand_as(truth), truth),
+                    (animation.flow - flow).norm(dim=1).mean((1, 2)),
+                    flow.norm(dim=1).mean((1, 2)),
+                ],
+                1,
+            )
+        )
+    means = torch.cat(rows).mean(0).tolist()
+    return dict(zip(("psnr", "psnr_photo", "epe", "epe_zero"), means, strict=True))
+
+
+def _psnr(frames: Tensor, truth: Tensor) -> Tensor:
+    """(B,) mean over frames of their PSNR in dB."""
+    error = (frames.clamp(0, 1) - truth).square().mean((2, 3, 4))
+    return (-10 * error.clamp_min(1e-10).log10()).mean(1)
+
+
+def train(
+    recipe: str,
+    *,
+    photos: str | Path | None = None,
+    cutouts: str | Path | None = None,
+    output: str | Path | None = None,
+    samples: int | None = None,
+    hours: float | None = None,
+    threads: int | None = None,
+    resume: bool = True,
+    init: str | Path | None = None,
+    decay: int = 0,
+    seed: int = 0,
+    validate_every: int = 4096,
+    save_minutes: float = 5.0,
+) -> Path:
+    """Train a model, or go on with a training.
+
+    Args:
+        recipe: name in `b2m.recipes.RECIPES`.
+        photos, cutouts: folders with the splits train and val (see
+            `b2m.data.textures.split_files`); None for made-up textures.
+        output: folder of the run; by default the recipe's name in `runs_folder()`.
+        samples: stop when so many have been seen in all.
+        hours: or after so long in this call.
+        threads: of the CPU; None leaves them as they are.
+        resume: go on from the checkpoint in `output`; False starts anew.
+        init: weights to start from where there is no checkpoint.
+        decay: instead of going on, let the learning rate fall to zero over so many samples from
+            the checkpoint, and write the result to `output`/released. The run itself is untouched
+            and can go on.
+        seed: of the initial weights and of all batches.
+        validate_every: samples.
+        save_minutes: between checkpoints and contact sheets.
+
+    Returns:
+        The folder of the averaged weights, laid out as a Hub repository.
+
+    Raises:
+        InputError: unknown recipe, bad folders, a checkpoint of another recipe, or decay without
+            a checkpoint.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    run = Run(find_recipe(recipe), Path(output or runs_folder() / recipe), seed)
+    run.build(photos, cutouts, init=init, resume=resume)
+    if decay and not run.step:
+        raise InputError(f"'{run.folder}' holds no checkpoint to release; train first.")
+    return run.loop(samples, hours, decay, validate_every, save_minutes)
+
+
+class Run:
+    """A training under way.
+
+    Args:
+        recipe: what is trained.
+        folder: where checkpoint, log, pictures and weights go.
+        seed: of the initial weights and of all batches.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path, seed: int) -> None:
+        self.recipe, self.folder, self.seed = recipe, folder, seed
+        self.step, self.seconds = 0, 0.0
+
+    @property
+    def samples(self) -> int:
+        """Samples seen so far by all processes."""
+        return self.step * self.recipe.batch * self.accelerator.num_processes
+
+    def build(
+        self,
+        photos: str | Path | None,
+        cutouts: str | Path | None,
+        *,
+        init: str | Path | None,
+        resume: bool,
+    ) -> None:
+        """Model, optimiser, averaged weights and data; the checkpoint where there is one."""
+        # Only training needs these, and they take seconds to import.
+        from accelerate import Accelerator
+        from timm.optim import create_optimizer_v2
+        from timm.utils import ModelEmaV3
+
+        recipe = self.recipe
+        gpu = torch.cuda.is_available()
+        self.accelerator = Accelerator(cpu=not gpu, mixed_precision="bf16" if gpu else "no")
+        self.device = self.accelerator.device
+        torch.manual_seed(self.seed)
+        model = MotionAnimator(recipe.config)
+        checkpoint = self._read_checkpoint() if resume else None
+        if checkpoint is None and init is not None:
+            model.load_state_dict(
+                MotionAnimator.from_pretrained(find_weights("animator", init)).state_dict()
+            )
+        model = model.to(self.device, memory_format=torch.channels_last)
+        self.model = model
+        self.ema = ModelEmaV3(model, decay=recipe.ema, use_warmup=True)
+        self.optimizer = create_optimizer_v2(
+            model, opt="adamw", lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+        if checkpoint is not None:
+            model.load_state_dict(checkpoint["model"])
+            self.ema.module.load_state_dict(checkpoint["ema"])
+            self.optimizer.load_state_dict(checkpoint["optimizer"])
+            self.step, self.seconds = checkpoint["step"], checkpoint["seconds"]
+        self.objective, self.optimizer = self.accelerator.prepare(
+            AnimatorObjective(model, recipe), self.optimizer
+        )
+        self.stream = SceneStream(
+            load_textures(photos, "train").to(self.device),
+            load_textures(cutouts, "train", cutouts=True).to(self.device),
+            recipe.scenes,
+            crop=recipe.crop,
+            batch=recipe.batch,
+            reuse=recipe.reuse,
+            seed=self.seed,
+            rank=self.accelerator.process_index,
+            ranks=self.accelerator.num_processes,
+        )
+        self.truth = render(
+            load_textures(photos, "val").to(self.device),
+            load_textures(cutouts, "val", cutouts=True).to(self.device),
+            SceneConfig(size=recipe.scene, blur=(min(4.0, recipe.blur[1] / 2), 32.0)),
+            min(_VALIDATION_SCENES, 6 * recipe.batch),
+            seed=12345,
+            device=self.device,
+        )
+        self.photo = develop(self.truth.blur, 12345)
+
+    def _read_checkpoint(self) -> dict[str, Any] | None:
+        path = self.folder / _CHECKPOINT
+        if not path.exists():
+            return None
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if checkpoint["recipe"] != json.dumps(asdict(self.recipe.config)):
+            raise InputError(
+                f"{path} is of another model than recipe '{self.recipe.name}'; "
+                "name another output folder or start anew without resuming."
+            )
+        return checkpoint
+
+    def loop(
+        self,
+        samples: int | None,
+        hours: float | None,
+        decay: int,
+        validate_every: int,
+        save_minutes: float,
+    ) -> Path:
+        """Step until the samples or the hours are used up; returns the folder of the weights."""
+        recipe = self.recipe
+        per_step = recipe.batch * self.accelerator.num_processes
+        first, begun = self.step, time.monotonic()
+        if decay:
+            samples = self.samples + decay
+        last = (samples or 2**62) // per_step
+        deadline = begun + 3600 * (hours or 1e6)
+        saved, earlier = begun, self.seconds
+        bar = tqdm(
+            total=samples,
+            initial=self.samples,
+            unit="sample",
+            desc=recipe.name,
+            disable=not self.accelerator.is_main_process,
+        )
+        synthesis, running, scores = 0.0, 0.0, {}
+        while self.step < last and time.monotonic() < deadline:
+            scale = min(1.0, (self.step + 1) / recipe.warmup)
+            if decay:
+                scale = 1 - (self.step - first) / (last - first)
+            for group in self.optimizer.param_groups:
+                group["lr"] = recipe.learning_rate * scale
+            before = time.monotonic()
+            batch = self.stream(self.step)
+            synthesis += time.monotonic() - before
+            loss = self._optimise(batch)
+            running = loss if not running else 0.98 * running + 0.02 * loss
+            self.step += 1
+            bar.update(per_step)
+            now = time.monotonic()
+            self.seconds = earlier + now - begun
+            if self.samples % validate_every < per_step or self.step == last:
+                scores = validate(self.ema.module.eval(), self.truth, self.photo)
+                done = (self.step - first) * per_step
+                self._log(
+                    loss=running,
+                    samples_per_second=done / (now - begun),
+                    synthesis=synthesis / (now - begun),
+                    **scores,
+                )
+                bar.set_postfix(
+                    loss=f"{running:.4f}",
+                    val=f"{scores['psnr']:.2f} dB",
+                    over_photo=f"{scores['psnr'] - scores['psnr_photo']:+.2f}",
+                )
+            if not decay and now - saved > 60 * save_minutes:
+                self.save()
+                saved = now
+        bar.close()
+        if decay:
+            return self._export(self.folder / "released")
+        return self.save()
+
+    def _optimise(self, batch: dict[str, Tensor]) -> float:
+        losses = self.objective(batch, self.step)
+        for loss in losses.values():
+            self.optimizer.zero_grad()
+            self.accelerator.backward(loss)
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+            self.optimizer.step()
+        self.ema.update(self.model, step=self.step)
+        return float(sum(loss.detach() for loss in losses.values()))
+
+    def _log(self, **values: float) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        row = {"samples": self.samples, "seconds": round(self.seconds, 1)}
+        row |= {name: round(value, 5) for name, value in values.items()}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(row) + "\n")
+
+    def save(self) -> Path:
+        """Write checkpoint, averaged weights, contact sheet and curve; returns the weights."""
+        weights = self.folder / "weights"
+        if not self.accelerator.is_main_process:
+            return weights
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            "recipe": json.dumps(asdict(self.recipe.config)),
+            "model": self.model.state_dict(),
+            "ema": self.ema.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        with atomic_path(self.folder / _CHECKPOINT) as path:
+            torch.save(state, path)
+        self._draw()
+        return self._export(weights)
+
+    def _export(self, folder: Path) -> Path:
+        if self.accelerator.is_main_process:
+            self.ema.module.save_pretrained(folder, dtype=torch.float16)
+        return folder
+
+    def _draw(self) -> None:
+        from b2m.sheets import training_curve, training_sheet
+
+        count = min(6, len(self.photo))
+        with torch.inference_mode():
+            animation = self.ema.module.eval()(
+                self.photo[:count], self.truth.guidance[:count].float()
+            )
+        sheet = training_sheet(
+            _pixels(self.photo[:count]),
+            _pixels(animation.frames),
+            _pixels(self.truth.frames[:count]),
+            animation.flow.permute(0, 2, 3, 1).cpu().numpy(),
+            self.truth.flow[:count].permute(0, 2, 3, 1).cpu().numpy(),
+        )
+        write_png(self.folder / "sheet.png", sheet)
+        log = self.folder / "log.jsonl"
+        if log.exists():
+            rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+            training_curve(rows, self.folder / "curve.png")
+
+
+def _pixels(images: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """(..., 3, H, W) in [0, 1] to (..., H, W, 3) uint8."""
+    return (images.clamp(0, 1) * 255).round().to(torch.uint8).movedim(-3, -1).cpu().numpy()
