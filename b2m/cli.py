@@ -277,13 +277,11 @@ def deblur(
     def work(photo: Path, name: str) -> None:
         from b2m import media
 
-        prepared = animator.prepare(photo)
-        clip = animator.animate(prepared, frames=3)[0]
-        warn(photo, [*prepared.warnings, *clip.warnings])
-        del prepared
+        clip = animator.animate(photo)[0]
+        warn(photo, clip.warnings)
         target = output / f"{name}-sharp.png"
         spare_photos(target, photos)
-        media.write_png(target, clip.frames[1])
+        media.write_png(target, clip.middle)
         print(target, flush=True)
 
     raise typer.Exit(each(photos, work)[1])
@@ -334,6 +332,23 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume/--restart", help="Go on with the run, or begin anew.")
     ] = True,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WEIGHTS",
+            help="Weights to begin with where there is no run yet.",
+            show_default=False,
+        ),
+    ] = None,
+    decay: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Instead of going on, cut weights for release: let the learning rate fall to "
+            "zero over N samples. The run stays as it is.",
+            show_default=False,
+        ),
+    ] = 0,
 ) -> None:
     """Train a model; run it again to go on where it stopped."""
     if samples is not None:
@@ -354,6 +369,8 @@ def train(
         hours=hours,
         threads=threads,
         resume=resume,
+        init=init,
+        decay=decay,
     )
 
 
