@@ -4,10 +4,6 @@ A background photo under a camera path, and cut-outs or polygons of other photos
 on paths of their own before it, rendered at instants at most a pixel apart and averaged in linear
 light. The role that FlyingChairs plays for optical flow. All of it is batched torch, the same code
 on CPU and GPU, and depends on nothing but the textures, the configuration and the seed.
-
-Paths are one-parameter curves of projective maps, X(t) = exp(t A + t^2 B) X(0) with t from -1 to 1
-and X(0) the middle instant. Turning a camera about any axis is the case A = K [w]x K^-1, for which
-exp(t A) = K R(t) K^-1 exactly (rotational blur, Argaw et al. 2021a, section 3).
 """
 
 from __future__ import annotations
@@ -21,6 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from b2m.blur import linear_to_srgb, srgb_to_linear
+from b2m.data.paths import (
+    Random,
+    apply_homography,
+    camera_motion,
+    conjugate,
+    scaled_to,
+    thing_motion,
+)
 from b2m.data.textures import LEVELS, Textures
 from b2m.guidance import quantise
 
@@ -68,77 +72,6 @@ class Scenes(NamedTuple):
     moving: Tensor
 
 
-class Random:
-    """Draws on the CPU, so that every device renders the same scenes."""
-
-    def __init__(self, seed: int, device: torch.device) -> None:
-        self.generator = torch.Generator().manual_seed(seed)
-        self.device = device
-
-    def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-        draw = torch.rand(shape, generator=self.generator)
-        return (low + (high - low) * draw).to(self.device)
-
-    def normal(self, *shape: int) -> Tensor:
-        return torch.randn(shape, generator=self.generator).to(self.device)
-
-    def integers(self, high: int, *shape: int) -> Tensor:
-        return torch.randint(high, shape, generator=self.generator).to(self.device)
-
-    def chance(self, share: float, *shape: int) -> Tensor:
-        return self.uniform(*shape) < share
-
-
-def _motion(turn: Tensor, grow: Tensor, shift: Tensor, tilt: Tensor, focal: Tensor) -> Tensor:
-    """Generators of projective motion, (..., 3, 3).
-
-    Args:
-        turn: (...) roll, radians.
-        grow: (...) logarithm of the zoom.
-        shift: (..., 2) pixels.
-        tilt: (..., 2) yaw and pitch, radians: K [w]x K^-1 with the focal length.
-        focal: (...) pixels.
-    """
-    generator = torch.zeros(*turn.shape, 3, 3, device=turn.device)
-    generator[..., 0, 0] = generator[..., 1, 1] = grow
-    generator[..., 0, 1], generator[..., 1, 0] = -turn, turn
-    generator[..., :2, 2] = shift + tilt * focal[..., None]
-    generator[..., 2, :2] = -tilt / focal[..., None]
-    return generator
-
-
-def _conjugate(generator: Tensor, pivot: Tensor) -> Tensor:
-    """The same motion about another point: T(p) G T(-p), with pivot (..., 2) in pixels."""
-    there = torch.eye(3, device=pivot.device).expand(*pivot.shape[:-1], 3, 3).clone()
-    back = there.clone()
-    there[..., :2, 2], back[..., :2, 2] = pivot, -pivot
-    return there @ generator @ back
-
-
-def apply_homography(matrix: Tensor, points: Tensor) -> Tensor:
-    """Map points (..., N, 2) by matrices (..., 3, 3); returns (..., N, 2)."""
-    homogeneous = F.pad(points, (0, 1), value=1.0) @ matrix.transpose(-1, -2)
-    return homogeneous[..., :2] / homogeneous[..., 2:]
-
-
-def _longest(linear: Tensor, curved: Tensor, points: Tensor) -> Tensor:
-    """Longest path from end to end by way of the middle, of points (..., N, 2): (...)."""
-    first = apply_homography(torch.matrix_exp(curved - linear), points)
-    last = apply_homography(torch.matrix_exp(curved + linear), points)
-    path = (last - points).norm(dim=-1) + (points - first).norm(dim=-1)
-    return path.amax(dim=-1)
-
-
-def _scaled_to(
-    linear: Tensor, curved: Tensor, points: Tensor, target: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Scale a motion so that its longest path over the points is target pixels."""
-    for _ in range(3):  # the path is not quite linear in the generator
-        ratio = (target / _longest(linear, curved, points).clamp_min(1e-6))[..., None, None]
-        linear, curved = linear * ratio, curved * ratio
-    return linear, curved
-
-
 @dataclass
 class _Layers:
     """Textures and motion of B backgrounds and of the P things before them, all scenes together."""
@@ -164,26 +97,32 @@ def _draw_textures(
     random: Random,
     count: int,
     side: int,
-    zoom: Tensor,
-    angle: Tensor | None,
-    centred: bool,
+    *,
+    zoom: Tensor | None = None,
+    extent: Tensor | None = None,
+    angle: Tensor | None = None,
 ) -> Tensor:
     """Random crops: (count, 4, side, side) of premultiplied linear light and alpha.
 
     Args:
-        zoom: (count,) texture pixels per canvas pixel.
+        zoom: (count,) texture pixels per canvas pixel, for a random part of an image.
+        extent: (count,) canvas pixels along the longer side, for the whole of an image; images
+            shorter than that are drawn pixel by pixel. One of zoom and extent is given.
         angle: (count,) radians, or None for upright.
-        centred: show the whole image around its middle (cut-outs), else a random part (photos).
     """
-    device = zoom.device
+    device = random.device
     image = random.integers(len(textures), count)
+    whole = zoom is None
+    if zoom is None:
+        assert extent is not None
+        zoom = (textures.table[image, 0, 1:].amax(-1) / extent).clamp_min(1.0)
     level = zoom.log2().floor().clamp(0, LEVELS - 1).long()
     _, width, height = textures.table[image, level].unbind(-1)
     step = zoom / 2.0**level
     fine = side * _SUPERSAMPLING
     axis = (torch.arange(fine, device=device) + 0.5) / _SUPERSAMPLING - side / 2
     middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
-    if not centred:
+    if not whole:
         # Keep the crop inside the photo where it fits; reflections are the exception.
         slack_x = ((width - step * side) / 2).clamp_min(0)
         slack_y = ((height - step * side) / 2).clamp_min(0)
@@ -200,7 +139,7 @@ def _draw_textures(
         cosine, sine = angle.cos()[:, None, None], angle.sin()[:, None, None]
         x, y = cosine * across - sine * down, sine * across + cosine * down
     x, y = middle_x[:, None, None] + mirror * x, middle_y[:, None, None] + y
-    codes = textures.sample(image, level, x, y, reflect=not centred)
+    codes = textures.sample(image, level, x, y, reflect=not whole)
     decode = srgb_to_linear(torch.arange(256, device=device) / 255)
     rgba = torch.empty(count, 4, side, side, device=device)
     alpha = codes[..., 3].float() / 255
@@ -211,18 +150,23 @@ def _draw_textures(
     return rgba
 
 
-def _star_masks(random: Random, count: int, side: int) -> Tensor:
-    """Random star-shaped outlines with soft or hard corners: (count, 1, side, side) in [0, 1]."""
+def _star_masks(random: Random, count: int, side: int, extent: Tensor) -> Tensor:
+    """Random star-shaped outlines, at most 0.7 extent (count,) from their middles.
+
+    Returns:
+        (count, 1, side, side) in [0, 1].
+    """
     axis = torch.arange(side, device=random.device) + 0.5 - side / 2
     angle = torch.atan2(axis[:, None], axis[None, :]).expand(count, side, side)
     radius = torch.hypot(axis[:, None], axis[None, :])
-    size = side * random.uniform(count, 1, 1, low=0.10, high=0.34)
     stretch = random.uniform(count, 1, 1, low=0.0, high=0.6)
     lean = random.uniform(count, 1, 1, high=2 * math.pi)
-    edge = size * (1 + stretch * torch.cos(2 * angle + lean))
+    edge = 1 + stretch * torch.cos(2 * angle + lean)
     for order in range(3, 7):
         swing = random.uniform(count, 1, 1, low=-0.3, high=0.3)
         edge = edge * (1 + swing * torch.cos(order * angle + random.uniform(count, 1, 1, high=6.3)))
+    size = 0.7 * extent * random.uniform(count, low=0.7, high=1.0)
+    edge = edge * (size / edge.amax((1, 2)))[:, None, None]
     return (edge - radius + 0.5).clamp(0, 1)[:, None]
 
 
@@ -239,7 +183,7 @@ def _arrange(
     device = random.device
     margin = size + 2 * math.ceil(config.blur[1] / 2) + 4
     zoom = random.uniform(batch, low=1.0, high=1.8)
-    canvas = _draw_textures(photos, random, batch, margin, zoom, None, centred=False)
+    canvas = _draw_textures(photos, random, batch, margin, zoom=zoom)
     canvas[:, :3] *= _tint(random, batch)
 
     # How many things there are, and how much of the blur is the camera's.
@@ -265,13 +209,12 @@ def _arrange(
         if some == 0:
             continue
         if source is cutouts:
-            zoom = (256 / extent[rows]).clamp_min(1.0)
             angle = random.uniform(some, low=-0.5, high=0.5) * random.chance(0.5, some)
-            drawn = _draw_textures(cutouts, random, some, size, zoom, angle, centred=True)
+            drawn = _draw_textures(cutouts, random, some, size, extent=extent[rows], angle=angle)
         else:  # outlines filled from other photos
             zoom = random.uniform(some, low=1.0, high=2.5)
-            drawn = _draw_textures(photos, random, some, size, zoom, None, centred=False)
-            drawn = drawn * _star_masks(random, some, size)
+            drawn = _draw_textures(photos, random, some, size, zoom=zoom)
+            drawn = drawn * _star_masks(random, some, size, extent[rows])
         drawn[:, :3] *= _tint(random, some)
         things[rows] = drawn
 
@@ -282,8 +225,8 @@ def _arrange(
         longest = torch.zeros_like(longest)
     focal = size * random.uniform(batch, low=0.8, high=4.0)
     axis = torch.tensor([-1.0, 0.0, 1.0], device=device) * size / 2
-    camera = _scaled_to(
-        *_camera_motion(random, batch, focal, size),
+    camera = scaled_to(
+        *camera_motion(random, batch, focal, size),
         torch.cartesian_prod(axis, axis).expand(batch, 9, 2),
         longest * share,
     )
@@ -292,11 +235,13 @@ def _arrange(
     fraction = torch.where(rank == 0, 1.0, fraction)
     target = (longest * (1 - share))[scene] * fraction
     corners = torch.cartesian_prod(axis[::2], axis[::2]) / size  # (4, 2), of a unit square
-    own = _scaled_to(*_thing_motion(random, total, size), extent[:, None, None] * corners, target)
-    centre = random.uniform(total, 2, low=-0.42, high=0.42) * size
+    # Where a thing bends, bending and moving share the target.
     bends = random.chance(0.25, total)
+    rigid = torch.where(bends, 0.6, 1.0) * target
+    own = scaled_to(*thing_motion(random, total, size), extent[:, None, None] * corners, rigid)
+    centre = random.uniform(total, 2, low=-0.42, high=0.42) * size
     wavelength = size * random.uniform(total, 2, low=0.4, high=1.2)
-    swing = target[:, None] / 6 * random.uniform(total, 2, low=-1, high=1)
+    swing = 0.14 * target[:, None] * random.uniform(total, 2, low=-1, high=1)  # 0.4 / sqrt(8)
     phase = random.uniform(total, 2, high=2 * math.pi)
     return _Layers(
         canvas=canvas[:, :3],
@@ -305,49 +250,12 @@ def _arrange(
         ranks=[(rank == place).nonzero()[:, 0] for place in range(int(movers.max()))],
         centre=centre,
         camera=camera,
-        own=(_conjugate(own[0], centre), _conjugate(own[1], centre)),
+        own=(conjugate(own[0], centre), conjugate(own[1], centre)),
         elastic=bends.nonzero()[:, 0],
         swing=swing[bends, None],
         wave=(2 * math.pi / wavelength)[bends, None],
         phase=phase[bends, None],
     )
-
-
-def _camera_motion(random: Random, batch: int, focal: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Hand shake, pans, rolls and zooms, as generators (B, 3, 3); their size is set later."""
-
-    def draw() -> Tensor:
-        # Each scene leans to one kind: shift, roll, zoom or turning about a tilted axis.
-        lean = random.uniform(batch, 4) ** 3 + 0.02
-        return _motion(
-            turn=2.0 * lean[:, 1] * random.normal(batch) / size,
-            grow=1.0 * lean[:, 2] * random.normal(batch) / size,
-            shift=lean[:, 0, None] * random.normal(batch, 2),
-            tilt=lean[:, 3, None] * random.normal(batch, 2) / focal[:, None],
-            focal=focal,
-        )
-
-    linear, curved = draw(), draw()
-    bend = 0.4 * random.uniform(batch, 1, 1) * random.chance(0.6, batch, 1, 1)
-    norm = linear[:, :2].flatten(1).norm(dim=1) / curved[:, :2].flatten(1).norm(dim=1)
-    return linear, curved * bend * norm[:, None, None]
-
-
-def _thing_motion(random: Random, total: int, size: int) -> tuple[Tensor, Tensor]:
-    """Shifts, turns about a pivot (a limb about its joint) and growth: (P, 3, 3) each."""
-
-    def draw() -> Tensor:
-        generator = _motion(
-            turn=3.0 / size * random.normal(total) * random.chance(0.5, total),
-            grow=1.0 / size * random.normal(total) * random.chance(0.3, total),
-            shift=random.normal(total, 2),
-            tilt=torch.zeros(total, 2, device=random.device),
-            focal=torch.ones(total, device=random.device),
-        )
-        return _conjugate(generator, 0.2 * size * random.normal(total, 2))
-
-    bend = 0.3 * random.uniform(total, 1, 1) * random.chance(0.5, total, 1, 1)
-    return draw(), bend * draw()
 
 
 def _matrices(layers: _Layers, time: float) -> tuple[Tensor, Tensor]:
@@ -359,10 +267,23 @@ def _matrices(layers: _Layers, time: float) -> tuple[Tensor, Tensor]:
     return camera, camera[layers.scene] @ own  # things ride on the camera
 
 
-def _sway(layers: _Layers, points: Tensor) -> Tensor:
-    """Displacement per unit of time of points (E, N, 2) on the canvases of the things that bend."""
-    # Each axis swings with the place along the other one.
-    return layers.swing * torch.sin(layers.wave * points.flip(-1) + layers.phase)
+def _sway(layers: _Layers, points: Tensor, time: float, back: bool = False) -> Tensor:
+    """Bend: where points (E, N, 2) of the canvases at rest are at a time, or back to rest.
+
+    Each axis swings with the place along the other one, first y, then x, so that going back is
+    exact.
+    """
+    x, y = points.unbind(-1)
+    swing = time * layers.swing
+    for axis in (0, 1) if back else (1, 0):
+        along = y if axis == 0 else x
+        wave = torch.sin(layers.wave[..., axis] * along + layers.phase[..., axis])
+        shift = swing[..., axis] * wave
+        if axis == 0:
+            x = x - shift if back else x + shift
+        else:
+            y = y - shift if back else y + shift
+    return torch.stack([x, y], -1)
 
 
 def _grid(size: int, device: torch.device) -> Tensor:
@@ -383,9 +304,7 @@ def _places(layers: _Layers, grid: Tensor, time: float) -> tuple[Tensor, Tensor]
     shift[:, :2, 2] = -layers.centre
     things = apply_homography(shift @ own, grid)
     if time and len(layers.elastic):
-        end = things[layers.elastic]
-        start = end - time * _sway(layers, end)
-        things[layers.elastic] = end - time * _sway(layers, start)
+        things[layers.elastic] = _sway(layers, things[layers.elastic], time, back=True)
     return apply_homography(camera, grid), things
 
 
@@ -413,7 +332,7 @@ def _flow(layers: _Layers, grid: Tensor, size: int, alpha: Tensor) -> tuple[Tens
         camera, own = _matrices(layers, time)
         swayed = before.clone()
         if len(layers.elastic):
-            swayed[layers.elastic] += time * _sway(layers, before[layers.elastic])
+            swayed[layers.elastic] = _sway(layers, before[layers.elastic], time)
         swayed = swayed + layers.centre[:, None]
         ends.append((apply_homography(camera, behind), apply_homography(own, swayed)))
     camera_flow, own_flow = (
