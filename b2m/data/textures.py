@@ -84,7 +84,7 @@ def _pack(images: Iterable[NDArray[np.uint8]]) -> Textures:
         for level in range(LEVELS):
             if level:
                 height, width = max(1, image.shape[0] // 2), max(1, image.shape[1] // 2)
-                image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+                image = _smaller(image, width, height)
             pieces.append(image.reshape(-1, 4))
             sizes.append((offset, image.shape[1], image.shape[0]))
             offset += image.shape[0] * image.shape[1]
@@ -94,12 +94,23 @@ def _pack(images: Iterable[NDArray[np.uint8]]) -> Textures:
     )
 
 
+def _smaller(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """Resize RGBA by area; what is transparent lends its neighbours no colour."""
+    alpha = image[..., 3:].astype(np.float32)
+    weighted = np.concatenate([image[..., :3] * alpha, alpha], 2)
+    weighted = cv2.resize(weighted, (width, height), interpolation=cv2.INTER_AREA)
+    weighted[..., :3] /= np.maximum(weighted[..., 3:], 1e-3)
+    return np.clip(np.rint(weighted), 0, 255).astype(np.uint8)
+
+
 def _read(path: Path) -> NDArray[np.uint8]:
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if image is None:
+    found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if found is None:
         raise InputError(f"{path} is not a readable image; remove it from the folder of textures.")
-    if image.dtype != np.uint8:
-        image = (image / 257).astype(np.uint8)
+    image = np.asarray(found)
+    if image.dtype == np.uint16:
+        image = np.rint(image.astype(np.float32) / 257)
+    image = image.astype(np.uint8, copy=False)
     if image.ndim == 2:
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     code = cv2.COLOR_BGRA2RGBA if image.shape[2] == 4 else cv2.COLOR_BGR2RGBA
@@ -140,10 +151,13 @@ def load_textures(folder: str | Path | None, split: str, *, cutouts: bool = Fals
     """Photos or cut-outs of one split; made-up ones where there is no folder.
 
     Raises:
-        InputError: as `split_files`, or an image is unreadable.
+        InputError: as `split_files`, an image is unreadable, or there is no such split.
     """
     if folder is None:
-        seed = {"train": 0, "val": 100, "test": 200}[split]
+        seeds = {"train": 0, "val": 100, "test": 200}
+        if split not in seeds:
+            raise InputError(f"'{split}' is no split; there are {', '.join(seeds)}.")
+        seed = seeds[split]
         return procedural_cutouts(seed=seed + 1) if cutouts else procedural_textures(seed=seed)
     return _pack(map(_read, split_files(folder, split)))
 
