@@ -9,10 +9,12 @@ It runs on accelerate, so `accelerate launch -m b2m.cli train NAME` uses several
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from dataclasses import asdict
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,7 @@ from b2m.models.animator import MotionAnimator
 from b2m.recipes import AnimatorObjective, Recipe, find_recipe
 
 _CHECKPOINT = "checkpoint.pt"
+_LOG = "log.jsonl"
 _VALIDATION_SCENES = 48
 
 
@@ -118,8 +121,8 @@ def train(
         The folder of the averaged weights, laid out as a Hub repository.
 
     Raises:
-        InputError: unknown recipe, bad folders, a checkpoint of another recipe, or decay without
-            a checkpoint.
+        InputError: unknown recipe, bad folders, a damaged checkpoint or one of another model,
+            weights of another model, or decay without a checkpoint.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -170,10 +173,14 @@ class Run:
         model = MotionAnimator(recipe.config)
         checkpoint = self._read_checkpoint() if resume else None
         if checkpoint is None and init is not None:
-            model.load_state_dict(
-                MotionAnimator.from_pretrained(find_weights("animator", init)).state_dict()
-            )
-        model = model.to(self.device, memory_format=torch.channels_last)
+            start = MotionAnimator.from_pretrained(find_weights("animator", init))
+            if start.config != recipe.config:
+                raise InputError(
+                    f"the weights '{init}' are of another size than recipe '{recipe.name}' trains; "
+                    "name others or leave them out."
+                )
+            model.load_state_dict(start.state_dict())
+        model.to(self.device).to(memory_format=torch.channels_last)
         self.model = model
         self.ema = ModelEmaV3(model, decay=recipe.ema, use_warmup=True)
         self.optimizer = create_optimizer_v2(
@@ -212,7 +219,12 @@ class Run:
         path = self.folder / _CHECKPOINT
         if not path.exists():
             return None
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, UnpicklingError) as error:
+            raise InputError(
+                f"{path} is damaged; remove it or start anew without resuming."
+            ) from error
         if checkpoint["recipe"] != json.dumps(asdict(self.recipe.config)):
             raise InputError(
                 f"{path} is of another model than recipe '{self.recipe.name}'; "
@@ -234,8 +246,8 @@ class Run:
         first, begun = self.step, time.monotonic()
         if decay:
             samples = self.samples + decay
-        last = (samples or 2**62) // per_step
-        deadline = begun + 3600 * (hours or 1e6)
+        last = (2**62 if samples is None else samples) // per_step
+        deadline = math.inf if hours is None else begun + 3600 * hours
         saved, earlier = begun, self.seconds
         bar = tqdm(
             total=samples,
@@ -264,6 +276,7 @@ class Run:
                 scores = validate(self.ema.module.eval(), self.truth, self.photo)
                 done = (self.step - first) * per_step
                 self._log(
+                    "decay.jsonl" if decay else _LOG,
                     loss=running,
                     samples_per_second=done / (now - begun),
                     synthesis=synthesis / (now - begun),
@@ -292,13 +305,13 @@ class Run:
         self.ema.update(self.model, step=self.step)
         return float(sum(loss.detach() for loss in losses.values()))
 
-    def _log(self, **values: float) -> None:
+    def _log(self, name: str, **values: float) -> None:
         if not self.accelerator.is_main_process:
             return
         row = {"samples": self.samples, "seconds": round(self.seconds, 1)}
-        row |= {name: round(value, 5) for name, value in values.items()}
+        row |= {key: round(value, 5) for key, value in values.items()}
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+        with (self.folder / name).open("a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")
 
     def save(self) -> Path:
@@ -341,7 +354,7 @@ class Run:
             self.truth.flow[:count].permute(0, 2, 3, 1).cpu().numpy(),
         )
         write_png(self.folder / "sheet.png", sheet)
-        log = self.folder / "log.jsonl"
+        log = self.folder / _LOG
         if log.exists():
             rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
             training_curve(rows, self.folder / "curve.png")

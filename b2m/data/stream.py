@@ -18,6 +18,7 @@ from b2m.data.textures import Textures
 from b2m.guidance import quantise
 
 _SCENES_AT_ONCE = 16
+_CHUNK_SCENES = 256
 
 
 def augment(
@@ -78,7 +79,7 @@ class SceneStream:
         self.seed, self.rank, self.ranks = seed, rank, ranks
         self.device = photos.pixels.device
         # A chunk of scenes is rendered, used up, and replaced.
-        self.chunk_scenes = math.ceil(256 / batch) * batch if reuse > 1 else batch
+        self.chunk_scenes = math.ceil(_CHUNK_SCENES / batch) * batch if reuse > 1 else batch
         self.chunk_steps = self.chunk_scenes * reuse // batch
         self._chunk_number = -1
         self._clips = torch.empty(0)  # (N, 1 + T, 3, H, W) uint8: photo before frames
