@@ -82,7 +82,8 @@ def average_bytes(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
     total = np.zeros(frames.shape[1:], np.float32)
     for frame in frames:
         total += decode_bytes(frame)
-    return total / len(frames)
+    total /= len(frames)
+    return total
 
 
 def reblur_psnr(frames: NDArray[np.uint8], photo: NDArray[np.uint8]) -> float:
