@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,8 +15,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from b2m import __version__
-from b2m.console import Row, UsageError, complain, dimensions, each, print_table, spare_photos, warn
-from b2m.errors import InputError, OutputError
+from b2m.console import (
+    Row,
+    UsageError,
+    check_device,
+    complain,
+    dimensions,
+    each,
+    make_folder,
+    print_table,
+    spare_photos,
+    warn,
+)
+from b2m.errors import InputError
 
 # PyTorch takes a second to import: whatever needs it is imported inside the commands.
 if TYPE_CHECKING:
@@ -195,8 +205,8 @@ def animate(
     arrows = None if guidance is None else _read_guidance(guidance)
     if direction is not None:
         _check_direction(direction)
-    _check_device(device)
-    _make_folder(output)
+    check_device(device)
+    make_folder(output)
     animator = _animator(weights, device)
 
     def work(photo: Path, name: str) -> Row:
@@ -214,7 +224,7 @@ def animate(
             hint = from_direction(base.flow, direction)
             del base
         clip = animator.animate(prepared, guidance=hint, frames=frames, seed=seed)[0]
-        warn(photo, [*prepared.warnings, *clip.warnings])
+        warn(photo, clip.warnings)
         for kind in wanted:
             target = output / (f"{name}-frames" if kind == "frames" else f"{name}.{kind}")
             spare_photos(target, photos)
@@ -240,8 +250,8 @@ def flow(
     The motion field says for each pixel how far it went while the shutter was open, in pixels,
     x to the right and y down. In the picture the hue is the direction, white is still.
     """
-    _check_device(device)
-    _make_folder(output)
+    check_device(device)
+    make_folder(output)
     animator = _animator(weights, device)
 
     def work(photo: Path, name: str) -> None:
@@ -249,7 +259,7 @@ def flow(
 
         prepared = animator.prepare(photo)
         clip = animator.animate(prepared, seed=seed)[0]
-        warn(photo, [*prepared.warnings, *clip.warnings])
+        warn(photo, clip.warnings)
         del prepared
         field, picture = output / f"{name}.flo", output / f"{name}-flow.png"
         spare_photos(field, photos)
@@ -270,8 +280,8 @@ def deblur(
     device: Device = "auto",
 ) -> None:
     """Make only the sharp photo of the middle instant, full size: NAME-sharp.png."""
-    _check_device(device)
-    _make_folder(output)
+    check_device(device)
+    make_folder(output)
     animator = _animator(weights, device)
 
     def work(photo: Path, name: str) -> None:
@@ -376,23 +386,38 @@ def train(
 
 @app.command()
 def evaluate(
-    table: Annotated[str, typer.Option(metavar="NAME", help="Which table.", show_default=False)],
+    table: Annotated[str, typer.Option(metavar="NAME", help="scenes or clips.")],
     samples: Samples = None,
     photos: PhotoFolder = None,
     cutouts: CutoutFolder = None,
+    clips: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Real clips.", show_default=False)
+    ] = None,
+    split: Annotated[str, typer.Option(metavar="NAME", help="train, val or test.")] = "test",
     weights: Weights = None,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the tables.")
-    ] = Path("results"),
+    output: Output = Path("results"),
+    seed: Seed = 0,
 ) -> None:
-    """Compute a table of numbers, as Markdown and JSON."""
-    if samples is not None:
-        _at_least(samples, 1, "--samples", "there must be something to measure")
+    """Compute a table of numbers, as Markdown and JSON.
 
+    The table "scenes" is of rendered ones, of which everything is known: several movers before a
+    static camera, and camera motion. "clips" is of real ones, their frames averaged into blurred
+    photos; --samples is then of each clip.
+    """
     from b2m import evaluate as evaluation
 
+    if problem := evaluation.refusal(table, samples, clips, split):
+        raise UsageError(problem)
     evaluation.evaluate(
-        table, samples=samples, photos=photos, cutouts=cutouts, weights=weights, output=output
+        table,
+        samples=samples,
+        photos=photos,
+        cutouts=cutouts,
+        clips=clips,
+        weights=weights,
+        output=output,
+        split=split,
+        seed=seed,
     )
 
 
@@ -428,30 +453,6 @@ def _check_direction(direction: str) -> None:
 
     if direction not in DIRECTIONS:
         raise UsageError(f"--direction is '{direction}': choose from {', '.join(DIRECTIONS)}")
-
-
-def _check_device(device: str) -> None:
-    if device == "auto":
-        return
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"--device {device} is not there on this machine: try cpu") from error
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Tried now, as a person should not wait for a clip that has nowhere to go.
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise OutputError(
-            f"cannot write into {folder} ({reason}): choose another folder"
-        ) from error
 
 
 def _animator(weights: str | None, device: str) -> BlurAnimator:

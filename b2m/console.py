@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -83,6 +84,32 @@ def spare_photos(target: Path, photos: Sequence[Path]) -> None:
     """Refuse to write over a photo that was given."""
     if target.exists() and any(p.exists() and target.samefile(p) for p in photos):
         raise OutputError(f"{target} is one of the photos: choose another folder with -o")
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that this machine has not."""
+    if device == "auto":
+        return
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"--device {device} is not there on this machine: try cpu") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder for the results, and see that one may write into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Tried now, as a person should not wait for a clip that has nowhere to go.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OutputError(
+            f"cannot write into {folder} ({reason}): choose another folder"
+        ) from error
 
 
 # --- what is said --------------------------------------------------------------------------------

@@ -49,10 +49,10 @@ class Recipe:
     blur: tuple[float, float] = (12.0, 36.0)
     blur_samples: int = 60_000
     reuse: int = 8
-    learning_rate: float = 1e-3
+    learning_rate: float = 6e-4
     warmup: int = 250
     weight_decay: float = 0.01
-    clip_norm: float = 1.0
+    clip_norm: float = 0.1
     ema: float = 0.999
     line_weight: float = 0.003
 
@@ -70,7 +70,7 @@ class Recipe:
                 Scenes of like blur are rendered together, because short blur needs few instants.
         """
         longest = 4.0 + share**0.7 * (self.longest_blur(samples) - 4.0)
-        return SceneConfig(size=self.scene, blur=(0.3 * longest, longest))
+        return SceneConfig(size=self.scene, blur=(0.4 * longest, longest))
 
 
 RECIPES = {

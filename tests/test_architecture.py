@@ -21,11 +21,12 @@ MAY_IMPORT = {
     "cli": LEAVES | {"api", "console", "data", "evaluate", "hub", "recipes", "train"},
     "console": set(),
     "data": LEAVES - {"losses", "metrics"},
-    "evaluate": LEAVES | {"api", "data", "hub", "models"},
+    "evaluate": LEAVES | {"api", "data", "hub", "models", "report"},
     "hub": {"media"},
     "losses": {"blur", "motion", "guidance"},
     "models": LEAVES - {"metrics", "losses"} | {"hub"},
     "recipes": LEAVES | {"models", "data"},
+    "report": {"media"},
     "train": LEAVES | {"recipes", "models", "data", "hub"},
     **{name: LEAVES - {name, "losses"} for name in LEAVES - {"losses"}},
 }

@@ -196,8 +196,8 @@ def _arrange(
         share = torch.ones_like(share)
     else:
         pick = random.uniform(batch)
-        movers = torch.where(pick < 0.25, 0, movers)
-        share = torch.where(pick < 0.25, 1.0, torch.where(pick < 0.6, 0.0, share))
+        movers = torch.where(pick < 0.4, 0, movers)
+        share = torch.where(pick < 0.4, 1.0, torch.where(pick < 0.65, 0.0, share))
     present = torch.arange(config.layers, device=device) < movers[:, None]
     scene, rank = present.nonzero(as_tuple=True)
     total = len(scene)

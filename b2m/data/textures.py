@@ -98,9 +98,9 @@ def _smaller(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.ui
     """Resize RGBA by area; what is transparent lends its neighbours no colour."""
     alpha = image[..., 3:].astype(np.float32)
     weighted = np.concatenate([image[..., :3] * alpha, alpha], 2)
-    weighted = cv2.resize(weighted, (width, height), interpolation=cv2.INTER_AREA)
-    weighted[..., :3] /= np.maximum(weighted[..., 3:], 1e-3)
-    return np.clip(np.rint(weighted), 0, 255).astype(np.uint8)
+    small = np.asarray(cv2.resize(weighted, (width, height), interpolation=cv2.INTER_AREA))
+    colour = small[..., :3] / np.maximum(small[..., 3:], 1e-3)
+    return np.clip(np.rint(np.concatenate([colour, small[..., 3:]], 2)), 0, 255).astype(np.uint8)
 
 
 def _read(path: Path) -> NDArray[np.uint8]:

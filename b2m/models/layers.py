@@ -54,6 +54,7 @@ class LocalAttention(nn.Module):
         super().__init__()
         self.cell = cell
         self.project = Pointwise(channels, channels)
+        nn.init.ones_(self.project.bias)  # begin by letting all channels through
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
@@ -94,7 +95,7 @@ class GatedBlock(nn.Module):
         self.channel_gate = Pointwise(channels, channels)
         self.channel_out = Pointwise(channels, channels)
         for out in (self.spatial_out, self.channel_out):  # begin near the identity
-            nn.init.normal_(out.weight, std=0.1 / channels**0.5)
+            nn.init.normal_(out.weight, std=0.3 / channels**0.5)
             nn.init.zeros_(out.bias)
 
     def forward(self, x: Tensor) -> Tensor:
