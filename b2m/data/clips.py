@@ -1,0 +1,142 @@
+"""Blurred photos from real clips: runs of consecutive frames averaged in linear light.
+
+What happened in such a photo is known from the frames themselves, and how far things moved from
+optical flow between them, which is an estimate.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from b2m.blur import average_bytes, encode_bytes
+from b2m.errors import InputError
+from b2m.guidance import STILL_THRESHOLD
+from b2m.media import Pixels
+from b2m.motion import Flow, estimate_flow
+from b2m.video import Video, read_video
+
+LENGTHS = (7, 9, 11, 13, 15)
+"""Frames averaged, cycled through from window to window; odd, so that one is the middle."""
+
+STEP = 3
+"""Frames from the start of one window to the next."""
+
+_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi"}
+
+
+class Window(NamedTuple):
+    """A blurred photo and what it is made of.
+
+    Attributes:
+        start: the clip's frame with which it begins.
+        photo: (H, W, 3) uint8 sRGB, the mean in linear light.
+        frames: (T, H, W, 3) uint8 sRGB.
+    """
+
+    start: int
+    photo: Pixels
+    frames: NDArray[np.uint8]
+
+
+def find_clips(folder: str | Path, split: str) -> list[Path]:
+    """The videos of a folder, of its subfolder named after the split where it has one, by name.
+
+    Raises:
+        InputError: no folder, or no video in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: give one of videos, or of folders of them")
+    inside = folder / split
+    folder = inside if inside.is_dir() else folder
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    if not paths:
+        raise InputError(f"{folder} holds no {', '.join(sorted(_SUFFIXES))}: put videos there")
+    return paths
+
+
+def read_windows(path: str | Path, count: int | None = None) -> Iterator[Window]:
+    """Windows of a clip, in order; one at a time is in memory.
+
+    Args:
+        path: of the video.
+        count: at most so many, evenly spread over the clip; None for all.
+
+    Raises:
+        InputError: not a video, or one shorter than the longest window.
+    """
+    video = read_video(path)
+    total = video.frames or sum(1 for _ in video)
+    yield from _windows(video, pick_starts(total, count, path))
+
+
+def pick_starts(total: int, count: int | None, path: str | Path = "the clip") -> list[int]:
+    """Frames with which the windows of a clip of so many frames begin; see `read_windows`."""
+    # Each has room for the longest, so that any of them may be given any length.
+    starts = range(0, total - max(LENGTHS) + 1, STEP)
+    if not starts:
+        raise InputError(f"{path} has {total} frames: {max(LENGTHS)} are needed at least")
+    if count is None or count >= len(starts):
+        return list(starts)
+    return [starts[round(place)] for place in np.linspace(0, len(starts) - 1, count).tolist()]
+
+
+def _windows(video: Video, starts: list[int]) -> Iterator[Window]:
+    recent: deque[Pixels] = deque(maxlen=max(LENGTHS))
+    waiting = list(enumerate(starts))[::-1]
+    for index, frame in enumerate(video):
+        recent.append(frame)
+        if waiting and waiting[-1][1] + max(LENGTHS) - 1 == index:
+            number, start = waiting.pop()
+            frames = np.stack(list(recent)[: LENGTHS[number % len(LENGTHS)]])
+            yield Window(start, encode_bytes(average_bytes(frames)), frames)
+        if not waiting:
+            return
+
+
+def flow_over(frames: NDArray[np.uint8]) -> Flow:
+    """Motion from the first to the last of an odd number of frames, by DIS: an estimate.
+
+    Args:
+        frames: (T, H, W, 3) uint8.
+
+    Returns:
+        (H, W, 2) pixels on the middle frame's grid: the flow from there to the last frame less the
+        one to the first, so that no grid has to be changed.
+    """
+    middle = frames[len(frames) // 2]
+    flow: Flow = estimate_flow(middle, frames[-1]) - estimate_flow(middle, frames[0])
+    return flow
+
+
+def crossed(flow: Flow, threshold: float = STILL_THRESHOLD) -> NDArray[np.bool_]:
+    """Where something moving is seen at any time of the exposure.
+
+    Args:
+        flow: (H, W, 2) pixels over the exposure, on the middle frame's grid.
+        threshold: pixels; shorter motion does not count.
+
+    Returns:
+        (H, W) bool: the moving pixels of the middle frame, carried half their way forth and back.
+    """
+    height, width = flow.shape[:2]
+    length = np.hypot(flow[..., 0], flow[..., 1])
+    moving = length >= threshold
+    mask = moving.copy()
+    rows, columns = moving.nonzero()
+    vectors = flow[moving]
+    for time in np.linspace(-0.5, 0.5, 1 + int(np.ceil(length.max(initial=0.0)))):
+        x = np.rint(columns + time * vectors[:, 0]).astype(np.intp)
+        y = np.rint(rows + time * vectors[:, 1]).astype(np.intp)
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        mask[y[inside], x[inside]] = True
+    # Where neighbours move apart, the places they are carried to leave pinholes.
+    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    return closed.astype(np.bool_) | mask
