@@ -1,0 +1,116 @@
+"""How tables of numbers are written: JSON for programs, Markdown for people."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from b2m.media import atomic_path
+
+Row = dict[str, Any]
+Columns = Mapping[str, tuple[str, str]]
+"""From a key of the rows to its heading and the format of its numbers."""
+
+
+def write_report(
+    folder: Path,
+    name: str,
+    command: str,
+    rows: Sequence[Row],
+    columns: Columns,
+    notes: Sequence[str] = (),
+    spread: bool = False,
+) -> tuple[Path, str]:
+    """Write a table as `folder`/`name`.json and as Markdown beside it.
+
+    Args:
+        folder: exists.
+        name: of the table.
+        command: that makes it.
+        rows: each with its "name"; NaN and infinity, which JSON does not know, become null.
+        columns: of the Markdown, in order. Those without any number are left out.
+        notes: sentences below the table.
+        spread: show KEY_std of a row beside KEY.
+
+    Returns:
+        The JSON file, and the Markdown.
+
+    Raises:
+        OutputError: the files cannot be written.
+    """
+    result = {
+        "table": name,
+        "command": command,
+        "machine": machine(),
+        "notes": list(notes),
+        "rows": [_finite(row) for row in rows],
+    }
+    text = _markdown(result, columns, spread)
+    with atomic_path(folder / f"{name}.md") as path:
+        path.write_text(text, encoding="utf-8")
+    with atomic_path(folder / f"{name}.json") as path:
+        path.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return folder / f"{name}.json", text
+
+
+def command_line(words: Sequence[str], options: Mapping[str, Any]) -> str:
+    """A command as it is typed; options that are None are left out.
+
+    Absolute paths are cut to their last two parts: where they begin is this machine's business.
+    """
+    shown = list(words)
+    for name, value in options.items():
+        if value is None:
+            continue
+        text = os.fspath(value) if isinstance(value, os.PathLike) else str(value)
+        if os.path.isabs(text):
+            text = str(Path(*Path(text).parts[-2:]))
+        shown += [f"--{name}", text]
+    return shlex.join(shown)
+
+
+def machine() -> str:
+    """System, processor, cores and versions, in words."""
+    import torch
+
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                processor = line.split(":", 1)[1].strip()
+                break
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return (
+        f"{platform.system()} {platform.machine()}, {processor}, {os.cpu_count()} cores{gpu}, "
+        f"Python {platform.python_version()}, PyTorch {torch.__version__}"
+    )
+
+
+def _markdown(result: Mapping[str, Any], columns: Columns, spread: bool) -> str:
+    rows = result["rows"]
+    keys = [key for key in columns if any(row.get(key) is not None for row in rows)]
+
+    def cell(row: Row, key: str) -> str:
+        value, deviation = row.get(key), row.get(f"{key}_std")
+        if value is None:
+            return "–"
+        text = format(value, columns[key][1])
+        return f"{text} ± {deviation:.2f}" if spread and deviation is not None else text
+
+    lines = ["| " + " | ".join(["", *(columns[key][0] for key in keys)]) + " |"]
+    lines.append("|---|" + "---:|" * len(keys))
+    lines += ["| " + " | ".join([r["name"], *(cell(r, key) for key in keys)]) + " |" for r in rows]
+    head = [f"# {result['table']}", f"`{result['command']}`", f"On {result['machine']}."]
+    return "\n\n".join([*head, "\n".join(lines), *result["notes"]]) + "\n"
+
+
+def _finite(row: Row) -> Row:
+    unknown = {k for k, v in row.items() if isinstance(v, float) and not math.isfinite(v)}
+    return {key: None if key in unknown else value for key, value in row.items()}
