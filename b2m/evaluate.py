@@ -42,10 +42,11 @@ CLIP_SAMPLES = 40
 LEAST_MOVING = 0.005
 """Share of moving pixels below which a window of a real clip says nothing about motion."""
 
+COST_SIZE = (540, 960)
+COST_RUNS = 5
+COST_THREADS = 2
+
 _BATCH = 8
-_COST_SIZE = (540, 960)
-_COST_RUNS = 5
-_COST_THREADS = 2
 _EXACT = 100.0  # dB; stands for an infinite PSNR, which no mean could hold
 
 Cost = tuple[float | None, float | None]  # 10^9 multiply-adds, seconds
@@ -147,7 +148,6 @@ def evaluate(
         raise OutputError(f"cannot make the folder {output}: {error.strerror or error}") from error
     animator = BlurAnimator.from_pretrained(weights)
     answers = animator_answers(animator)
-    costs = measure_costs(animator)
     if table == "scenes":
         asked = samples or SCENE_SAMPLES
         rows, notes = scenes_rows(answers, asked, photos, cutouts, split=split, seed=seed)
@@ -155,9 +155,13 @@ def evaluate(
         asked = samples or CLIP_SAMPLES
         assert clips is not None
         rows, notes = clips_rows(answers, find_clips(Path(clips), split), asked)
+    costs = measure_costs(animator)
     for row in rows:
         row["gmacs"], row["seconds"] = costs.get(row["name"].split(": ", 1)[1], (None, None))
-    notes.append(_COST_NOTE)
+    notes.append(
+        f"GMAC (convolutions and products) and seconds: a photo of {COST_SIZE[1]}x{COST_SIZE[0]} "
+        f"to 7 frames, median of {COST_RUNS} runs, {COST_THREADS} threads."
+    )
     options = {"samples": asked, "photos": photos, "cutouts": cutouts, "clips": clips}
     options |= {"weights": weights, "split": None if split == "test" else split}
     options |= {"seed": seed or None}
@@ -274,7 +278,7 @@ def scenes_rows(
     *,
     split: str = "test",
     seed: int = 0,
-    size: int = SCENE_SIZE,
+    size: int | None = None,
 ) -> tuple[list[Row], list[str]]:
     """Rows and notes of the table "scenes": half of the samples of each kind, then all.
 
@@ -284,8 +288,9 @@ def scenes_rows(
         photos, cutouts: folders; None for made-up textures.
         split: of the folders, and of the made-up textures.
         seed: of the scenes and their noise.
-        size: side of the scenes, pixels.
+        size: side of the scenes, pixels; None for `SCENE_SIZE`.
     """
+    size = size or SCENE_SIZE
     textures = (
         load_textures(None if photos is None else Path(photos), split),
         load_textures(None if cutouts is None else Path(cutouts), split, cutouts=True),
@@ -405,15 +410,10 @@ SPLITS = ("train", "val", "test")
 
 # --- cost -----------------------------------------------------------------------------------------
 
-_COST_NOTE = (
-    f"GMAC (convolutions and products) and seconds: a photo of {_COST_SIZE[1]}x{_COST_SIZE[0]} to "
-    f"7 frames, median of {_COST_RUNS} runs, {_COST_THREADS} threads."
-)
-
 
 def measure_costs(animator: BlurAnimator) -> dict[str, Cost]:
-    """What each row costs, at 960x540 to 7 frames: 10^9 multiply-adds and seconds, by name."""
-    height, width = _COST_SIZE
+    """What each row costs, at `COST_SIZE` to 7 frames: 10^9 multiply-adds and seconds, by name."""
+    height, width = COST_SIZE
     photo = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     guidance = np.ones((height, width, 2), np.int8)
     tensor = _to_tensor(photo).to(animator.device) / 255
@@ -428,7 +428,7 @@ def measure_costs(animator: BlurAnimator) -> dict[str, Cost]:
         _ = animator.animate(photo, guidance=guidance, frames=7)[0].frames
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(_COST_THREADS)
+    torch.set_num_threads(COST_THREADS)
     try:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             animator.model(tensor, direction, 7)
@@ -442,7 +442,7 @@ def measure_costs(animator: BlurAnimator) -> dict[str, Cost]:
 def _median_seconds(work: Callable[[], None]) -> float:
     work()
     seconds = []
-    for _ in range(_COST_RUNS):
+    for _ in range(COST_RUNS):
         begun = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - begun)

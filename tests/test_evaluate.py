@@ -1,0 +1,384 @@
+"""Tables against answers whose scores are known, and windows of clips against plain loops."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import b2m.evaluate as evaluation
+from b2m import video
+from b2m.api import BlurAnimator
+from b2m.data import clips
+from b2m.data.scenes import SceneConfig, render
+from b2m.data.sensor import develop
+from b2m.data.textures import load_textures
+from b2m.errors import InputError
+from b2m.evaluate import FREE, GIVEN, PHOTO, PROJECTED, REVERSED, Answer
+from b2m.guidance import from_flow
+from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
+from b2m.report import command_line, write_report
+
+SIZE = 32
+WAYS = (PHOTO, GIVEN, REVERSED, FREE, PROJECTED)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("weights")
+    MotionAnimator(MotionAnimatorConfig.tiny()).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """A folder with one clip: a square that goes to the right by 2 px a frame, over noise."""
+    random = np.random.default_rng(0)
+    behind = random.integers(40, 120, (80, 112, 3), np.uint8).repeat(2, 0).repeat(2, 1)[:80, :112]
+    square = random.integers(150, 250, (12, 12, 3), np.uint8).repeat(2, 0).repeat(2, 1)
+    frames = np.stack([behind] * 33)
+    for index, frame in enumerate(frames):
+        frame[28:52, 6 + 2 * index : 30 + 2 * index] = square
+    folder = tmp_path_factory.mktemp("clips")
+    video.write_mp4(folder / "square.mp4", frames, 30)
+    return folder
+
+
+@pytest.fixture
+def cheap(monkeypatch):
+    """Scenes and costs of a size for tests."""
+    monkeypatch.setattr(evaluation, "SCENE_SIZE", SIZE)
+    monkeypatch.setattr(evaluation, "COST_SIZE", (32, 48))
+    monkeypatch.setattr(evaluation, "COST_RUNS", 1)
+
+
+def by_name(rows):
+    return {row["name"]: row for row in rows}
+
+
+def first_scenes(kind, seed=0):
+    """The first batch of a kind, as the table renders it, on made-up textures."""
+    textures = load_textures(None, "test"), load_textures(None, "test", cutouts=True)
+    config = SceneConfig(size=SIZE, blur=evaluation.SCENE_BLUR, kind=kind)
+    number = ((2 * seed + ("movers", "camera").index(kind)) << 20) + 0
+    scenes = render(*textures, config, 8, number)
+    return scenes, develop(scenes.blur, number)
+
+
+def to_bytes(tensor):
+    return np.rint(tensor.clamp(0, 1).numpy() * 255).astype(np.uint8)
+
+
+def plain_psnr(image, truth):
+    """Of two uint8 arrays, by the definition."""
+    error = np.mean((image.astype(np.float64) - truth.astype(np.float64)) ** 2)
+    return 10 * math.log10(255**2 / error)
+
+
+# --- scenes ---------------------------------------------------------------------------------------
+
+
+def test_photo_repeated_is_what_a_loop_computes():
+    rows, _ = evaluation.scenes_rows(lambda *_: iter(()), 6, size=SIZE)
+    rows = by_name(rows)
+    both = {"psnr": [], "epe": []}
+    for kind in ("movers", "camera"):
+        scenes, photo = first_scenes(kind)
+        table = np.array(
+            [
+                [plain_psnr(to_bytes(photo[i]), to_bytes(frame)) for frame in scenes.frames[i]]
+                for i in range(3)
+            ]
+        )
+        lengths = scenes.flow[:3].norm(dim=1).mean().item()
+        row = rows[f"{kind}: {PHOTO}"]
+        assert row["samples"] == 3
+        assert row["psnr"] == pytest.approx(table.mean(), abs=1e-4)
+        assert row["psnr_std"] == pytest.approx(table.mean(1).std(), abs=1e-4)
+        assert row["first"] == pytest.approx(table[:, 0].mean(), abs=1e-4)
+        assert row["middle"] == pytest.approx(table[:, 3].mean(), abs=1e-4)
+        assert row["last"] == pytest.approx(table[:, 6].mean(), abs=1e-4)
+        others = np.delete(table, 3, 1).mean()
+        assert row["non_middle"] == pytest.approx(others, abs=1e-4)
+        assert row["epe"] == row["epe_zero"] == pytest.approx(lengths, rel=1e-4)
+        assert row["epe_ratio"] == 1
+        assert row["gain"] == row["gain_least_frame"] == 0
+        both["psnr"].append(row["psnr"])
+        both["epe"].append(row["epe"])
+    everything = rows[f"all: {PHOTO}"]
+    assert everything["samples"] == 6
+    assert everything["psnr"] == pytest.approx(np.mean(both["psnr"]))
+    assert everything["epe"] == pytest.approx(np.mean(both["epe"]))
+
+
+def test_the_truth_scores_best_and_its_reverse_needs_the_better_order():
+    known = {}
+    for kind in ("movers", "camera"):
+        scenes, photo = first_scenes(kind)
+        for i, seen in enumerate(photo):
+            pixels = np.ascontiguousarray(to_bytes(seen).transpose(1, 2, 0))
+            frames = to_bytes(scenes.frames[i]).transpose(0, 2, 3, 1)
+            flow = scenes.flow[i].permute(1, 2, 0).numpy()
+            known[pixels.tobytes()] = frames, flow
+
+    def truth(photo, guidance, count):
+        frames, flow = known[photo.tobytes()]
+        assert count == 7
+        np.testing.assert_array_equal(guidance, from_flow(flow))
+        yield Answer("truth", frames, flow, False)
+        yield Answer("backwards", frames[::-1], -flow, False)
+        yield Answer("backwards, better order", frames[::-1], -flow, True)
+
+    rows = by_name(evaluation.scenes_rows(truth, 4, size=SIZE)[0])
+    for kind in ("movers", "camera", "all"):
+        best, wrong = rows[f"{kind}: truth"], rows[f"{kind}: backwards"]
+        assert best["psnr"] == best["psnr_given"] == best["psnr_better"] == 100
+        assert best["ssim"] == pytest.approx(1)
+        assert best["epe"] == best["epe_ratio"] == 0
+        assert best["gain"] == pytest.approx(100 - rows[f"{kind}: {PHOTO}"]["psnr"])
+        assert best["gain_least_frame"] > 10
+        assert wrong["psnr"] == wrong["psnr_given"] < 100 == wrong["psnr_better"]
+        assert wrong["middle"] == 100
+        assert wrong["epe_ratio"] == pytest.approx(2)
+        saved = rows[f"{kind}: backwards, better order"]
+        assert {**saved, "name": None, "psnr_given": None} == {
+            **best, "name": None, "psnr_given": None
+        }  # fmt: skip
+        assert saved["psnr_given"] == wrong["psnr"]
+
+
+def test_ways_of_animating(weights):
+    animator = BlurAnimator.from_pretrained(weights, device="cpu")
+    random = np.random.default_rng(0)
+    photo = random.integers(0, 256, (40, 48, 3), np.uint8)
+    guidance = np.ones((40, 48, 2), np.int8)
+    guidance[:, :20] = -1
+    answers = {a.name: a for a in evaluation.animator_answers(animator)(photo, guidance, 5)}
+    assert tuple(answers) == WAYS[1:]
+    assert [answer.either_order for answer in answers.values()] == [False, True, True, False]
+    for answer in answers.values():
+        assert answer.frames.shape == (5, 40, 48, 3) and answer.frames.dtype == np.uint8
+        assert answer.flow.shape == (40, 48, 2)
+    with torch.inference_mode():
+        expected = animator.model(
+            torch.from_numpy(photo).permute(2, 0, 1)[None] / 255,
+            torch.from_numpy(guidance).permute(2, 0, 1)[None].float(),
+            5,
+        )
+    np.testing.assert_array_equal(
+        answers[GIVEN].frames, to_bytes(expected.frames[0]).transpose(0, 2, 3, 1)
+    )
+    np.testing.assert_allclose(answers[GIVEN].flow, expected.flow[0].permute(1, 2, 0), atol=1e-5)
+    # Guidance only chooses the way along the path.
+    np.testing.assert_allclose(answers[REVERSED].flow, -answers[GIVEN].flow, atol=1e-5)
+    np.testing.assert_array_equal(answers[REVERSED].frames[::-1], answers[GIVEN].frames)
+    whole = animator.animate(photo, guidance=guidance, frames=5)[0]
+    np.testing.assert_array_equal(answers[PROJECTED].frames, whole.frames)
+    free = animator.animate(photo, frames=5)[0]
+    np.testing.assert_allclose(answers[FREE].flow, free.flow, atol=1e-5)
+
+
+# --- real clips -----------------------------------------------------------------------------------
+
+
+def test_windows_are_averages_in_linear_light(clip):
+    frames = list(video.read_video(clip / "square.mp4"))
+    windows = list(clips.read_windows(clip / "square.mp4"))
+    assert [window.start for window in windows] == [0, 3, 6, 9, 12, 15, 18]
+    assert [len(window.frames) for window in windows] == [7, 9, 11, 13, 15, 7, 9]
+    for window in windows:
+        light = np.zeros(frames[0].shape)
+        for i in range(len(window.frames)):
+            frame = frames[window.start + i]
+            np.testing.assert_array_equal(window.frames[i], frame)
+            code = frame / 255
+            light += np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
+        light /= len(window.frames)
+        code = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+        # Rounding to 8 bits, and a little for the table by which sRGB is encoded.
+        np.testing.assert_allclose(window.photo, code * 255, atol=0.55)
+
+
+def test_windows_are_spread_over_the_clip():
+    assert clips.pick_starts(33, None) == [0, 3, 6, 9, 12, 15, 18]
+    assert clips.pick_starts(33, 100) == [0, 3, 6, 9, 12, 15, 18]
+    assert clips.pick_starts(33, 3) == [0, 9, 18]
+    assert clips.pick_starts(33, 1) == [0]
+    assert clips.pick_starts(15, None) == [0]
+    with pytest.raises(InputError, match=r"14 frames: 15"):
+        clips.pick_starts(14, None)
+
+
+def test_flow_of_a_window(clip):
+    window = next(clips.read_windows(clip / "square.mp4"))
+    flow = clips.flow_over(window.frames)
+    middle = window.start + 3
+    inside = flow[32:48, 10 + 2 * middle : 26 + 2 * middle]
+    np.testing.assert_allclose(np.median(inside, (0, 1)), (12, 0), atol=0.5)
+    outside = flow[:16]
+    np.testing.assert_allclose(np.median(outside, (0, 1)), (0, 0), atol=0.1)
+
+
+def test_crossed_is_the_way_of_what_moves():
+    flow = np.zeros((40, 60, 2), np.float32)
+    flow[10:20, 20:30] = (10, 0)
+    flow[30:35, 20:30] = (2, 0)  # counts as still
+    expected = np.zeros((40, 60), np.bool_)
+    expected[10:20, 15:35] = True
+    np.testing.assert_array_equal(clips.crossed(flow), expected)
+    assert not clips.crossed(np.zeros((8, 9, 2), np.float32)).any()
+    out = clips.crossed(np.full((8, 9, 2), 40, np.float32))
+    assert out.all()
+
+
+def test_clips_on_known_answers(clip, monkeypatch):
+    windows = {w.photo.tobytes(): w for w in clips.read_windows(clip / "square.mp4")}
+
+    def truth(photo, guidance, count):
+        window = windows[photo.tobytes()]
+        flow = clips.flow_over(window.frames)
+        np.testing.assert_array_equal(guidance, from_flow(flow))
+        assert count == len(window.frames)
+        yield Answer("truth", window.frames, flow, False)
+        yield Answer("backwards, better order", window.frames[::-1], -flow, True)
+
+    rows, notes = evaluation.clips_rows(truth, [clip / "square.mp4"], 100)
+    table = by_name(rows)
+    assert list(table) == [
+        f"square: {name}" for name in (PHOTO, "truth", "backwards, better order")
+    ]
+    photo, best = table[f"square: {PHOTO}"], table["square: truth"]
+    assert photo["samples"] == best["samples"] == 7
+    assert best["psnr"] == best["psnr_moving"] == 100
+    assert best["epe"] == best["epe_moving"] == 0
+    assert photo["gain_moving"] == photo["gain_moving_std"] == 0
+    assert best["gain_moving_std"] == pytest.approx(photo["psnr_moving_std"])
+    assert photo["psnr_moving"] < photo["psnr"] < 40
+    assert table["square: backwards, better order"]["psnr_moving"] == 100
+    assert any("0 of 7 in square" in note for note in notes)
+    plain = [np.mean([plain_psnr(w.photo, frame) for frame in w.frames]) for w in windows.values()]
+    assert photo["psnr"] == pytest.approx(np.mean(plain), abs=1e-3)
+    assert photo["psnr_std"] == pytest.approx(np.std(plain), abs=1e-3)
+
+    masked = []
+    for w in windows.values():
+        mask = clips.crossed(clips.flow_over(w.frames))
+        masked.append(np.mean([plain_psnr(w.photo[mask], frame[mask]) for frame in w.frames]))
+    assert photo["psnr_moving"] == pytest.approx(np.mean(masked), abs=1e-3)
+
+
+def test_still_clips_are_left_out_and_counted(tmp_path):
+    frame = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    video.write_mp4(tmp_path / "still.mp4", [frame] * 18, 30)
+    rows, notes = evaluation.clips_rows(lambda *_: iter(()), [tmp_path / "still.mp4"])
+    assert [row["samples"] for row in rows] == [0]
+    assert rows[0]["psnr"] is None
+    assert any("2 of 2 in still" in note for note in notes)
+
+
+def test_find_clips(tmp_path, clip):
+    assert clips.find_clips(clip, "test") == [clip / "square.mp4"]
+    (tmp_path / "val").mkdir()
+    (tmp_path / "val" / "b.MP4").touch()
+    (tmp_path / "val" / "a.mov").touch()
+    (tmp_path / "val" / "notes.txt").touch()
+    assert [path.name for path in clips.find_clips(tmp_path, "val")] == ["a.mov", "b.MP4"]
+    with pytest.raises(InputError, match="holds no"):
+        clips.find_clips(tmp_path, "test")
+    with pytest.raises(InputError, match="not a folder"):
+        clips.find_clips(tmp_path / "none", "test")
+
+
+# --- the whole way --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", evaluation.TABLES)
+def test_evaluate_writes_and_prints(cheap, capsys, tmp_path, weights, clip, table):
+    folder = {"clips": clip} if table == "clips" else {}
+    path = evaluation.evaluate(
+        table, samples=2, weights=weights, output=tmp_path / "new" / "results", **folder
+    )
+    assert path == tmp_path / "new" / "results" / f"{table}.json"
+    assert sorted(p.name for p in path.parent.iterdir()) == [f"{table}.json", f"{table}.md"]
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    result = json.loads(path.read_text("utf-8"), parse_constant=refuse)
+    assert list(result) == ["table", "command", "machine", "notes", "rows"]
+    assert result["table"] == table
+    assert result["command"].startswith(f"b2m evaluate --table {table} --samples 2")
+    assert str(tmp_path) not in path.read_text("utf-8")
+    groups = ["square"] if table == "clips" else ["movers", "camera", "all"]
+    assert [row["name"] for row in result["rows"]] == [f"{g}: {w}" for g in groups for w in WAYS]
+    for row in result["rows"]:
+        assert {"name", "psnr", "ssim", "lpips", "epe", "gmacs", "seconds", "paper"} <= set(row)
+        assert math.isfinite(row["psnr"]) and math.isfinite(row["ssim"])
+        assert row["lpips"] is None and row["paper"] is None
+        if PHOTO in row["name"]:
+            assert row["gmacs"] is None and row["seconds"] is None
+        else:
+            assert row["gmacs"] > 0 and row["seconds"] > 0
+    text = path.with_suffix(".md").read_text("utf-8")
+    assert capsys.readouterr().out.strip() == text.strip()
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + len(result["rows"])
+    assert len({line.count("|") for line in lines}) == 1
+    assert "LPIPS" not in text
+    assert ("±" in lines[2]) == (table == "clips")
+
+
+def test_same_seed_same_numbers(weights):
+    animator = BlurAnimator.from_pretrained(weights, device="cpu")
+    answers = evaluation.animator_answers(animator)
+    one, two, other = (
+        evaluation.scenes_rows(answers, 2, size=SIZE, seed=seed)[0] for seed in (0, 0, 1)
+    )
+    assert one == two != other
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"table": "zork"}, "zork.*scenes, clips"),
+        ({"table": "scenes", "samples": 0}, "0"),
+        ({"table": "scenes", "split": "exam"}, "exam.*train, val, test"),
+        ({"table": "clips"}, "--clips"),
+        ({"table": "clips", "clips": "nowhere"}, "nowhere"),
+        ({"table": "scenes", "photos": "nowhere"}, "nowhere"),
+        ({"table": "scenes", "weights": "nowhere"}, "nowhere"),
+    ],
+)
+def test_bad_requests(cheap, tmp_path, weights, monkeypatch, options, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=words):
+        evaluation.evaluate(**{"weights": weights, **options})
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_report_has_no_number_that_json_lacks(tmp_path):
+    rows = [{"name": "a", "x": math.nan, "y": 1.0, "y_std": 0.5}, {"name": "b", "x": math.inf}]
+    columns = {"x": ("X", ".1f"), "y": ("Y", ".1f")}
+    path, text = write_report(tmp_path, "t", "b2m", rows, columns, ["Note."], spread=True)
+    assert [row["x"] for row in json.loads(path.read_text("utf-8"))["rows"]] == [None, None]
+    assert "|  | Y |\n|---|---:|\n| a | 1.0 ± 0.50 |\n| b | – |" in text
+    assert text.endswith("\n\nNote.\n")
+
+
+def test_command_line_hides_where_folders_begin(tmp_path):
+    shown = command_line(["b2m"], {"n": 3, "photos": tmp_path / "my photos", "x": None, "y": "a/b"})
+    assert shown == f"b2m --n 3 --photos '{tmp_path.name}/my photos' --y a/b"
+
+
+def test_cost_counts_multiply_adds(cheap, weights):
+    animator = BlurAnimator.from_pretrained(weights, device="cpu")
+    threads = torch.get_num_threads()
+    costs = evaluation.measure_costs(animator)
+    assert torch.get_num_threads() == threads
+    stem = 32 * 24 * 9 * 12 * 8 / 4 / 1e9 * 2  # padded to 32x64, half resolution, 12 to 8 channels
+    for gmacs, seconds in costs.values():
+        assert gmacs > stem and seconds > 0
