@@ -103,10 +103,8 @@ def camera_motion(random: Random, batch: int, focal: Tensor, size: int) -> tuple
             focal=focal,
         )
 
-    linear, curved = draw(), draw()
-    bend = 0.4 * random.uniform(batch, 1, 1) * random.chance(0.6, batch, 1, 1)
-    norm = linear[:, :2].flatten(1).norm(dim=1) / curved[:, :2].flatten(1).norm(dim=1)
-    return linear, curved * bend * norm[:, None, None]
+    bend = 0.4 * random.uniform(batch) * random.chance(0.6, batch)
+    return _bent(draw(), draw(), bend, size)
 
 
 def thing_motion(random: Random, total: int, size: int) -> tuple[Tensor, Tensor]:
@@ -122,5 +120,13 @@ def thing_motion(random: Random, total: int, size: int) -> tuple[Tensor, Tensor]
         )
         return conjugate(generator, 0.2 * size * random.normal(total, 2))
 
-    bend = 0.3 * random.uniform(total, 1, 1) * random.chance(0.5, total, 1, 1)
-    return draw(), bend * draw()
+    bend = 0.4 * random.uniform(total) * random.chance(0.5, total)
+    return _bent(draw(), draw(), bend, size)
+
+
+def _bent(linear: Tensor, curved: Tensor, bend: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Scale the curved part (N, 3, 3) so that it moves things by a share (N,) of the linear one."""
+    # In pixels at half a frame's side from the middle; angles and shifts do not compare.
+    reach = torch.tensor([size / 2, size / 2, 1.0], device=linear.device)
+    straight, aside = ((part[:, :2] * reach).flatten(1).norm(dim=1) for part in (linear, curved))
+    return linear, curved * (bend * straight / aside.clamp_min(1e-6))[:, None, None]
