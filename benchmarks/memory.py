@@ -1,0 +1,116 @@
+"""How much memory a large photo takes: peak resident memory of one process each.
+
+    python benchmarks/memory.py [--weights DIR]
+
+A JPEG of 48 megapixels to 7 frames as an array, and by the command line into mp4, gif, png and
+flo. Written to benchmarks/results/memory.json and memory.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from b2m.report import command_line, write_report
+
+RESULTS = Path(__file__).parent / "results"
+
+# Each runs in a process of its own and prints its peak in bytes as its last line.
+PEAK = """
+import resource, sys
+from pathlib import Path
+
+def peak():
+    # Where a process was started by a larger one, ru_maxrss of Linux starts at that one's size;
+    # VmHWM is of this program alone.
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return 1024 * int(line.split()[1])
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+"""
+MAKE = """
+import cv2, numpy as np
+path, width, height = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+random = np.random.default_rng(0)
+photo = np.empty((height, width, 3), np.uint8)
+x = np.linspace(0, 255, width, dtype=np.float32)
+for top in range(0, height, 256):
+    rows = slice(top, min(top + 256, height))
+    y = np.linspace(0, 255, height, dtype=np.float32)[rows, None]
+    noise = cv2.blur(random.normal(0, 60, photo[rows].shape).astype(np.float32), (31, 1))
+    light = np.stack([x + 0 * y, y + 0 * x, 255 - (x + y) / 2], -1) + 8 * noise
+    photo[rows] = light.clip(0, 255)
+assert cv2.imwrite(path, photo, [cv2.IMWRITE_JPEG_QUALITY, 92])
+"""
+LOAD = """
+import b2m
+b2m.BlurAnimator.from_pretrained(sys.argv[4] or None)
+"""
+ARRAY = """
+import b2m
+clip = b2m.animate(sys.argv[1], frames=7, weights=sys.argv[4] or None)[0]
+frames = clip.frames
+assert frames.shape == (7, int(sys.argv[3]), int(sys.argv[2]), 3), frames.shape
+"""
+COMMAND = """
+from b2m.cli import main
+words = ["animate", sys.argv[1], "-o", sys.argv[1] + "-out", "--format", "mp4,gif,png,flo"]
+code = main(words + (["--weights", sys.argv[4]] if sys.argv[4] else []))
+assert code == 0, code
+assert len(list(Path(sys.argv[1] + "-out").iterdir())) == 4
+"""
+
+
+def run(code: str, *arguments: str) -> tuple[float, float]:
+    """Run code in a new process: its peak in GiB, and seconds."""
+    begun = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", f"{PEAK}{code}\nprint(peak())", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return int(done.stdout.split()[-1]) / 2**30, time.perf_counter() - begun
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--weights", help="folder or Hub id")
+    parser.add_argument("--size", default="8000x6000", help="of the photo (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the results")
+    options = parser.parse_args()
+    width, height = options.size.split("x")
+    megapixels = int(width) * int(height) / 1e6
+    works = {
+        "import and weights alone": LOAD,
+        f"{megapixels:.3g}-megapixel JPEG to 7 frames as an array": ARRAY,
+        "the same by b2m animate, with mp4, gif, png and flo": COMMAND,
+    }
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        photo = str(Path(folder) / "photo.jpg")
+        run(MAKE, photo, width, height)
+        for name, code in works.items():
+            peak, seconds = run(code, photo, width, height, options.weights or "")
+            rows.append({"name": name, "gib": peak, "seconds": seconds})
+            print(f"{name}: {peak:.2f} GiB", file=sys.stderr)
+    columns = {"gib": ("peak GiB", ".2f"), "seconds": ("seconds", ".1f")}
+    notes = [
+        "Peak resident memory of the whole process. The frames alone take 7 x W x H x 3 bytes."
+    ]
+    options.output.mkdir(parents=True, exist_ok=True)
+    given = {"weights": options.weights}
+    given |= {"size": None if options.size == parser.get_default("size") else options.size}
+    command = command_line(["python", "benchmarks/memory.py"], given)
+    print(write_report(options.output, "memory", command, rows, columns, notes)[1])
+
+
+if __name__ == "__main__":
+    main()
