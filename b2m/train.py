@@ -221,9 +221,9 @@ class Run:
             return None
         try:
             checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, UnpicklingError) as error:
+        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
             raise InputError(
-                f"{path} is damaged; remove it or start anew without resuming."
+                f"{path} cannot be read; remove it or start anew without resuming."
             ) from error
         if checkpoint["recipe"] != json.dumps(asdict(self.recipe.config)):
             raise InputError(

@@ -1,0 +1,335 @@
+"""The training loop: resumes to the bit, writes what it says, refuses what it must."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from b2m import train as training
+from b2m.data import stream
+from b2m.data.scenes import Scenes
+from b2m.errors import InputError
+from b2m.guidance import quantise
+from b2m.hub import find_weights
+from b2m.models.animator import Animation, MotionAnimator, MotionAnimatorConfig
+from b2m.recipes import RECIPES, AnimatorObjective, Recipe, find_recipe
+
+RECIPE = "animator-tiny"
+
+
+@pytest.fixture(scope="module")
+def textures(tmp_path_factory):
+    """Folders of photos and of cut-outs, with the splits that training reads."""
+    folder = tmp_path_factory.mktemp("textures")
+    rng = np.random.default_rng(0)
+    for kind, mode in (("photos", "RGB"), ("cutouts", "RGBA")):
+        for split in ("train", "val"):
+            (folder / kind / split).mkdir(parents=True)
+            for number in range(2):
+                coarse = rng.integers(0, 256, (9, 9, len(mode)), dtype=np.uint8)
+                image = Image.fromarray(coarse, mode).resize((80, 72), Image.Resampling.BICUBIC)
+                image.save(folder / kind / split / f"{number}.png")
+    return {"photos": folder / "photos", "cutouts": folder / "cutouts"}
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(stream, "_CHUNK_SCENES", 4)  # so that runs of ten steps cross chunks
+    monkeypatch.setattr(training, "_VALIDATION_SCENES", 3)
+
+
+def train(folder, textures, samples, **options):
+    return training.train(RECIPE, output=folder, samples=samples, **(textures | options))
+
+
+def checkpoint(folder):
+    return torch.load(folder / "checkpoint.pt", weights_only=True)
+
+
+def tensors(state, name=""):
+    """All tensors and numbers in a nest of dictionaries and lists."""
+    if isinstance(state, dict):
+        state = state.items()
+    elif isinstance(state, list | tuple):
+        state = enumerate(state)
+    else:
+        yield name, state
+        return
+    for key, part in state:
+        yield from tensors(part, f"{name}.{key}")
+
+
+def different(one, other):
+    """Names of what differs between two checkpoints, but for the time that they took."""
+    one, other = dict(tensors(one)), dict(tensors(other))
+    assert one.keys() == other.keys()
+    return [
+        name
+        for name, value in one.items()
+        if name != ".seconds"
+        and not (
+            torch.equal(value, other[name])
+            if isinstance(value, torch.Tensor)
+            else value == other[name]
+        )
+    ]
+
+
+@pytest.fixture(scope="module")
+def run(textures, tmp_path_factory):
+    """A run of ten steps, of two samples each."""
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "_CHUNK_SCENES", 4)
+        patch.setattr(training, "_VALIDATION_SCENES", 3)
+        weights = train(folder, textures, 20, validate_every=8)
+    assert weights == folder / "weights"
+    return folder
+
+
+# --- what a run leaves ---------------------------------------------------------------------------
+
+
+def test_a_run_writes_log_pictures_checkpoint_and_weights(run):
+    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [row["samples"] for row in rows] == [8, 16, 20]
+    for row in rows:
+        assert all(math.isfinite(value) for value in row.values())
+        assert {"loss", "psnr", "psnr_photo", "epe", "epe_zero", "synthesis"} <= row.keys()
+        assert 0 <= row["synthesis"] <= 1
+    assert len({(row["psnr_photo"], row["epe_zero"]) for row in rows}) == 1  # the same scenes
+    for name in ("sheet.png", "curve.png"):
+        with Image.open(run / name) as picture:
+            assert min(picture.size) > 100
+    assert checkpoint(run)["step"] == 10
+    assert sorted(path.name for path in (run / "weights").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+    ]
+
+
+def test_the_weights_are_the_averaged_ones_in_half_precision(run):
+    model = MotionAnimator.from_pretrained(run / "weights")
+    assert model.config == MotionAnimatorConfig.tiny()
+    ema = checkpoint(run)["ema"]
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, ema[name].half().float()), name
+    assert find_weights("animator", run / "weights") == run / "weights"
+
+
+def test_training_moves_every_parameter(run, textures):
+    torch.manual_seed(0)
+    start = MotionAnimator(MotionAnimatorConfig.tiny()).state_dict()
+    now = checkpoint(run)["model"]
+    assert all(not torch.equal(start[name], now[name]) for name in start)
+
+
+# --- going on ------------------------------------------------------------------------------------
+
+
+def test_going_on_is_the_same_to_the_bit_as_never_having_stopped(run, textures, tmp_path):
+    train(tmp_path, textures, 10)
+    assert checkpoint(tmp_path)["step"] == 5
+    assert different(checkpoint(tmp_path), checkpoint(run))
+    torch.manual_seed(77)  # nothing may depend on it
+    train(tmp_path, textures, 20)
+    assert different(checkpoint(tmp_path), checkpoint(run)) == []
+
+
+def test_another_seed_is_another_training(run, textures, tmp_path):
+    train(tmp_path, textures, 20, seed=1)
+    assert len(different(checkpoint(tmp_path), checkpoint(run))) > 100
+
+
+def test_a_run_that_is_done_stays_as_it_is(run, textures):
+    before = checkpoint(run)
+    train(run, textures, 20)
+    assert different(checkpoint(run), before) == []
+    train(run, textures, None, hours=0)
+    assert different(checkpoint(run), before) == []
+
+
+def test_starting_anew_forgets_the_checkpoint(textures, tmp_path):
+    train(tmp_path, textures, 4)
+    train(tmp_path, textures, 2, resume=False)
+    assert checkpoint(tmp_path)["step"] == 1
+
+
+def test_a_decay_releases_weights_and_leaves_the_run_alone(run, textures):
+    kept = {
+        path: path.read_bytes()
+        for path in (run / "checkpoint.pt", run / "log.jsonl", run / "weights/model.safetensors")
+    }
+    folder = train(run, textures, None, decay=8)
+    assert folder == run / "released"
+    released = MotionAnimator.from_pretrained(folder)
+    before = MotionAnimator.from_pretrained(run / "weights")
+    assert any(
+        not torch.equal(one, other)
+        for one, other in zip(released.parameters(), before.parameters(), strict=True)
+    )
+    for path, content in kept.items():
+        assert path.read_bytes() == content, path
+
+
+def test_the_rate_warms_up_stays_and_falls_to_zero_in_a_decay(textures, tmp_path, monkeypatch):
+    rates = []
+    optimise = training.Run._optimise
+
+    def watched(self, batch):
+        (rate,) = {group["lr"] for group in self.optimizer.param_groups}
+        rates.append(rate)
+        return optimise(self, batch)
+
+    monkeypatch.setattr(training.Run, "_optimise", watched)
+    train(tmp_path, textures, 8)
+    train(tmp_path, textures, None, decay=8)
+    rate = RECIPES[RECIPE].learning_rate
+    expected = [0.5, 1, 1, 1, 1, 0.75, 0.5, 0.25]  # a warm-up of two steps
+    assert rates == pytest.approx([rate * share for share in expected])
+
+
+def test_a_warm_start_begins_with_the_given_weights(run, textures, tmp_path):
+    train(tmp_path, textures, 0, init=run / "weights")
+    given = MotionAnimator.from_pretrained(run / "weights").state_dict()
+    state = checkpoint(tmp_path)
+    assert state["step"] == 0
+    for name, value in given.items():
+        assert torch.equal(state["model"][name], value)
+        assert torch.equal(state["ema"][name], value)
+    # Where there is a checkpoint it counts, not the weights.
+    train(tmp_path, textures, 2)
+    before = checkpoint(tmp_path)
+    train(tmp_path, textures, 2, init=run / "weights")
+    assert different(checkpoint(tmp_path), before) == []
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+def test_an_unknown_recipe(tmp_path):
+    with pytest.raises(InputError, match="no recipe is called 'animater'; there are animator"):
+        training.train("animater", output=tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["photos", "cutouts"])
+def test_folders_without_what_training_needs(textures, tmp_path, kind):
+    (tmp_path / "train").mkdir()
+    for folder, word in ((tmp_path, "split 'train'"), (tmp_path / "none", "is not a folder")):
+        with pytest.raises(InputError, match=word):
+            train(tmp_path / "run", textures | {kind: folder}, 2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_of_another_model(run, textures, tmp_path, monkeypatch):
+    other = Recipe("other", config=MotionAnimatorConfig(width=16), scene=48, crop=32, batch=2)
+    monkeypatch.setitem(RECIPES, "other", other)
+    before = (run / "checkpoint.pt").read_bytes()
+    with pytest.raises(InputError, match="of another model than recipe 'other'"):
+        training.train("other", output=run, samples=2, **textures)
+    assert (run / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_damaged_checkpoint(run, textures, tmp_path):
+    for content in (b"", b"nothing", (run / "checkpoint.pt").read_bytes()[:5000]):
+        (tmp_path / "checkpoint.pt").write_bytes(content)
+        with pytest.raises(InputError, match=r"checkpoint\.pt cannot be read"):
+            train(tmp_path, textures, 2)
+
+
+def test_a_decay_without_a_checkpoint(textures, tmp_path):
+    with pytest.raises(InputError, match="holds no checkpoint to release"):
+        train(tmp_path, textures, None, decay=4)
+
+
+def test_a_warm_start_from_another_model(textures, tmp_path):
+    MotionAnimator(MotionAnimatorConfig(width=16)).save_pretrained(tmp_path / "wide")
+    with pytest.raises(InputError, match="of another size than recipe 'animator-tiny'"):
+        train(tmp_path / "run", textures, 2, init=tmp_path / "wide")
+    with pytest.raises(InputError):
+        train(tmp_path / "run", textures, 2, init=tmp_path / "nowhere")
+
+
+# --- parts ---------------------------------------------------------------------------------------
+
+
+def test_runs_live_where_the_user_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("B2M_RUNS", str(tmp_path / "runs"))
+    assert training.runs_folder() == tmp_path / "runs"
+    monkeypatch.delenv("B2M_RUNS")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert training.runs_folder() == tmp_path / "b2m" / "runs"
+
+
+def test_validation_is_its_definition():
+    rng = np.random.default_rng(1)
+    count, frames = 11, 3
+    truth, found = rng.random((2, count, frames, 3, 8, 9))
+    found = found * 1.4 - 0.2  # some of it has to be clipped
+    photo = rng.random((count, 3, 8, 9))
+    flow, estimate = rng.normal(0, 5, (2, count, 2, 8, 9))
+    rows = iter(range(count))
+
+    def model(photo, guidance):
+        picked = [next(rows) for _ in photo]
+        assert torch.equal(guidance, scenes.guidance[picked].float())
+        return Animation(torch.from_numpy(found[picked]), torch.from_numpy(estimate[picked]))
+
+    flow_tensor = torch.from_numpy(flow)
+    scenes = Scenes(None, torch.from_numpy(truth), flow_tensor, quantise(flow_tensor), None)
+    scores = training.validate(model, scenes, torch.from_numpy(photo))
+    expected = {name: [] for name in ("psnr", "psnr_photo", "epe", "epe_zero")}
+    for b in range(count):
+        for name, images in (("psnr", found[b]), ("psnr_photo", [photo[b]] * frames)):
+            errors = [
+                ((np.clip(i, 0, 1) - t) ** 2).mean() for i, t in zip(images, truth[b], strict=True)
+            ]
+            expected[name].append(np.mean([-10 * math.log10(error) for error in errors]))
+        expected["epe"].append(np.hypot(*(estimate[b] - flow[b])).mean())
+        expected["epe_zero"].append(np.hypot(*flow[b]).mean())
+    assert scores == {name: pytest.approx(np.mean(rows)) for name, rows in expected.items()}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_hold_together(name):
+    recipe = find_recipe(name)
+    assert recipe.name == name
+    assert recipe.crop <= recipe.scene
+    assert recipe.longest_blur(0) == recipe.blur[0]
+    assert recipe.longest_blur(10**9) == recipe.blur[1]
+    for samples in (0, recipe.blur_samples // 2, 10**8):
+        for share in (0.0, 0.5, 0.999):
+            least, most = recipe.scenes(samples, share).blur
+            assert 0 < least < most <= max(4.0, recipe.longest_blur(samples))
+
+
+def test_the_objective_compares_ends_middle_and_a_pair(textures):
+    recipe = RECIPES[RECIPE]
+    model = MotionAnimator(recipe.config)
+    objective = AnimatorObjective(model, recipe)
+    photo = torch.rand(1, 3, 32, 32)
+    flow = torch.full((1, 2, 32, 32), 4.0)
+    with torch.no_grad():
+        animation = model(photo, quantise(flow).float())
+    batch = {"photo": photo, "flow": flow, "guidance": quantise(flow).float()}
+    seen = []
+    for wrong in range(7):
+        frames = animation.frames.clone()
+        frames[:, wrong] += 1
+        losses = [objective(batch | {"frames": frames}, step)["model"].item() for step in (0, 1)]
+        right = objective(batch | {"frames": animation.frames}, 0)["model"].item()
+        seen.append([round(loss - right, 2) for loss in losses])
+    # A frame that is wrong by 1 costs one fifth where it is compared.
+    fifth = 0.2
+    assert seen == [
+        [fifth, fifth],
+        [fifth, 0],
+        [0, fifth],
+        [fifth, fifth],
+        [0, fifth],
+        [fifth, 0],
+        [fifth, fifth],
+    ]
