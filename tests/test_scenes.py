@@ -251,6 +251,18 @@ def test_a_camera_moves_everything_and_nothing_against_itself(photos, cutouts):
     assert scene.flow.diff(dim=-2).abs().max() < 0.6
 
 
+def test_things_that_do_nothing_ride_on_the_camera(photos, cutouts, monkeypatch):
+    def nothing(random, total, size):
+        return torch.zeros(2, total, 3, 3).unbind()
+
+    monkeypatch.setattr(scenes, "thing_motion", nothing)
+    monkeypatch.setattr(scenes, "_sway", lambda layers, points, time, back=False: points)
+    scene = render(photos, cutouts, SceneConfig(48, 3, (4.0, 8.0), "mixed"), 12, seed=16)
+    assert (lengths(scene.flow).amax((1, 2)) > 1).sum() > 3  # scenes with a moving camera
+    assert not scene.moving.any()
+    assert scene.flow.diff(dim=-1).abs().max() < 0.6
+
+
 # --- paths ---------------------------------------------------------------------------------------
 
 
