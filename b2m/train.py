@@ -144,12 +144,7 @@ class Run:
 
     def __init__(self, recipe: Recipe, folder: Path, seed: int) -> None:
         self.recipe, self.folder, self.seed = recipe, folder, seed
-        self.step, self.seconds = 0, 0.0
-
-    @property
-    def samples(self) -> int:
-        """Samples seen so far by all processes."""
-        return self.step * self.recipe.batch * self.accelerator.num_processes
+        self.step, self.samples, self.seconds = 0, 0, 0.0
 
     def build(
         self,
@@ -191,6 +186,7 @@ class Run:
             self.ema.module.load_state_dict(checkpoint["ema"])
             self.optimizer.load_state_dict(checkpoint["optimizer"])
             self.step, self.seconds = checkpoint["step"], checkpoint["seconds"]
+            self.samples = checkpoint["samples"]
         self.objective, self.optimizer = self.accelerator.prepare(
             AnimatorObjective(model, recipe), self.optimizer
         )
@@ -246,7 +242,8 @@ class Run:
         first, begun = self.step, time.monotonic()
         if decay:
             samples = self.samples + decay
-        last = (2**62 if samples is None else samples) // per_step
+        # Counted, not derived from the step: a run may go on with another number of processes.
+        last = first + ((2**62 if samples is None else samples) - self.samples) // per_step
         deadline = math.inf if hours is None else begun + 3600 * hours
         saved, earlier = begun, self.seconds
         bar = tqdm(
@@ -269,6 +266,7 @@ class Run:
             loss = self._optimise(batch)
             running = loss if not running else 0.98 * running + 0.02 * loss
             self.step += 1
+            self.samples += per_step
             bar.update(per_step)
             now = time.monotonic()
             self.seconds = earlier + now - begun
@@ -326,6 +324,7 @@ class Run:
             "ema": self.ema.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
+            "samples": self.samples,
             "seconds": self.seconds,
         }
         with atomic_path(self.folder / _CHECKPOINT) as path:
