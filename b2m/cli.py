@@ -312,11 +312,10 @@ def preview(
     _at_least(count, 1, "--count", "there must be something to draw")
     _at_least(size, 32, "--size", "smaller scenes show nothing")
 
-    from b2m import media
-    from b2m.data import scenes
+    from b2m.data.preview import preview_sheet
+    from b2m.media import write_png
 
-    sheet = scenes.preview_sheet(photos, cutouts, seed=seed, count=count, size=size)
-    media.write_png(output, sheet)
+    write_png(output, preview_sheet(photos, cutouts, seed=seed, count=count, size=size))
     print(output)
 
 

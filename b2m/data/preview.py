@@ -1,0 +1,87 @@
+"""A look at scenes before anything is trained on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from b2m.data.scenes import SceneConfig, render
+from b2m.data.sensor import develop
+from b2m.data.textures import load_textures
+from b2m.guidance import STILL_THRESHOLD, to_color
+from b2m.media import Pixels
+from b2m.motion import flow_to_color
+from b2m.sheets import grid
+
+_LONGEST_BLUR = 32.0  # pixels; on small pictures a sixth of the side
+_SCENES_AT_ONCE = 8
+
+
+def preview_sheet(
+    photos: str | Path | None,
+    cutouts: str | Path | None,
+    *,
+    seed: int,
+    count: int,
+    size: int,
+    split: str = "train",
+) -> Pixels:
+    """Draw scenes as training sees them: photo, frames, motion, guidance and what moves.
+
+    Args:
+        photos: folder of sharp photos; None for made-up textures.
+        cutouts: folder of cut-outs with alpha; None for made-up shapes.
+        seed: the same seed gives the same scenes.
+        count: scenes, a row each.
+        size: side of each picture, pixels.
+        split: of the folders: "train", "val" or "test".
+
+    Returns:
+        (H, W, 3) uint8 sRGB.
+
+    Raises:
+        InputError: a folder is missing, has no images in that split, or one is unreadable.
+    """
+    config = SceneConfig(size=size, blur=(2.0, max(2.0, min(_LONGEST_BLUR, size / 6))))
+    textures = load_textures(photos, split), load_textures(cutouts, split, cutouts=True)
+    tiles: list[Pixels] = []
+    labels: list[str] = []
+    for first in range(0, count, _SCENES_AT_ONCE):
+        batch = min(_SCENES_AT_ONCE, count - first)
+        scenes = render(*textures, config, batch, seed + first)
+        blur = develop(scenes.blur, seed + first)
+        flows, moving = _to_array(scenes.flow), _to_array(scenes.moving)
+        guidance = _to_array(scenes.guidance)
+        last = scenes.frames.shape[1] - 1
+        for row in range(batch):
+            longest = float(np.linalg.norm(flows[row], axis=-1).max())
+            pictures = {
+                f"photo {first + row + 1}": _to_pixels(blur[row]),
+                "first frame": _to_pixels(scenes.frames[row, 0]),
+                "middle frame": _to_pixels(scenes.frames[row, last // 2]),
+                "last frame": _to_pixels(scenes.frames[row, last]),
+                _motion(longest): flow_to_color(flows[row], max(longest, STILL_THRESHOLD)),
+                "guidance": to_color(guidance[row]),
+                "moves by itself": np.repeat(moving[row].astype(np.uint8) * 255, 3, -1),
+            }
+            tiles += pictures.values()
+            labels += pictures
+    return grid(tiles, labels, columns=len(pictures), font_size=max(10, min(15, size // 11)))
+
+
+def _motion(longest: float) -> str:
+    """What is written below the flow."""
+    return f"motion, up to {longest:.0f} px" if longest >= 1 else "still"
+
+
+def _to_array(batch: Tensor) -> NDArray[np.generic]:
+    """(B, C, H, W) to (B, H, W, C)."""
+    return batch.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _to_pixels(image: Tensor) -> Pixels:
+    """(3, H, W) in [0, 1] to (H, W, 3) uint8."""
+    return (image.permute(1, 2, 0) * 255).round().byte().numpy()

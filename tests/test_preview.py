@@ -1,0 +1,88 @@
+"""The picture of scenes: a row each, everything that is known of a scene in it."""
+
+import numpy as np
+import pytest
+import torch
+
+from b2m.data import preview
+from b2m.data.scenes import SceneConfig, render
+from b2m.errors import InputError
+from b2m.guidance import PALETTE
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_textures():
+    """Made-up textures of which making takes no seconds."""
+    from b2m.data import textures
+
+    with pytest.MonkeyPatch.context() as patch:
+        photos = textures.procedural_textures(count=3, side=96)
+        cutouts = textures.procedural_cutouts(count=3, side=64)
+        patch.setattr(
+            preview,
+            "load_textures",
+            lambda *_, cutouts_=cutouts, cutouts=False: cutouts_ if cutouts else photos,
+        )
+        yield photos, cutouts
+
+
+def places(sheet, tile):
+    """Where a picture lies in a sheet, as (row, column) of its upper left corner."""
+    height, width = tile.shape[:2]
+    found = []
+    for y, x in np.argwhere((sheet == tile[0, 0]).all(-1)):
+        part = sheet[y : y + height, x : x + width]
+        if part.shape == tile.shape and (part == tile).all():
+            found.append((int(y), int(x)))
+    return found
+
+
+def test_a_row_shows_a_scene(few_textures):
+    sheet = preview.preview_sheet(None, None, seed=3, count=2, size=48)
+    assert sheet.dtype == np.uint8
+    scenes = render(*few_textures, SceneConfig(size=48, blur=(2.0, 8.0)), 2, 3)
+    for row in range(2):
+        ends = [
+            (scenes.frames[row, index].permute(1, 2, 0) * 255).round().byte().numpy()
+            for index in (0, 3, 6)
+        ]
+        corners = [places(sheet, end) for end in ends]
+        assert all(len(found) == 1 for found in corners)
+        (top, first), (_, middle), (_, last) = (found[0] for found in corners)
+        assert first < middle < last
+        assert {found[0][0] for found in corners} == {top}
+        # Seven pictures side by side: the photo to the left, three to the right.
+        step = middle - first
+        assert first - step >= 0 and last + 3 * step + 48 <= sheet.shape[1] < last + 5 * step
+        colors = {
+            tuple(color)
+            for color in sheet[top : top + 48, last + 2 * step :][:, :48].reshape(-1, 3).tolist()
+        }
+        assert colors <= set(PALETTE.values())
+        mask = sheet[top : top + 48, last + 3 * step :][:, :48, 0] == 255
+        assert (mask == scenes.moving[row, 0].numpy()).all()
+
+
+def test_a_seed_gives_the_same_sheet_and_leaves_the_random_numbers_alone():
+    before = torch.get_rng_state()
+    one, two, other = (
+        preview.preview_sheet(None, None, seed=seed, count=1, size=32) for seed in (1, 1, 2)
+    )
+    assert (one == two).all()
+    assert one.shape == other.shape and (one != other).any()
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_more_scenes_than_are_rendered_at_once(monkeypatch):
+    monkeypatch.setattr(preview, "_SCENES_AT_ONCE", 2)
+    three = preview.preview_sheet(None, None, seed=0, count=3, size=32)
+    one = preview.preview_sheet(None, None, seed=0, count=1, size=32)
+    assert three.shape[0] > 2.5 * one.shape[0] and three.shape[1] == one.shape[1]
+
+
+def test_folders_are_checked(monkeypatch, tmp_path):
+    from b2m.data.textures import load_textures
+
+    monkeypatch.setattr(preview, "load_textures", load_textures)
+    with pytest.raises(InputError, match="nowhere"):
+        preview.preview_sheet(tmp_path / "nowhere", None, seed=0, count=1, size=32)
