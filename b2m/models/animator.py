@@ -113,6 +113,12 @@ def double_angle(flow: Tensor) -> Tensor:
     return torch.stack([(across**2 - down**2) / length, 2 * across * down / length], 1)
 
 
+def _smooth(maps: Tensor) -> Tensor:
+    """The same maps with the resolution of the features: motion has no detail below two pixels."""
+    coarse = F.avg_pool2d(maps, 2)
+    return F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
+
+
 def half_angle(line: Tensor) -> Tensor:
     """One of the two vectors on each line, (B, 2, H, W) both: the inverse of `double_angle`.
 
@@ -250,7 +256,8 @@ class MotionAnimator(HubModel):
         features = self._features(padded)
         maps = F.pixel_shuffle(self.head(features).float(), 2)
         middle, line, curve, even, odd = maps.split(list(_PARTS.values()), dim=1)
-        encoding = Encoding(padded + middle, _LINE_SCALE * line, _LINE_SCALE / 4 * curve, even, odd)
+        line, curve = _LINE_SCALE * _smooth(line), _LINE_SCALE / 4 * _smooth(curve)
+        encoding = Encoding(padded + middle, line, curve, even, odd)
         if self.config.deconvolution_steps:
             encoding = encoding._replace(middle=self._deconvolve(padded, encoding, features))
         return Encoding(*(part[..., :height, :width] for part in encoding))
