@@ -187,7 +187,7 @@ def test_reversed_guidance_gives_the_reversed_clip():
             forth = model(photo, guidance, frames=frames)
             back = model(photo, -guidance, frames=frames)
             assert torch.equal(forth.flow, -back.flow)
-            assert forth.flow.norm(dim=1).mean() > 0.5  # there is motion to be reversed
+            assert forth.flow.norm(dim=1).mean() > 0.2  # there is motion to be reversed
             torch.testing.assert_close(forth.frames, back.frames.flip(1), atol=1e-6, rtol=0)
             assert not torch.allclose(forth.frames[:, 0], back.frames[:, 0], atol=1e-3)
 
