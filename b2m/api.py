@@ -132,8 +132,9 @@ class Clip:
         _check_frames(frames)
         photo = self.photo
         if size is not None and size != photo.shape[:2]:
-            if min(size) < 1:
-                raise InputError(f"a size of {size} is not possible; sides are at least 1 pixel.")
+            sides = np.asarray(size)
+            if sides.shape != (2,) or sides.dtype.kind not in "iu" or sides.min() < 1:
+                raise InputError(f"size={size} is not possible; give height and width in pixels.")
             smaller = size[0] <= photo.shape[0] and size[1] <= photo.shape[1]
             method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
             photo = cv2.resize(photo, size[::-1], interpolation=method).astype(np.uint8, copy=False)
@@ -195,8 +196,10 @@ class Clip:
         """Write the clip; the file appears whole or not at all.
 
         Args:
-            path: `.mp4`, `.gif` or `.webp`, or a folder (no suffix) for full-size PNG files.
-            fps: frames per second; by default the clip plays for a second.
+            path: `.mp4`, `.gif` or `.webp`, or a folder (no suffix, or a slash at the end) for
+                full-size PNG files.
+            fps: frames per second; by default the clip plays for a second, unless that would be
+                under 5 frames or over 60.
             pingpong: forwards, then backwards.
             max_side: longer photos are shrunk to it; folders of PNG are not.
 
@@ -206,8 +209,10 @@ class Clip:
         """
         from b2m import video
 
-        path = Path(path)
+        named, path = os.fspath(path), Path(path)
         suffix = path.suffix.lower()
+        if named.endswith(os.sep) or (suffix not in _WRITERS and path.is_dir()):
+            suffix = ""  # a folder, though its name may have a dot
         if suffix and suffix not in _WRITERS:
             raise InputError(
                 f"cannot save a clip as '{path.name}'; end it in {', '.join(_WRITERS)}, "
@@ -221,7 +226,8 @@ class Clip:
             video.write_png_folder(path, self._played(self.photo, pingpong))
             return path
         frames = self._played(fit(self.photo, max_side), pingpong)
-        getattr(video, _WRITERS[suffix])(path, frames, fps or max(self.count / _CLIP_SECONDS, 5.0))
+        fps = fps or min(max(self.count / _CLIP_SECONDS, 5.0), 60.0)
+        getattr(video, _WRITERS[suffix])(path, frames, fps)
         return path
 
     def save_sheet(self, path: str | os.PathLike[str]) -> Path:
@@ -262,13 +268,15 @@ class Clip:
         """(h, w, 3) linear light at working size."""
         with torch.inference_mode():
             frame = render(self._prepared.encoding, self._working_flow, time)
-            return _to_array(srgb_to_linear(frame.clamp_(0, 1)))
+            # Not in place: the frame at time 0 is the encoding's own.
+            return _to_array(srgb_to_linear(frame.clamp(0, 1)))
 
     def _fill(self, out: Pixels, count: int, time: float, photo: Pixels) -> None:
         """Write the frame at a time, of a clip of so many, for a photo of any size."""
         mean, kept = self._mean(count)
         index = (time + 1) / 2 * (len(kept) - 1)
-        frame = kept[round(index)] if kept and index.is_integer() else self._working_frame(time)
+        held = bool(kept) and abs(index - round(index)) < 1e-6
+        frame = kept[round(index)] if held else self._working_frame(time)
         change = frame - mean
         height, width = photo.shape[:2]
         smaller = height < change.shape[0] or width < change.shape[1]

@@ -1,0 +1,739 @@
+"""The public contract: every kind of photo in, clips out, against independent arithmetic."""
+
+import errno
+import io
+import math
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps, TiffImagePlugin
+from scipy import ndimage
+from torch.nn import functional
+
+import b2m
+from b2m import api, hub, media
+from b2m.api import BlurAnimator, Clip
+from b2m.errors import InputError, OutputError
+from b2m.models.animator import Encoding, MotionAnimator, MotionAnimatorConfig, double_angle
+from b2m.models.animator import render as render_frame
+from b2m.motion import flow_to_color
+from b2m.video import read_video
+
+
+def lively_model():
+    """An untrained model whose motion and residuals are of some size."""
+    torch.manual_seed(0)
+    model = MotionAnimator(MotionAnimatorConfig.tiny()).eval()
+    with torch.no_grad():
+        model.head.weight.mul_(60)
+        model.head.weight[12:20].mul_(6)  # the line of motion
+        model.mend_head.weight.mul_(20)
+    return model
+
+
+@pytest.fixture(scope="module")
+def animator():
+    return BlurAnimator(lively_model())
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights") / "animator"
+    lively_model().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def sliding(monkeypatch):
+    """Makes an animator that sees a photo as its given middle slid along one vector."""
+
+    def make(flow, middle=None):
+        found = BlurAnimator(MotionAnimator(MotionAnimatorConfig.tiny()).eval())
+        monkeypatch.setattr(found.model, "encode", lambda seen: slide(seen, flow, middle))
+        return found
+
+    return make
+
+
+def slide(photo, flow, middle=None):
+    """The encoding of one translation; the middle is the photo where none is given."""
+    height, width = photo.shape[-2:]
+    middle = photo if middle is None else torch.from_numpy(middle).permute(2, 0, 1)[None].float()
+    constant = torch.tensor(flow, dtype=torch.float32).view(1, 2, 1, 1).expand(1, 2, height, width)
+    zeros = torch.zeros(1, 6, height, width)
+    return Encoding(middle, double_angle(constant), zeros[:, :2], zeros[:, :3], zeros)
+
+
+def texture(height=48, width=64, seed=0, sigma=2.0):
+    """A picture between 0.2 and 0.8 with detail: (H, W, 3) float64."""
+    noise = np.random.default_rng(seed).normal(size=(height, width, 3))
+    image = ndimage.gaussian_filter(noise, (sigma, sigma, 0))
+    return np.clip(0.5 + 0.15 * image / image.std(), 0.2, 0.8)
+
+
+def photo(height=48, width=64, seed=0, sigma=2.0):
+    return np.rint(255 * texture(height, width, seed, sigma)).astype(np.uint8)
+
+
+def streak(height=48, width=64, length=9, seed=0):
+    """A photo blurred to the side."""
+    image = texture(height, width, seed, 1.0)
+    return encoded(np.mean([np.roll(decoded(image), i, 1) for i in range(length)], 0))
+
+
+def decoded(srgb):
+    """Linear light of sRGB in [0, 1] (IEC 61966-2-1)."""
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+def encoded(light):
+    """8-bit sRGB of linear light."""
+    light = np.clip(light, 0, 1)
+    srgb = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.rint(255 * srgb).astype(np.uint8)
+
+
+def psnr(one, other):
+    error = np.mean((one.astype(np.float64) - other.astype(np.float64)) ** 2)
+    return 10 * math.log10(255**2 / error) if error else math.inf
+
+
+def mean_of(frames):
+    return encoded(np.mean([decoded(frame / 255) for frame in frames], 0))
+
+
+def apart(one, other):
+    """The largest difference between 8-bit pictures."""
+    assert one.shape == other.shape
+    return int(np.abs(one.astype(int) - other.astype(int)).max())
+
+
+def patches(height, width, seed=0):
+    """Guidance in patches, some of it still."""
+    choices = np.array([(0, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)], np.int8)
+    random = np.random.default_rng(seed)
+    classes = random.integers(0, 5, (-(-height // 8), -(-width // 8)))
+    return choices[classes].repeat(8, 0).repeat(8, 1)[:height, :width]
+
+
+# --- photos of every kind ------------------------------------------------------------------------
+
+
+def png(image, **options):
+    file = io.BytesIO()
+    image.save(file, format="PNG", **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "kind", ["path", "str", "bytes", "PIL", "uint8", "one channel", "grey", "alpha", "16", "float"]
+)
+def test_every_kind_of_photo(animator, tmp_path, kind):
+    pixels = photo(24, 33)
+    expected = pixels
+    grey = pixels[..., 0]
+    path = tmp_path / "photo.png"
+    Image.fromarray(pixels).save(path)
+    clear = np.dstack([pixels, np.full(grey.shape, 51, np.uint8)])
+    given = {
+        "path": path,
+        "str": str(path),
+        "bytes": path.read_bytes(),
+        "PIL": Image.fromarray(pixels),
+        "uint8": pixels,
+        "one channel": grey[..., None],
+        "grey": grey,
+        "alpha": clear,
+        "16": pixels.astype(np.uint16) * 257,
+        "float": pixels / 255,
+    }[kind]
+    if kind in ("one channel", "grey"):
+        expected = np.repeat(grey[..., None], 3, 2)
+    elif kind == "alpha":
+        expected = np.rint(pixels * 0.2 + 255 * 0.8).astype(np.uint8)
+    (clip,) = animator.animate(given)
+    assert apart(clip.photo, expected) == 0
+    assert clip.frames.shape == (7, 24, 33, 3)
+    assert clip.frames.dtype == np.uint8
+    # And the result does not depend on how the same photo came.
+    assert apart(clip.frames, animator.animate(expected)[0].frames) == 0
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photos_are_shown_upright(animator, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = png(Image.fromarray(photo(20, 32)), exif=exif)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    assert upright.shape[:2] == ((32, 20) if orientation > 4 else (20, 32))
+    for given in (data, Image.open(io.BytesIO(data))):
+        (clip,) = animator.animate(given, frames=2)
+        assert apart(clip.photo, upright) == 0
+        assert clip.frames.shape == (2, *upright.shape)
+        assert clip.flow.shape == clip.guidance.shape == (*upright.shape[:2], 2)
+        assert apart(clip.frames, animator.animate(upright, frames=2)[0].frames) == 0
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 16), (33, 47), (16, 150), (101, 19)])
+def test_any_size(animator, size):
+    (clip,) = animator.animate(photo(*size), frames=3)
+    assert clip.frames.shape == (3, *size, 3)
+    assert clip.middle.shape == (*size, 3)
+    assert clip.flow.shape == clip.guidance.shape == (*size, 2)
+    assert clip.flow.dtype == np.float32
+    assert clip.guidance.dtype == np.int8
+    assert np.isfinite(clip.flow).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("nowhere.jpg", "nowhere.jpg"),
+        (b"", "empty"),
+        (b"no image at all", "not an image"),
+        (np.zeros((15, 15, 3), np.uint8), "15x15"),
+        (np.zeros((3, 32, 32), np.uint8), "shape"),
+        (np.full((32, 32), np.nan), "NaN"),
+        (np.full((32, 32), 255.0), "255"),
+        (7, "int"),
+        (None, "NoneType"),
+    ],
+)
+def test_what_is_no_photo(animator, given, words):
+    with pytest.raises(InputError, match=words):
+        animator.animate(given)
+
+
+def test_exposure_time_and_warnings_of_the_photo(animator, tmp_path):
+    exif = Image.Exif()
+    exif[0x829A] = TiffImagePlugin.IFDRational(1, 8)
+    data = png(Image.fromarray(photo()), exif=exif)
+    assert animator.animate(data)[0].exposure_time == 0.125
+    assert animator.animate(photo())[0].exposure_time is None
+    moving = tmp_path / "moving.gif"
+    first, second = (Image.fromarray(photo(seed=seed)) for seed in (0, 1))
+    first.save(moving, save_all=True, append_images=[second])
+    assert any("2 frames" in sentence for sentence in animator.animate(moving)[0].warnings)
+
+
+# --- what a clip is ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vector", [(12.0, 0.0), (-6.0, 8.0), (0.0, -9.0), (5.0, 5.0)])
+@pytest.mark.parametrize("count", [2, 4, 7, 9])
+def test_a_clip_is_its_motion_and_its_photo(sliding, vector, count):
+    """A known middle and a known motion: SciPy shifts, the formula adds what the photo says."""
+    middle = texture()
+    grid = max(count, 7)
+
+    def shifted(time):
+        u, v = vector
+        return ndimage.shift(middle, (v * time / 2, u * time / 2, 0), order=1, mode="nearest")
+
+    exposure = np.mean([decoded(shifted(time)) for time in np.linspace(-1, 1, grid)], 0)
+    blurred = encoded(exposure)
+    guidance = np.broadcast_to(np.sign([v or 1 for v in vector]).astype(np.int8), (48, 64, 2))
+    if 0 in vector:  # the signs of a motion along an axis, as the rule of ties has them
+        tie = {(12.0, 0.0): (1, -1), (0.0, -9.0): (-1, -1)}[vector]
+        guidance = np.broadcast_to(np.array(tie, np.int8), (48, 64, 2))
+    (clip,) = sliding(vector, middle).animate(blurred, guidance=guidance, frames=count)
+    np.testing.assert_allclose(clip.flow, np.broadcast_to(vector, (48, 64, 2)), atol=1e-3)
+    assert (clip.guidance == guidance).all()
+    for time, frame in zip(np.linspace(-1, 1, count), clip.frames, strict=True):
+        light = decoded(blurred / 255) + decoded(shifted(time)) - exposure
+        assert apart(frame, encoded(light)) <= 1
+    if count >= 7:
+        assert clip.reblur_psnr > 50
+    assert clip.reblur_psnr_raw > 50
+    # A motion that is not the one is a worse explanation, before the projection.
+    other = sliding((8.0, -6.0) if vector == (-6.0, 8.0) else (-3.0, 3.0), middle)
+    assert other.animate(blurred, frames=count)[0].reblur_psnr_raw < 40
+
+
+def test_reblur_is_the_mean_of_the_frames_in_linear_light(animator):
+    pixels = streak()
+    for count in (7, 8, 2):
+        (clip,) = animator.animate(pixels, frames=count)
+        assert clip.reblur_psnr == pytest.approx(psnr(mean_of(clip.frames), pixels), abs=0.05)
+
+
+@pytest.mark.parametrize("count", [3, 7, 10])
+def test_reblur_before_the_projection(animator, count):
+    prepared = animator.prepare(streak())
+    (clip,) = animator.animate(prepared, frames=count)
+    oriented = torch.from_numpy(clip.flow).permute(2, 0, 1)[None]
+    light = []
+    for time in np.linspace(-1, 1, max(count, 7)):
+        frame = render_frame(prepared.encoding, oriented, 0.0 if abs(time) < 1e-9 else time)
+        light.append(decoded(frame[0].permute(1, 2, 0).clamp(0, 1).double().numpy()))
+    expected = psnr(encoded(np.mean(light, 0)), clip.photo)
+    assert clip.reblur_psnr_raw == pytest.approx(expected, abs=0.05)
+    assert clip.score == clip.reblur_psnr_raw
+    if count >= 7:
+        assert clip.reblur_psnr > clip.reblur_psnr_raw + 3
+
+
+def test_few_frames_are_those_of_seven(animator):
+    """The mean of two frames is not the blur: the projection takes seven instants at least."""
+    prepared = animator.prepare(streak())
+    seven = animator.animate(prepared)[0].frames
+    for count, step in ((2, 6), (3, 3), (4, 2)):
+        assert apart(animator.animate(prepared, frames=count)[0].frames, seven[::step]) == 0
+
+
+def test_render_streams_any_number_of_frames(animator):
+    (clip,) = animator.animate(streak())
+    stream = clip.render(frames=5)
+    assert iter(stream) is stream
+    first = next(stream)
+    assert first.shape == clip.photo.shape
+    assert first.dtype == np.uint8
+    assert len(list(stream)) == 4
+    assert len(list(clip.render())) == 31
+    for count in (2, 5, 6, 7):
+        frames = list(clip.render(count))
+        assert len(frames) == count
+        assert apart(frames[0], clip.frames[0]) == apart(frames[-1], clip.frames[-1]) == 0
+    assert apart(np.stack(list(clip.render(7))), clip.frames) == 0
+    nine = animator.animate(streak(), frames=9)[0].frames
+    assert apart(np.stack(list(clip.render(9))), nine) == 0
+    # Two streams at once do not disturb each other.
+    pairs = list(zip(clip.render(9), clip.render(8), strict=False))
+    assert apart(np.stack([nine_again for nine_again, _ in pairs]), nine[:8]) == 0
+
+
+@pytest.mark.parametrize("size", [(24, 32), (96, 128), (50, 100), (96, 40), (1, 1), (7, 64)])
+def test_render_at_any_size(sliding, size):
+    (clip,) = sliding((9.0, 0.0), texture()).animate(streak())
+    frames = list(clip.render(7, size=size))
+    assert {frame.shape for frame in frames} == {(*size, 3)}
+    method = cv2.INTER_AREA if size[0] <= 48 and size[1] <= 64 else cv2.INTER_LINEAR
+    resized = cv2.resize(clip.photo, size[::-1], interpolation=method)
+    assert psnr(mean_of(frames), resized) > 48
+    still = sliding((0.0, 0.0)).animate(photo())[0]
+    resized = cv2.resize(still.photo, size[::-1], interpolation=method)
+    for frame in still.render(2, size=size):
+        assert apart(frame, resized) == 0
+
+
+def test_deblurring_is_the_middle_frame(animator):
+    prepared = animator.prepare(streak())
+    (clip,) = animator.animate(prepared)
+    assert apart(clip.middle, clip.frames[3]) == 0
+    assert apart(animator.animate(prepared, frames=2)[0].middle, clip.frames[3]) == 0
+
+
+def test_flow_does_not_depend_on_the_frames(animator):
+    prepared = animator.prepare(streak())
+    one, other = (animator.animate(prepared, frames=count)[0] for count in (2, 31))
+    assert (one.flow == other.flow).all()
+    assert (one.guidance == other.guidance).all()
+    assert (b2m.guidance.from_flow(one.flow) == one.guidance).all()
+
+
+def test_a_still_photo(sliding):
+    pixels = photo(sigma=0.5)
+    (clip,) = sliding((0.0, 0.0)).animate(pixels)
+    assert clip.warnings == ["no motion blur found: the clip is still"]
+    assert (clip.guidance == 0).all()
+    assert np.abs(clip.flow).max() < 0.01
+    for frame in clip.frames:
+        assert apart(frame, pixels) == 0
+    assert clip.reblur_psnr == clip.reblur_psnr_raw == math.inf
+    assert sliding((9.0, 0.0)).animate(pixels)[0].warnings == []
+    assert sliding((2.0, 0.0)).animate(pixels)[0].warnings != []
+
+
+# --- which way -----------------------------------------------------------------------------------
+
+
+def test_guidance_chooses_the_sign(animator):
+    prepared = animator.prepare(streak())
+    guidance = patches(48, 64)
+    (clip,) = animator.animate(prepared, guidance=guidance)
+    assert (clip.guidance == guidance).all()
+    assert clip.guidance.dtype == np.int8
+    assert ((clip.flow * guidance).sum(-1) >= 0).all()
+    bare = animator.animate(prepared)[0].flow
+    assert np.isclose(clip.flow, bare).all(-1).any()
+    assert np.isclose(clip.flow, -bare).all(-1).any()
+    np.testing.assert_allclose(np.abs(clip.flow), np.abs(bare), atol=1e-5)
+
+
+def test_reversed_guidance_reverses_the_clip(animator):
+    prepared = animator.prepare(streak())
+    for guidance in (patches(48, 64), animator.animate(prepared)[0].guidance):
+        (forth,) = animator.animate(prepared, guidance=guidance)
+        (back,) = animator.animate(prepared, guidance=b2m.guidance.reverse(guidance))
+        assert np.hypot(*np.moveaxis(forth.flow, -1, 0)).max() > 3
+        assert (forth.flow == -back.flow).all()
+        assert apart(forth.frames, back.frames[::-1]) <= 1
+        assert apart(forth.frames[0], back.frames[0]) > 20
+
+
+def test_the_guidance_of_a_clip_gives_it_again(sliding):
+    prepared = (animator := sliding((9.0, -5.0), texture())).prepare(streak())
+    (clip,) = animator.animate(prepared)
+    again = animator.animate(prepared, guidance=clip.guidance)[0]
+    assert (again.flow == clip.flow).all()
+    assert apart(again.frames, clip.frames) == 0
+
+
+def test_motions(animator):
+    prepared = animator.prepare(streak())
+    assert len(animator.animate(prepared, motions=1)) == 1
+    for guidance in (None, patches(48, 64)):
+        clips = animator.animate(prepared, guidance=guidance, motions=2, seed=5)
+        assert len(clips) == 2
+        first, second = clips
+        assert (first.flow == -second.flow).all()
+        assert apart(first.frames, second.frames[::-1]) <= 1
+        assert (first.guidance == -second.guidance).all()
+        assert first.score >= second.score - 0.01
+        assert [clip.seed for clip in clips] == [5, 5]
+    assert len(animator.animate(prepared, motions=5)) <= 5
+    assert animator.animate(prepared)[0].seed == 0
+
+
+@pytest.mark.parametrize(
+    ("guidance", "words"),
+    [
+        (np.zeros((64, 48, 2), np.int8), r"\(64, 48, 2\).*\(48, 64, 2\)"),
+        (np.zeros((48, 64), np.int8), "shape"),
+        (np.zeros((48, 64, 2)), "float64"),
+        (np.full((48, 64, 2), 2, np.int8), r"\(2, 2\)"),
+        (np.broadcast_to(np.array([1, 0], np.int8), (48, 64, 2)), r"\(1, 0\)"),
+        ("left", "shape"),
+    ],
+)
+def test_wrong_guidance(animator, guidance, words):
+    with pytest.raises(InputError, match=words):
+        animator.animate(photo(), guidance=guidance)
+
+
+@pytest.mark.parametrize("count", [1, 0, -7, 2.5, "7", None, True])
+def test_wrong_numbers(animator, count):
+    prepared = animator.prepare(photo())
+    with pytest.raises(InputError, match="frames"):
+        animator.animate(prepared, frames=count)
+    with pytest.raises(InputError, match="frames"):
+        animator.animate(prepared)[0].render(frames=count)
+    if count not in (1, True) or count is True:
+        with pytest.raises(InputError, match="motions"):
+            animator.animate(prepared, motions=count)
+
+
+@pytest.mark.parametrize("size", [(0, 9), (9,), 9, (9.5, 9), (9, -1), "9x9"])
+def test_wrong_sizes(animator, size):
+    clip = animator.animate(photo())[0]
+    with pytest.raises(InputError, match="size"):
+        clip.render(size=size)
+
+
+def test_a_prepared_photo_serves_many_times(animator):
+    prepared = animator.prepare(streak())
+    kept = [part.clone() for part in prepared.encoding]
+    (first,) = animator.animate(prepared, guidance=patches(48, 64))
+    frames = first.frames.copy()
+    other = animator.animate(prepared, guidance=patches(48, 64, seed=1), frames=4)[0]
+    assert apart(other.frames[0], frames[0]) > 20
+    for part, before in zip(prepared.encoding, kept, strict=True):
+        assert torch.equal(part, before)
+    assert apart(animator.animate(prepared, guidance=patches(48, 64))[0].frames, frames) == 0
+    assert apart(animator.animate(streak(), guidance=patches(48, 64))[0].frames, frames) == 0
+
+
+# --- large photos --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_work(monkeypatch):
+    """Photos of more than 48 x 64 pixels count as large, and rows go in strips."""
+    monkeypatch.setattr(api, "WORKING_PIXELS", 48 * 64)
+    monkeypatch.setattr(media, "_STRIP_PIXELS", 1200)
+
+
+@pytest.mark.parametrize("size", [(144, 192), (131, 250), (300, 90)])
+def test_large_photos(small_work, sliding, size):
+    pixels = 90 + photo(*size, sigma=1.0) // 4  # no frame leaves the range
+    animator = sliding((6.0, 2.0))
+    prepared = animator.prepare(pixels)
+    height, width = prepared.working.shape[:2]
+    assert 0.8 * 48 * 64 < height * width <= 48 * 64
+    assert abs(height / width - size[0] / size[1]) < 0.05
+    (clip,) = animator.animate(prepared)
+    assert clip.frames.shape == (7, *size, 3)
+    expected = (6.0 * size[1] / width, 2.0 * size[0] / height)
+    np.testing.assert_allclose(clip.flow, np.broadcast_to(expected, (*size, 2)), rtol=1e-3)
+    # The mean explains the photo, though the network has never seen its detail.
+    assert psnr(mean_of(clip.frames), pixels) > 50
+    assert clip.reblur_psnr > 50
+    # Every frame is the photo and an enlarged change: compared with PyTorch's interpolation.
+    flow = clip._working_flow
+    light = [
+        decoded(render_frame(prepared.encoding, flow, time)[0].double().clamp(0, 1).numpy())
+        for time in np.linspace(-1, 1, 7)
+    ]
+    for index in (0, 3, 5):
+        change = torch.from_numpy(light[index] - np.mean(light, 0))[None]
+        larger = functional.interpolate(change, size, mode="bilinear", align_corners=False)
+        expected = encoded(decoded(pixels / 255) + larger[0].permute(1, 2, 0).numpy())
+        assert apart(clip.frames[index], expected) <= 1
+
+
+def test_large_photos_have_no_seams(small_work, sliding, monkeypatch):
+    clip = sliding((6.0, 2.0)).animate(photo(144, 192))[0]
+    in_strips, flow, guidance = clip.frames, clip.flow, clip.guidance
+    monkeypatch.setattr(media, "_STRIP_PIXELS", 1 << 20)
+    whole = sliding((6.0, 2.0)).animate(photo(144, 192))[0]
+    assert apart(in_strips, whole.frames) == 0
+    assert (flow == whole.flow).all()
+    assert (guidance == whole.guidance).all()
+
+
+def test_what_is_still_stays_the_photo(small_work, animator, sliding, monkeypatch):
+    pixels = photo(144, 192, sigma=0.6)
+    for frame in sliding((0.0, 0.0)).animate(pixels)[0].frames:
+        assert apart(frame, pixels) == 0
+    # The left half stands, the right half moves.
+    found = sliding((0.0, 0.0))
+
+    def half(seen):
+        encoding = slide(seen, (6.0, 0.0))
+        encoding.line[..., : seen.shape[-1] // 2] = 0
+        return encoding
+
+    monkeypatch.setattr(found.model, "encode", half)
+    frames = found.animate(pixels)[0].frames
+    assert apart(frames[:, :, :90], np.broadcast_to(pixels[:, :90], (7, 144, 90, 3))) == 0
+    assert apart(frames[0, :, 100:], pixels[:, 100:]) > 10
+
+
+def test_guidance_of_large_photos(small_work, animator):
+    guidance = np.empty((144, 192, 2), np.int8)
+    guidance[:, :96], guidance[:, 96:] = (1, 1), (-1, -1)
+    (clip,) = animator.animate(photo(144, 192), guidance=guidance)
+    assert (clip.guidance == guidance).all()
+    agreement = (clip.flow * guidance).sum(-1)
+    assert agreement[:, :88].min() >= 0 and agreement[:, 104:].min() >= 0
+
+
+def test_frames_need_not_be_kept(animator, monkeypatch):
+    prepared = animator.prepare(streak())
+    kept = animator.animate(prepared)[0].frames
+    monkeypatch.setattr(api, "_KEPT_VALUES", 0)
+    assert apart(animator.animate(prepared)[0].frames, kept) == 0
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clip(sliding):
+    pixels = photo(51, 64, sigma=5.0)
+    return sliding((24.0, 0.0), pixels / 255).animate(pixels)[0]
+
+
+def frames_in(path):
+    with Image.open(path) as picture:
+        return (
+            picture.n_frames,
+            picture.size,
+            [
+                picture.seek(i) or np.asarray(picture.convert("RGB"))
+                for i in range(picture.n_frames)
+            ],
+        )
+
+
+@pytest.mark.parametrize("pingpong", [False, True])
+def test_mp4(clip, tmp_path, pingpong):
+    path = clip.save(tmp_path / "clip.mp4", pingpong=pingpong)
+    assert path == tmp_path / "clip.mp4"
+    video = read_video(path)
+    frames = list(video)
+    assert len(frames) == (12 if pingpong else 7)
+    assert frames[0].shape == (52, 64, 3)  # H.264 has even sides only
+    assert video.fps == pytest.approx(7)
+    order = [0, 1, 2, 3, 4, 5, 6, 5, 4, 3, 2, 1][: len(frames)]
+    for frame, index in zip(frames, order, strict=True):
+        found = [psnr(frame[:51], other) for other in clip.frames]
+        assert int(np.argmax(found)) == index and found[index] > 30
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".GIF"])
+def test_animations(clip, tmp_path, suffix):
+    count, size, frames = frames_in(clip.save(str(tmp_path / f"clip{suffix}"), fps=10))
+    assert (count, size) == (7, (64, 51))
+    for frame, other in zip(frames, clip.frames, strict=True):
+        assert psnr(frame, other) > 28
+    assert frames_in(clip.save(tmp_path / f"clip{suffix}", pingpong=True))[0] == 12
+
+
+@pytest.mark.parametrize("name", ["frames", "frames/", "my.photo/", "there.before"])
+def test_folder_of_frames(clip, tmp_path, name):
+    if name == "there.before":
+        (tmp_path / name).mkdir()
+    folder = clip.save(f"{tmp_path}/{name}", max_side=20)
+    assert folder == tmp_path / name
+    files = sorted(folder.iterdir())
+    assert len(files) == 7
+    for file, frame in zip(files, clip.frames, strict=True):
+        assert apart(np.asarray(Image.open(file)), frame) == 0
+
+
+def test_longest_side_and_rate(clip, tmp_path):
+    clip.save(tmp_path / "clip.mp4", fps=25, max_side=32)
+    video = read_video(tmp_path / "clip.mp4")
+    assert (video.width, video.height, video.fps) == (32, 26, 25)
+
+
+def test_a_saved_clip_plays_for_a_second(sliding, tmp_path):
+    for count, rate in ((2, 5), (30, 30), (90, 60)):
+        found = sliding((9.0, 0.0)).animate(photo(16, 16), frames=count)[0]
+        assert read_video(found.save(tmp_path / "clip.mp4")).fps == pytest.approx(rate, rel=0.01)
+
+
+def test_contact_sheet(clip, tmp_path):
+    with Image.open(clip.save_sheet(tmp_path / "sheet.png")) as picture:
+        assert picture.width > 3 * 64 and picture.height > 2 * 51
+        sheet = np.asarray(picture.convert("RGB"))
+    # It shows the photo and the colour of the motion.
+    color = flow_to_color(np.full((1, 1, 2), (12.0, 0.0), np.float32), 12.0)[0, 0].astype(int)
+    assert (np.abs(sheet.astype(int) - color).sum(-1) < 12).sum() > 500
+    assert any(
+        (sheet[y : y + 51, x : x + 64] == clip.photo).all()
+        for y, x in np.argwhere((sheet == clip.photo[0, 0]).all(-1))
+        if sheet[y : y + 51, x : x + 64].shape == clip.photo.shape
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("clip.avi", {}, "avi.*mp4"),
+        ("clip.png", {}, "png.*folder"),
+        ("clip.mp4", {"fps": 0}, "0 frames per second"),
+        ("clip.gif", {"fps": -3}, "-3"),
+        ("clip.gif", {"fps": math.nan}, "nan"),
+        ("clip.mp4", {"fps": math.inf}, "inf"),
+        ("clip.mp4", {"fps": 5000}, "5000"),
+        ("clip.mp4", {"max_side": 0}, "0"),
+    ],
+)
+def test_what_cannot_be_saved(clip, tmp_path, name, options, words):
+    with pytest.raises(InputError, match=words):
+        clip.save(tmp_path / name, **options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.gif", "clip.webp", "frames"])
+def test_places_that_cannot_be_written(clip, tmp_path, monkeypatch, name):
+    with pytest.raises(OutputError, match="nowhere"):
+        clip.save(tmp_path / "nowhere" / name)
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(OutputError, match="file"):
+        clip.save(tmp_path / "file" / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+    # The disk is full at the third frame.
+    fill = Clip._fill
+
+    def full(self, out, count, time, photo):
+        if time > -0.5:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fill(self, out, count, time, photo)
+
+    monkeypatch.setattr(Clip, "_fill", full)
+    with pytest.raises(OutputError, match="disk is full"):
+        clip.save(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+# --- weights and plain functions -----------------------------------------------------------------
+
+
+def test_functions_agree_with_the_animator(weights, monkeypatch, tmp_path):
+    monkeypatch.setenv("B2M_WEIGHTS", str(weights))
+    path = tmp_path / "photo.png"
+    Image.fromarray(streak()).save(path)
+    animator = BlurAnimator.from_pretrained()
+    guidance = patches(48, 64)
+    (expected,) = animator.animate(path, guidance=guidance, frames=3, seed=4)
+    (clip,) = b2m.animate(path, guidance=guidance, frames=3, seed=4)
+    assert isinstance(clip, b2m.Clip)
+    assert apart(clip.frames, expected.frames) == 0
+    assert (clip.seed, clip.score) == (4, expected.score)
+    assert (b2m.flow(path, guidance=guidance) == expected.flow).all()
+    bare = animator.animate(path)[0]
+    assert (b2m.flow(path) == bare.flow).all()
+    assert apart(b2m.deblur(path), bare.frames[3]) == 0
+    assert len(b2m.animate(path, motions=2)) == 2
+    # Named weights, and those of the variable, are loaded once.
+    assert (b2m.flow(path, weights=weights) == bare.flow).all()
+    hits = api._loaded.cache_info().hits
+    b2m.flow(path)
+    assert api._loaded.cache_info().hits == hits + 1
+    monkeypatch.setenv("B2M_WEIGHTS", str(tmp_path / "gone"))
+    with pytest.raises(InputError, match="gone"):
+        b2m.flow(path)
+
+
+def test_weights_are_loaded_whole(weights):
+    torch.manual_seed(1)
+    animator = BlurAnimator.from_pretrained(weights, device="cpu")
+    assert animator.device == torch.device("cpu")
+    assert not animator.model.training
+    expected = BlurAnimator(lively_model()).animate(streak())[0]
+    assert apart(animator.animate(streak())[0].frames, expected.frames) == 0
+
+
+def test_bad_weights(weights, tmp_path):
+    with pytest.raises(InputError, match=r"nowhere.*does not exist"):
+        BlurAnimator.from_pretrained(tmp_path / "nowhere")
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    for name in (hub.CONFIG_FILE, hub.WEIGHTS_FILE):
+        (cut / name).write_bytes((weights / name).read_bytes())
+    data = (cut / hub.WEIGHTS_FILE).read_bytes()
+    (cut / hub.WEIGHTS_FILE).write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match="cut short"):
+        b2m.animate(photo(), weights=cut)
+    (cut / hub.CONFIG_FILE).write_text('{"model": "Toaster"}')
+    with pytest.raises(InputError, match=r"Toaster.*MotionAnimator"):
+        b2m.deblur(photo(), weights=cut)
+
+
+def test_models_and_devices_that_are_not_there(weights):
+    with pytest.raises(InputError, match="nope"):
+        BlurAnimator.from_pretrained(weights, model="nope")
+    with pytest.raises(InputError, match="toaster"):
+        BlurAnimator.from_pretrained(weights, device="toaster")
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="cuda"):
+            b2m.flow(photo(), weights=weights, device="cuda")
+
+
+def test_the_weights_that_ship():
+    """The trained weights animate, and see that a photo was blurred to the side."""
+    place = Path(__file__).parent.parent / "weights" / "animator" / hub.CONFIG_FILE
+    if not place.is_file():
+        pytest.fail(f"{place} is missing")
+    prepared = (animator := BlurAnimator.from_pretrained(place.parent)).prepare(
+        streak(128, 128, length=13)
+    )
+    (clip,) = animator.animate(prepared)
+    assert clip.frames.shape == (7, 128, 128, 3)
+    assert clip.reblur_psnr > 35
+    across, down = np.abs(clip.flow[16:-16, 16:-16]).mean((0, 1))
+    assert across > 3 * down
+    right = np.broadcast_to(np.array((1, -1), np.int8), (128, 128, 2))
+    (forth,) = animator.animate(prepared, guidance=right)
+    (back,) = animator.animate(prepared, guidance=-right)
+    assert forth.flow[..., 0].mean() > 0 > back.flow[..., 0].mean()
+    assert apart(forth.frames, back.frames[::-1]) <= 1
