@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
 import time
@@ -123,7 +124,7 @@ def print_table(rows: Sequence[Row]) -> None:
     lines = [["file", "size", "seconds", "motion px", "re-blur dB"] + ["px/s"] * speeds]
     for row in rows:
         line = [row.name, f"{row.size[0]}x{row.size[1]}", f"{row.seconds:.1f}"]
-        line += [f"{row.motion:.1f}", f"{row.reblur:.1f}"]
+        line += [f"{row.motion:.1f}", _decibels(row.reblur)]
         if speeds:
             line.append(f"{row.motion / row.exposure_time:.0f}" if row.exposure_time else "")
         lines.append(line)
@@ -133,6 +134,11 @@ def print_table(rows: Sequence[Row]) -> None:
         cells = [line[0].ljust(widths[0])]
         cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
         print("  ".join(cells).rstrip())
+
+
+def _decibels(value: float) -> str:
+    """A PSNR; pictures that are the same have no error to compare with."""
+    return f"{value:.1f}" if math.isfinite(value) else "exact" if value > 0 else "none"
 
 
 def dimensions(picture: NDArray[Any]) -> str:

@@ -139,13 +139,15 @@ def test_table(capsys):
         [
             console.Row("short.jpg", (640, 480), 12.34, 38.21, None, 1.26),
             console.Row("a longer name.jpg", (8000, 6000), 0.0, float("inf"), 0.02, 61.0),
+            console.Row("odd.jpg", (16, 16), 0.0, float("nan"), None, 0.0),
         ]
     )
     assert capsys.readouterr().out == (
         "\n"
         "file                    size  seconds  motion px  re-blur dB  px/s\n"
         "short.jpg            640x480      1.3       12.3        38.2\n"
-        "a longer name.jpg  8000x6000     61.0        0.0         inf     0\n"
+        "a longer name.jpg  8000x6000     61.0        0.0       exact     0\n"
+        "odd.jpg                16x16      0.0        0.0        none\n"
     )
 
 
@@ -170,6 +172,18 @@ def test_animate_writes_all_formats(capsys, tmp_path, photo):
     assert (out / "photo.flo").stat().st_size == 12 + 80 * 64 * 2 * 4
     with Image.open(out / "photo.gif") as gif:
         assert gif.size == (80, 64)
+
+
+def test_names_with_dots(tmp_path):
+    photo = make_photo(tmp_path / "my.photo.jpg")
+    out = tmp_path / "out"
+    assert run("animate", photo, "-o", out, "--format", "frames,gif,png", "--frames", 2) == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "my.photo-frames",
+        "my.photo.gif",
+        "my.photo.png",
+    ]
+    assert len(list((out / "my.photo-frames").iterdir())) == 2
 
 
 def test_same_seed_same_bytes(tmp_path, photo):
