@@ -308,7 +308,7 @@ def _to_yuv420(frame: Pixels) -> Pixels:
 
 def _palette(samples: Pixels) -> Pixels:
     """At most 256 colours, (N, 3), by median cut and a few steps of k-means."""
-    kept = samples[:: max(1, len(samples) // (4 * _SAMPLED_PIXELS))]
+    kept = samples[:: max(1, len(samples) // _SAMPLED_PIXELS)]
     picture = Image.fromarray(np.ascontiguousarray(kept[None]))
     chosen = picture.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=2)
     table = np.array(chosen.getpalette(), np.uint8).reshape(-1, 3)
