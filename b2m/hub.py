@@ -120,7 +120,10 @@ class HubModel(torch.nn.Module):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with atomic_path(folder / WEIGHTS_FILE) as path:
+                path.touch()
+                mode = path.stat().st_mode  # safetensors would keep others from reading it
                 safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
+                path.chmod(mode)
             with atomic_path(folder / CONFIG_FILE) as path:
                 Path(path).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
             if card is not None:

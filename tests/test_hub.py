@@ -70,6 +70,12 @@ def rewrite(folder, change):
     safetensors.torch.save_file(tensors, path)
 
 
+def test_whoever_reads_the_config_reads_the_weights(saved):
+    _, folder = saved
+    modes = {(folder / name).stat().st_mode for name in (hub.CONFIG_FILE, hub.WEIGHTS_FILE)}
+    assert len(modes) == 1
+
+
 def test_round_trip_is_bit_equal(saved, tmp_path):
     model, folder = saved
     loaded = TinyModel.from_pretrained(folder)
