@@ -70,6 +70,9 @@ Weights = Annotated[
 Device = Annotated[
     str, typer.Option(metavar="NAME", help="Where to compute: auto, cpu, cuda or mps.")
 ]
+ClipFolder = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Real clips.", show_default=False)
+]
 PhotoFolder = Annotated[
     Path | None,
     typer.Option(
@@ -324,6 +327,7 @@ def train(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Which training.")],
     photos: PhotoFolder = None,
     cutouts: CutoutFolder = None,
+    clips: ClipFolder = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -373,6 +377,7 @@ def train(
         recipe,
         photos=photos,
         cutouts=cutouts,
+        clips=clips,
         output=output,
         samples=samples,
         hours=hours,
@@ -389,9 +394,7 @@ def evaluate(
     samples: Samples = None,
     photos: PhotoFolder = None,
     cutouts: CutoutFolder = None,
-    clips: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Real clips.", show_default=False)
-    ] = None,
+    clips: ClipFolder = None,
     split: Annotated[str, typer.Option(metavar="NAME", help="train, val or test.")] = "test",
     weights: Weights = None,
     output: Output = Path("results"),

@@ -33,6 +33,7 @@ class Recipe:
         blur: longest blur at the start and at the end of the curriculum, pixels.
         blur_samples: samples over which the blur grows from the one to the other.
         reuse: times a rendered scene is used, each time cropped, turned and lit anew.
+        real_share: share of the samples that are cut from real clips, where there are any.
         learning_rate: constant after the warm-up.
         warmup: steps.
         weight_decay: of matrices; vectors have none.
@@ -49,6 +50,7 @@ class Recipe:
     blur: tuple[float, float] = (12.0, 36.0)
     blur_samples: int = 60_000
     reuse: int = 8
+    real_share: float = 0.15
     learning_rate: float = 6e-4
     warmup: int = 250
     weight_decay: float = 0.01
@@ -77,8 +79,8 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe("animator"),
-        # The same network without exposure physics inside, for docs/experiments.md.
-        Recipe("animator-plain", config=MotionAnimatorConfig(deconvolution_steps=0)),
+        # The same network with a step of exposure physics inside: see docs/experiments.md.
+        Recipe("animator-deconvolution", config=MotionAnimatorConfig(deconvolution_steps=1)),
         # Seconds on any machine: for tests and to see the loop work.
         Recipe(
             "animator-tiny",

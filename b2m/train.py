@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from b2m.data.clips import cut_crops
 from b2m.data.scenes import SceneConfig, Scenes, render
 from b2m.data.sensor import develop
 from b2m.data.stream import SceneStream
@@ -87,6 +88,7 @@ def train(
     *,
     photos: str | Path | None = None,
     cutouts: str | Path | None = None,
+    clips: str | Path | None = None,
     output: str | Path | None = None,
     samples: int | None = None,
     hours: float | None = None,
@@ -104,6 +106,8 @@ def train(
         recipe: name in `b2m.recipes.RECIPES`.
         photos, cutouts: folders with the splits train and val (see
             `b2m.data.textures.split_files`); None for made-up textures.
+        clips: folder of sharp videos, or of a folder of them for each split, whose frames are
+            averaged into further samples; None for scenes alone.
         output: folder of the run; by default the recipe's name in `runs_folder()`.
         samples: stop when so many have been seen in all.
         hours: or after so long in this call.
@@ -127,7 +131,7 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     run = Run(find_recipe(recipe), Path(output or runs_folder() / recipe), seed)
-    run.build(photos, cutouts, init=init, resume=resume)
+    run.build(photos, cutouts, clips, init=init, resume=resume)
     if decay and not run.step:
         raise InputError(f"'{run.folder}' holds no checkpoint to release; train first.")
     return run.loop(samples, hours, decay, validate_every, save_minutes)
@@ -150,6 +154,7 @@ class Run:
         self,
         photos: str | Path | None,
         cutouts: str | Path | None,
+        clips: str | Path | None,
         *,
         init: str | Path | None,
         resume: bool,
@@ -197,6 +202,8 @@ class Run:
             crop=recipe.crop,
             batch=recipe.batch,
             reuse=recipe.reuse,
+            real=None if clips is None else cut_crops(clips, recipe.scene),
+            real_share=recipe.real_share,
             seed=self.seed,
             rank=self.accelerator.process_index,
             ranks=self.accelerator.num_processes,

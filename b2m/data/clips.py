@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from b2m.blur import average_bytes, encode_bytes
 from b2m.errors import InputError
@@ -75,6 +77,79 @@ def read_windows(path: str | Path, count: int | None = None) -> Iterator[Window]
     video = read_video(path)
     total = video.frames or sum(1 for _ in video)
     yield from _windows(video, pick_starts(total, count, path))
+
+
+class Crops(NamedTuple):
+    """Squares of blurred real clips, as training takes them.
+
+    Attributes:
+        clips: (N, 1 + T, 3, S, S) uint8 sRGB, the photo before its sharp frames.
+        flows: (N, 2, S, S) float16 pixels over the exposure, by DIS.
+    """
+
+    clips: Tensor
+    flows: Tensor
+
+
+_CROP_FRAMES = 7
+_SCALES = (1.0, 0.6)  # real footage is soft at its own size and crisp when it is shrunk
+
+
+def cut_crops(
+    folder: str | Path, size: int, *, split: str = "train", windows: int = 36, each: int = 6
+) -> Crops:
+    """Squares of the clips of one split, half of them about something that moves.
+
+    The photo is the mean of 7 frames, or of 13 of which every second one is kept.
+
+    Args:
+        folder: see `find_clips`.
+        size: side of the squares, pixels.
+        split: "train", "val" or "test".
+        windows: of each clip, at most, evenly spread.
+        each: squares from each window.
+
+    Raises:
+        InputError: no clips, or frames smaller than the squares.
+    """
+    rng = np.random.default_rng(0)
+    clips: list[NDArray[np.uint8]] = []
+    flows: list[Flow] = []
+    for path in find_clips(folder, split):
+        for number, window in enumerate(read_windows(path, windows)):
+            scale = _SCALES[number % len(_SCALES)]
+            stride = 2 if len(window.frames) > 2 * (_CROP_FRAMES - 1) else 1
+            frames = _shrunk(window.frames[: stride * (_CROP_FRAMES - 1) + 1], scale, size, path)
+            photo = encode_bytes(average_bytes(frames))
+            flow = flow_over(frames)
+            stack = np.concatenate([photo[None], frames[::stride]])
+            moving = np.argwhere(np.hypot(flow[..., 0], flow[..., 1]) >= STILL_THRESHOLD)
+            limits = np.array(flow.shape[:2]) - size
+            for crop in range(each):
+                corner = rng.integers(0, limits + 1)
+                if crop % 2 and len(moving):
+                    about = moving[rng.integers(len(moving))] - rng.integers(0, size, 2)
+                    corner = np.clip(about, 0, limits)
+                top, left = corner.tolist()
+                square = (slice(top, top + size), slice(left, left + size))
+                clips.append(stack[:, *square])
+                flows.append(flow[square])
+    return Crops(
+        torch.from_numpy(np.stack(clips)).permute(0, 1, 4, 2, 3).contiguous(),
+        torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).half(),
+    )
+
+
+def _shrunk(frames: NDArray[np.uint8], scale: float, least: int, path: Path) -> NDArray[np.uint8]:
+    height, width = frames.shape[1:3]
+    if min(height, width) < least:
+        raise InputError(f"{path} is {width}x{height}: at least {least}x{least} is needed")
+    if min(height, width) * scale < least or scale == 1:
+        return frames
+    size = (round(width * scale), round(height * scale))
+    return np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames]).astype(
+        np.uint8, copy=False
+    )
 
 
 def pick_starts(total: int, count: int | None, path: str | Path = "the clip") -> list[int]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from b2m.data.clips import Crops
 from b2m.data.scenes import SceneConfig, Scenes, render
 from b2m.data.sensor import develop
 from b2m.data.textures import Textures
@@ -57,6 +58,8 @@ class SceneStream:
         crop: side, pixels.
         batch: samples.
         reuse: times each scene is used.
+        real: squares of real clips, at least as large as the crop, mixed in; None for none.
+        real_share: of the samples.
         seed: of everything.
         rank, ranks: this process among those that train together.
     """
@@ -70,6 +73,8 @@ class SceneStream:
         crop: int,
         batch: int,
         reuse: int,
+        real: Crops | None = None,
+        real_share: float = 0.0,
         seed: int = 0,
         rank: int = 0,
         ranks: int = 1,
@@ -78,6 +83,7 @@ class SceneStream:
         self.crop, self.batch, self.reuse = crop, batch, reuse
         self.seed, self.rank, self.ranks = seed, rank, ranks
         self.device = photos.pixels.device
+        self.real, self.real_share = real, real_share if real is not None else 0.0
         # A chunk of scenes is rendered, used up, and replaced.
         self.chunk_scenes = math.ceil(_CHUNK_SCENES / batch) * batch if reuse > 1 else batch
         self.chunk_steps = self.chunk_scenes * reuse // batch
@@ -94,9 +100,9 @@ class SceneStream:
         generator = self._generator(1, number)
         parts: list[Scenes] = []
         samples = number * self.chunk_scenes * self.reuse * self.ranks
-        count = 0
-        while count < self.chunk_scenes:
-            some = min(_SCENES_AT_ONCE, self.chunk_scenes - count)
+        count, wanted = 0, self.chunk_scenes - round(self.real_share * self.chunk_scenes)
+        while count < wanted:
+            some = min(_SCENES_AT_ONCE, wanted - count)
             ceiling = float(torch.rand((), generator=generator))
             seed = int(torch.randint(2**62, (), generator=generator))
             config = self.scenes(samples, ceiling)
@@ -109,6 +115,11 @@ class SceneStream:
             ]
         )
         self._flows = torch.cat([part.flow for part in parts]).half()
+        if self.real is not None and wanted < self.chunk_scenes:
+            size = self.chunk_scenes - wanted, len(self.real.clips)
+            rows = torch.randint(size[1], size[:1], generator=generator)
+            self._clips = torch.cat([self._clips, self.real.clips[rows].to(self.device)])
+            self._flows = torch.cat([self._flows, self.real.flows[rows].to(self.device)])
         self._chunk_number = number
 
     def __call__(self, step: int) -> dict[str, Tensor]:

@@ -20,13 +20,13 @@ Guidance only chooses s at each pixel, so `encode` holds nearly all arithmetic a
 and reversing the guidance reverses the clip exactly.
 
 The path also gives the blur operator itself, B(M) = mean over t of M moved along the path in linear
-light. A few Richardson-Lucy steps with it sharpen the middle frame; a small block mends what they
-cannot know. B does not depend on s.
+light, and B does not depend on s. With `deconvolution_steps` a few Richardson-Lucy steps sharpen
+the middle frame, and a small block mends what they cannot know.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import torch
@@ -62,7 +62,7 @@ class MotionAnimatorConfig:
     encoder: tuple[int, int, int] = (1, 2, 3)
     middle: int = 3
     decoder: tuple[int, int, int] = (2, 2, 1)
-    deconvolution_steps: int = 1
+    deconvolution_steps: int = 0
     instants: int = 7
 
     @classmethod
@@ -309,8 +309,3 @@ class MotionAnimator(HubModel):
             flow = orient(flow, guidance)
         times = torch.linspace(-1, 1, frames).tolist()
         return Animation(torch.stack([render(encoding, flow, t) for t in times], 1), flow)
-
-
-def without_deconvolution(config: MotionAnimatorConfig) -> MotionAnimatorConfig:
-    """The same network without exposure physics inside, for ablation."""
-    return replace(config, deconvolution_steps=0)
