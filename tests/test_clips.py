@@ -1,0 +1,61 @@
+"""Squares of real clips for training, against frames whose motion is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from b2m.data.clips import cut_crops
+from b2m.errors import InputError
+from b2m.video import write_mp4
+
+SPEED = 2  # pixels per frame, to the right
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip of smooth noise that moves to the right."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (24, 64, 3)).repeat(6, 0).repeat(6, 1).astype(np.float64)
+    kernel = np.ones(5) / 5
+    for axis in (0, 1):
+        coarse = np.apply_along_axis(np.convolve, axis, coarse, kernel, "same")
+    texture = coarse.astype(np.uint8)
+    frames = [texture[:128, 128 - SPEED * t : 288 - SPEED * t] for t in range(31)]
+    root = tmp_path_factory.mktemp("clips")
+    (root / "train").mkdir()
+    write_mp4(root / "train" / "pan.mp4", iter(frames), 30)
+    return root
+
+
+def test_squares_have_frames_that_average_to_the_photo_and_the_known_motion(folder):
+    crops = cut_crops(folder, SIDE, windows=6, each=2)
+    assert crops.clips.shape[1:] == (8, 3, SIDE, SIDE)
+    assert crops.flows.shape[1:] == (2, SIDE, SIDE) and len(crops.flows) == len(crops.clips)
+    flows = crops.flows.float().numpy()
+    lengths = np.median(flows[:, 0], axis=(1, 2))
+    # 7 frames are 6 steps, 13 are 12; every other window is shrunk to 0.6.
+    expected = [SPEED * steps * scale for steps in (6, 12) for scale in (1.0, 0.6)]
+    for length in lengths:
+        assert min(abs(length - value) for value in expected) < 1.0
+    assert np.abs(np.median(flows[:, 1], axis=(1, 2))).max() < 0.5
+    for clip, length in zip(crops.clips.numpy(), lengths, strict=True):
+        if min(abs(length - 12), abs(length - 7.2)) > 1:
+            continue  # of 13 frames only every second one is kept
+        codes = clip[1:] / 255
+        light = np.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4).mean(0)
+        mean = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+        assert np.abs(mean * 255 - clip[0]).max() < 1.5
+
+
+def test_squares_are_the_same_each_time(folder):
+    first, again = (cut_crops(folder, SIDE, windows=2, each=2) for _ in range(2))
+    assert (first.clips == again.clips).all() and (first.flows == again.flows).all()
+
+
+def test_frames_smaller_than_the_squares_are_refused(folder):
+    with pytest.raises(InputError, match="160x128"):
+        cut_crops(folder, 144)
