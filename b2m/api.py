@@ -33,7 +33,7 @@ from b2m.guidance import Guidance
 from b2m.hub import find_weights
 from b2m.media import ImageLike, Photo, Pixels, fit, read_image, row_strips
 from b2m.metrics import psnr
-from b2m.models.animator import Encoding, MotionAnimator, half_angle, orient, render
+from b2m.models.animator import Encoding, MotionAnimator, half_angle, odd_residual, orient, render
 from b2m.motion import Flow, resize_flow
 
 WORKING_PIXELS = 2**21
@@ -264,10 +264,15 @@ class Clip:
             self._exposure = count, total, kept
         return self._exposure[1:]
 
+    @cached_property
+    def _odd(self) -> torch.Tensor:
+        with torch.inference_mode():
+            return odd_residual(self._prepared.encoding, self._working_flow)
+
     def _working_frame(self, time: float) -> LinearImage:
         """(h, w, 3) linear light at working size."""
         with torch.inference_mode():
-            frame = render(self._prepared.encoding, self._working_flow, time)
+            frame = render(self._prepared.encoding, self._working_flow, time, self._odd)
             # Not in place: the frame at time 0 is the encoding's own.
             return _to_array(srgb_to_linear(frame.clamp(0, 1)))
 

@@ -15,6 +15,7 @@ from b2m.models.animator import (
     MotionAnimatorConfig,
     double_angle,
     half_angle,
+    odd_residual,
     orient,
     render,
 )
@@ -136,10 +137,11 @@ class AnimatorObjective(nn.Module):
         encoding = self.model.encode(batch["photo"])
         with torch.autocast(frames.device.type, enabled=False):
             flow = orient(half_angle(encoding.line), batch["guidance"])
+            odd = odd_residual(encoding, flow)
             picked = sorted({0, inner, last // 2, last - inner, last})
             loss = torch.stack(
                 [
-                    charbonnier(render(encoding, flow, 2 * index / last - 1), frames[:, index])
+                    charbonnier(render(encoding, flow, 2 * index / last - 1, odd), frames[:, index])
                     for index in picked
                 ]
             ).mean()

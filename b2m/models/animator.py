@@ -164,24 +164,31 @@ def orient(vectors: Tensor, guidance: Tensor) -> Tensor:
     return torch.where(agreement < 0, -vectors, vectors)
 
 
-def render(encoding: Encoding, flow: Tensor, time: float) -> Tensor:
+def odd_residual(encoding: Encoding, flow: Tensor) -> Tensor:
+    """The residual that changes sign with time, at t = 1: A v / sqrt(|v|^2 + 1), (B, 3, H, W)."""
+    across, down = (flow * (flow.square().sum(1, keepdim=True) + 1).rsqrt()).split(1, dim=1)
+    odd_across, odd_down = encoding.odd.chunk(2, dim=1)
+    return odd_across * across + odd_down * down
+
+
+def render(encoding: Encoding, flow: Tensor, time: float, odd: Tensor | None = None) -> Tensor:
     """One frame.
 
     Args:
         encoding: of the photo.
         flow: (B, 2, H, W) pixels, the oriented displacement.
         time: -1 for the first frame, 0 for the middle, 1 for the last.
+        odd: what `odd_residual` gave, to save computing it for every frame.
 
     Returns:
-        (B, 3, H, W) sRGB, not clipped.
+        (B, 3, H, W) sRGB, not clipped. At time 0 it is `encoding.middle` itself, not a copy.
     """
     if time == 0:
         return encoding.middle
-    moved = warp(encoding.middle, -(time / 2 * flow + time**2 * encoding.curve))
-    across, down = (flow * (flow.square().sum(1, keepdim=True) + 1).rsqrt()).split(1, dim=1)
-    odd_across, odd_down = encoding.odd.chunk(2, dim=1)
-    odd = odd_across * across + odd_down * down
-    return moved + time**2 * encoding.even + time * odd
+    odd = odd_residual(encoding, flow) if odd is None else odd
+    path = torch.add(flow * (-time / 2), encoding.curve, alpha=-(time**2))
+    moved = warp(encoding.middle, path)
+    return moved.add(encoding.even, alpha=time**2).add(odd, alpha=time)
 
 
 def _quiet(layer: nn.Conv2d) -> nn.Conv2d:
@@ -307,5 +314,6 @@ class MotionAnimator(HubModel):
         flow = half_angle(encoding.line)
         if guidance is not None:
             flow = orient(flow, guidance)
+        odd = odd_residual(encoding, flow)
         times = torch.linspace(-1, 1, frames).tolist()
-        return Animation(torch.stack([render(encoding, flow, t) for t in times], 1), flow)
+        return Animation(torch.stack([render(encoding, flow, t, odd) for t in times], 1), flow)
