@@ -250,6 +250,8 @@ def check_file(path: Path, kind: str) -> Path:
         raise InputError(f"{path} does not exist: check the path of the {kind}") from None
     except PermissionError:
         raise InputError(f"{path} may not be read: change its permissions") from None
+    except InputError:
+        raise
     except (OSError, ValueError) as error:  # a null byte in the name is a ValueError
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path!s:.200} cannot be read: {reason}; check the path") from None

@@ -21,6 +21,9 @@ _INK = (28, 30, 33)
 _FAINT = (120, 124, 130)
 _EDGE = (222, 224, 228)
 _SHORTEST_SCALE = 3.0  # pixels at full colour at least: what counts as still shall look still
+TILE = 320
+"""Longest side in pixels of a picture on a clip's page."""
+
 _OVERSAMPLING = 2  # arrows are drawn larger and averaged down, so that their edges are smooth
 
 
@@ -92,7 +95,7 @@ def clip_sheet(
     flow: Flow,
     *,
     title: str | None = None,
-    max_tile: int = 320,
+    max_tile: int = TILE,
 ) -> Pixels:
     """One page for one clip: photo, motion as arrows, motion as colours, and every frame.
 

@@ -310,7 +310,9 @@ def _palette(samples: Pixels) -> Pixels:
     """At most 256 colours, (N, 3), by median cut and a few steps of k-means."""
     kept = samples[:: max(1, len(samples) // _SAMPLED_PIXELS)]
     picture = Image.fromarray(np.ascontiguousarray(kept[None]))
-    chosen = picture.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=2)
+    # Pillow's k-means ends when a step moves fewer pixels than this to another colour.
+    settled = 1 + len(kept) // 50
+    chosen = picture.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=settled)
     table = np.array(chosen.getpalette(), np.uint8).reshape(-1, 3)
     return np.unique(table, axis=0)
 
@@ -320,9 +322,10 @@ def _dithering(palette: Pixels, shape: tuple[int, ...]) -> Callable[[Pixels], Pi
     from scipy.spatial import KDTree
 
     tree = KDTree(palette.astype(np.float32))
-    levels = np.arange(64, dtype=np.float32) * 4 + 1.5
-    cube = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
-    nearest = tree.query(cube)[1].astype(np.uint8)
+    # Nearest colours by the upper six bits of each channel, found as they are met: a clip shows
+    # few of the 2^18 cells, and finding them all would take longer than the rest of the GIF.
+    nearest = np.zeros(1 << 18, np.uint8)
+    found = np.zeros(1 << 18, np.bool_)
     # As strong as neighbouring colours of the palette are apart, so that flat areas stay clean.
     apart = tree.query(palette, k=2)[0][:, 1] if len(palette) > 1 else np.zeros(1)
     strength = float(np.clip(np.median(apart), 4, 24))
@@ -332,7 +335,14 @@ def _dithering(palette: Pixels, shape: tuple[int, ...]) -> Callable[[Pixels], Pi
 
     def indexed(frame: Pixels) -> Pixels:
         moved = np.clip(frame + pattern, 0, 255).astype(np.uint32) >> 2
-        return nearest[(moved[..., 0] << 12) | (moved[..., 1] << 6) | moved[..., 2]]
+        cells = (moved[..., 0] << 12) | (moved[..., 1] << 6) | moved[..., 2]
+        met = np.zeros_like(found)
+        met[cells] = True
+        new = np.flatnonzero(met & ~found)
+        centres = np.stack([new >> 12, new >> 6, new], axis=-1) % 64 * 4 + 1.5
+        nearest[new] = tree.query(centres)[1]
+        found[new] = True
+        return nearest[cells]
 
     return indexed
 

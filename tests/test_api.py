@@ -31,7 +31,6 @@ def lively_model():
     with torch.no_grad():
         model.head.weight.mul_(60)
         model.head.weight[12:20].mul_(6)  # the line of motion
-        model.mend_head.weight.mul_(20)
     return model
 
 
