@@ -362,9 +362,10 @@ def test_attention_looks_at_its_window_only():
     other[..., 256:288] = 1 - other[..., 256:288]
     with torch.inference_mode():
         change = (model.encode(photo).even - model.encode(other).even).abs().amax((0, 1, 2))
-    # Convolutions carry the change over the edges of its cell, and so into one cell more.
-    assert change[:188].max() == 0
-    assert change[356:].max() == 0
+    # Convolutions carry the change over the edges of its cell, and so into one cell more, from
+    # whose centre it is interpolated to that of the next one, and the head adds some pixels.
+    assert change[:170].max() == 0
+    assert change[374:].max() == 0
     assert change[225:319].min() > 0
 
 

@@ -42,8 +42,9 @@ class LocalAttention(nn.Module):
     The window is three cells of the given size wide. A mean over the whole image would change
     with the size of the image, so that tiles disagree and crops at training differ from photos
     at test (Chu et al. 2022, "Improving Image Restoration by Revisiting Global Information
-    Aggregation"); cells keep it cheap. Tiles agree where they start at multiples of the cell.
-    The sides of the input are multiples of the cell.
+    Aggregation"); cells keep it cheap, and between their centres the attention is interpolated,
+    since steps would show in flat areas of the motion. Tiles agree where they start at multiples
+    of the cell. The sides of the input are multiples of the cell.
 
     Args:
         channels: of the input and output.
@@ -60,9 +61,10 @@ class LocalAttention(nn.Module):
         """(B, C, H, W) to the same shape."""
         cells = F.avg_pool2d(x, self.cell)
         cells = F.avg_pool2d(cells, 3, stride=1, padding=1, count_include_pad=False)
-        scale = self.project(cells)[:, :, :, None, :, None]
-        tiles = x.unflatten(-1, (-1, self.cell)).unflatten(-3, (-1, self.cell))
-        return (tiles * scale).flatten(-2).flatten(-3, -2)
+        scale = self.project(cells)
+        if self.cell > 1:
+            scale = F.interpolate(scale, scale_factor=self.cell, mode="bilinear")
+        return x * scale
 
 
 class GatedBlock(nn.Module):
