@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from b2m import blur, data, evaluate, guidance, hub, losses, media, metrics, models, motion
-    from b2m.api import BlurAnimator, Clip, Prepared, animate, deblur, flow
+    from b2m.api import BlurAnimator, animate, deblur, flow
+    from b2m.clip import Clip, Prepared
     from b2m.errors import InputError, OutputError
 
 __version__ = "0.1.0"
@@ -38,7 +39,8 @@ __all__ = [
 ]
 
 _NAMES = {
-    **dict.fromkeys(("BlurAnimator", "Clip", "Prepared", "animate", "deblur", "flow"), "b2m.api"),
+    **dict.fromkeys(("BlurAnimator", "animate", "deblur", "flow"), "b2m.api"),
+    **dict.fromkeys(("Clip", "Prepared"), "b2m.clip"),
     **dict.fromkeys(("InputError", "OutputError"), "b2m.errors"),
 }
 

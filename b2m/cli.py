@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from b2m import __version__
+from b2m import __version__, workbench
 from b2m.console import (
+    Output,
     Row,
+    Seed,
     UsageError,
+    Weights,
+    at_least,
     check_device,
     complain,
     dimensions,
@@ -34,7 +38,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from b2m.api import BlurAnimator, Clip
+    from b2m.api import BlurAnimator
+    from b2m.clip import Clip
 
 FORMATS = {
     "mp4": "H.264 video",
@@ -51,42 +56,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-data_app = typer.Typer(rich_markup_mode=None, help="Look at the training data.")
-app.add_typer(data_app, name="data")
 
 Photos = Annotated[
     list[Path], typer.Argument(metavar="PHOTO", help="Blurred photos.", show_default=False)
 ]
-Output = Annotated[
-    Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")
-]
-Seed = Annotated[int, typer.Option(metavar="N", help="Same seed, same result.")]
-Weights = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DIR", help="Other weights: a folder or a Hugging Face Hub id.", show_default=False
-    ),
-]
 Device = Annotated[
     str, typer.Option(metavar="NAME", help="Where to compute: auto, cpu, cuda or mps.")
-]
-ClipFolder = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Real clips.", show_default=False)
-]
-PhotoFolder = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR", help="Sharp photos; without them, made-up textures.", show_default=False
-    ),
-]
-CutoutFolder = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR", help="Cut-outs with alpha; without them, shapes.", show_default=False
-    ),
-]
-Samples = Annotated[
-    int | None, typer.Option(metavar="N", help="How many samples.", show_default=False)
 ]
 
 
@@ -199,8 +174,8 @@ def animate(
     agrees with the photo, in dB: higher is closer.
     """
     wanted = _formats(formats)
-    _at_least(frames, 2, "--frames", "a clip needs both ends of the exposure")
-    _at_least(max_side, 16, "--max-side", "smaller clips show nothing")
+    at_least(frames, 2, "--frames", "a clip needs both ends of the exposure")
+    at_least(max_side, 16, "--max-side", "smaller clips show nothing")
     if fps is not None and not 0 < fps <= 1000:
         raise UsageError(f"--fps is {fps:g}: give a number above 0 and up to 1000")
     if guidance is not None and direction is not None:
@@ -300,127 +275,7 @@ def deblur(
     raise typer.Exit(each(photos, work)[1])
 
 
-@data_app.command(short_help="Draw some scenes.")
-def preview(
-    photos: PhotoFolder = None,
-    cutouts: CutoutFolder = None,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="PNG", help="The picture to write.")
-    ] = Path("preview.png"),
-    count: Annotated[int, typer.Option(metavar="N", help="How many scenes.")] = 8,
-    size: Annotated[int, typer.Option(metavar="PIXELS", help="Side of each picture.")] = 192,
-    seed: Seed = 0,
-) -> None:
-    """Draw scenes as training sees them: blur, frames, motion and guidance, one row each."""
-    _at_least(count, 1, "--count", "there must be something to draw")
-    _at_least(size, 32, "--size", "smaller scenes show nothing")
-
-    from b2m.data.preview import preview_sheet
-    from b2m.media import write_png
-
-    write_png(output, preview_sheet(photos, cutouts, seed=seed, count=count, size=size))
-    print(output)
-
-
-@app.command(short_help="Train a model.")
-def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Which training.")],
-    photos: PhotoFolder = None,
-    cutouts: CutoutFolder = None,
-    clips: ClipFolder = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output", metavar="DIR", help="Folder of the run.", show_default=False
-        ),
-    ] = None,
-    samples: Samples = None,
-    hours: Annotated[
-        float | None,
-        typer.Option(metavar="H", help="Stop after this time.", show_default=False),
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Threads to use.", show_default=False)
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume/--restart", help="Go on with the run, or begin anew.")
-    ] = True,
-    init: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WEIGHTS",
-            help="Weights to begin with where there is no run yet.",
-            show_default=False,
-        ),
-    ] = None,
-    decay: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            help="Instead of going on, cut weights for release: let the learning rate fall to "
-            "zero over N samples. The run stays as it is.",
-            show_default=False,
-        ),
-    ] = 0,
-) -> None:
-    """Train a model; run it again to go on where it stopped."""
-    if samples is not None:
-        _at_least(samples, 1, "--samples", "there must be something to learn from")
-    if hours is not None and not hours > 0:
-        raise UsageError(f"--hours is {hours:g}: give a number above 0")
-    if threads is not None:
-        _at_least(threads, 1, "--threads", "somebody must do the work")
-
-    from b2m import train as training
-
-    training.train(
-        recipe,
-        photos=photos,
-        cutouts=cutouts,
-        clips=clips,
-        output=output,
-        samples=samples,
-        hours=hours,
-        threads=threads,
-        resume=resume,
-        init=init,
-        decay=decay,
-    )
-
-
-@app.command()
-def evaluate(
-    table: Annotated[str, typer.Option(metavar="NAME", help="scenes or clips.")],
-    samples: Samples = None,
-    photos: PhotoFolder = None,
-    cutouts: CutoutFolder = None,
-    clips: ClipFolder = None,
-    split: Annotated[str, typer.Option(metavar="NAME", help="train, val or test.")] = "test",
-    weights: Weights = None,
-    output: Output = Path("results"),
-    seed: Seed = 0,
-) -> None:
-    """Compute a table of numbers, as Markdown and JSON.
-
-    The table "scenes" is of rendered ones, of which everything is known: several movers before a
-    static camera, and camera motion. "clips" is of real ones, their frames averaged into blurred
-    photos; --samples is then of each clip.
-    """
-    from b2m import evaluate as evaluation
-
-    if problem := evaluation.refusal(table, samples, clips, split):
-        raise UsageError(problem)
-    evaluation.evaluate(
-        table,
-        samples=samples,
-        photos=photos,
-        cutouts=cutouts,
-        clips=clips,
-        weights=weights,
-        output=output,
-        split=split,
-        seed=seed,
-    )
+workbench.add_to(app)
 
 
 # --- checks --------------------------------------------------------------------------------------
@@ -434,11 +289,6 @@ def _formats(given: str) -> list[str]:
             f"choose from {', '.join(FORMATS)}"
         )
     return wanted
-
-
-def _at_least(value: int, least: int, option: str, reason: str) -> None:
-    if value < least:
-        raise UsageError(f"{option} is {value}: give at least {least}, as {reason}")
 
 
 def _read_guidance(path: Path) -> NDArray[np.int8]:

@@ -10,12 +10,26 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from b2m.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+Output = Annotated[
+    Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")
+]
+Seed = Annotated[int, typer.Option(metavar="N", help="Same seed, same result.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR", help="Other weights: a folder or a Hugging Face Hub id.", show_default=False
+    ),
+]
 
 
 class UsageError(Exception):
@@ -32,6 +46,12 @@ class Row:
     reblur: float
     exposure_time: float | None
     seconds: float = 0.0
+
+
+def at_least(value: int, least: int, option: str, reason: str) -> None:
+    """Refuse a value that is too small for its option."""
+    if value < least:
+        raise UsageError(f"{option} is {value}: give at least {least}, as {reason}")
 
 
 # --- work on several photos ----------------------------------------------------------------------

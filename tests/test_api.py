@@ -16,7 +16,8 @@ from torch.nn import functional
 
 import b2m
 from b2m import api, hub, media
-from b2m.api import BlurAnimator, Clip
+from b2m.api import BlurAnimator
+from b2m.clip import Clip
 from b2m.errors import InputError, OutputError
 from b2m.models.animator import Encoding, MotionAnimator, MotionAnimatorConfig, double_angle
 from b2m.models.animator import render as render_frame
@@ -524,7 +525,7 @@ def test_guidance_of_large_photos(small_work, animator):
 def test_frames_need_not_be_kept(animator, monkeypatch):
     prepared = animator.prepare(streak())
     kept = animator.animate(prepared)[0].frames
-    monkeypatch.setattr(api, "_KEPT_VALUES", 0)
+    monkeypatch.setattr("b2m.clip._KEPT_VALUES", 0)
     assert apart(animator.animate(prepared)[0].frames, kept) == 0
 
 

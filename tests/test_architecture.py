@@ -17,8 +17,9 @@ LONGEST_FILE = 500
 # What each room may import from b2m, besides errors; a room that is not listed, nothing else.
 LEAVES = {"blur", "guidance", "motion", "media", "video", "sheets", "metrics", "losses"}
 MAY_IMPORT = {
-    "api": LEAVES | {"hub", "models"},
-    "cli": LEAVES | {"api", "console", "data", "evaluate", "hub", "recipes", "train"},
+    "api": LEAVES | {"clip", "hub", "models"},
+    "clip": LEAVES | {"models"},
+    "cli": LEAVES | {"api", "clip", "console", "workbench"},
     "console": set(),
     "data": LEAVES - {"losses", "metrics"},
     "evaluate": LEAVES | {"api", "data", "hub", "models", "report"},
@@ -27,6 +28,7 @@ MAY_IMPORT = {
     "models": LEAVES - {"metrics", "losses"} | {"hub"},
     "recipes": LEAVES | {"models", "data"},
     "report": {"media"},
+    "workbench": {"console", "data", "evaluate", "media", "train"},
     "train": LEAVES | {"recipes", "models", "data", "hub"},
     **{name: LEAVES - {name, "losses"} for name in LEAVES - {"losses"}},
 }

@@ -1,0 +1,325 @@
+"""A clip: what happened while the shutter was open, rendered when somebody looks at it.
+
+Whatever the size of the photo,
+
+    frame(t) = photo + enlarged(frame at working size(t) - mean of those frames),
+
+in linear light. At the working size itself this is the projection onto the clips that average to
+the photo; above it, it also gives every frame the detail that only the full-size photo has.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from b2m import guidance as guidance_rules
+from b2m.blur import PROJECTION_INSTANTS, decode_bytes, encode_bytes, reblur_psnr, srgb_to_linear
+from b2m.errors import InputError
+from b2m.guidance import Guidance
+from b2m.media import Photo, Pixels, fit, row_strips
+from b2m.metrics import psnr
+from b2m.models.animator import Encoding, half_angle, odd_residual, render
+from b2m.motion import Flow, resize_flow
+
+_KEPT_VALUES = 2**26  # frames held at working size, in values; above it they are rendered twice
+_STILL_SHARE = 0.002  # of the pixels; with fewer moving ones the photo counts as still
+_CLIP_SECONDS = 1.0  # how long a saved clip plays, unless a frame rate is given
+_WRITERS = {".mp4": "write_mp4", ".gif": "write_gif", ".webp": "write_webp"}
+
+LinearImage = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A photo that has been looked at; `BlurAnimator.animate` takes it as often as wanted.
+
+    Attributes:
+        source: the photo as a person sees it, full size.
+        working: (h, w, 3) uint8, the photo at working size.
+        encoding: what the network says about it, batch of one at working size.
+    """
+
+    source: Photo
+    working: Pixels
+    encoding: Encoding
+
+    @property
+    def photo(self) -> Pixels:
+        """(H, W, 3) uint8 sRGB, full size, upright."""
+        return self.source.pixels
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences about the photo itself."""
+        return self.source.warnings
+
+    @cached_property
+    def line(self) -> Flow:
+        """(h, w, 2) pixels at working size: the motion of each pixel up to its sign."""
+        return to_array(half_angle(self.encoding.line))
+
+
+class Clip:
+    """What happened while the shutter was open. Frames are rendered when they are asked for.
+
+    Attributes:
+        photo: (H, W, 3) uint8 sRGB.
+        seed: of the motion.
+        exposure_time: seconds, from the photo's EXIF, or None.
+        count: frames in `frames`.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        working_flow: torch.Tensor,
+        count: int,
+        seed: int,
+        guidance: Guidance | None = None,
+    ) -> None:
+        self._prepared, self._working_flow, self._given = prepared, working_flow, guidance
+        self.photo = prepared.photo
+        self.exposure_time = prepared.source.exposure_time
+        self.count, self.seed = count, seed
+        self._exposure: tuple[int, LinearImage, list[LinearImage]] | None = None
+
+    @cached_property
+    def frames(self) -> NDArray[np.uint8]:
+        """(T, H, W, 3) uint8 sRGB, at instants i / (T - 1) of the exposure."""
+        frames = np.empty((self.count, *self.photo.shape), np.uint8)
+        for index in range(self.count):
+            self._fill(frames[index], self.count, _time(index, self.count), self.photo)
+        return frames
+
+    @property
+    def middle(self) -> Pixels:
+        """(H, W, 3) uint8 sRGB, the sharp photo: the middle instant."""
+        frame = np.empty_like(self.photo)
+        self._fill(frame, self.count, 0.0, self.photo)
+        return frame
+
+    def render(self, frames: int = 31, size: tuple[int, int] | None = None) -> Iterator[Pixels]:
+        """Frames one by one, any number at any size; never more than one is held.
+
+        Args:
+            frames: how many, at least 2.
+            size: height and width; by default those of the photo.
+
+        Yields:
+            (height, width, 3) uint8 sRGB.
+
+        Raises:
+            InputError: fewer than 2 frames, or a side below 1.
+        """
+        check_frames(frames)
+        photo = self.photo
+        if size is not None and size != photo.shape[:2]:
+            sides = np.asarray(size)
+            if sides.shape != (2,) or sides.dtype.kind not in "iu" or sides.min() < 1:
+                raise InputError(f"size={size} is not possible; give height and width in pixels.")
+            smaller = size[0] <= photo.shape[0] and size[1] <= photo.shape[1]
+            method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+            photo = cv2.resize(photo, size[::-1], interpolation=method).astype(np.uint8, copy=False)
+        return self._render(frames, photo)
+
+    def _render(self, count: int, photo: Pixels) -> Iterator[Pixels]:
+        for index in range(count):
+            frame = np.empty_like(photo)
+            self._fill(frame, count, _time(index, count), photo)
+            yield frame
+
+    @cached_property
+    def flow(self) -> Flow:
+        """(H, W, 2) float32 pixels over the whole exposure, on the middle frame's grid."""
+        return resize_flow(to_array(self._working_flow), self.photo.shape[:2])
+
+    @cached_property
+    def guidance(self) -> Guidance:
+        """(H, W, 2) int8: the guidance that was given, else that of the flow."""
+        if self._given is not None:
+            return self._given
+        guidance = np.empty(self.flow.shape, np.int8)
+        for rows in row_strips(*self.photo.shape[:2]):
+            guidance[rows] = guidance_rules.from_flow(self.flow[rows])
+        return guidance
+
+    @cached_property
+    def reblur_psnr(self) -> float:
+        """dB, sRGB, between the photo and the mean of `frames` in linear light."""
+        return reblur_psnr(self.frames, self.photo)
+
+    @cached_property
+    def reblur_psnr_raw(self) -> float:
+        """The same before the projection, at working size: how well the motion explains it."""
+        mean, _ = self._mean(self.count)
+        return psnr(encode_bytes(mean), self._prepared.working)
+
+    @property
+    def score(self) -> float:
+        """Higher is more plausible."""
+        return self.reblur_psnr_raw
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """Sentences a person should read before trusting the clip."""
+        found = list(self._prepared.warnings)
+        moving = self._working_flow.norm(dim=1) >= guidance_rules.STILL_THRESHOLD
+        if moving.float().mean() < _STILL_SHARE:
+            found.append("no motion blur found: the clip is still")
+        return found
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        fps: float | None = None,
+        pingpong: bool = False,
+        max_side: int = 1920,
+    ) -> Path:
+        """Write the clip; the file appears whole or not at all.
+
+        Args:
+            path: `.mp4`, `.gif` or `.webp`, or a folder (no suffix, or a slash at the end) for
+                full-size PNG files.
+            fps: frames per second; by default the clip plays for a second, unless that would be
+                under 5 frames or over 60.
+            pingpong: forwards, then backwards.
+            max_side: longer photos are shrunk to it; folders of PNG are not.
+
+        Raises:
+            InputError: an unknown suffix, or fps or max_side not above 0.
+            OutputError: the file cannot be written.
+        """
+        from b2m import video
+
+        named, path = os.fspath(path), Path(path)
+        suffix = path.suffix.lower()
+        if named.endswith(os.sep) or (suffix not in _WRITERS and path.is_dir()):
+            suffix = ""  # a folder, though its name may have a dot
+        if suffix and suffix not in _WRITERS:
+            raise InputError(
+                f"cannot save a clip as '{path.name}'; end it in {', '.join(_WRITERS)}, "
+                "or name a folder for PNG files."
+            )
+        if fps is not None and not 0 < fps < math.inf:
+            raise InputError(f"{fps} frames per second are not possible; give more than 0.")
+        if max_side < 1:
+            raise InputError(f"a longest side of {max_side} is not possible; give at least 1.")
+        if not suffix:
+            video.write_png_folder(path, self._played(self.photo, pingpong))
+            return path
+        frames = self._played(fit(self.photo, max_side), pingpong)
+        fps = fps or min(max(self.count / _CLIP_SECONDS, 5.0), 60.0)
+        getattr(video, _WRITERS[suffix])(path, frames, fps)
+        return path
+
+    def save_sheet(self, path: str | os.PathLike[str]) -> Path:
+        """Write the contact sheet: photo, motion and frames on one page, a PNG."""
+        from b2m.media import write_png
+        from b2m.sheets import clip_sheet
+
+        frames = self._render(self.count, fit(self.photo, 640))
+        write_png(path, clip_sheet(self.photo, frames, self.flow))
+        return Path(path)
+
+    def _played(self, photo: Pixels, pingpong: bool) -> Iterator[Pixels]:
+        """The frames at the size of a (shrunk) photo, in the order they are shown."""
+        yield from self._render(self.count, photo)
+        if pingpong:
+            for index in range(self.count - 2, 0, -1):
+                frame = np.empty_like(photo)
+                self._fill(frame, self.count, _time(index, self.count), photo)
+                yield frame
+
+    def _mean(self, count: int) -> tuple[LinearImage, list[LinearImage]]:
+        """Mean in linear light of the frames at working size, and those frames if they are few."""
+        count = max(count, PROJECTION_INSTANTS)
+        if self._exposure is None or self._exposure[0] != count:
+            shape = self._prepared.working.shape
+            keep = count * math.prod(shape) <= _KEPT_VALUES
+            total, kept = np.zeros(shape, np.float32), []
+            for index in range(count):
+                frame = self._working_frame(_time(index, count))
+                total += frame
+                if keep:
+                    kept.append(frame)
+            total /= count
+            self._exposure = count, total, kept
+        return self._exposure[1:]
+
+    @cached_property
+    def _odd(self) -> torch.Tensor:
+        with torch.inference_mode():
+            return odd_residual(self._prepared.encoding, self._working_flow)
+
+    def _working_frame(self, time: float) -> LinearImage:
+        """(h, w, 3) linear light at working size."""
+        with torch.inference_mode():
+            frame = render(self._prepared.encoding, self._working_flow, time, self._odd)
+            # Not in place: the frame at time 0 is the encoding's own.
+            return to_array(srgb_to_linear(frame.clamp(0, 1)))
+
+    def _fill(self, out: Pixels, count: int, time: float, photo: Pixels) -> None:
+        """Write the frame at a time, of a clip of so many, for a photo of any size."""
+        mean, kept = self._mean(count)
+        index = (time + 1) / 2 * (len(kept) - 1)
+        held = bool(kept) and abs(index - round(index)) < 1e-6
+        frame = kept[round(index)] if held else self._working_frame(time)
+        change = frame - mean
+        height, width = photo.shape[:2]
+        smaller = height < change.shape[0] or width < change.shape[1]
+        if smaller:
+            change = _resized(change, height, width, cv2.INTER_AREA)
+        elif width > change.shape[1]:
+            change = _resized(change, change.shape[0], width, cv2.INTER_LINEAR)
+        # The last enlargement, down the columns, goes strip by strip: at 48 megapixels one
+        # floating-point frame would be more than half a gigabyte.
+        for rows in row_strips(height, width):
+            light = decode_bytes(photo[rows])
+            light += _rows_between(change, rows, height)
+            out[rows] = encode_bytes(light)
+
+
+def _resized(image: LinearImage, height: int, width: int, method: int) -> LinearImage:
+    return cv2.resize(image, (width, height), interpolation=method).astype(np.float32, copy=False)
+
+
+def _rows_between(image: LinearImage, rows: slice, height: int) -> LinearImage:
+    """Some rows of an image stretched to a height, by linear interpolation."""
+    if image.shape[0] == height:
+        return image[rows]
+    centre = (np.arange(rows.start, min(rows.stop, height)) + 0.5) * image.shape[0] / height - 0.5
+    centre = centre.clip(0, image.shape[0] - 1)
+    above = centre.astype(np.intp)
+    below = np.minimum(above + 1, image.shape[0] - 1)
+    weight = (centre - above).astype(np.float32)[:, None, None]
+    blended = image[below]
+    blended -= image[above]
+    blended *= weight
+    blended += image[above]
+    return blended
+
+
+def _time(index: int, count: int) -> float:
+    """From -1 at the first of the frames to 1 at the last."""
+    return 2 * index / (count - 1) - 1
+
+
+def check_frames(frames: int) -> None:
+    """Refuse numbers of frames that no clip can have."""
+    if isinstance(frames, bool) or not isinstance(frames, int | np.integer) or frames < 2:
+        raise InputError(f"frames={frames!r} is not possible; give a whole number of at least 2.")
+
+
+def to_array(tensor: torch.Tensor) -> NDArray[np.float32]:
+    """From a tensor (1, C, h, w) to (h, w, C)."""
+    return np.ascontiguousarray(tensor[0].permute(1, 2, 0).float().cpu().numpy())

@@ -1,0 +1,158 @@
+"""The commands that look at data, train and measure: ``b2m data | train | evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from b2m.console import Output, Seed, UsageError, Weights, at_least
+
+ClipFolder = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Real clips.", show_default=False)
+]
+PhotoFolder = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Sharp photos; without them, made-up textures.", show_default=False
+    ),
+]
+CutoutFolder = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Cut-outs with alpha; without them, shapes.", show_default=False
+    ),
+]
+Samples = Annotated[
+    int | None, typer.Option(metavar="N", help="How many samples.", show_default=False)
+]
+
+
+def preview(
+    photos: PhotoFolder = None,
+    cutouts: CutoutFolder = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="PNG", help="The picture to write.")
+    ] = Path("preview.png"),
+    count: Annotated[int, typer.Option(metavar="N", help="How many scenes.")] = 8,
+    size: Annotated[int, typer.Option(metavar="PIXELS", help="Side of each picture.")] = 192,
+    seed: Seed = 0,
+) -> None:
+    """Draw scenes as training sees them: blur, frames, motion and guidance, one row each."""
+    at_least(count, 1, "--count", "there must be something to draw")
+    at_least(size, 32, "--size", "smaller scenes show nothing")
+
+    from b2m.data.preview import preview_sheet
+    from b2m.media import write_png
+
+    write_png(output, preview_sheet(photos, cutouts, seed=seed, count=count, size=size))
+    print(output)
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Which training.")],
+    photos: PhotoFolder = None,
+    cutouts: CutoutFolder = None,
+    clips: ClipFolder = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Folder of the run.", show_default=False
+        ),
+    ] = None,
+    samples: Samples = None,
+    hours: Annotated[
+        float | None,
+        typer.Option(metavar="H", help="Stop after this time.", show_default=False),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="Threads to use.", show_default=False)
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--restart", help="Go on with the run, or begin anew.")
+    ] = True,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WEIGHTS",
+            help="Weights to begin with where there is no run yet.",
+            show_default=False,
+        ),
+    ] = None,
+    decay: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Instead of going on, cut weights for release: let the learning rate fall to "
+            "zero over N samples. The run stays as it is.",
+            show_default=False,
+        ),
+    ] = 0,
+) -> None:
+    """Train a model; run it again to go on where it stopped."""
+    if samples is not None:
+        at_least(samples, 1, "--samples", "there must be something to learn from")
+    if hours is not None and not hours > 0:
+        raise UsageError(f"--hours is {hours:g}: give a number above 0")
+    if threads is not None:
+        at_least(threads, 1, "--threads", "somebody must do the work")
+
+    from b2m import train as training
+
+    training.train(
+        recipe,
+        photos=photos,
+        cutouts=cutouts,
+        clips=clips,
+        output=output,
+        samples=samples,
+        hours=hours,
+        threads=threads,
+        resume=resume,
+        init=init,
+        decay=decay,
+    )
+
+
+def evaluate(
+    table: Annotated[str, typer.Option(metavar="NAME", help="scenes or clips.")],
+    samples: Samples = None,
+    photos: PhotoFolder = None,
+    cutouts: CutoutFolder = None,
+    clips: ClipFolder = None,
+    split: Annotated[str, typer.Option(metavar="NAME", help="train, val or test.")] = "test",
+    weights: Weights = None,
+    output: Output = Path("results"),
+    seed: Seed = 0,
+) -> None:
+    """Compute a table of numbers, as Markdown and JSON.
+
+    The table "scenes" is of rendered ones, of which everything is known: several movers before a
+    static camera, and camera motion. "clips" is of real ones, their frames averaged into blurred
+    photos; --samples is then of each clip.
+    """
+    from b2m import evaluate as evaluation
+
+    if problem := evaluation.refusal(table, samples, clips, split):
+        raise UsageError(problem)
+    evaluation.evaluate(
+        table,
+        samples=samples,
+        photos=photos,
+        cutouts=cutouts,
+        clips=clips,
+        weights=weights,
+        output=output,
+        split=split,
+        seed=seed,
+    )
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    data = typer.Typer(rich_markup_mode=None, help="Look at the training data.")
+    data.command(short_help="Draw some scenes.")(preview)
+    app.command(short_help="Train a model.")(train)
+    app.command()(evaluate)
+    app.add_typer(data, name="data")
