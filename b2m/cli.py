@@ -26,12 +26,12 @@ from b2m.console import (
     complain,
     dimensions,
     each,
-    make_folder,
     print_table,
     spare_photos,
     warn,
 )
 from b2m.errors import InputError
+from b2m.files import make_folder
 
 # PyTorch takes a second to import: whatever needs it is imported inside the commands.
 if TYPE_CHECKING:

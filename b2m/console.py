@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -117,20 +116,6 @@ def check_device(device: str) -> None:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(f"--device {device} is not there on this machine: try cpu") from error
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder for the results, and see that one may write into it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Tried now, as a person should not wait for a clip that has nowhere to go.
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise OutputError(
-            f"cannot write into {folder} ({reason}): choose another folder"
-        ) from error
 
 
 # --- what is said --------------------------------------------------------------------------------

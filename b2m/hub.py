@@ -112,7 +112,7 @@ class HubModel(torch.nn.Module):
             InputError: a value does not fit into ``dtype``.
             OutputError: the folder cannot be written.
         """
-        from b2m.media import atomic_path
+        from b2m.files import atomic_path
 
         tensors = {name: _stored(name, tensor, dtype) for name, tensor in self.state_dict().items()}
         config = {"model": type(self).__name__, **dataclasses.asdict(self.config)}

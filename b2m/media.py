@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import math
 import os
-import secrets
 import threading
 import warnings
 from collections.abc import Iterator
@@ -20,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from b2m.errors import InputError, OutputError
+from b2m.errors import InputError
+from b2m.files import atomic_path, check_file
 
 MIN_SIDE = 16
 MAX_PIXELS = 200_000_000
@@ -183,52 +182,6 @@ def row_strips(height: int, width: int) -> Iterator[slice]:
     return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
 
 
-@contextlib.contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary name beside ``path``; it becomes ``path`` on success, vanishes on failure.
-
-    The temporary name keeps the suffix, by which many writers choose their format.
-
-    Raises:
-        OutputError: the folder is missing, not writable or full, or ``path`` is a folder.
-    """
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise OutputError(f"{path} is a folder: give the name of a file")
-    if not target.parent.is_dir():
-        raise OutputError(f"folder {target.parent} does not exist: create it or choose another")
-    temporary = target.with_name(f".{target.stem[:80]}.{secrets.token_hex(4)}{target.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        if isinstance(error, OSError) and (explained := explain_write_error(error, path)):
-            raise explained from error
-        raise
-
-
-def explain_write_error(error: OSError, path: str | os.PathLike[str]) -> OutputError | None:
-    """The clear error for a failed write of ``path``, or None where the cause is another."""
-    if isinstance(error, OutputError):
-        return None
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        sentence = f"the disk is full: {path} was not written; free some space or choose another"
-    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        sentence = f"{path} cannot be written: the folder is not writable; choose another"
-    elif error.errno == errno.EFBIG:
-        sentence = f"{path} would be larger than this disk or account allows; choose another folder"
-    elif error.errno == errno.ENAMETOOLONG:
-        sentence = f"{path} has too long a name for this disk; choose a shorter one"
-    else:
-        return None
-    # Not OutputError(errno, sentence): its text would begin with "[Errno 28]".
-    explained = OutputError(sentence)
-    explained.errno = error.errno
-    return explained
-
-
 # --- reading, step by step -----------------------------------------------------------------------
 
 
@@ -237,27 +190,6 @@ def _name(image: object) -> str:
         return Path(image).name or str(image)
     filename = getattr(image, "filename", None)
     return Path(filename).name if isinstance(filename, str) and filename else "image"
-
-
-def check_file(path: Path, kind: str) -> Path:
-    """The path, if it is a file that can be read and is not empty; else an InputError."""
-    try:
-        if path.is_dir():
-            raise InputError(f"{path} is a folder: give the path of one {kind}")
-        with path.open("rb") as stream:
-            empty = not stream.read(1)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist: check the path of the {kind}") from None
-    except PermissionError:
-        raise InputError(f"{path} may not be read: change its permissions") from None
-    except InputError:
-        raise
-    except (OSError, ValueError) as error:  # a null byte in the name is a ValueError
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path!s:.200} cannot be read: {reason}; check the path") from None
-    if empty:
-        raise InputError(f"{path} is empty (0 bytes): give a complete {kind}")
-    return path
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:
@@ -320,6 +252,8 @@ def _to_rgb(opened: Image.Image, name: str, notes: list[str]) -> Pixels:
         array = np.asarray(opened)
         if mode == "I" and array.size and (array.min() < 0 or array.max() > 65535):
             raise InputError(f"{name} has 32-bit values: save it with 8 or 16 bits per channel")
+        if mode == "I" and array.size and array.max() < 256:
+            notes.append(f"{name} is nearly black: its values end at {array.max()} of 65535")
         pixels = _from_array(array if mode == "F" else array.astype(np.uint16, copy=False), name)
         opened = Image.fromarray(pixels[..., 0])
         mode = "L"

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from b2m.errors import InputError
-from b2m.media import atomic_path, row_strips
+from b2m.files import atomic_path
+from b2m.media import row_strips
 
 Flow = NDArray[np.float32]
 _Scalar = TypeVar("_Scalar", bound=np.generic)

@@ -57,7 +57,7 @@ class Recipe:
     weight_decay: float = 0.01
     clip_norm: float = 0.1
     ema: float = 0.999
-    line_weight: float = 0.01
+    line_weight: float = 0.003
 
     def longest_blur(self, samples: int) -> float:
         """The longest blur, in pixels, after so many samples."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from b2m.media import atomic_path
+from b2m.files import atomic_path
 
 Row = dict[str, Any]
 Columns = Mapping[str, tuple[str, str]]

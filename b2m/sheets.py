@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from b2m.errors import InputError
-from b2m.media import Pixels, atomic_path, fit
+from b2m.files import atomic_path
+from b2m.media import Pixels, fit
 from b2m.motion import Flow, color_wheel, flow_to_color, resize_flow
 
 _PAPER = (255, 255, 255)

@@ -8,6 +8,7 @@ It runs on accelerate, so `accelerate launch -m b2m.cli train NAME` uses several
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -28,10 +29,14 @@ from b2m.data.sensor import develop
 from b2m.data.stream import SceneStream
 from b2m.data.textures import load_textures
 from b2m.errors import InputError
+from b2m.files import atomic_path, make_folder
 from b2m.hub import find_weights
-from b2m.media import atomic_path, write_png
+from b2m.media import write_png
 from b2m.models.animator import MotionAnimator
 from b2m.recipes import AnimatorObjective, Recipe, find_recipe
+
+RANDOM = "random"
+"""In place of weights to begin with: none."""
 
 _CHECKPOINT = "checkpoint.pt"
 _LOG = "log.jsonl"
@@ -113,7 +118,8 @@ def train(
         hours: or after so long in this call.
         threads: of the CPU; None leaves them as they are.
         resume: go on from the checkpoint in `output`; False starts anew.
-        init: weights to start from where there is no checkpoint.
+        init: weights to start from where there is no checkpoint; None takes those that ship with
+            b2m where they are of the recipe's size, `RANDOM` takes none.
         decay: instead of going on, let the learning rate fall to zero over so many samples from
             the checkpoint, and write the result to `output`/released. The run itself is untouched
             and can go on.
@@ -127,11 +133,13 @@ def train(
     Raises:
         InputError: unknown recipe, bad folders, a damaged checkpoint or one of another model,
             weights of another model, or decay without a checkpoint.
+        OutputError: `output` cannot be written.
     """
     if threads:
         torch.set_num_threads(threads)
     run = Run(find_recipe(recipe), Path(output or runs_folder() / recipe), seed)
     run.build(photos, cutouts, clips, init=init, resume=resume)
+    make_folder(run.folder)
     if decay and not run.step:
         raise InputError(f"'{run.folder}' holds no checkpoint to release; train first.")
     return run.loop(samples, hours, decay, validate_every, save_minutes)
@@ -172,13 +180,11 @@ class Run:
         torch.manual_seed(self.seed)
         model = MotionAnimator(recipe.config)
         checkpoint = self._read_checkpoint() if resume else None
-        if checkpoint is None and init is not None:
-            start = MotionAnimator.from_pretrained(find_weights("animator", init))
-            if start.config != recipe.config:
-                raise InputError(
-                    f"the weights '{init}' are of another size than recipe '{recipe.name}' trains; "
-                    "name others or leave them out."
-                )
+        if checkpoint is None:
+            with contextlib.suppress(FileNotFoundError):
+                # The rows of a run that is not gone on with would mix with those of this one.
+                (self.folder / _LOG).rename(self.folder / "log-before.jsonl")
+        if checkpoint is None and (start := self._warm_start(init)) is not None:
             model.load_state_dict(start.state_dict())
         model.to(self.device).to(memory_format=torch.channels_last)
         self.model = model
@@ -217,6 +223,25 @@ class Run:
             device=self.device,
         )
         self.photo = develop(self.truth.blur, 12345)
+
+    def _warm_start(self, init: str | Path | None) -> MotionAnimator | None:
+        """The model to begin with where there is no checkpoint; None for random weights."""
+        if init == RANDOM:
+            return None
+        try:
+            start = MotionAnimator.from_pretrained(find_weights("animator", init))
+        except InputError:
+            if init is None:
+                return None
+            raise
+        if start.config == self.recipe.config:
+            return start
+        if init is None:
+            return None
+        raise InputError(
+            f"the weights '{init}' are of another size than recipe '{self.recipe.name}' trains; "
+            "name others or leave them out."
+        )
 
     def _read_checkpoint(self) -> dict[str, Any] | None:
         path = self.folder / _CHECKPOINT

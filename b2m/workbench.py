@@ -76,7 +76,8 @@ def train(
         str | None,
         typer.Option(
             metavar="WEIGHTS",
-            help="Weights to begin with where there is no run yet.",
+            help="Weights to begin with where there is no run yet: a folder, a Hub id, or "
+            "'random'; by default those of b2m, if they are of this recipe's size.",
             show_default=False,
         ),
     ] = None,

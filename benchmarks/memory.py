@@ -9,6 +9,7 @@ flo. Written to benchmarks/results/memory.json and memory.md.
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 import tempfile
@@ -80,10 +81,19 @@ def run(code: str, *arguments: str) -> tuple[float, float]:
     return int(done.stdout.split()[-1]) / 2**30, time.perf_counter() - begun
 
 
+def size(text: str) -> str:
+    """WIDTHxHEIGHT, as argparse checks it."""
+    if re.fullmatch(r"[1-9]\d*x[1-9]\d*", text) is None:
+        raise argparse.ArgumentTypeError(f"'{text}' is no size: give WIDTHxHEIGHT in pixels")
+    return text
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--weights", help="folder or Hub id")
-    parser.add_argument("--size", default="8000x6000", help="of the photo (default: %(default)s)")
+    parser.add_argument(
+        "--size", type=size, default="8000x6000", help="of the photo (default: %(default)s)"
+    )
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the results")
     options = parser.parse_args()
     width, height = options.size.split("x")

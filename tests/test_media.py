@@ -18,7 +18,7 @@ import pytest
 from PIL import ExifTags, Image, ImageCms, ImageOps
 from PIL.TiffImagePlugin import IFDRational
 
-from b2m import media
+from b2m import files, media
 from b2m.errors import InputError, OutputError
 
 RANDOM = np.random.default_rng(0)
@@ -347,16 +347,16 @@ def test_png_round_trip_and_file_mode(tmp_path: Path) -> None:
 def test_atomic_path_keeps_the_old_file_on_failure(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError), media.atomic_path(path) as temporary:
+    with pytest.raises(RuntimeError), files.atomic_path(path) as temporary:
         assert temporary.parent == path.parent and temporary.suffix == ".txt"
         temporary.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old"
-    with pytest.raises(KeyboardInterrupt), media.atomic_path(path) as temporary:
+    with pytest.raises(KeyboardInterrupt), files.atomic_path(path) as temporary:
         temporary.write_text("half")
         raise KeyboardInterrupt
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
-    with media.atomic_path(path) as temporary:
+    with files.atomic_path(path) as temporary:
         temporary.write_text("new")
     assert path.read_text() == "new"
 
@@ -372,7 +372,7 @@ def test_atomic_path_keeps_the_old_file_on_failure(tmp_path: Path) -> None:
 )
 def test_atomic_path_explains(tmp_path: Path, number: int, says: str) -> None:
     path = tmp_path / "a.png"
-    with pytest.raises(OutputError, match=says) as caught, media.atomic_path(path):
+    with pytest.raises(OutputError, match=says) as caught, files.atomic_path(path):
         raise OSError(number, os.strerror(number))
     assert "a.png" in str(caught.value)
     assert caught.value.errno == number
@@ -380,10 +380,23 @@ def test_atomic_path_explains(tmp_path: Path, number: int, says: str) -> None:
 
 
 def test_atomic_path_refuses_folders_and_missing_ones(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="is a folder"), media.atomic_path(tmp_path):
+    with pytest.raises(OutputError, match="is a folder"), files.atomic_path(tmp_path):
         pass
-    with pytest.raises(OutputError, match="does not exist"), media.atomic_path(tmp_path / "a/b"):
+    with pytest.raises(OutputError, match="does not exist"), files.atomic_path(tmp_path / "a/b"):
         pass
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pipes_and_devices_are_left_alone(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe.png", tmp_path / "link.png"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        with pytest.raises(OutputError, match="device or pipe"), files.atomic_path(path):
+            pass
+        with pytest.raises(InputError, match="device or pipe"):  # and does not wait for a writer
+            media.read_image(path)
+    assert pipe.is_fifo()
 
 
 def test_a_full_disk_for_real(tmp_path: Path) -> None:

@@ -192,6 +192,25 @@ def test_the_rate_warms_up_stays_and_falls_to_zero_in_a_decay(textures, tmp_path
     assert rates == pytest.approx([rate * share for share in expected])
 
 
+def test_a_run_starts_warm_from_the_weights_that_ship(run, textures, tmp_path, monkeypatch):
+    monkeypatch.setenv("B2M_WEIGHTS", str(run / "weights"))  # as if they shipped
+    given = MotionAnimator.from_pretrained(run / "weights").state_dict()
+    train(tmp_path / "warm", textures, 0)
+    state = checkpoint(tmp_path / "warm")["model"]
+    assert all(torch.equal(state[name], value) for name, value in given.items())
+    train(tmp_path / "cold", textures, 0, init=training.RANDOM)
+    state = checkpoint(tmp_path / "cold")["model"]
+    assert not all(torch.equal(state[name], value) for name, value in given.items())
+
+
+def test_starting_anew_puts_the_old_log_aside(textures, tmp_path):
+    train(tmp_path, textures, 8)
+    old = (tmp_path / "log.jsonl").read_text()
+    train(tmp_path, textures, 8, resume=False)
+    assert (tmp_path / "log-before.jsonl").read_text() == old
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == len(old.splitlines())
+
+
 def test_a_warm_start_begins_with_the_given_weights(run, textures, tmp_path):
     train(tmp_path, textures, 0, init=run / "weights")
     given = MotionAnimator.from_pretrained(run / "weights").state_dict()

@@ -1,0 +1,102 @@
+"""Files: looked at before they are read, and written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from b2m.errors import InputError, OutputError
+
+
+def check_file(path: Path, kind: str) -> Path:
+    """The path, if it is a file that can be read and is not empty; else an InputError."""
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder: give the path of one {kind}")
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is a device or pipe: give the path of one {kind}")
+        with path.open("rb") as stream:
+            empty = not stream.read(1)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist: check the path of the {kind}") from None
+    except PermissionError:
+        raise InputError(f"{path} may not be read: change its permissions") from None
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # a null byte in the name is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path!s:.200} cannot be read: {reason}; check the path") from None
+    if empty:
+        raise InputError(f"{path} is empty (0 bytes): give a complete {kind}")
+    return path
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary name beside ``path``; it becomes ``path`` on success, vanishes on failure.
+
+    The temporary name keeps the suffix, by which many writers choose their format.
+
+    Raises:
+        OutputError: the folder is missing, not writable or full, or ``path`` is no file.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise OutputError(f"{path} is a folder: give the name of a file")
+    if target.exists() and not target.is_file():
+        raise OutputError(f"{path} is a device or pipe: give the name of a file")
+    if not target.parent.is_dir():
+        raise OutputError(f"folder {target.parent} does not exist: create it or choose another")
+    temporary = target.with_name(f".{target.stem[:80]}.{secrets.token_hex(4)}{target.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError) and (explained := explain_write_error(error, path)):
+            raise explained from error
+        raise
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, and see that one may write into it.
+
+    Raises:
+        OutputError: it cannot be made or written into.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Tried now, as a person should not wait for a clip that has nowhere to go.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OutputError(
+            f"cannot write into {folder} ({reason}): choose another folder"
+        ) from error
+
+
+def explain_write_error(error: OSError, path: str | os.PathLike[str]) -> OutputError | None:
+    """The clear error for a failed write of ``path``, or None where the cause is another."""
+    if isinstance(error, OutputError):
+        return None
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        sentence = f"the disk is full: {path} was not written; free some space or choose another"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        sentence = f"{path} cannot be written: the folder is not writable; choose another"
+    elif error.errno == errno.EFBIG:
+        sentence = f"{path} would be larger than this disk or account allows; choose another folder"
+    elif error.errno == errno.ENAMETOOLONG:
+        sentence = f"{path} has too long a name for this disk; choose a shorter one"
+    else:
+        return None
+    # Not OutputError(errno, sentence): its text would begin with "[Errno 28]".
+    explained = OutputError(sentence)
+    explained.errno = error.errno
+    return explained
