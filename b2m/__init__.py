@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from b2m import blur, data, evaluate, guidance, hub, losses, media, metrics, models, motion
-    from b2m.api import BlurAnimator, animate, deblur, flow
+    from b2m.api import BlurAnimator, animate, animate_video, deblur, flow
     from b2m.clip import Clip, Prepared
     from b2m.errors import InputError, OutputError
 
@@ -24,6 +24,7 @@ __all__ = [
     "Prepared",
     "__version__",
     "animate",
+    "animate_video",
     "blur",
     "data",
     "deblur",
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 _NAMES = {
-    **dict.fromkeys(("BlurAnimator", "animate", "deblur", "flow"), "b2m.api"),
+    **dict.fromkeys(("BlurAnimator", "animate", "animate_video", "deblur", "flow"), "b2m.api"),
     **dict.fromkeys(("Clip", "Prepared"), "b2m.clip"),
     **dict.fromkeys(("InputError", "OutputError"), "b2m.errors"),
 }

@@ -12,12 +12,14 @@ from __future__ import annotations
 import math
 import os
 from functools import lru_cache
+from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from b2m import film
 from b2m import guidance as guidance_rules
 from b2m.clip import Clip, Prepared, check_frames
 from b2m.errors import InputError
@@ -142,6 +144,18 @@ class BlurAnimator:
             clips.append(Clip(prepared, -flow, frames, seed, against))
         return clips
 
+    def animate_video(
+        self,
+        source: str | os.PathLike[str],
+        target: str | os.PathLike[str],
+        *,
+        frames: int = 7,
+        fps: float | None = None,
+        shutter: float = 1.0,
+    ) -> Path:
+        """Turn a blurred video into a sharp one; see `b2m.animate_video`."""
+        return film.animate_video(self, source, target, frames=frames, fps=fps, shutter=shutter)
+
 
 @lru_cache(maxsize=2)
 def _loaded(weights: str | None, chosen: str | None, device: str) -> BlurAnimator:
@@ -167,6 +181,47 @@ def animate(
     """Clips of a blurred photo, best first; see `BlurAnimator.animate`."""
     return _animator(weights, device).animate(
         image, guidance=guidance, frames=frames, motions=motions, seed=seed
+    )
+
+
+def animate_video(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    frames: int = 7,
+    fps: float | None = None,
+    shutter: float = 1.0,
+    weights: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+) -> Path:
+    """Turn a blurred video into a sharp one: every frame becomes several, joined without a jump.
+
+    Which way things moved is told by the neighbouring frames, though not across a scene's cut.
+    Frames stream, so that memory does not grow with the video's length. Sound is dropped.
+
+    Args:
+        source: a video, with a constant or a variable frame rate; a phone's comes out upright.
+        target: the new one, H.264 in `.mp4`. It appears whole or not at all.
+        frames: for each frame of the source, at least 2. They are shown at its frame rate, so that
+            all is as many times slower, and each of them for as long as that frame was.
+        fps: the new frame rate, for real time instead of slow motion: the duration stays, and
+            `frames` has no meaning.
+        shutter: share of the time for which the shutter is open, above 0 and up to 1: 0.5 for the
+            180 degrees of the cinema. What was not exposed is bridged: things go straight on, and
+            one frame dissolves into the next.
+        weights: see `b2m.hub.find_weights`.
+        device: "auto", or as torch names it.
+
+    Returns:
+        The target.
+
+    Raises:
+        InputError: no such video, a damaged or cut one, a single frame, the target being the
+            source or not an `.mp4`, or numbers that are not possible.
+        OutputError: the target cannot be written.
+    """
+    return _animator(weights, device).animate_video(
+        source, target, frames=frames, fps=fps, shutter=shutter
     )
 
 

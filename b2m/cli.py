@@ -1,4 +1,4 @@
-"""The command line: ``b2m animate | flow | deblur | data | train | evaluate``.
+"""The command line: ``b2m animate | flow | deblur | video | data | train | evaluate``.
 
 Results go to standard output, everything else to standard error. Exit code 0 is success, 2 a
 command that cannot be meant (an unknown format, one frame), 1 anything that went wrong.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from b2m import __version__, workbench
+from b2m import __version__, filming, workbench
 from b2m.console import (
     Output,
     Row,
@@ -114,6 +114,7 @@ def _program(
       b2m animate *.jpg -o clips --format mp4   many photos, only the videos
       b2m flow photo.jpg                        only the motion field
       b2m deblur photo.jpg                      only the sharp middle instant
+      b2m video blurry.mp4 -o sharp.mp4         a whole video, in slow motion
 
     "b2m COMMAND --help" explains each command.
     """
@@ -275,6 +276,7 @@ def deblur(
     raise typer.Exit(each(photos, work)[1])
 
 
+filming.add_to(app)
 workbench.add_to(app)
 
 

@@ -104,8 +104,20 @@ class Clip:
     @property
     def middle(self) -> Pixels:
         """(H, W, 3) uint8 sRGB, the sharp photo: the middle instant."""
+        return self.at(0.0)
+
+    def at(self, time: float) -> Pixels:
+        """The frame at any time.
+
+        Args:
+            time: -1 when the shutter opens, 1 when it closes. Before and after, things go straight
+                on as fast as they went then.
+
+        Returns:
+            (H, W, 3) uint8 sRGB.
+        """
         frame = np.empty_like(self.photo)
-        self._fill(frame, self.count, 0.0, self.photo)
+        self._fill(frame, self.count, time, self.photo)
         return frame
 
     def render(self, frames: int = 31, size: tuple[int, int] | None = None) -> Iterator[Pixels]:
@@ -272,7 +284,7 @@ class Clip:
         """Write the frame at a time, of a clip of so many, for a photo of any size."""
         mean, kept = self._mean(count)
         index = (time + 1) / 2 * (len(kept) - 1)
-        held = bool(kept) and abs(index - round(index)) < 1e-6
+        held = 0 <= round(index) < len(kept) and abs(index - round(index)) < 1e-6
         frame = kept[round(index)] if held else self._working_frame(time)
         change = frame - mean
         height, width = photo.shape[:2]

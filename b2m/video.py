@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from b2m.errors import InputError, OutputError
-from b2m.media import Pixels, atomic_path, check_file, explain_write_error
+from b2m.files import atomic_path, check_file, explain_write_error
+from b2m.media import Pixels
 
 _SPOOL_BYTES = 256 << 20
 _SAMPLED_PIXELS = 1 << 16
@@ -48,13 +50,44 @@ def write_mp4(path: str | os.PathLike[str], frames: Iterable[Pixels], fps: float
         OutputError: the folder is missing, not writable or full.
     """
     rate = _rate(fps)
+    write_timed_mp4(path, ((frame, number) for number, frame in enumerate(frames)), 1 / rate, rate)
+
+
+def write_timed_mp4(
+    path: str | os.PathLike[str],
+    frames: Iterable[tuple[Pixels, int]],
+    tick: Fraction,
+    rate: Fraction,
+    end: Callable[[], int] | None = None,
+) -> None:
+    """Write H.264 as :func:`write_mp4` does, each frame at a time of its own.
+
+    Args:
+        path: of the file; its folder must exist.
+        frames: (H, W, 3) uint8 sRGB and when it is shown, in ticks; these grow from frame to frame.
+        tick: seconds.
+        rate: frames per second, about; what the encoder plans its bits by.
+        end: tells, once the frames are through, when the last one ends, in ticks; without it, that
+            one lasts as the rate says.
+
+    Raises:
+        InputError: no frames, or frames that are not alike.
+        OutputError: the folder is missing, not writable or full.
+    """
     import av
+
+    shown: deque[int] = deque()
+
+    def pictures() -> Iterator[Pixels]:
+        for frame, time in frames:
+            shown.append(time)
+            yield frame
 
     with atomic_path(path) as temporary:
         container: Any = None
         stream: Any = None
         try:
-            for frame in _alike(frames):
+            for frame in _alike(pictures()):
                 height, width = frame.shape[:2]
                 even: Any = cv2.copyMakeBorder(
                     frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE
@@ -67,13 +100,22 @@ def write_mp4(path: str | os.PathLike[str], frames: Iterable[Pixels], fps: float
                     stream.width, stream.height = even.shape[1], even.shape[0]
                     stream.pix_fmt = "yuv420p"
                     stream.options = {"crf": "17", "preset": "fast"}
+                    if end:
+                        # Where packets are out of order, the last one is not the last frame's.
+                        stream.options |= {"bf": "0"}
+                    stream.time_base = tick
                     context = stream.codec_context
+                    context.time_base = tick
                     context.color_primaries = context.color_trc = context.colorspace = 1
                     context.color_range = 1
                 picture = av.VideoFrame.from_ndarray(_to_yuv420(even), format="yuv420p")
                 picture.colorspace = picture.color_range = 1
+                picture.pts, picture.time_base = shown.popleft(), tick
                 container.mux(stream.encode(picture))
-            container.mux(stream.encode(None))
+            for packet in stream.encode(None):
+                if end and packet.pts == picture.pts:
+                    packet.duration = end() - packet.pts
+                container.mux(packet)
         finally:
             if container is not None:
                 container.close()
@@ -200,6 +242,7 @@ class Video:
         width: in pixels, as shown.
         height: in pixels, as shown.
         frames: as the file claims, or 0 where it does not say.
+        tick: seconds; the file's times are multiples of it.
     """
 
     path: Path
@@ -207,9 +250,20 @@ class Video:
     width: int
     height: int
     frames: int
+    tick: Fraction = Fraction(1, 90000)
 
     def __iter__(self) -> Iterator[Pixels]:
         """Decode one frame at a time.
+
+        Raises:
+            InputError: the file turns out to be damaged.
+        """
+        return (pixels for pixels, _ in self.timed())
+
+    def timed(self) -> Iterator[tuple[Pixels, tuple[Fraction, Fraction]]]:
+        """The same with the times at which a frame comes and goes, if no other came: seconds.
+
+        Both count from the beginning of the file, and grow from frame to frame.
 
         Raises:
             InputError: the file turns out to be damaged.
@@ -221,7 +275,8 @@ class Video:
             stream.thread_type = "AUTO"
             frames = container.decode(stream)
             complaint = f"{self.path} is damaged or truncated: get a complete copy of it"
-            count = 0
+            usual = 1 / Fraction(self.fps).limit_denominator(1001)
+            count, start, end = 0, Fraction(0), Fraction(0)
             while True:
                 try:
                     frame = next(frames)
@@ -229,11 +284,34 @@ class Video:
                     break
                 except av.error.FFmpegError as error:
                     raise InputError(complaint) from error
+                # Some files do not say when a frame comes, or say that it comes before another.
+                known = end if frame.pts is None else frame.pts * self.tick
+                start = max(known, start + self.tick) if count else known
+                end = start + (frame.duration * self.tick if frame.duration else usual)
                 count += 1
-                yield _upright_rgb(frame)
+                yield _upright_rgb(frame), (start, end)
             # FFmpeg ends in silence where a file was cut; edit lists hide a few frames by right.
             if count < 0.9 * self.frames:
                 raise InputError(complaint)
+
+    def count(self) -> int:
+        """How many frames there are, counted without decoding them, in a fraction of the time.
+
+        Raises:
+            InputError: the file was cut.
+        """
+        import av
+
+        with av.open(str(self.path)) as container:
+            packets = container.demux(container.streams.video[0])
+            complaint = f"{self.path} is damaged or truncated: get a complete copy of it"
+            try:
+                count = sum(packet.size > 0 for packet in packets)
+            except av.error.FFmpegError as error:
+                raise InputError(complaint) from error
+        if count < 0.9 * self.frames:
+            raise InputError(complaint)
+        return count
 
 
 def read_video(path: str | os.PathLike[str]) -> Video:
@@ -252,7 +330,8 @@ def read_video(path: str | os.PathLike[str]) -> Video:
             turned = first.rotation % 180 != 0
             size = (first.height, first.width) if turned else (first.width, first.height)
             rate = stream.average_rate or stream.guessed_rate or 25
-            return Video(file, float(rate), *size, stream.frames)
+            tick = stream.time_base or Fraction(1, 90000)
+            return Video(file, float(rate), *size, stream.frames, tick)
     except (av.error.FFmpegError, IndexError, StopIteration) as error:
         raise InputError(f"{path} is not a video that can be read, or it is damaged") from error
 

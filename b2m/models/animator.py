@@ -177,7 +177,8 @@ def render(encoding: Encoding, flow: Tensor, time: float, odd: Tensor | None = N
     Args:
         encoding: of the photo.
         flow: (B, 2, H, W) pixels, the oriented displacement.
-        time: -1 for the first frame, 0 for the middle, 1 for the last.
+        time: -1 for the first frame, 0 for the middle, 1 for the last. Before and after, things go
+            straight on as fast as they went then, and the residuals stay.
         odd: what `odd_residual` gave, to save computing it for every frame.
 
     Returns:
@@ -186,9 +187,11 @@ def render(encoding: Encoding, flow: Tensor, time: float, odd: Tensor | None = N
     if time == 0:
         return encoding.middle
     odd = odd_residual(encoding, flow) if odd is None else odd
-    path = torch.add(flow * (-time / 2), encoding.curve, alpha=-(time**2))
+    within = max(-1.0, min(time, 1.0))
+    bend = within**2 + 2 * within * (time - within)  # the square, and its tangents at both ends
+    path = torch.add(flow * (-time / 2), encoding.curve, alpha=-bend)
     moved = warp(encoding.middle, path)
-    return moved.add(encoding.even, alpha=time**2).add(odd, alpha=time)
+    return moved.add(encoding.even, alpha=within**2).add(odd, alpha=within)
 
 
 def _quiet(layer: nn.Conv2d) -> nn.Conv2d:

@@ -1,0 +1,432 @@
+"""A blurred video to a sharp one: each frame animated, the way it moved told by its neighbours.
+
+A frame is shown from one time to the next, and exposed for the middle share `shutter` of that.
+Where in its exposure an instant of the new film lies follows from this alone, in slow motion and in
+real time. Slow motion takes the middles of equal parts of every interval, so that time flows evenly
+across the joins: where the shutter is never closed, the end of one exposure is the beginning of the
+next, and neither is shown, but half a step before it and half a step after.
+
+What two frames say of the moment half-way between them differs, as blur tells too little of long
+paths and nothing of what happened while the shutter was closed. So each goes straight on beyond
+its exposure, both are bent along the flow between their two pictures of that moment until they
+meet there, and on the way from the middle of one to that of the next, one dissolves into the other.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from b2m.blur import PROJECTION_INSTANTS
+from b2m.clip import Clip, check_frames
+from b2m.errors import InputError
+from b2m.guidance import coherent_signs
+from b2m.media import MIN_SIDE, Pixels, fit
+from b2m.models.animator import half_angle, orient
+from b2m.motion import Flow, estimate_flow, resize_flow
+from b2m.video import Video, read_video, write_mp4, write_timed_mp4
+
+if TYPE_CHECKING:
+    from b2m.api import BlurAnimator
+
+FLOW_SIDE = 960
+"""Pixels; longer frames are shrunk to it before flow between them is estimated."""
+
+_SMOOTHING = 1 / 31  # of the longer side: over so much of a frame the flow is averaged
+_LIKE_COLOURS = 0.8  # share of two frames' colour histograms
+_LIKE_LAYOUT = 0.6  # correlation of their thumbnails
+_FURTHEST = 3.0  # half exposures from its middle: beyond, what moves on is left standing
+
+
+def animate_video(
+    animator: BlurAnimator,
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    frames: int = 7,
+    fps: float | None = None,
+    shutter: float = 1.0,
+) -> Path:
+    """Turn a blurred video into a sharp one; see `b2m.animate_video`."""
+    target = Path(target)
+    if problem := refusal(target, frames, fps, shutter):
+        raise InputError(problem)
+    video = read_video(source)
+    if target.exists() and target.samefile(video.path):
+        raise InputError(f"{target} is the video itself: choose another name for the new one")
+    if min(video.width, video.height) < MIN_SIDE:
+        raise InputError(
+            f"{source} is {video.width}x{video.height} pixels: at least {MIN_SIDE}x{MIN_SIDE} are "
+            "needed"
+        )
+    count = video.count()
+    if count < 2:
+        raise InputError(_one_frame(video))
+    with tqdm(total=count, desc=Path(source).name, unit="frame") as bar:
+        shots = read_shots(video, bar)
+        if fps is None:
+            _write_slow(target, animator, video, shots, frames, shutter)
+        else:
+            _write_real_time(target, animator, shots, fps, shutter)
+    return target
+
+
+def refusal(target: Path, frames: int, fps: float | None, shutter: float) -> str | None:
+    """Why `animate_video` would not begin, in one sentence, or None."""
+    try:
+        check_frames(frames)
+    except InputError as error:
+        return str(error)
+    if fps is not None and not 0 < fps <= 1000:
+        return f"{fps:g} frames per second are not possible: give more than 0 and up to 1000"
+    if not 0 < shutter <= 1:
+        return (
+            f"a shutter of {shutter:g} is not possible: give the share of the time for which it is "
+            "open, above 0 and up to 1"
+        )
+    if target.suffix.lower() != ".mp4":
+        return f"cannot write a video as '{target.name}': end its name in .mp4"
+    return None
+
+
+# --- what is filmed -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A frame of a video and when it is shown.
+
+    Attributes:
+        photo: (H, W, 3) uint8 sRGB.
+        start: seconds from the beginning of the video.
+        end: seconds.
+    """
+
+    photo: Pixels
+    start: Fraction
+    end: Fraction
+
+
+def read_shots(video: Video, bar: tqdm | None = None) -> Iterator[Shot]:
+    """The frames of a video; a shot's end is what the file says, which need not be true.
+
+    Args:
+        video: that is read.
+        bar: moves on with every frame.
+
+    Raises:
+        InputError: the file is damaged, or there is but one frame.
+    """
+    origin, number = Fraction(0), -1
+    for number, (photo, (start, end)) in enumerate(video.timed()):
+        origin = origin if number else start
+        yield Shot(photo, start - origin, end - origin)
+        if bar is not None:
+            bar.update()
+    if number < 1:
+        raise InputError(_one_frame(video))
+
+
+def _one_frame(video: Video) -> str:
+    return f"{video.path} has one frame, not a video's many: animate it as a photo"
+
+
+class Link(NamedTuple):
+    """Two successive frames seen together.
+
+    Attributes:
+        forth: (h, w, 2) pixels, the flow from the earlier to the later, on the earlier's grid.
+        back: (h, w, 2) pixels, that from the later to the earlier, on the later's grid.
+        forth_trust, back_trust: (h, w) in (0, 1]; less where the two contradict each other.
+    """
+
+    forth: Flow
+    back: Flow
+    forth_trust: NDArray[np.float32]
+    back_trust: NDArray[np.float32]
+
+
+def link(earlier: Pixels, later: Pixels) -> Link | None:
+    """Flow between two successive frames both ways; None where a scene is cut between them.
+
+    Args:
+        earlier, later: (H, W, 3) uint8 sRGB of one size. The flow's size is theirs, its longer
+            side at most `FLOW_SIDE`.
+    """
+    if is_cut(earlier, later):
+        return None
+    earlier, later = fit(earlier, FLOW_SIDE), fit(later, FLOW_SIDE)
+    forth, back = estimate_flow(earlier, later), estimate_flow(later, earlier)
+    return Link(forth, back, _trust(forth, back), _trust(back, forth))
+
+
+def is_cut(earlier: Pixels, later: Pixels) -> bool:
+    """Whether two successive frames, (H, W, 3) uint8, show different scenes.
+
+    They do if neither their colours nor their layouts are alike: a fast pan keeps the colours, a
+    light that is switched on keeps the layout.
+    """
+    histograms, layouts = [], []
+    for frame in (earlier, later):
+        small = cv2.resize(frame, (128, 128), interpolation=cv2.INTER_AREA)
+        channels = [cv2.calcHist([small], [i], None, [32], [0, 256]) for i in range(3)]
+        histograms.append(np.concatenate(channels) / (3 * 128 * 128))
+        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        layout = cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+        layouts.append(layout - layout.mean())
+    if np.minimum(*histograms).sum() >= _LIKE_COLOURS:
+        return False
+    together = float((layouts[0] * layouts[1]).sum())
+    apart = math.sqrt(float((layouts[0] ** 2).sum()) * float((layouts[1] ** 2).sum()))
+    return together < _LIKE_LAYOUT * max(apart, 1e-6)
+
+
+def _trust(flow: Flow, opposite: Flow) -> NDArray[np.float32]:
+    """1 where following a flow and then the opposite one leads back; less the further from it."""
+    height, width = flow.shape[:2]
+    x = np.arange(width, dtype=np.float32) + flow[..., 0]
+    y = np.arange(height, dtype=np.float32)[:, None] + flow[..., 1]
+    returned = cv2.remap(opposite, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    missed = np.hypot(*(flow + returned).transpose(2, 0, 1))
+    return (1 / (1 + missed) ** 2).astype(np.float32)
+
+
+def neighbour_flow(before: Link | None, after: Link | None, shutter: float = 1.0) -> Flow | None:
+    """The motion of a frame while it was exposed, as its neighbours tell it.
+
+    Minus the flow to the previous frame and the flow to the next one, the mean of both, weighted
+    by how far either can be trusted, over a small neighbourhood. `b2m.guidance.from_flow` makes
+    guidance of it. Only the signs are good for much: between blurred frames flow is coarse.
+
+    Args:
+        before: the previous frame and this one.
+        after: this frame and the next one.
+        shutter: share of the interval that is exposed.
+
+    Returns:
+        (h, w, 2) pixels over the exposure; None without neighbours.
+    """
+    told: list[tuple[Flow, NDArray[np.float32]]] = []
+    if before is not None:
+        told.append((-before.back, before.back_trust))
+    if after is not None:
+        told.append((after.forth, after.forth_trust))
+    if not told:
+        return None
+    height, width = told[0][1].shape
+    side = max(3, round(_SMOOTHING * max(height, width)))
+    total = cv2.blur(np.sum([flow * trust[..., None] for flow, trust in told], 0), (side, side))
+    weight = cv2.blur(np.sum([trust for _, trust in told], 0), (side, side))
+    return (total * (shutter / weight[..., None])).astype(np.float32)
+
+
+# --- how it moves ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Scene:
+    """A frame whose motion is known.
+
+    Attributes:
+        shot: the frame.
+        animator: that animates it.
+        flow: (h, w, 2), which way things moved, or None where nothing tells.
+        joined: whether the next frame is of the same scene.
+    """
+
+    shot: Shot
+    animator: BlurAnimator
+    flow: Flow | None
+    joined: bool
+
+    @cached_property
+    def clip(self) -> Clip:
+        """What happened while the frame was exposed; computed when it is first looked at.
+
+        The flow chooses the signs of the lines of motion, and not by way of guidance: that knows
+        a flow under 3 pixels as still, and between blurred frames such a one still tells right
+        from left.
+        """
+        prepared = self.animator.prepare(self.shot.photo)
+        if self.flow is None:
+            signed = _to_tensor(coherent_signs(prepared.line)).to(self.animator.device)
+        else:
+            flow = resize_flow(self.flow, prepared.working.shape[:2])
+            with torch.inference_mode():
+                told = _to_tensor(flow).to(self.animator.device)
+                signed = orient(half_angle(prepared.encoding.line), told)
+        return Clip(prepared, signed, PROJECTION_INSTANTS, 0)
+
+
+def find_motion(animator: BlurAnimator, shots: Iterable[Shot], shutter: float) -> Iterator[Scene]:
+    """The frames of a video one after the other, each with the way it moved.
+
+    A frame ends where the next one starts. Two shots are held at a time.
+    """
+    before: Link | None = None
+    earlier: Shot | None = None
+    for shot in shots:
+        if earlier is not None:
+            after = link(earlier.photo, shot.photo)
+            earlier = replace(earlier, end=shot.start)
+            flow = neighbour_flow(before, after, shutter)
+            yield Scene(earlier, animator, flow, after is not None)
+            before = after
+        earlier = shot
+    if earlier is not None:
+        yield Scene(earlier, animator, neighbour_flow(before, None, shutter), False)
+
+
+def _to_tensor(array: NDArray[np.float32]) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)[None]
+
+
+# --- what is shown --------------------------------------------------------------------------------
+
+
+class Moment(NamedTuple):
+    """An instant of the new film.
+
+    Attributes:
+        place: in the interval of a frame, from 0 at its start to 1 at its end.
+        show: when it is shown, in whatever the writer counts.
+    """
+
+    place: float
+    show: int
+
+
+class Join(NamedTuple):
+    """How the clips of two successive frames differ at the moment half-way between them.
+
+    Attributes:
+        forth: (H, W, 2) pixels, the flow from the earlier one's picture of it to the later one's.
+        back: (H, W, 2) pixels, that from the later one's to the earlier one's.
+    """
+
+    forth: Flow
+    back: Flow
+
+
+def join(left: Scene, right: Scene, shutter: float) -> Join | None:
+    """Compare the clips of two successive frames; None across a cut."""
+    if not left.joined:
+        return None
+    size = left.shot.photo.shape[:2]
+    reach = min(1 / shutter, _FURTHEST)
+    pictures = [fit(s.clip.at(t), FLOW_SIDE) for s, t in ((left, reach), (right, -reach))]
+    forth, back = estimate_flow(*pictures), estimate_flow(*pictures[::-1])
+    return Join(resize_flow(forth, size), resize_flow(back, size))
+
+
+def picture(
+    left: Scene | None, right: Scene | None, joint: Join | None, offset: float, shutter: float
+) -> Pixels:
+    """What was to be seen at an instant between the middles of two successive frames.
+
+    Args:
+        left, right: the frames; one is None before the first and after the last.
+        joint: how they meet; None where they do not.
+        offset: from 0 in the middle of the left one to 1 in that of the right one.
+        shutter: share of each interval that is exposed.
+
+    Returns:
+        (H, W, 3) uint8 sRGB.
+    """
+    # Half an exposure is 1.
+    since = min(2 * offset / shutter, _FURTHEST)
+    until = max(2 * (offset - 1) / shutter, -_FURTHEST)
+    if left is None or (joint is None and offset > 0.5 and right is not None):
+        assert right is not None
+        return right.clip.at(until)
+    if right is None or joint is None or offset == 0:
+        return left.clip.at(since)
+    earlier = _moved(left.clip.at(since), joint.forth, offset)
+    later = _moved(right.clip.at(until), joint.back, 1 - offset)
+    mixed = cv2.addWeighted(earlier, 1 - offset, later, offset, 0)
+    return mixed.astype(np.uint8, copy=False)
+
+
+def _moved(image: Pixels, flow: Flow, share: float) -> Pixels:
+    """An image carried by a share of a flow, which is taken to be smooth."""
+    height, width = flow.shape[:2]
+    x = np.arange(width, dtype=np.float32) - np.float32(share) * flow[..., 0]
+    y = np.arange(height, dtype=np.float32)[:, None] - np.float32(share) * flow[..., 1]
+    moved = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return moved.astype(np.uint8, copy=False)
+
+
+def _pictures(
+    scenes: Iterable[tuple[Scene, list[Moment]]], shutter: float
+) -> Iterator[tuple[Pixels, int]]:
+    """The pictures of all moments in order, each with its time; two scenes are held at a time."""
+    left: Scene | None = None
+    waiting: list[tuple[float, int]] = []
+    for right, moments in scenes:
+        waiting += [(m.place + 0.5, m.show) for m in moments if m.place < 0.5]
+        joint = join(left, right, shutter) if left and waiting else None
+        for offset, show in waiting:
+            yield picture(left, right, joint, offset, shutter), show
+        left, waiting = right, [(m.place - 0.5, m.show) for m in moments if m.place >= 0.5]
+    for offset, show in waiting:
+        yield picture(left, None, None, offset, shutter), show
+
+
+def _write_slow(
+    target: Path,
+    animator: BlurAnimator,
+    video: Video,
+    shots: Iterable[Shot],
+    frames: int,
+    shutter: float,
+) -> None:
+    """Every frame as so many, each of which is shown for as long as that frame was."""
+    ended = [0]
+
+    def scenes() -> Iterator[tuple[Scene, list[Moment]]]:
+        for scene in find_motion(animator, shots, shutter):
+            start, end = (round(time / video.tick) for time in (scene.shot.start, scene.shot.end))
+            first, each = frames * start, end - start
+            ended[0] = frames * end
+            yield (
+                scene,
+                [Moment((i + 0.5) / frames, first + i * each) for i in range(frames)],
+            )
+
+    rate = Fraction(video.fps).limit_denominator(1001)
+    write_timed_mp4(target, _pictures(scenes(), shutter), video.tick, rate, lambda: ended[0])
+
+
+def _write_real_time(
+    target: Path, animator: BlurAnimator, shots: Iterable[Shot], fps: float, shutter: float
+) -> None:
+    """The same duration at another frame rate; each picture is of the middle of its time."""
+
+    def scenes() -> Iterator[tuple[Scene, list[Moment]]]:
+        step = 1 / Fraction(fps)
+        number = 0
+        for scene in find_motion(animator, shots, shutter):
+            start, end = scene.shot.start, scene.shot.end
+            moments = []
+            while (time := (number + Fraction(1, 2)) * step) < end:
+                moments.append(Moment(float((time - start) / (end - start)), number))
+                number += 1
+            yield scene, moments
+        if not number:
+            raise InputError(
+                f"at {fps:g} frames per second nothing is shown of {float(end):.2g} s: give more"
+            )
+
+    write_mp4(target, (frame for frame, _ in _pictures(scenes(), shutter)), fps)

@@ -1,0 +1,479 @@
+"""Videos: in order, without jumps, at the right times, streamed, whole or not there at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+import weakref
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+import b2m
+from b2m import cli, film
+from b2m.api import BlurAnimator
+from b2m.blur import average_bytes, encode_bytes
+from b2m.errors import InputError, OutputError
+from b2m.film import Shot
+from b2m.metrics import psnr
+from b2m.models.animator import Encoding, MotionAnimator, MotionAnimatorConfig, double_angle
+from b2m.motion import estimate_flow
+from b2m.video import Video, read_video, write_mp4, write_timed_mp4
+
+ROOT = Path(__file__).parent.parent
+HEIGHT, WIDTH = 64, 112
+PACE = 14  # pixels from frame to frame
+FINE = 28  # instants rendered of each interval
+
+
+def texture(height=HEIGHT, width=600, seed=0):
+    noise = np.random.default_rng(seed).normal(size=(height, width, 3))
+    fine, coarse = (ndimage.gaussian_filter(noise, (sigma, sigma, 0)) for sigma in (2.5, 10))
+    both = 30 * fine / fine.std() + 35 * coarse / coarse.std()
+    return np.clip(128 + both, 10, 245).astype(np.float32)
+
+
+def view(world, x):
+    """What a camera sees whose left edge is at x, between pixels too."""
+    shift = np.array([[1, 0, -x], [0, 1, 0]], np.float32)
+    seen = cv2.warpAffine(world, shift, (WIDTH, world.shape[0]), flags=cv2.INTER_CUBIC)
+    return np.rint(seen).clip(0, 255).astype(np.uint8)
+
+
+def pan(count, direction=1, shutter=1.0):
+    """Blurred frames of a camera that turns, and what it sees at any time, counted in intervals."""
+    world, edge = texture(), 20.0 if direction > 0 else 20.0 + PACE * count
+
+    def truth(time):
+        return view(world, edge + direction * PACE * time)
+
+    photos = []
+    for number in range(count):
+        middles = (np.arange(FINE) + 0.5) / FINE - 0.5
+        frames = np.stack([truth(number + 0.5 + shutter * m) for m in middles])
+        photos.append(encode_bytes(average_bytes(frames)))
+    return photos, truth
+
+
+def knowing(monkeypatch, pace, middles=None):
+    """An animator that sees the line of motion of a pan, and the sharp middle where it is given."""
+    animator = BlurAnimator(MotionAnimator(MotionAnimatorConfig.tiny()).eval())
+    found = iter(middles or ())
+
+    def encode(photo):
+        height, width = photo.shape[-2:]
+        sharp = next(found, None)
+        middle = photo if sharp is None else torch.from_numpy(sharp / 255).permute(2, 0, 1)[None]
+        flow = torch.tensor([float(pace), 0.0]).view(1, 2, 1, 1).expand(1, 2, height, width)
+        zeros = torch.zeros(1, 6, height, width)
+        line = double_angle(flow)
+        return Encoding(middle.float(), line, zeros[:, :2], zeros[:, :3], zeros)
+
+    monkeypatch.setattr(animator.model, "encode", encode)
+    return animator
+
+
+@pytest.fixture
+def animator(monkeypatch):
+    return knowing(monkeypatch, PACE)
+
+
+@pytest.fixture
+def blurry(tmp_path):
+    """A video of six frames, 25 a second."""
+    path = tmp_path / "blurry.mp4"
+    write_mp4(path, pan(6)[0], 25)
+    return path
+
+
+def shots(photos):
+    return [Shot(photo, Fraction(i), Fraction(i + 1)) for i, photo in enumerate(photos)]
+
+
+def made(animator, photos, shutter, frames=7):
+    """The pictures of a slow motion, straight from the frames."""
+    places = [film.Moment((i + 0.5) / frames, 0) for i in range(frames)]
+    scenes = ((scene, places) for scene in film.find_motion(animator, shots(photos), shutter))
+    return [frame for frame, _ in film._pictures(scenes, shutter)]
+
+
+def steps(frames):
+    """How far things go to the left from frame to frame, pixels, in the middle of the frame."""
+    inside = np.s_[12:-12, 30:-30]
+    flows = [estimate_flow(a, b)[inside][..., 0] for a, b in pairwise(frames)]
+    return np.array([-np.median(flow) for flow in flows])
+
+
+def times(path):
+    """When each frame of a video is shown, and the end, seconds."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        decoded = list(container.decode(stream))
+        last = decoded[-1]
+        ends = [frame.pts for frame in decoded] + [last.pts + last.duration]
+        return [float(pts * stream.time_base) for pts in ends]
+
+
+# --- order and joins ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_frames_come_in_order_and_join_without_a_jump(tmp_path, animator, direction):
+    source, target = tmp_path / "blurry.mp4", tmp_path / "sharp.mp4"
+    write_mp4(source, pan(6, direction)[0], 25)
+    assert animator.animate_video(source, target) == target
+    frames = list(read_video(target))
+    assert len(frames) == 6 * 7
+    found = steps(frames) * direction
+    # The ends have no neighbour on one side; everywhere else time flows evenly.
+    assert (found > 0).all()
+    np.testing.assert_allclose(found[7:-7], PACE / 7, atol=0.7)
+    joins, ordinary = found[6::7], np.delete(found, np.s_[6::7])[6:-6]
+    assert np.mean(joins) < 1.25 * np.mean(ordinary)
+
+
+@pytest.mark.parametrize("shutter", [1.0, 0.5])
+def test_what_is_shown_is_what_was_there(monkeypatch, shutter):
+    photos, truth = pan(5, shutter=shutter)
+    sharp = [truth(i + 0.5) for i in range(5)]
+    frames = made(knowing(monkeypatch, PACE * shutter, sharp), photos, shutter)
+    scores, repeated = [], []
+    for number, frame in enumerate(frames):
+        there = truth((number + 0.5) / 7)
+        # Sideways, half an interval of the world has not been seen.
+        inside = np.s_[:, 2 * PACE : -2 * PACE]
+        scores.append(psnr(frame[inside], there[inside]))
+        repeated.append(psnr(photos[number // 7][inside], there[inside]))
+    assert np.mean(scores) > np.mean(repeated) + 6
+    assert min(scores) > 24
+    changes = np.array([np.abs(a.astype(int) - b).mean() for a, b in pairwise(frames)])
+    assert changes[6::7].max() < 1.3 * np.delete(changes, np.s_[6::7]).mean()
+
+
+def test_a_clip_that_knows_too_little_of_the_motion_still_joins(monkeypatch):
+    # As networks do: they see a third of a long path.
+    photos, _ = pan(5)
+    found = steps(made(knowing(monkeypatch, PACE / 3), photos, 1.0))
+    joins, ordinary = found[6::7], np.delete(found, np.s_[6::7])
+    assert (found[3:-3] > 0.5).all()
+    assert np.mean(joins) < 1.25 * np.mean(ordinary[3:-3])
+
+
+# --- which way ------------------------------------------------------------------------------------
+
+
+def test_flow_over_the_exposure_from_both_neighbours_or_one():
+    photos, _ = pan(3)
+    before, after = film.link(photos[0], photos[1]), film.link(photos[1], photos[2])
+    inside = np.s_[16:-16, 32:-32]
+    for pair in ((before, after), (before, None), (None, after)):
+        whole, half = film.neighbour_flow(*pair), film.neighbour_flow(*pair, 0.5)
+        assert np.median(whole[inside][..., 0]) == pytest.approx(-PACE, abs=0.5)
+        assert np.median(np.abs(whole[inside][..., 1])) < 0.5
+        np.testing.assert_allclose(half, whole / 2, rtol=1e-4)
+    assert film.neighbour_flow(None, None) is None
+
+
+def test_cuts_are_told_from_pans_and_lights():
+    world, other = texture(width=600), texture(width=600, seed=5) * [0.4, 0.6, 1.0]
+    here = view(world, 50)
+    assert film.is_cut(here, view(other.astype(np.float32), 50))
+    assert film.is_cut(here, np.zeros_like(here))
+    assert not film.is_cut(here, here)
+    assert not film.is_cut(here, view(world, 50 + WIDTH // 3))
+    assert not film.is_cut(here, (here * 0.6).astype(np.uint8))
+    black = np.zeros_like(here)
+    assert not film.is_cut(black, black)
+
+
+@pytest.mark.parametrize("shutter", [1.0, 0.3])
+def test_nothing_leads_across_a_cut(animator, shutter):
+    photos, _ = pan(2)
+    others = [(photo * [0.2, 0.2, 1.0]).astype(np.uint8) for photo in photos]
+    others = [np.ascontiguousarray(photo[::-1]) for photo in others]
+    joined = [scene.joined for scene in film.find_motion(animator, shots(photos + others), 1.0)]
+    assert joined == [True, False, True, False]
+    frames = made(animator, photos + others, shutter)
+    reds = [frame[..., 0].mean() for frame in frames]
+    assert min(reds[:14]) > 90 and max(reds[14:]) < 40
+    # A frame between two cuts knows of no neighbour, and is animated all the same.
+    alone = [photos[0], others[0], photos[1]]
+    scenes = list(film.find_motion(animator, shots(alone), 1.0))
+    assert [scene.flow is None for scene in scenes] == [True, True, True]
+    assert len(made(animator, alone, 1.0)) == 21
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+
+def test_slow_motion_keeps_the_frame_rate(tmp_path, animator, blurry):
+    target = tmp_path / "sharp.mp4"
+    animator.animate_video(blurry, target, frames=3)
+    new = read_video(target)
+    assert (new.frames, new.fps) == (18, 25)
+    np.testing.assert_allclose(times(target), np.arange(19) / 25, atol=1e-6)
+
+
+@pytest.mark.parametrize(("fps", "count"), [(60, 14), (25, 6), (10, 2), (29.97, 7), (5, 1)])
+def test_real_time_keeps_the_duration(tmp_path, animator, blurry, fps, count):
+    target = tmp_path / "sharp.mp4"
+    animator.animate_video(blurry, target, fps=fps)
+    new = read_video(target)
+    assert (new.frames, len(list(new))) == (count, count)
+    assert times(target)[-1] == pytest.approx(count / fps, abs=1e-3)
+    assert abs(count / fps - 6 / 25) <= 0.5 / fps + 1e-6
+
+
+def test_real_time_takes_instants_from_the_right_exposure(tmp_path, animator, blurry):
+    target = tmp_path / "sharp.mp4"
+    # At 75 frames per second there are three instants of each frame.
+    animator.animate_video(blurry, target, fps=75)
+    frames = list(read_video(target))
+    np.testing.assert_allclose(steps(frames)[3:-3], PACE / 3, atol=0.8)
+    _, truth = pan(6)
+    for number in (4, 7, 10, 13):
+        there = truth((number + 0.5) / 3)
+        moved = estimate_flow(there, frames[number])[12:-12, 30:-30, 0]
+        assert abs(np.median(moved)) < 1
+
+
+def test_a_variable_frame_rate_is_kept(tmp_path, animator):
+    source, target = tmp_path / "phone.mp4", tmp_path / "sharp.mp4"
+    shown = [0, 40, 80, 160, 200, 320]
+    write_timed_mp4(
+        source, zip(pan(6)[0], shown, strict=True), Fraction(1, 1000), Fraction(20), lambda: 400
+    )
+    ends = np.array([*shown, 400]) / 1000
+    np.testing.assert_allclose(times(source), ends, atol=1e-3)
+    animator.animate_video(source, target, frames=4)
+    lasts = np.repeat(np.diff(ends), 4)
+    np.testing.assert_allclose(np.diff(times(target)), lasts, atol=1e-3)
+    # In real time there are as many pictures of each frame as it was long.
+    animator.animate_video(source, target, fps=50)
+    assert read_video(target).frames == 20
+    assert times(target)[-1] == pytest.approx(0.4, abs=1e-3)
+
+
+# --- all kinds of video ---------------------------------------------------------------------------
+
+
+def test_a_turned_video_comes_out_upright(tmp_path, animator):
+    source, target = tmp_path / "phone.mp4", tmp_path / "sharp.mp4"
+    photos = pan(3)[0]
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.options = {"crf": "5"}
+        stream.set_display_rotation(90)
+        for photo in photos:
+            picture = av.VideoFrame.from_ndarray(photo, format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    animator.animate_video(source, target, frames=3)
+    new = read_video(target)
+    assert (new.width, new.height) == (HEIGHT, WIDTH)
+    with av.open(str(target)) as container:
+        assert next(container.decode(video=0)).rotation == 0
+    middle = list(new)[4]
+    right, wrong = (psnr(middle, np.rot90(photos[1], turns)) for turns in (1, -1))
+    assert right > 18 and right > wrong + 5
+
+
+def test_odd_sizes(tmp_path, animator):
+    source, target = tmp_path / "odd.mkv", tmp_path / "sharp.mp4"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = WIDTH - 3, HEIGHT - 1, "bgr0"
+        for photo in pan(3)[0]:
+            picture = av.VideoFrame.from_ndarray(photo[:-1, :-3].copy(), format="rgb24")
+            container.mux(stream.encode(picture.reformat(format="bgr0")))
+        container.mux(stream.encode(None))
+    assert read_video(source).width == WIDTH - 3
+    animator.animate_video(source, target, frames=2)
+    new = read_video(target)
+    # H.264 wants even sides: the edge is repeated.
+    assert (new.width, new.height, new.frames) == (WIDTH - 2, HEIGHT, 6)
+
+
+def test_three_frames_at_most_are_held(tmp_path, animator, monkeypatch):
+    source, target = tmp_path / "blurry.mp4", tmp_path / "sharp.mp4"
+    write_mp4(source, pan(12)[0], 25)
+    held, most, read = set(), [], []
+    timed = Video.timed
+
+    def watched(self):
+        for number, (photo, time) in enumerate(timed(self)):
+            held.add(number)
+            weakref.finalize(photo, held.discard, number)
+            most.append(len(held))
+            read.append(number)
+            yield photo, time
+            del photo
+
+    monkeypatch.setattr(Video, "timed", watched)
+    ahead = []
+    rendered = film.picture
+
+    def shown(*arguments):
+        ahead.append(len(read))
+        return rendered(*arguments)
+
+    monkeypatch.setattr(film, "picture", shown)
+    animator.animate_video(source, target)
+    assert len(read) == 12
+    assert max(most) <= 3
+    # Reading is never far ahead of showing.
+    assert all(count <= index // 7 + 3 for index, count in enumerate(ahead))
+
+
+# --- what goes wrong ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (RuntimeError("the network gave up"), RuntimeError),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), OutputError),
+    ],
+)
+def test_an_interrupted_run_leaves_nothing(tmp_path, animator, blurry, monkeypatch, error, raised):
+    encode, calls = animator.model.encode, []
+
+    def failing(photo):
+        calls.append(photo)
+        if len(calls) == 3:
+            raise error
+        return encode(photo)
+
+    monkeypatch.setattr(animator.model, "encode", failing)
+    target = tmp_path / "sharp.mp4"
+    target.write_bytes(b"an older one")
+    with pytest.raises(raised):
+        animator.animate_video(blurry, target)
+    assert target.read_bytes() == b"an older one"
+    assert {path.name for path in tmp_path.iterdir()} == {"blurry.mp4", "sharp.mp4"}
+
+
+def test_bad_numbers(tmp_path, animator, blurry):
+    target = tmp_path / "sharp.mp4"
+    for options, says in (
+        ({"frames": 1}, "at least 2"),
+        ({"frames": 2.5}, "frames=2.5"),
+        ({"fps": 0}, "more than 0"),
+        ({"fps": -3}, "-3"),
+        ({"fps": float("nan")}, "more than 0"),
+        ({"fps": 1}, "nothing is shown"),
+        ({"shutter": 0}, "above 0"),
+        ({"shutter": 1.5}, "1.5"),
+        ({"shutter": float("nan")}, "above 0"),
+    ):
+        with pytest.raises(InputError, match=says):
+            animator.animate_video(blurry, target, **options)
+    assert not target.exists()
+
+
+def test_bad_files(tmp_path, animator, blurry):
+    target = tmp_path / "sharp.mp4"
+
+    def refused(source, to, error, says):
+        before = set(tmp_path.iterdir())
+        with pytest.raises(error, match=says):
+            animator.animate_video(source, to)
+        assert set(tmp_path.iterdir()) == before
+
+    refused(tmp_path / "none.mp4", target, InputError, "does not exist")
+    refused(tmp_path, target, InputError, "is a folder")
+    text = tmp_path / "text.mp4"
+    text.write_text("not a video " * 100)
+    refused(text, target, InputError, "not a video")
+    single = tmp_path / "single.mp4"
+    write_mp4(single, pan(1)[0], 25)
+    refused(single, target, InputError, "one frame")
+    long = tmp_path / "long.mp4"
+    noise = np.random.default_rng(0)
+    write_mp4(long, [noise.integers(0, 256, (64, 64, 3), np.uint8) for _ in range(40)], 25)
+    whole = long.read_bytes()
+    for share in (0.3, 0.7):
+        long.write_bytes(whole[: int(share * len(whole))])
+        refused(long, target, InputError, "damaged or truncated")
+    refused(blurry, blurry, InputError, "the video itself")
+    refused(blurry, tmp_path / "sharp.gif", InputError, "sharp.gif")
+    refused(blurry, tmp_path / "sharp", InputError, ".mp4")
+    refused(blurry, tmp_path / "none" / "sharp.mp4", OutputError, "does not exist")
+    (tmp_path / "folder.mp4").mkdir()
+    refused(blurry, tmp_path / "folder.mp4", OutputError, "is a folder")
+    small = tmp_path / "small.mp4"
+    write_mp4(small, [np.zeros((8, 8, 3), np.uint8)] * 3, 25)
+    refused(small, target, InputError, "8x8")
+
+
+# --- on the command line --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("weights")
+    MotionAnimator(MotionAnimatorConfig.tiny()).save_pretrained(folder)
+    return folder
+
+
+def test_the_command(tmp_path, blurry, weights, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = ["--weights", str(weights), "--frames", "2", "--device", "cpu"]
+    assert cli.main(["video", str(blurry), "-o", "sharp.mp4", *given]) == 0
+    assert capsys.readouterr().out == "sharp.mp4\n"
+    assert read_video("sharp.mp4").frames == 12
+    assert cli.main(["video", str(blurry), *given, "--fps", "25", "--shutter", "0.5"]) == 0
+    assert capsys.readouterr().out == f"out{os.sep}blurry.mp4\n"
+    assert read_video(Path("out") / "blurry.mp4").frames == 6
+    b2m.animate_video(blurry, "again.mp4", frames=2, weights=weights, device="cpu")
+    assert Path("again.mp4").read_bytes() == Path("sharp.mp4").read_bytes()
+
+
+def test_the_command_says_what_is_wrong(tmp_path, blurry, weights, capsys):
+    target = tmp_path / "sharp.mp4"
+    for words, code, says in (
+        ([blurry, "--frames", 1], 2, "at least 2"),
+        ([blurry, "--fps", 0], 2, "more than 0"),
+        ([blurry, "--shutter", 2], 2, "above 0"),
+        ([blurry, "--device", "tpu"], 2, "tpu"),
+        ([], 2, "VIDEO"),
+        ([tmp_path / "none.mp4"], 1, "does not exist"),
+        ([__file__], 1, "not a video"),
+    ):
+        assert cli.main(["video", *map(str, words), "-o", str(target)]) == code
+        said = [line for line in capsys.readouterr().err.splitlines() if "b2m: " in line]
+        assert len(said) == 1 and says in said[0]
+    assert cli.main(["video", str(blurry), "-o", str(tmp_path / "sharp.avi")]) == 2
+    assert not target.exists()
+
+
+def test_a_full_disk(tmp_path, blurry, weights):
+    """The encoder's own writes, which are not Python's."""
+
+    def small_files():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+
+    command = ["video", str(blurry), "-o", str(tmp_path / "sharp.mp4"), "--weights", str(weights)]
+    result = subprocess.run(
+        [sys.executable, "-m", "b2m.cli", *command],
+        capture_output=True, text=True, cwd=ROOT, preexec_fn=small_files,
+    )  # fmt: skip
+    assert result.returncode == 1
+    said = [line for line in result.stderr.splitlines() if line.startswith("b2m: ")]
+    assert len(said) == 1 and "larger than this disk" in said[0], result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["blurry.mp4"]
