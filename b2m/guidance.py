@@ -7,33 +7,46 @@ down (Zhong et al., Animation from Blur, ECCV 2022).
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from b2m.errors import InputError
-from b2m.media import ImageLike, atomic_path, decode, row_strips
+from b2m.media import row_strips
+from b2m.palette import PALETTE, from_png, to_color, write_palette_png
+from b2m.regions import Labels, find_regions, label_near, touching
+from b2m.signs import coherent_signs
+from b2m.strokes import Points, along, brushed, checked_point, checked_strokes
+
+__all__ = [
+    "DIRECTIONS",
+    "PALETTE",
+    "STILL_THRESHOLD",
+    "Guidance",
+    "coherent_signs",
+    "from_direction",
+    "from_flow",
+    "from_mask",
+    "from_png",
+    "from_strokes",
+    "quadrant",
+    "quantise",
+    "resize",
+    "reverse",
+    "to_color",
+    "to_png",
+    "validate",
+]
 
 Guidance = NDArray[np.int8]
 
 STILL_THRESHOLD = 3.0
 """Pixels over the whole exposure under which a pixel counts as still: 0.5 px for each of the six
 steps between seven frames, Zhong's rule."""
-
-PALETTE: dict[tuple[int, int], tuple[int, int, int]] = {
-    (0, 0): (0, 0, 0),
-    (1, -1): (255, 0, 0),
-    (-1, -1): (0, 255, 0),
-    (-1, 1): (255, 255, 0),
-    (1, 1): (0, 0, 255),
-}
-"""The colour of each vector, in the order of Zhong's class numbers 0 to 4."""
-
-SNAP_DISTANCE = 64
 
 DIRECTIONS = {
     "right": (1, 0),
@@ -45,22 +58,6 @@ DIRECTIONS = {
     "up": (0, -1),
     "up-right": (1, -1),
 }
-
-_MEANINGS = {
-    "black (or transparent)": "still",
-    "red": "up-right",
-    "green": "up-left",
-    "yellow": "down-left",
-    "blue": "down-right",
-}
-_VECTORS = np.array(list(PALETTE), np.int8)
-_COLORS = np.array(list(PALETTE.values()), np.uint8)
-_CLASS_OF = np.zeros(9, np.uint8)
-_CLASS_OF[3 * (_VECTORS[:, 1] + 1) + _VECTORS[:, 0] + 1] = np.arange(5)
-
-_LONGEST_GRID = 48
-_LEAST_MOTION = 0.5  # pixels; a cell's mean, so that small movers in a still cell still count
-_LEAST_COSINE = 0.5  # lines further apart than 60 degrees say nothing of each other's sign
 
 
 def quantise(flow: torch.Tensor, threshold: float = STILL_THRESHOLD) -> torch.Tensor:
@@ -125,7 +122,7 @@ def validate(guidance: object, height: int, width: int) -> Guidance:
     if array.shape != (height, width, 2):
         raise InputError(
             f"guidance has shape {array.shape}: this photo needs ({height}, {width}, 2), its "
-            "height and width as shown (after EXIF rotation)"
+            "height and width as shown (after EXIF rotation); b2m.guidance.resize scales it"
         )
     if array.dtype.kind not in "iu":
         raise InputError(
@@ -143,9 +140,29 @@ def validate(guidance: object, height: int, width: int) -> Guidance:
     return np.ascontiguousarray(array, dtype=np.int8)
 
 
-def reverse(guidance: Guidance) -> Guidance:
-    """The same motion backwards: every vector of (H, W, 2) int8 turned round."""
-    return -np.asarray(guidance)
+def resize(guidance: Guidance, size: tuple[int, int]) -> Guidance:
+    """Scale guidance to ``size`` = (height, width); each pixel takes the nearest's word.
+
+    Raises:
+        InputError: not a guidance, or a side below 1.
+    """
+    shape = np.shape(guidance)
+    guidance = validate(guidance, *(shape[:2] if len(shape) == 3 else (0, 0)))
+    if min(size) < 1 or not guidance.size:
+        raise InputError(f"guidance of {shape} cannot be scaled to {size}: both need pixels")
+    resized: Any = cv2.resize(guidance, size[::-1], interpolation=cv2.INTER_NEAREST)
+    return np.asarray(resized)
+
+
+def to_png(guidance: Guidance, path: str | os.PathLike[str]) -> None:
+    """Write guidance as a palette PNG, whole or not at all; :func:`from_png` reads it.
+
+    Raises:
+        InputError: not a guidance.
+        OutputError: the folder is missing, not writable or full.
+    """
+    shape = np.shape(guidance)
+    write_palette_png(validate(guidance, *(shape[:2] if len(shape) == 3 else (0, 0))), path)
 
 
 def from_direction(
@@ -165,9 +182,29 @@ def from_direction(
     Raises:
         InputError: another direction, named with the eight that exist.
     """
-    if direction not in DIRECTIONS:
-        raise InputError(f"direction {direction!r} is none of {', '.join(DIRECTIONS)}")
-    x, y = DIRECTIONS[direction]
+    return _towards(flow, _direction(direction), threshold)
+
+
+def _direction(given: str | Sequence[float]) -> tuple[float, float]:
+    """A direction by name or as a vector: x to the right and y down."""
+    if isinstance(given, str):
+        if given not in DIRECTIONS:
+            raise InputError(f"direction {given!r} is none of {', '.join(DIRECTIONS)}")
+        return DIRECTIONS[given]
+    vector = np.asarray(given)
+    if vector.shape != (2,) or vector.dtype.kind not in "fiu" or not np.isfinite(vector).all():
+        raise InputError(f"direction {given!r} is no vector (x, y), and no name")
+    x, y = vector.tolist()
+    if not (x or y):
+        raise InputError("a direction of length 0 points nowhere")
+    return x, y
+
+
+def _towards(
+    flow: NDArray[np.floating[Any]], direction: tuple[float, float], threshold: float
+) -> Guidance:
+    """Guidance of a flow with each vector's sign chosen; see :func:`from_direction`."""
+    x, y = direction
     u, v = flow[..., 0], flow[..., 1]
     along, across = u * x + v * y, v * x - u * y
     backwards = (along < 0) | ((along == 0) & (across < 0))
@@ -176,190 +213,227 @@ def from_direction(
     return guidance
 
 
-# --- as a picture ---------------------------------------------------------------------------------
+# --- a person's word ------------------------------------------------------------------------------
 
 
-def to_color(guidance: Guidance) -> NDArray[np.uint8]:
-    """(H, W, 2) int8 to (H, W, 3) uint8 RGB in the five colours of :data:`PALETTE`."""
-    return _COLORS[_classes(guidance)]
+class Directed(Protocol):
+    """What a person can direct: a `b2m.Clip`, or anything with these."""
+
+    @property
+    def flow(self) -> NDArray[np.float32]:
+        """(H, W, 2) pixels over the whole exposure."""
+
+    @property
+    def regions(self) -> Labels:
+        """(H, W) uint8 of `b2m.regions.find_regions`."""
 
 
-def to_png(guidance: Guidance, path: str | os.PathLike[str]) -> None:
-    """Write guidance as a palette PNG, whole or not at all.
-
-    Raises:
-        InputError: not a guidance.
-        OutputError: the folder is missing, not writable or full.
-    """
-    shape = np.shape(guidance)
-    guidance = validate(guidance, *(shape[:2] if len(shape) == 3 else (0, 0)))
-    picture = Image.fromarray(_classes(guidance))
-    picture.putpalette(_COLORS.tobytes())
-    with atomic_path(path) as temporary:
-        picture.save(temporary, format="PNG", bits=4)
+Base = Directed | NDArray[Any] | str
 
 
-def from_png(image: ImageLike) -> Guidance:
-    """Read guidance from a picture in the five colours of :data:`PALETTE`.
+class _Scene(NamedTuple):
+    """What is edited, with what is known about it."""
+
+    guidance: Guidance  # of its own: it may be written to
+    flow: NDArray[np.float32] | None  # None where only quadrants are known
+    regions: Labels
+
+
+def from_strokes(
+    strokes: Sequence[Points],
+    base: Base,
+    photo: NDArray[np.uint8] | None = None,
+    *,
+    radius: float | None = None,
+) -> Guidance:
+    """Guidance from strokes over a photo: things went as the strokes were drawn.
+
+    A stroke takes every coherent region that it runs over for a third of its way or more, or else
+    the nearest. Where the line of motion is known, a region goes along it, forwards or backwards
+    as agrees better with the stroke, piece by piece; if only guidance is known, it gets the
+    quadrant from the stroke's first point to its last. Later strokes prevail.
 
     Args:
-        image: path, bytes, PIL image, or (H, W, 3|4) uint8 array. Transparent pixels are still; a
-            pixel within 64 (Euclidean, 0 to 255) of one of the colours is taken for it.
+        strokes: lists of two points or more, (x, y) in pixels of the photo as shown.
+        base: what is edited: a clip; a flow, (H, W, 2) float pixels over the whole exposure;
+            guidance, (H, W, 2) int8; or "still", for which each stroke paints its own pixels
+            (Zhong's reading). Guidance that is still under a stroke is painted, too.
+        photo: (H, W, 3) uint8; its edges help a flow's regions, and "still" needs its size.
+        radius: of the brush that paints, pixels; by default a fiftieth of the longest side.
 
     Returns:
-        (H, W, 2) int8 of the picture's size.
+        (H, W, 2) int8.
 
     Raises:
-        InputError: not an image, or a pixel of another colour, named with its place.
+        InputError: no stroke, one of a single point or outside the photo, one over nothing that
+            moves, or a base that is none.
     """
-    if isinstance(image, np.ndarray):
-        pixels = image
-        if pixels.ndim != 3 or pixels.shape[2] not in (3, 4) or pixels.dtype != np.uint8:
+    scene = _scene(base, photo)
+    height, width = scene.regions.shape
+    if radius is None:
+        radius = max(height, width) / 50
+    if not 0 < radius <= max(height, width):
+        raise InputError(f"a brush with a radius of {radius} pixels cannot paint")
+    for name, points in checked_strokes(strokes, height, width):
+        places, directions = along(points)
+        labels, rows, columns = label_near(scene.regions, places)
+        numbers, counts = np.unique(labels[labels > 0], return_counts=True)
+        taken = numbers[counts * 3 >= counts.sum()]
+        if len(taken) and scene.flow is not None:
+            for number in taken.tolist():
+                under = labels == number
+                _direct(scene, number, rows[under], columns[under], directions[under])
+        elif len(taken):
+            whole = points[-1] - points[0]
+            if not whole.any():
+                raise InputError(f"{name} ends where it began: draw it the way the thing went")
+            scene.guidance[np.isin(scene.regions, taken)] = quadrant(*whole)
+        elif scene.flow is not None:
             raise InputError(
-                f"a guidance picture is (H, W, 3) or (H, W, 4) uint8, not {pixels.shape} "
-                f"{pixels.dtype}"
+                f"{name} is over nothing that moves: draw it on something blurred by motion, or "
+                'paint with base="still"'
             )
+        else:
+            for piece, step in zip(brushed(points, radius, height, width), np.diff(points, axis=0),
+                                   strict=True):  # fmt: skip
+                scene.guidance[piece] = quadrant(*step)
+    return scene.guidance
+
+
+def from_mask(
+    mask: NDArray[np.bool_], direction: str | Sequence[float], base: Base = "still"
+) -> Guidance:
+    """Guidance in which what a mask covers moves towards a direction.
+
+    Args:
+        mask: (H, W) bool.
+        direction: a name out of `DIRECTIONS`, or (x, y), x to the right and y down.
+        base: what is edited, as for :func:`from_strokes`. Where it is a clip or a flow, each pixel
+            goes along its own line of motion, and what is still stays so.
+
+    Returns:
+        (H, W, 2) int8.
+
+    Raises:
+        InputError: not a mask, another direction, or nothing that moves under the mask.
+    """
+    mask = np.asarray(mask)
+    if mask.ndim != 2 or mask.dtype != bool:
+        raise InputError(f"a mask is (H, W) of bool, not {mask.shape} {mask.dtype}")
+    towards = _direction(direction)
+    scene = _scene(base, mask)
+    _check_mask(mask, scene)
+    if scene.flow is None:
+        scene.guidance[mask] = quadrant(*towards)
+        return scene.guidance
+    if not (mask & scene.guidance.any(axis=-1)).any():
+        raise InputError("nothing moves under the mask: choose something blurred by motion")
+    for rows in row_strips(*mask.shape):
+        chosen = _towards(scene.flow[rows], towards, STILL_THRESHOLD)
+        np.copyto(scene.guidance[rows], chosen, where=mask[rows][..., None])
+    return scene.guidance
+
+
+def reverse(
+    base: Base,
+    region: NDArray[np.bool_] | Sequence[float] | None = None,
+    photo: NDArray[np.uint8] | None = None,
+) -> Guidance:
+    """The same motion backwards, everywhere or in one region.
+
+    Args:
+        base: a clip, a flow or guidance, as for :func:`from_strokes`.
+        region: (H, W) bool; or a point (x, y) in pixels of the photo as shown, which takes the
+            coherent region there; None for all. Without lines of motion, a region of guidance is
+            what hangs together and nowhere meets its opposite.
+        photo: (H, W, 3) uint8; its edges help a flow's regions.
+
+    Returns:
+        (H, W, 2) int8.
+
+    Raises:
+        InputError: not a mask of this size; a point outside the photo or on a still place.
+    """
+    scene = _scene(base, photo, regions=region is not None and np.ndim(region) == 1)
+    if region is None:
+        return np.negative(scene.guidance, out=scene.guidance)
+    array = np.asarray(region)
+    if array.dtype == bool and array.ndim == 2:
+        inside = array
+        _check_mask(inside, scene)
     else:
-        pixels = np.asarray(decode(image).convert("RGBA"))
-    guidance = np.empty((*pixels.shape[:2], 2), np.int8)
-    for rows in row_strips(*pixels.shape[:2]):
-        strip = pixels[rows]
-        difference = strip[..., None, :3].astype(np.int32) - _COLORS
-        distance = (difference * difference).sum(axis=-1)
-        if strip.shape[2] == 4:
-            distance[strip[..., 3] < 128, 0] = 0
-        classes = distance.argmin(axis=-1)
-        if (wrong := distance.min(axis=-1) > SNAP_DISTANCE**2).any():
-            y, x = np.unravel_index(int(wrong.argmax()), wrong.shape)
-            allowed = ", ".join(f"{name} for {meaning}" for name, meaning in _MEANINGS.items())
+        height, width = scene.regions.shape
+        point = checked_point(region, height, width)
+        labels, _, _ = label_near(scene.regions, point[None])
+        if not labels[0]:
             raise InputError(
-                f"guidance has the colour {tuple(strip[y, x, :3].tolist())} at x={x}, "
-                f"y={y + rows.start}: use pure {allowed}; save it as PNG, without smoothing"
+                f"nothing moves at x={point[0]:g}, y={point[1]:g}: choose a point on something "
+                "blurred by motion"
             )
-        guidance[rows] = _VECTORS[classes]
-    return guidance
+        inside = scene.regions == labels[0]
+    np.negative(scene.guidance, out=scene.guidance, where=inside[..., None])
+    return scene.guidance
 
 
-def _classes(guidance: Guidance) -> NDArray[np.uint8]:
-    """Class numbers 0 to 4 in the order of :data:`PALETTE`."""
-    u, v = guidance[..., 0], guidance[..., 1]
-    return _CLASS_OF[3 * (v + 1) + (u + 1)]
-
-
-# --- one sign for neighbours ----------------------------------------------------------------------
-
-
-def coherent_signs(line: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Choose the signs of lines of motion so that neighbours agree.
-
-    Blur shows each pixel's line of motion, not which way along it. Cells of a coarse grid that
-    move are joined into regions by a maximum spanning tree, which passes the sign over the pairs
-    that agree best. A region as a whole goes to the right, or down where it is nearly vertical;
-    one that turns or zooms on the spot goes clockwise or outwards.
+def quadrant(x: float, y: float) -> tuple[int, int]:
+    """The vector of guidance for a direction of any length but 0, by the rule of :func:`quantise`.
 
     Args:
-        line: (H, W, 2) pixels over the whole exposure; the sign of each vector has no meaning.
-
-    Returns:
-        (H, W, 2) float32, each vector that of ``line`` or its negative.
+        x, y: to the right and down.
     """
-    height, width = line.shape[:2]
-    cell = max(height, width) / _LONGEST_GRID
-    size = (max(1, round(width / max(cell, 1))), max(1, round(height / max(cell, 1))))
-    coarse = _signed_cells(_coarse_lines(line, size))
-    signed = np.empty((height, width, 2), np.float32)
-    # The steps of cv2.resize, done by strips: only the rows between two cells are in memory.
-    place = (np.arange(height, dtype=np.float32) + 0.5) * (size[1] / height) - 0.5
-    place = place.clip(0, size[1] - 1)
-    wide = cv2.resize(coarse, (width, size[1]), interpolation=cv2.INTER_LINEAR)
-    upper = place.astype(np.intp)
-    lower, share = np.minimum(upper + 1, size[1] - 1), (place - upper)[:, None, None]
-    for rows in row_strips(height, width):
-        guide = wide[upper[rows]] * (1 - share[rows]) + wide[lower[rows]] * share[rows]
-        against = (guide * line[rows]).sum(axis=-1, keepdims=True) < 0
-        np.copyto(signed[rows], line[rows])
-        np.negative(signed[rows], out=signed[rows], where=against)
-    return signed
+    if not (x or y):
+        raise InputError("a direction of length 0 points nowhere")
+    signs = np.sign(np.array([[[x, y]]], np.float64))
+    u, v = from_flow(signs, threshold=0.5)[0, 0].tolist()
+    return u, v
 
 
-def _coarse_lines(line: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Mean line per cell, (h, w, 2) with a sign without meaning.
-
-    Lines are averaged as double-angle vectors m (cos 2a, sin 2a), in which opposite signs agree.
-    """
-    doubled = np.empty((*line.shape[:2], 2), np.float32)
-    for rows in row_strips(*line.shape[:2]):
-        u, v = np.nan_to_num(line[rows, :, 0]), np.nan_to_num(line[rows, :, 1])
-        length = np.maximum(np.hypot(u, v), 1e-9)
-        doubled[rows, :, 0] = (u * u - v * v) / length
-        doubled[rows, :, 1] = 2 * u * v / length
-    mean = cv2.resize(doubled, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], 2)
-    length = np.hypot(mean[..., 0], mean[..., 1])
-    angle = np.arctan2(mean[..., 1], mean[..., 0]) / 2
-    return (length[..., None] * np.stack((np.cos(angle), np.sin(angle)), axis=-1)).astype(
-        np.float32
-    )
-
-
-def _signed_cells(cells: NDArray[np.float32]) -> NDArray[np.float32]:
-    # SciPy is imported here because machines that only train may lack it.
-    from scipy.ndimage import distance_transform_edt
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import breadth_first_order, connected_components
-    from scipy.sparse.csgraph import minimum_spanning_tree as spanning_tree
-
-    height, width = cells.shape[:2]
-    vectors = cells.reshape(-1, 2).astype(np.float64)
-    lengths = np.hypot(vectors[:, 0], vectors[:, 1])
-    moving = lengths > _LEAST_MOTION
-    if not moving.any():
-        return cells
-    number = np.arange(height * width).reshape(height, width)
-    pairs = (
-        (number[:, :-1], number[:, 1:]),
-        (number[:-1], number[1:]),
-        (number[:-1, :-1], number[1:, 1:]),
-        (number[:-1, 1:], number[1:, :-1]),
-    )
-    start = np.concatenate([a.ravel() for a, _ in pairs])
-    end = np.concatenate([b.ravel() for _, b in pairs])
-    both = moving[start] & moving[end]
-    start, end = start[both], end[both]
-    cosine = np.abs((vectors[start] * vectors[end]).sum(axis=1)) / (lengths[start] * lengths[end])
-    alike = cosine > _LEAST_COSINE
-    start, end, cosine = start[alike], end[alike], cosine[alike]
-    weight = cosine * np.minimum(lengths[start], lengths[end])
-    shape = (len(vectors), len(vectors))
-    # The tree of least negative weight is the one of greatest weight.
-    tree = spanning_tree(coo_array((-weight, (start, end)), shape).tocsr())
-    count, region = connected_components(tree, directed=False)
-    both_ways = tree + tree.T
-    y, x = np.divmod(np.arange(len(vectors)), width)
-    members = np.split(np.argsort(region, kind="stable"), np.bincount(region).cumsum()[:-1])
-    for inside in members[:count]:
-        if not moving[inside[0]]:
-            continue
-        order, parents = breadth_first_order(both_ways, inside[0], directed=False)
-        for child in order[1:]:
-            if vectors[child] @ vectors[parents[child]] < 0:
-                vectors[child] *= -1
-        if _goes_backwards(vectors[inside], x[inside], y[inside]):
-            vectors[inside] *= -1
-    # What lies between moving cells takes the sign of the nearest.
-    nearest = distance_transform_edt(
-        ~moving.reshape(height, width), return_distances=False, return_indices=True
-    )
-    signed = vectors.reshape(height, width, 2)[nearest[0], nearest[1]]
-    return signed.astype(np.float32)
+def _scene(base: Base, photo: NDArray[Any] | None, *, regions: bool = True) -> _Scene:
+    """Read a base; ``photo`` needs no more than height and width if it is "still"."""
+    if isinstance(base, str):
+        if base != "still" or photo is None:
+            raise InputError(
+                f"base={base!r} with{'out' if photo is None else ''} a photo is not possible: give "
+                'a clip, a flow or guidance, or "still" and the photo'
+            )
+        height, width = photo.shape[:2]
+        return _Scene(np.zeros((height, width, 2), np.int8), None, np.zeros((height, width), "u1"))
+    if not isinstance(base, np.ndarray):
+        flow = base.flow
+        return _Scene(from_flow(flow), flow, base.regions if regions else _nowhere(flow))
+    if photo is not None and base.shape[:2] != photo.shape[:2]:
+        raise InputError(f"the base is {base.shape[:2]} and the photo {photo.shape[:2]}, not alike")
+    if base.dtype.kind == "f":
+        guidance = from_flow(base)
+        known = base.astype(np.float32, copy=False)
+        found = find_regions(known, photo, threshold=STILL_THRESHOLD) if regions else _nowhere(base)
+        return _Scene(guidance, known, found)
+    guidance = validate(base, *(base.shape[:2] if base.ndim == 3 else (0, 0))).copy()
+    return _Scene(guidance, None, touching(guidance) if regions else _nowhere(base))
 
 
-def _goes_backwards(vectors: NDArray[np.float64], x: NDArray[np.intp], y: NDArray[np.intp]) -> bool:
-    """Whether a region must be turned round to go the way :func:`coherent_signs` promises."""
-    total = vectors.sum(axis=0)
-    if np.hypot(*total) > 0.1 * np.hypot(vectors[:, 0], vectors[:, 1]).sum():
-        chosen = total[0] if abs(total[0]) > 0.2 * abs(total[1]) else total[1]
-        return bool(chosen < 0)
-    right, down = x - x.mean(), y - y.mean()
-    clockwise = float((right * vectors[:, 1] - down * vectors[:, 0]).sum())
-    outwards = float((right * vectors[:, 0] + down * vectors[:, 1]).sum())
-    return max(clockwise, outwards, key=abs) < 0
+def _nowhere(base: NDArray[Any]) -> Labels:
+    return np.zeros(base.shape[:2], np.uint8)
+
+
+def _check_mask(mask: NDArray[np.bool_], scene: _Scene) -> None:
+    if mask.shape != scene.guidance.shape[:2]:
+        raise InputError(f"the mask is {mask.shape}, the photo {scene.guidance.shape[:2]}")
+
+
+def _direct(
+    scene: _Scene,
+    number: int,
+    rows: NDArray[np.intp],
+    columns: NDArray[np.intp],
+    directions: NDArray[np.float64],
+) -> None:
+    """Turn a region whose line is known so that it goes with the directions at some pixels."""
+    assert scene.flow is not None
+    inside = scene.regions == number
+    ys, xs = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    box = np.s_[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
+    signed = coherent_signs(scene.flow[box])
+    if (signed[rows - ys[0], columns - xs[0]] * directions).sum() < 0:
+        np.negative(signed, out=signed)
+    np.copyto(scene.guidance[box], from_flow(signed), where=inside[box][..., None])

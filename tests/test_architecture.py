@@ -16,8 +16,10 @@ LONGEST_FILE = 500
 
 # What each room may import from b2m, besides errors; a room that is not listed, nothing else.
 LEAVES = {"blur", "files", "guidance", "motion", "media", "video", "sheets", "metrics", "losses"}
+LEAVES |= {"palette", "regions", "signs", "strokes"}
 MAY_IMPORT = {
-    "api": LEAVES | {"clip", "film", "hub", "models", "scales"},
+    "ambiguity": LEAVES,
+    "api": LEAVES | {"ambiguity", "clip", "film", "hub", "models", "scales"},
     "clip": LEAVES | {"models"},
     "cli": LEAVES | {"api", "clip", "console", "filming", "workbench"},
     "console": {"files"},

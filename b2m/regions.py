@@ -1,0 +1,369 @@
+"""Coherent regions: what moved as one thing, found from the lines of motion and the photo's edges.
+
+Blur shows each pixel's line of motion, not which way along it. That choice is one for each thing
+that moves, not one for each pixel, and here is what takes pixels together. Pure: imports no model.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from b2m.media import row_strips
+from b2m.signs import coarse_lines, doubled_angle, halved_angle, length_of
+
+Labels = NDArray[np.uint8]
+Cells = NDArray[np.float32]
+
+_GRID = 192
+_SAMPLES = 4  # of the line on each side of a cell; more say no more
+_MOVING_SHARE = 0.25  # of a cell's pixels, from which on the cell moves
+_PATCH = 5  # cells between the seeds of patches
+_REACH = 2  # cells; both sides of a border are compared so far from it, as motion fades across it
+_CLEAR_EDGE = 20.0  # difference in CIE Lab that is an edge beyond doubt
+_CALM = 7  # cells; over which lines are averaged before they are compared
+_JUMP = 0.35  # of the motion, across a border; less is one thing
+_CRUMB = 0.003  # of all motion; less is no thing of its own unless it stands apart
+_SMALL = 0.02  # of all motion; so little needs twice the jump
+_MOST = 250
+_FINGER = 0.03  # of the longest side; a point so close to a region means it
+_GUIDANCE_GRID = 768  # cells on the longest side
+
+
+def find_regions(
+    line: NDArray[np.float32], photo: NDArray[np.uint8] | None = None, *, threshold: float
+) -> Labels:
+    """Take the pixels that move as one thing together.
+
+    On a coarse grid, small patches that follow the edges of motion and photo are joined for as
+    long as the motion jumps little across their common border; where the photo has an edge a
+    smaller jump is enough to part them. What is still belongs to nothing, and parts what it lies
+    between.
+
+    Args:
+        line: (H, W, 2) pixels over the whole exposure; the sign of each vector has no meaning.
+        photo: (H, W, 3) uint8; None leaves it to the motion alone.
+        threshold: pixels; shorter vectors are still.
+
+    Returns:
+        (H, W) uint8: 0 where still, else the number of the region, from 1 on, those with most
+        motion (area times length) first.
+    """
+    height, width = line.shape[:2]
+    cell = max(max(height, width) / _GRID, 1)
+    size = (max(1, round(width / cell)), max(1, round(height / cell)))
+    step = max(1, int(cell / _SAMPLES))
+    sparse = line[::step, ::step]
+    cells = coarse_lines(sparse, size)
+    moves = length_of(sparse) >= threshold
+    share = cv2.resize(moves.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    moving = share.reshape(size[::-1]) >= _MOVING_SHARE
+    colors: Any = None
+    if photo is not None:
+        small = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+        colors = cv2.cvtColor(small.reshape(*size[::-1], 3).astype(np.float32) / 255,
+                              cv2.COLOR_RGB2LAB)  # fmt: skip
+    coarse = _by_motion(_joined(cells, moving, colors), cells, moving)
+    return enlarge(coarse, line, threshold)
+
+
+def enlarge(labels: Labels, line: NDArray[Any], threshold: float) -> Labels:
+    """Bring regions to the size of ``line``: every pixel that moves gets the nearest region.
+
+    Args:
+        labels: (h, w) uint8, of a smaller grid or the same; 0 for none.
+        line: (H, W, 2) pixels.
+        threshold: pixels; shorter vectors are still, and 0.
+
+    Returns:
+        (H, W) uint8.
+    """
+    height, width = line.shape[:2]
+    whole = everywhere(labels)
+    if whole.shape != (height, width):
+        whole = _smoothly_resized(whole, (width, height))
+    elif whole is labels:
+        whole = whole.copy()
+    for rows in row_strips(height, width):
+        whole[rows][~(length_of(line[rows]) >= threshold)] = 0
+    return whole
+
+
+def everywhere(labels: Labels) -> Labels:
+    """(h, w) uint8: each pixel that is in no region put into the nearest; zeros if none is."""
+    from scipy.ndimage import distance_transform_edt
+
+    if labels.all() or not labels.any():
+        return labels
+    nearest = distance_transform_edt(labels == 0, return_distances=False, return_indices=True)
+    return np.asarray(labels[nearest[0], nearest[1]])
+
+
+def label_near(
+    labels: Labels, points: NDArray[np.float64]
+) -> tuple[Labels, NDArray[np.intp], NDArray[np.intp]]:
+    """The regions under points, or, if they are all on still ground, those they are closest to.
+
+    A finger is no needle, and a plain surface inside a thing shows no motion.
+
+    Args:
+        labels: (H, W) uint8, 0 for none.
+        points: (N, 2) x and y inside.
+
+    Returns:
+        Numbers, and the row and column where each was found: (M,) each. 0 where there is none.
+    """
+    height, width = labels.shape
+    columns, rows = points.astype(np.intp).T
+    if labels[rows, columns].any():
+        return labels[rows, columns], rows, columns
+    reach = int(np.ceil(_FINGER * max(height, width)))
+    for index, (y, x) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
+        top, left = max(y - reach, 0), max(x - reach, 0)
+        ys, xs = np.nonzero(labels[top : y + reach + 1, left : x + reach + 1])
+        squared = (ys + top - y) ** 2 + (xs + left - x) ** 2
+        if len(squared) and squared.min() <= reach**2:
+            nearest = int(squared.argmin())
+            rows[index], columns[index] = ys[nearest] + top, xs[nearest] + left
+    return labels[rows, columns], rows, columns
+
+
+def touching(guidance: NDArray[np.int8]) -> Labels:
+    """Regions of guidance alone: what hangs together, though not across a border of opposites.
+
+    Args:
+        guidance: (H, W, 2) int8.
+
+    Returns:
+        (H, W) uint8: 0 where still, else numbers from 1 on, the largest region first.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    height, width = guidance.shape[:2]
+    step = max(1, max(height, width) // _GUIDANCE_GRID)
+    coarse = np.ascontiguousarray(guidance[step // 2 :: step, step // 2 :: step])
+    number = np.arange(coarse.shape[0] * coarse.shape[1]).reshape(coarse.shape[:2])
+    starts, ends = [], []
+    for here, there in _neighbours():
+        one, other = coarse[here].astype(np.int16), coarse[there].astype(np.int16)
+        linked = one.any(axis=-1) & other.any(axis=-1) & ((one * other).sum(axis=-1) >= 0)
+        starts.append(number[here][linked])
+        ends.append(number[there][linked])
+    start, end = np.concatenate(starts), np.concatenate(ends)
+    graph = coo_array((np.ones(len(start), np.int8), (start, end)), (number.size, number.size))
+    _, piece = connected_components(graph.tocsr(), directed=False)
+    moving = np.asarray(coarse.any(axis=-1))
+    vectors = coarse.astype(np.float32)
+    return enlarge(_by_motion(piece.reshape(moving.shape), vectors, moving), guidance, 1.0)
+
+
+def _smoothly_resized(labels: Labels, size: tuple[int, int]) -> Labels:
+    """Borders between regions are drawn between the cells, without the cells' corners."""
+    present = np.unique(labels)
+    resized: Any = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+    most = np.full(resized.shape, 128, np.uint8)
+    for number in present if 1 < len(present) <= 32 else ():
+        # More regions than that are crumbs, whose outline matters to nobody.
+        inside = cv2.resize((labels == number).astype(np.uint8) * 255, size)
+        np.copyto(resized, number, where=inside > most)
+    return np.asarray(resized)
+
+
+def _by_motion(labels: NDArray[np.intp], cells: Cells, moving: NDArray[np.bool_]) -> Labels:
+    """Number regions from 1 on by their motion; 0 for what is still."""
+    motion = np.bincount(labels[moving], length_of(cells)[moving])
+    rank = np.empty(len(motion), np.intp)
+    rank[np.argsort(-motion, kind="stable")] = np.arange(1, len(motion) + 1)
+    numbered = np.zeros(moving.shape, np.uint8)
+    numbers = rank[labels[moving]]
+    numbered[moving] = np.where(numbers > _MOST, 0, numbers)
+    return numbered
+
+
+def _joined(
+    cells: Cells, moving: NDArray[np.bool_], colors: NDArray[np.float32] | None
+) -> NDArray[np.intp]:
+    """Regions of a grid: (h, w) numbers that mean something where it moves."""
+    patches, count = _patches(cells, moving, colors)
+    first, second, jumps = _borders(cells, moving, colors, patches)
+    motion = np.zeros(count)
+    np.add.at(motion, patches[moving], length_of(cells)[moving])
+    return _merge(count, first, second, jumps, motion)[patches]
+
+
+def _patches(
+    cells: Cells, moving: NDArray[np.bool_], colors: NDArray[np.float32] | None
+) -> tuple[NDArray[np.intp], int]:
+    """Small connected pieces, whose outlines follow the edges: watersheds from a grid of seeds."""
+    from scipy.ndimage import watershed_ift
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    height, width = moving.shape
+    length = np.maximum(length_of(cells), 1.0)
+    doubled = doubled_angle(cells) / length[..., None]
+    steepness = _steepness(doubled) + _steepness(np.log(length)[..., None])
+    if colors is not None:
+        steepness = steepness + _steepness(colors / _CLEAR_EDGE)
+    relief = np.clip(steepness * 160, 0, 255).astype(np.uint8)
+    seeds = np.zeros((height, width), np.int32)
+    rows, columns = np.arange(_PATCH // 2, height, _PATCH), np.arange(_PATCH // 2, width, _PATCH)
+    if not len(rows) or not len(columns):
+        rows, columns = np.arange(height), np.arange(width)
+    grid = np.ix_(rows, columns)
+    seeds[grid] = np.arange(1, len(rows) * len(columns) + 1).reshape(len(rows), len(columns))
+    basins = watershed_ift(relief, seeds)
+    # A still gap may cut a basin in two.
+    number = np.arange(height * width).reshape(height, width)
+    links = []
+    for here, there in _neighbours():
+        same = moving[here] & moving[there] & (basins[here] == basins[there])
+        links.append((number[here][same], number[there][same]))
+    start, end = (np.concatenate(ends) for ends in zip(*links, strict=True))
+    graph = coo_array((np.ones(len(start), np.int8), (start, end)), (number.size, number.size))
+    _, piece = connected_components(graph.tocsr(), directed=False)
+    used, compact = np.unique(piece.reshape(height, width)[moving], return_inverse=True)
+    patches = np.zeros((height, width), np.intp)
+    patches[moving] = compact
+    return patches, len(used)
+
+
+def _neighbours() -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """Where a cell and the next one are, to the right and down."""
+    return (np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])
+
+
+def _steepness(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Length of the gradient of (h, w, C), over all channels: (h, w)."""
+    total = np.zeros(values.shape[:2], np.float32)
+    for channel in range(values.shape[2]):
+        plane = np.ascontiguousarray(values[..., channel], np.float32)
+        for across, down in ((1, 0), (0, 1)):
+            total += cv2.Sobel(plane, cv2.CV_32F, across, down, scale=1 / 8) ** 2
+    return np.sqrt(total)
+
+
+def _borders(
+    cells: Cells,
+    moving: NDArray[np.bool_],
+    colors: NDArray[np.float32] | None,
+    patches: NDArray[np.intp],
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    """All pairs of neighbouring cells of two patches: both patches, and how motion jumps there."""
+    number = np.arange(moving.size).reshape(moving.shape)
+    height, width = moving.shape
+    calm = _calmed(cells, moving)
+    vectors, lengths = calm.reshape(-1, 2), length_of(calm).reshape(-1)
+    firsts, seconds, jumps = [], [], []
+    for (here, there), stride, limit in zip(
+        _neighbours(), (1, width), (width, height), strict=True
+    ):
+        across = moving[here] & moving[there] & (patches[here] != patches[there])
+        before, after = number[here][across], number[there][across]
+        if not len(before):
+            continue
+        place = before % width if stride == 1 else before // width
+        back, forth = before, after
+        for reach in range(1, _REACH + 1):
+            # As far as it goes on moving.
+            candidate = before - reach * stride * (place >= reach)
+            held = (back == before - (reach - 1) * stride) & moving.reshape(-1)[candidate]
+            back = np.where(held, candidate, back)
+            candidate = after + reach * stride * (place + 1 + reach < limit)
+            held = (forth == after + (reach - 1) * stride) & moving.reshape(-1)[candidate]
+            forth = np.where(held, candidate, forth)
+        one, other = vectors[back], vectors[forth]
+        longest = np.maximum(np.maximum(lengths[back], lengths[forth]), 1e-6)
+        jump = np.minimum(length_of(one - other), length_of(one + other)) / longest
+        # Where two lines meet their mean is short; between two things that keep apart all is still.
+        sides = np.maximum(np.minimum(lengths[back], lengths[forth]), 1e-6)
+        dip = 1 - np.minimum(lengths[before], lengths[after]) / sides
+        edge = np.full(len(before), 0.5)
+        if colors is not None:
+            lab = colors.reshape(-1, 3)
+            difference = np.linalg.norm(lab[back] - lab[forth], axis=1)
+            edge = np.minimum(difference / _CLEAR_EDGE, 1)
+        firsts.append(patches.reshape(-1)[before])
+        seconds.append(patches.reshape(-1)[after])
+        jumps.append(np.maximum(jump, dip) * (0.75 + 0.5 * edge))
+    if not firsts:
+        nothing = np.empty(0, np.intp)
+        return nothing, nothing, np.empty(0)
+    return np.concatenate(firsts), np.concatenate(seconds), np.concatenate(jumps)
+
+
+def _calmed(cells: Cells, moving: NDArray[np.bool_]) -> Cells:
+    """Lines averaged over neighbours that move: one cell's error is no border."""
+    doubled = doubled_angle(cells) * moving[..., None]
+    weight = cv2.blur(moving.astype(np.float32), (_CALM, _CALM)).reshape(moving.shape)
+    mean = (
+        cv2.blur(doubled, (_CALM, _CALM)).reshape(doubled.shape)
+        / np.maximum(weight, 1e-6)[..., None]
+    )
+    return halved_angle(mean.astype(np.float32, copy=False))
+
+
+def _merge(
+    count: int,
+    first: NDArray[np.intp],
+    second: NDArray[np.intp],
+    jumps: NDArray[np.float64],
+    motion: NDArray[np.float64],
+) -> NDArray[np.intp]:
+    """Join patches, the least mean jump across a border first, until the least is too much.
+
+    Returns:
+        For each patch the region it has become part of, numbers of no meaning.
+    """
+    borders: list[dict[int, tuple[float, int]]] = [{} for _ in range(count)]
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    pairs, place = np.unique(low * max(count, 1) + high, return_inverse=True)
+    sums, cells = np.bincount(place, jumps), np.bincount(place)
+    for pair, total, length in zip(pairs.tolist(), sums.tolist(), cells.tolist(), strict=True):
+        one, other = divmod(pair, count)
+        borders[one][other] = borders[other][one] = (total, length)
+    parent = list(range(count))
+    weight = motion.tolist()
+    everything = max(sum(weight), 1e-9)
+
+    def cost(one: int, other: int) -> float:
+        total, length = borders[one][other]
+        share = min(weight[one], weight[other]) / everything
+        least = 0.0 if share < _CRUMB else 0.5 if share < _SMALL else 1.0
+        return total / length * least
+
+    heap = [(cost(a, b), a, b) for a in range(count) for b in borders[a] if a < b]
+    heapq.heapify(heap)
+    while heap:
+        price, one, other = heapq.heappop(heap)
+        if price > _JUMP:
+            break
+        if parent[one] != one or parent[other] != other or other not in borders[one]:
+            continue
+        now = cost(one, other)
+        if now > price + 1e-12:
+            heapq.heappush(heap, (now, one, other))
+            continue
+        keep, gone = (one, other) if len(borders[one]) >= len(borders[other]) else (other, one)
+        parent[gone] = keep
+        weight[keep] += weight[gone]
+        del borders[keep][gone], borders[gone][keep]
+        for beside, (total, length) in borders[gone].items():
+            del borders[beside][gone]
+            known = borders[keep].get(beside, (0.0, 0))
+            borders[keep][beside] = borders[beside][keep] = (total + known[0], length + known[1])
+            low_side, high_side = min(keep, beside), max(keep, beside)
+            heapq.heappush(heap, (cost(keep, beside), low_side, high_side))
+        borders[gone] = {}
+    roots = np.empty(count, np.intp)
+    for patch in range(count):
+        root = patch
+        while parent[root] != root:
+            root = parent[root]
+        roots[patch] = root
+    return roots

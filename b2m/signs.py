@@ -1,0 +1,143 @@
+"""Lines of motion, whose vectors may have either sign, and signs on which neighbours agree.
+
+Pure: imports no model.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from b2m.media import row_strips
+
+_GRID = 48  # cells on the longest side
+_LEAST_MOTION = 0.5  # pixels; a cell's mean, so that small movers in a still cell still count
+_LEAST_COSINE = 0.5  # lines further apart than 60 degrees say nothing of each other's sign
+
+
+def length_of(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Lengths of vectors: (..., 2) to (...)."""
+    return np.hypot(vectors[..., 0], vectors[..., 1])
+
+
+def coherent_signs(line: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Choose the signs of lines of motion so that neighbours agree.
+
+    Blur shows each pixel's line of motion, not which way along it. Cells of a coarse grid that
+    move are joined into regions by a maximum spanning tree, which passes the sign over the pairs
+    that agree best. A region as a whole goes to the right, or down where it is nearly vertical;
+    one that turns or zooms on the spot goes clockwise or outwards.
+
+    Args:
+        line: (H, W, 2) pixels over the whole exposure; the sign of each vector has no meaning.
+
+    Returns:
+        (H, W, 2) float32, each vector that of ``line`` or its negative.
+    """
+    height, width = line.shape[:2]
+    cell = max(height, width) / _GRID
+    size = (max(1, round(width / max(cell, 1))), max(1, round(height / max(cell, 1))))
+    coarse = _signed_cells(coarse_lines(line, size))
+    signed = np.empty((height, width, 2), np.float32)
+    # The steps of cv2.resize, done by strips: only the rows between two cells are in memory.
+    place = (np.arange(height, dtype=np.float32) + 0.5) * (size[1] / height) - 0.5
+    place = place.clip(0, size[1] - 1)
+    wide = cv2.resize(coarse, (width, size[1]), interpolation=cv2.INTER_LINEAR)
+    upper = place.astype(np.intp)
+    lower, share = np.minimum(upper + 1, size[1] - 1), (place - upper)[:, None, None]
+    for rows in row_strips(height, width):
+        guide = wide[upper[rows]] * (1 - share[rows]) + wide[lower[rows]] * share[rows]
+        against = (guide * line[rows]).sum(axis=-1, keepdims=True) < 0
+        np.copyto(signed[rows], line[rows])
+        np.negative(signed[rows], out=signed[rows], where=against)
+    return signed
+
+
+def coarse_lines(line: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Mean line per cell, (h, w, 2) with a sign without meaning."""
+    doubled = np.empty((*line.shape[:2], 2), np.float32)
+    for rows in row_strips(*line.shape[:2]):
+        doubled[rows] = doubled_angle(line[rows])
+    mean: Any = cv2.resize(doubled, size, interpolation=cv2.INTER_AREA)
+    return halved_angle(mean.reshape(size[1], size[0], 2))
+
+
+def doubled_angle(line: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Double-angle vectors m (cos 2a, sin 2a), in which opposite signs agree; NaN counts as 0."""
+    u, v = np.nan_to_num(line[..., 0]), np.nan_to_num(line[..., 1])
+    length = np.maximum(np.hypot(u, v), 1e-9)
+    return np.stack(((u * u - v * v) / length, 2 * u * v / length), axis=-1)
+
+
+def halved_angle(doubled: NDArray[np.float32]) -> NDArray[np.float32]:
+    """One of the two vectors of each line."""
+    length, angle = length_of(doubled), np.arctan2(doubled[..., 1], doubled[..., 0]) / 2
+    halved = length[..., None] * np.stack((np.cos(angle), np.sin(angle)), axis=-1)
+    return halved.astype(np.float32)
+
+
+def _signed_cells(cells: NDArray[np.float32]) -> NDArray[np.float32]:
+    # SciPy is imported here because machines that only train may lack it.
+    from scipy.ndimage import distance_transform_edt
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import breadth_first_order, connected_components
+    from scipy.sparse.csgraph import minimum_spanning_tree as spanning_tree
+
+    height, width = cells.shape[:2]
+    vectors = cells.reshape(-1, 2).astype(np.float64)
+    lengths = np.hypot(vectors[:, 0], vectors[:, 1])
+    moving = lengths > _LEAST_MOTION
+    if not moving.any():
+        return cells
+    number = np.arange(height * width).reshape(height, width)
+    pairs = (
+        (number[:, :-1], number[:, 1:]),
+        (number[:-1], number[1:]),
+        (number[:-1, :-1], number[1:, 1:]),
+        (number[:-1, 1:], number[1:, :-1]),
+    )
+    start = np.concatenate([a.ravel() for a, _ in pairs])
+    end = np.concatenate([b.ravel() for _, b in pairs])
+    both = moving[start] & moving[end]
+    start, end = start[both], end[both]
+    cosine = np.abs((vectors[start] * vectors[end]).sum(axis=1)) / (lengths[start] * lengths[end])
+    alike = cosine > _LEAST_COSINE
+    start, end, cosine = start[alike], end[alike], cosine[alike]
+    weight = cosine * np.minimum(lengths[start], lengths[end])
+    shape = (len(vectors), len(vectors))
+    # The tree of least negative weight is the one of greatest weight.
+    tree = spanning_tree(coo_array((-weight, (start, end)), shape).tocsr())
+    count, region = connected_components(tree, directed=False)
+    both_ways = tree + tree.T
+    y, x = np.divmod(np.arange(len(vectors)), width)
+    members = np.split(np.argsort(region, kind="stable"), np.bincount(region).cumsum()[:-1])
+    for inside in members[:count]:
+        if not moving[inside[0]]:
+            continue
+        order, parents = breadth_first_order(both_ways, inside[0], directed=False)
+        for child in order[1:]:
+            if vectors[child] @ vectors[parents[child]] < 0:
+                vectors[child] *= -1
+        if _goes_backwards(vectors[inside], x[inside], y[inside]):
+            vectors[inside] *= -1
+    # What lies between moving cells takes the sign of the nearest.
+    nearest = distance_transform_edt(
+        ~moving.reshape(height, width), return_distances=False, return_indices=True
+    )
+    signed = vectors.reshape(height, width, 2)[nearest[0], nearest[1]]
+    return signed.astype(np.float32)
+
+
+def _goes_backwards(vectors: NDArray[np.float64], x: NDArray[np.intp], y: NDArray[np.intp]) -> bool:
+    """Whether a region must be turned round to go the way :func:`coherent_signs` promises."""
+    total = vectors.sum(axis=0)
+    if np.hypot(*total) > 0.1 * np.hypot(vectors[:, 0], vectors[:, 1]).sum():
+        chosen = total[0] if abs(total[0]) > 0.2 * abs(total[1]) else total[1]
+        return bool(chosen < 0)
+    right, down = x - x.mean(), y - y.mean()
+    clockwise = float((right * vectors[:, 1] - down * vectors[:, 0]).sum())
+    outwards = float((right * vectors[:, 0] + down * vectors[:, 1]).sum())
+    return max(clockwise, outwards, key=abs) < 0
