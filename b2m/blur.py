@@ -6,6 +6,7 @@ A sensor adds up light, not sRGB codes, so every average here is taken in linear
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
@@ -86,21 +87,25 @@ def average_bytes(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
     return total
 
 
-def reblur_psnr(frames: NDArray[np.uint8], photo: NDArray[np.uint8]) -> float:
+def reblur_psnr(frames: Iterable[NDArray[np.uint8]], photo: NDArray[np.uint8]) -> float:
     """How well a clip explains its photo: PSNR in dB, sRGB, of the linear mean of the frames.
 
     Args:
-        frames: (T, H, W, 3) uint8 sRGB.
+        frames: an array (T, H, W, 3) uint8 sRGB, or frames (H, W, 3) one after the other.
         photo: (H, W, 3) uint8 sRGB.
 
     Returns:
         dB on 8-bit codes; infinity when they agree exactly.
     """
-    squared, count = 0.0, 0
-    # Rows in strips: a 48-megapixel clip must not become one float array.
-    for top in range(0, photo.shape[0], 256):
-        rows = slice(top, top + 256)
-        mean = encode_bytes(average_bytes(frames[:, rows])).astype(np.int32)
+    total, count = np.zeros(photo.shape, np.float32), 0
+    # In strips: decoded, a 48-megapixel frame would be another half gigabyte.
+    strips = [slice(top, top + 256) for top in range(0, photo.shape[0], 256)]
+    for frame in frames:
+        for rows in strips:
+            total[rows] += decode_bytes(frame[rows])
+        count += 1
+    squared = 0.0
+    for rows in strips:
+        mean = encode_bytes(total[rows] / count).astype(np.int32)
         squared += float(((mean - photo[rows].astype(np.int32)) ** 2).sum())
-        count += mean.size
-    return float("inf") if squared == 0 else float(10 * np.log10(255.0**2 * count / squared))
+    return float("inf") if squared == 0 else float(10 * np.log10(255.0**2 * photo.size / squared))
