@@ -27,6 +27,8 @@ from b2m.data.scenes import Kind, SceneConfig, Scenes, render
 from b2m.data.sensor import develop
 from b2m.data.textures import load_textures
 from b2m.errors import InputError, OutputError
+from b2m.evaluate_video import COLUMNS as VIDEO_COLUMNS
+from b2m.evaluate_video import video_rows
 from b2m.guidance import STILL_THRESHOLD, Guidance, coherent_signs, from_flow, reverse
 from b2m.media import Pixels
 from b2m.metrics import epe, psnr, ssim
@@ -121,8 +123,10 @@ def evaluate(
 
     Args:
         table: "scenes" (rendered: several movers before a static camera, and camera motion) or
-            "clips" (real ones, averaged into blurred photos).
-        samples: scenes in all (default 200), or windows of each clip (default 40).
+            "clips" (real ones, averaged into blurred photos) or "video" (the same as blurred
+            videos, see `b2m.evaluate_video`).
+        samples: scenes in all (default 200), or windows or blurred frames of each clip (default
+            40).
         photos, cutouts: folders for the scenes (see `b2m.data.textures.split_files`); None for
             made-up textures.
         clips: folder of videos, or of one folder of them for each split.
@@ -154,19 +158,27 @@ def evaluate(
     else:
         asked = samples or CLIP_SAMPLES
         assert clips is not None
-        rows, notes = clips_rows(answers, find_clips(Path(clips), split), asked)
-    costs = measure_costs(animator)
-    for row in rows:
-        row["gmacs"], row["seconds"] = costs.get(row["name"].split(": ", 1)[1], (None, None))
-    notes.append(
-        f"GMAC (convolutions and products) and seconds: a photo of {COST_SIZE[1]}x{COST_SIZE[0]} "
-        f"to 7 frames, median of {COST_RUNS} runs, {COST_THREADS} threads."
-    )
+        paths = find_clips(Path(clips), split)
+        if table == "clips":
+            rows, notes = clips_rows(answers, paths, asked)
+        else:
+            rows, notes = video_rows(animator, paths, asked)
+            rows = [dict.fromkeys(_ALWAYS) | row for row in rows]
+    if table != "video":
+        costs = measure_costs(animator)
+        for row in rows:
+            row["gmacs"], row["seconds"] = costs.get(row["name"].split(": ", 1)[1], (None, None))
+        notes.append(
+            "GMAC (convolutions and products) and seconds: a photo of "
+            f"{COST_SIZE[1]}x{COST_SIZE[0]} to 7 frames, median of {COST_RUNS} runs, "
+            f"{COST_THREADS} threads."
+        )
     options = {"samples": asked, "photos": photos, "cutouts": cutouts, "clips": clips}
     options |= {"weights": weights, "split": None if split == "test" else split}
     options |= {"seed": seed or None}
     command = command_line(["b2m", "evaluate", "--table", table], options)
-    path, text = write_report(output, table, command, rows, _COLUMNS, notes, table == "clips")
+    columns = VIDEO_COLUMNS if table == "video" else _COLUMNS
+    path, text = write_report(output, table, command, rows, columns, notes, table == "clips")
     print(text)
     return path
 
@@ -181,8 +193,8 @@ def refusal(
         return f"no split is called '{split}'; there are {', '.join(SPLITS)}"
     if samples is not None and samples < 1:
         return f"samples (--samples) is {samples}: give at least 1, there must be some to measure"
-    if table == "clips" and clips is None:
-        return "the table 'clips' needs real clips: name their folder with clips=… (--clips)"
+    if table in ("clips", "video") and clips is None:
+        return f"the table '{table}' needs real clips: name their folder with clips=… (--clips)"
     return None
 
 
@@ -404,7 +416,7 @@ _COLUMNS = {
     "paper": ("paper", ".2f"),
 }
 
-TABLES = ("scenes", "clips")
+TABLES = ("scenes", "clips", "video")
 SPLITS = ("train", "val", "test")
 
 

@@ -326,8 +326,8 @@ def join(left: Scene, right: Scene, shutter: float) -> Join | None:
         return None
     size = left.shot.photo.shape[:2]
     reach = min(1 / shutter, _FURTHEST)
-    pictures = [fit(s.clip.at(t), FLOW_SIDE) for s, t in ((left, reach), (right, -reach))]
-    forth, back = estimate_flow(*pictures), estimate_flow(*pictures[::-1])
+    seen = [fit(s.clip.at(t), FLOW_SIDE) for s, t in ((left, reach), (right, -reach))]
+    forth, back = estimate_flow(*seen), estimate_flow(*seen[::-1])
     return Join(resize_flow(forth, size), resize_flow(back, size))
 
 
@@ -368,10 +368,18 @@ def _moved(image: Pixels, flow: Flow, share: float) -> Pixels:
     return moved.astype(np.uint8, copy=False)
 
 
-def _pictures(
+def pictures(
     scenes: Iterable[tuple[Scene, list[Moment]]], shutter: float
 ) -> Iterator[tuple[Pixels, int]]:
-    """The pictures of all moments in order, each with its time; two scenes are held at a time."""
+    """The pictures of all moments in order, each with its time.
+
+    Args:
+        scenes: successive frames, each with the moments of its interval; two are held at a time.
+        shutter: share of each interval that is exposed.
+
+    Yields:
+        (H, W, 3) uint8 sRGB, and when it is shown.
+    """
     left: Scene | None = None
     waiting: list[tuple[float, int]] = []
     for right, moments in scenes:
@@ -406,7 +414,7 @@ def _write_slow(
             )
 
     rate = Fraction(video.fps).limit_denominator(1001)
-    write_timed_mp4(target, _pictures(scenes(), shutter), video.tick, rate, lambda: ended[0])
+    write_timed_mp4(target, pictures(scenes(), shutter), video.tick, rate, lambda: ended[0])
 
 
 def _write_real_time(
@@ -429,4 +437,4 @@ def _write_real_time(
                 f"at {fps:g} frames per second nothing is shown of {float(end):.2g} s: give more"
             )
 
-    write_mp4(target, (frame for frame, _ in _pictures(scenes(), shutter)), fps)
+    write_mp4(target, (frame for frame, _ in pictures(scenes(), shutter)), fps)

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 import b2m.evaluate as evaluation
-from b2m import video
+from b2m import evaluate_video, video
 from b2m.api import BlurAnimator
+from b2m.blur import average_bytes, encode_bytes
 from b2m.data import clips
 from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import develop
@@ -296,7 +297,7 @@ def test_find_clips(tmp_path, clip):
 # --- the whole way --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("table", evaluation.TABLES)
+@pytest.mark.parametrize("table", ["scenes", "clips"])
 def test_evaluate_writes_and_prints(cheap, capsys, tmp_path, weights, clip, table):
     folder = {"clips": clip} if table == "clips" else {}
     path = evaluation.evaluate(
@@ -332,6 +333,38 @@ def test_evaluate_writes_and_prints(cheap, capsys, tmp_path, weights, clip, tabl
     assert ("±" in lines[2]) == (table == "clips")
 
 
+def test_video_table(tmp_path, capsys, weights, clip):
+    path = evaluation.evaluate("video", samples=4, clips=clip, weights=weights, output=tmp_path)
+    result = json.loads(path.read_text("utf-8"))
+    assert result["command"].startswith("b2m evaluate --table video --samples 4")
+    rows = {row["name"].removeprefix("square: "): row for row in result["rows"]}
+    assert list(rows) == [
+        evaluate_video.PHOTO, evaluate_video.NEIGHBOURS, evaluate_video.TRUE, evaluate_video.FILM,
+        evaluate_video.SHARP,
+    ]  # fmt: skip
+    assert all(row["samples"] == 4 for row in rows.values())
+
+    # By plain loops, of the frames that come back from disk.
+    frames = np.stack(list(video.read_video(next(clip.iterdir()))))[:28].reshape(4, 7, 80, 112, 3)
+    repeated, joins, steps, photos = [], [], [], []
+    for number, run in enumerate(frames):
+        photos.append(encode_bytes(average_bytes(run)))
+        seen = clips.crossed(clips.flow_over(run))
+        repeated.append(np.mean([plain_psnr(photos[-1][seen], frame[seen]) for frame in run]))
+        steps.append(np.abs(np.diff(run.astype(int), axis=0))[:, seen].mean())
+        if number:
+            joins.append(np.abs(run[0][seen].astype(int) - frames[number - 1, -1][seen]).mean())
+    still, sharp = rows[evaluate_video.PHOTO], rows[evaluate_video.SHARP]
+    assert still["psnr_moving"] == pytest.approx(np.mean(repeated), abs=1e-4)
+    assert (still["gain_moving"], still["step"]) == (0, 0) and "join_ratio" not in still
+    assert sharp["join"] == pytest.approx(np.mean(joins), rel=1e-5)
+    assert sharp["step"] == pytest.approx(np.mean(steps), rel=1e-5)
+    # Any line of motion can go along with a flow that is right.
+    assert rows[evaluate_video.NEIGHBOURS]["right_way"] > 0.8
+    assert rows[evaluate_video.FILM]["join_ratio"] < 1.3
+    assert "right quadrant" in capsys.readouterr().out
+
+
 def test_same_seed_same_numbers(weights):
     animator = BlurAnimator.from_pretrained(weights, device="cpu")
     answers = evaluation.animator_answers(animator)
@@ -348,6 +381,7 @@ def test_same_seed_same_numbers(weights):
         ({"table": "scenes", "samples": 0}, "0"),
         ({"table": "scenes", "split": "exam"}, "exam.*train, val, test"),
         ({"table": "clips"}, "--clips"),
+        ({"table": "video"}, "--clips"),
         ({"table": "clips", "clips": "nowhere"}, "nowhere"),
         ({"table": "scenes", "photos": "nowhere"}, "nowhere"),
         ({"table": "scenes", "weights": "nowhere"}, "nowhere"),

@@ -105,7 +105,7 @@ def made(animator, photos, shutter, frames=7):
     """The pictures of a slow motion, straight from the frames."""
     places = [film.Moment((i + 0.5) / frames, 0) for i in range(frames)]
     scenes = ((scene, places) for scene in film.find_motion(animator, shots(photos), shutter))
-    return [frame for frame, _ in film._pictures(scenes, shutter)]
+    return [frame for frame, _ in film.pictures(scenes, shutter)]
 
 
 def steps(frames):
