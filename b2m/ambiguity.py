@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,21 +34,27 @@ AGAINST_THE_WORD = 1.0
 """Something turned that guidance has spoken of."""
 
 
-class Choice:
+class Choice(NamedTuple):
     """One choice of directions.
 
     Attributes:
         penalty: dB, 0 for the flow as it was, more for what is less plausible.
+        turned: (n,) bool, the things that go against the flow as it was.
+        places: (h, w) uint8, the thing that each pixel goes with.
     """
 
-    def __init__(self, signs: NDArray[np.float32], places: Labels, penalty: float) -> None:
-        self._signs, self._places, self.penalty = signs, places, penalty
+    penalty: float
+    turned: NDArray[np.bool_]
+    places: Labels
 
-    def apply(self, flow: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(h, w, 2) pixels, each vector of ``flow`` or its negative."""
-        if (self._signs == self._signs[0]).all():
-            return flow * self._signs[0]
-        return flow * self._signs[self._places][..., None]
+    @property
+    def backwards(self) -> bool:
+        """Whether all is turned: the film runs backwards."""
+        return bool(self.turned.all())
+
+    def signs(self) -> NDArray[np.float32]:
+        """(h, w) of 1 and -1, by which the flow has to be multiplied."""
+        return np.where(self.turned, -1, 1).astype(np.float32)[self.places]
 
 
 def choices(
@@ -73,7 +80,7 @@ def choices(
     motion[0] = 0
     total = float(motion.sum())
     if not total:
-        return [Choice(np.ones(1, np.float32), np.zeros((1, 1), np.uint8), 0.0)]
+        return [Choice(0.0, np.zeros(1, bool), np.zeros_like(regions))]
     shares = motion / total
     # What is too small to make a difference goes with the nearest that does.
     chosen = np.flatnonzero(shares >= APART / 2)
@@ -92,29 +99,27 @@ def choices(
         covered = np.bincount(places[spoken], length[spoken], minlength=len(chosen))
         said = covered > 0.1 * weights * total
     seams = _seams(flow, length >= STILL_THRESHOLD, places, len(chosen))
-    ranked = sorted(_ranked(weights, seams, said), key=lambda found: found[0])
-    kept: list[tuple[float, NDArray[np.float32]]] = []
-    for penalty, signs in ranked:
-        differences = [2 * float(weights[signs != other].sum()) for _, other in kept]
+    kept: list[Choice] = []
+    for penalty, turned in sorted(_ranked(weights, seams, said), key=lambda ranked: ranked[0]):
+        differences = [2 * float(weights[turned != other.turned].sum()) for other in kept]
         if all(difference >= APART for difference in differences):
-            kept.append((penalty, signs))
+            kept.append(Choice(penalty, turned, places))
         if len(kept) == most:
             break
-    return [Choice(signs, places, penalty) for penalty, signs in kept]
+    return kept
 
 
 def _ranked(
     weights: NDArray[np.float64], seams: NDArray[np.float64], said: NDArray[np.bool_]
-) -> Iterator[tuple[float, NDArray[np.float32]]]:
-    """Every choice of signs with its penalty in dB."""
+) -> Iterator[tuple[float, NDArray[np.bool_]]]:
+    """Every choice with its penalty in dB: what is turned."""
     alone = AGAINST_THE_REST * (2 - weights)
-    for turned in product((False, True), repeat=len(weights)):
-        against = np.array(turned)
-        torn = TORN * float(seams[np.ix_(against, ~against)].sum())
+    for turned in map(np.array, product((False, True), repeat=len(weights))):
+        torn = TORN * float(seams[np.ix_(turned, ~turned)].sum())
         # Some turned against the rest, or the film backwards and the rest turned: the lesser.
-        penalty = torn + min(alone[against].sum(), alone[~against].sum() + BACKWARDS)
-        penalty += AGAINST_THE_WORD * bool((against & said).any())
-        yield float(penalty), np.where(against, -1, 1).astype(np.float32)
+        penalty = torn + min(alone[turned].sum(), alone[~turned].sum() + BACKWARDS)
+        penalty += AGAINST_THE_WORD * bool((turned & said).any())
+        yield float(penalty), turned
 
 
 def _seams(

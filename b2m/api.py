@@ -14,14 +14,13 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from b2m import film
+from b2m import ambiguity, film
 from b2m import guidance as guidance_rules
-from b2m.clip import Clip, Prepared, check_frames
+from b2m.clip import Clip, Prepared, check_frames, to_array
 from b2m.errors import InputError
 from b2m.guidance import Guidance
 from b2m.hub import find_weights
@@ -116,8 +115,11 @@ class BlurAnimator:
             guidance: (H, W, 2) int8 for the photo as it is shown, upright: (0, 0) for still, else
                 (±1, ±1), the signs of the motion to the right and down. None leaves it open.
             frames: of each clip, at least 2.
-            motions: clips at the most. A film that runs backwards leaves the same blur, so a second
-                one is the first reversed.
+            motions: clips at the most. Each thing may have gone either way and leave the same blur,
+                so these are choices for each coherent region, clearly different ones, the most
+                plausible first; a photo in which all moves as one has two. With guidance the first
+                follows it, and the others vary first what it leaves open, that is still though it
+                moves, and only then what it says.
             seed: kept with the clips; the same seed gives the same clips.
 
         Raises:
@@ -127,6 +129,7 @@ class BlurAnimator:
         if isinstance(motions, bool) or not isinstance(motions, int | np.integer) or motions < 1:
             raise InputError(f"motions={motions!r} is not possible; give a whole number above 0.")
         prepared = image if isinstance(image, Prepared) else self.prepare(image)
+        said: Guidance | None = None
         with torch.inference_mode():
             flow = half_angle(prepared.encoding.line)
             if guidance is None:
@@ -134,14 +137,18 @@ class BlurAnimator:
             else:
                 height, width = prepared.photo.shape[:2]
                 guidance = guidance_rules.validate(guidance, height, width)
-                smaller = cv2.resize(
-                    guidance, prepared.working.shape[1::-1], interpolation=cv2.INTER_NEAREST
+                size = prepared.working.shape[:2]
+                said = (
+                    guidance_rules.resize(guidance, size) if size != (height, width) else guidance
                 )
-                flow = orient(flow, _to_tensor(smaller, self.device))
+                flow = orient(flow, _to_tensor(said, self.device))
         clips = [Clip(prepared, flow, frames, seed, guidance)]
         if motions > 1:
-            against = None if guidance is None else guidance_rules.reverse(guidance)
-            clips.append(Clip(prepared, -flow, frames, seed, against))
+            found = ambiguity.choices(to_array(flow), prepared.regions, motions, said)
+            for choice in found[1:]:
+                signs = torch.from_numpy(choice.signs()).to(flow)
+                against = -guidance if guidance is not None and choice.backwards else None
+                clips.append(Clip(prepared, signs * flow, frames, seed, against, choice.penalty))
         return clips
 
     def animate_video(

@@ -30,9 +30,11 @@ from b2m.media import Photo, Pixels, fit, row_strips
 from b2m.metrics import psnr
 from b2m.models.animator import Encoding, half_angle, odd_residual, render
 from b2m.motion import Flow, resize_flow
+from b2m.regions import Labels, enlarge, find_regions
 
 _KEPT_VALUES = 2**26  # frames held at working size, in values; above it they are rendered twice
 _STILL_SHARE = 0.002  # of the pixels; with fewer moving ones the photo counts as still
+_LEAST_WORKING_MOTION = 1.0  # pixels; what the network sees of less is not worth a region
 _CLIP_SECONDS = 1.0  # how long a saved clip plays, unless a frame rate is given
 _WRITERS = {".mp4": "write_mp4", ".gif": "write_gif", ".webp": "write_webp"}
 
@@ -68,6 +70,13 @@ class Prepared:
         """(h, w, 2) pixels at working size: the motion of each pixel up to its sign."""
         return to_array(half_angle(self.encoding.line))
 
+    @cached_property
+    def regions(self) -> Labels:
+        """(h, w) uint8 at working size: what moved as one thing, see `find_regions`."""
+        scale = self.working.shape[1] / self.photo.shape[1]
+        threshold = max(guidance_rules.STILL_THRESHOLD * scale, _LEAST_WORKING_MOTION)
+        return find_regions(self.line, self.working, threshold=threshold)
+
 
 class Clip:
     """What happened while the shutter was open. Frames are rendered when they are asked for.
@@ -86,11 +95,13 @@ class Clip:
         count: int,
         seed: int,
         guidance: Guidance | None = None,
+        penalty: float = 0.0,
     ) -> None:
         self._prepared, self._working_flow, self._given = prepared, working_flow, guidance
         self.photo = prepared.photo
         self.exposure_time = prepared.source.exposure_time
         self.count, self.seed = count, seed
+        self._penalty = penalty
         self._exposure: tuple[int, LinearImage, list[LinearImage]] | None = None
 
     @cached_property
@@ -156,6 +167,11 @@ class Clip:
         return resize_flow(to_array(self._working_flow), self.photo.shape[:2])
 
     @cached_property
+    def regions(self) -> Labels:
+        """(H, W) uint8: 0 where still, else the number of the thing that moved, from 1 on."""
+        return enlarge(self._prepared.regions, self.flow, guidance_rules.STILL_THRESHOLD)
+
+    @cached_property
     def guidance(self) -> Guidance:
         """(H, W, 2) int8: the guidance that was given, else that of the flow."""
         if self._given is not None:
@@ -178,8 +194,12 @@ class Clip:
 
     @property
     def score(self) -> float:
-        """Higher is more plausible."""
-        return self.reblur_psnr_raw
+        """Higher is more plausible: `reblur_psnr_raw` less what speaks against the motion, in dB.
+
+        The mean over an exposure does not change where a motion is reversed, so clips of one photo
+        differ only in the latter: see `b2m.ambiguity`.
+        """
+        return self.reblur_psnr_raw - self._penalty
 
     @cached_property
     def warnings(self) -> list[str]:

@@ -98,9 +98,17 @@ def from_flow(flow: NDArray[np.floating[Any]], threshold: float = STILL_THRESHOL
     if flow.ndim != 3 or flow.shape[2] != 2 or flow.dtype.kind not in "fiu":
         raise InputError(f"a flow is (H, W, 2) of numbers, not {flow.shape} {flow.dtype}")
     guidance = np.empty(flow.shape, np.int8)
+    # The same as `quantise` without its temporaries in floating point: ten times as fast.
     for rows in row_strips(*flow.shape[:2]):
-        strip = torch.from_numpy(flow[rows].astype(np.float32)).permute(2, 0, 1)[None]
-        guidance[rows] = quantise(strip, threshold)[0].permute(1, 2, 0).numpy()
+        strip = flow[rows].astype(np.float32, copy=False)
+        signs = (strip > 0).view(np.int8) - (strip < 0).view(np.int8)
+        u, v = strip[..., 0], strip[..., 1]
+        signs *= (u * u + v * v >= threshold * threshold)[..., None]
+        ties = (signs[..., 0] == 0) != (signs[..., 1] == 0)
+        if ties.any():
+            right, down = signs[ties].T
+            signs[ties] = np.stack((right + down, down - right), axis=-1)
+        guidance[rows] = signs
     return guidance
 
 
@@ -231,10 +239,14 @@ class Directed(Protocol):
 Base = Directed | NDArray[Any] | str
 
 
+_SIGN_PIXELS = 512  # on the longest side; plenty for the signs of one region
+
+
 class _Scene(NamedTuple):
     """What is edited, with what is known about it."""
 
-    guidance: Guidance  # of its own: it may be written to
+    guidance: Guidance  # a copy of its own, which is written to
+    before: Guidance  # the same as it was
     flow: NDArray[np.float32] | None  # None where only quadrants are known
     regions: Labels
 
@@ -397,19 +409,21 @@ def _scene(base: Base, photo: NDArray[Any] | None, *, regions: bool = True) -> _
                 'a clip, a flow or guidance, or "still" and the photo'
             )
         height, width = photo.shape[:2]
-        return _Scene(np.zeros((height, width, 2), np.int8), None, np.zeros((height, width), "u1"))
+        base = np.zeros((height, width, 2), np.int8)
+        return _Scene(base.copy(), base, None, _nowhere(base))
     if not isinstance(base, np.ndarray):
-        flow = base.flow
-        return _Scene(from_flow(flow), flow, base.regions if regions else _nowhere(flow))
+        guidance = from_flow(base.flow)
+        found = base.regions if regions else _nowhere(guidance)
+        return _Scene(guidance.copy(), guidance, base.flow, found)
     if photo is not None and base.shape[:2] != photo.shape[:2]:
         raise InputError(f"the base is {base.shape[:2]} and the photo {photo.shape[:2]}, not alike")
     if base.dtype.kind == "f":
         guidance = from_flow(base)
-        known = base.astype(np.float32, copy=False)
-        found = find_regions(known, photo, threshold=STILL_THRESHOLD) if regions else _nowhere(base)
-        return _Scene(guidance, known, found)
-    guidance = validate(base, *(base.shape[:2] if base.ndim == 3 else (0, 0))).copy()
-    return _Scene(guidance, None, touching(guidance) if regions else _nowhere(base))
+        flow = base.astype(np.float32, copy=False)
+        found = find_regions(flow, photo, threshold=STILL_THRESHOLD) if regions else _nowhere(base)
+        return _Scene(guidance.copy(), guidance, flow, found)
+    guidance = validate(base, *(base.shape[:2] if base.ndim == 3 else (0, 0)))
+    return _Scene(guidance.copy(), guidance, None, touching(base) if regions else _nowhere(base))
 
 
 def _nowhere(base: NDArray[Any]) -> Labels:
@@ -432,8 +446,15 @@ def _direct(
     assert scene.flow is not None
     inside = scene.regions == number
     ys, xs = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    box = np.s_[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
-    signed = coherent_signs(scene.flow[box])
-    if (signed[rows - ys[0], columns - xs[0]] * directions).sum() < 0:
-        np.negative(signed, out=signed)
-    np.copyto(scene.guidance[box], from_flow(signed), where=inside[box][..., None])
+    top, left = int(ys[0]), int(xs[0])
+    box = np.s_[top : int(ys[-1]) + 1, left : int(xs[-1]) + 1]
+    # A thing goes as one, whatever was said of its parts. Its signs need not every pixel.
+    step = max(1, max(inside[box].shape) // _SIGN_PIXELS)
+    flow = np.ascontiguousarray(scene.flow[box][::step, ::step])
+    signed = coherent_signs(flow)
+    agreement = (signed[(rows - top) // step, (columns - left) // step] * directions).sum()
+    turned = ((signed * flow).sum(axis=-1) < 0) != (agreement < 0)
+    whole = turned.repeat(step, axis=0).repeat(step, axis=1)
+    whole = whole[: inside[box].shape[0], : inside[box].shape[1]]
+    guidance = np.where(whole[..., None], -scene.before[box], scene.before[box])
+    np.copyto(scene.guidance[box], guidance, where=inside[box][..., None])

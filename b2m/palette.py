@@ -35,6 +35,7 @@ _MEANINGS = {
 }
 _VECTORS = np.array(list(PALETTE), np.int8)
 _COLORS = np.array(list(PALETTE.values()), np.uint8)
+_PLACES = np.array((1 << 16, 1 << 8, 1), np.int32)  # the three bytes of a colour as one number
 _CLASS_OF = np.zeros(9, np.uint8)
 _CLASS_OF[3 * (_VECTORS[:, 1] + 1) + _VECTORS[:, 0] + 1] = np.arange(5)
 
@@ -81,18 +82,23 @@ def from_png(image: ImageLike) -> NDArray[np.int8]:
     guidance = np.empty((*pixels.shape[:2], 2), np.int8)
     for rows in row_strips(*pixels.shape[:2]):
         strip = pixels[rows]
-        difference = strip[..., None, :3].astype(np.int32) - _COLORS
-        distance = (difference * difference).sum(axis=-1)
+        color = strip[..., :3].astype(np.int32) @ _PLACES
+        classes = np.full(color.shape, len(_COLORS), np.uint8)
+        for number, pure in enumerate(_COLORS @ _PLACES):
+            classes[color == pure] = number
         if strip.shape[2] == 4:
-            distance[strip[..., 3] < 128, 0] = 0
-        classes = distance.argmin(axis=-1)
+            classes[strip[..., 3] < 128] = 0
+        impure = classes == len(_COLORS)
+        difference = strip[impure, None, :3].astype(np.int32) - _COLORS
+        distance = (difference * difference).sum(axis=-1)
         if (wrong := distance.min(axis=-1) > SNAP_DISTANCE**2).any():
-            y, x = np.unravel_index(int(wrong.argmax()), wrong.shape)
+            y, x = np.argwhere(impure)[int(wrong.argmax())].tolist()
             allowed = ", ".join(f"{name} for {meaning}" for name, meaning in _MEANINGS.items())
             raise InputError(
                 f"guidance has the colour {tuple(strip[y, x, :3].tolist())} at x={x}, "
                 f"y={y + rows.start}: use pure {allowed}; save it as PNG, without smoothing"
             )
+        classes[impure] = distance.argmin(axis=-1)
         guidance[rows] = _VECTORS[classes]
     return guidance
 

@@ -30,6 +30,7 @@ _JUMP = 0.35  # of the motion, across a border; less is one thing
 _CRUMB = 0.003  # of all motion; less is no thing of its own unless it stands apart
 _SMALL = 0.02  # of all motion; so little needs twice the jump
 _MOST = 250
+_SMOOTH = 8  # the outline of crumbs matters to nobody
 _FINGER = 0.03  # of the longest side; a point so close to a region means it
 _GUIDANCE_GRID = 768  # cells on the longest side
 
@@ -89,7 +90,8 @@ def enlarge(labels: Labels, line: NDArray[Any], threshold: float) -> Labels:
     elif whole is labels:
         whole = whole.copy()
     for rows in row_strips(height, width):
-        whole[rows][~(length_of(line[rows]) >= threshold)] = 0
+        u, v = line[rows, :, 0], line[rows, :, 1]
+        whole[rows] *= u * u + v * v >= threshold * threshold  # not so where it is NaN
     return whole
 
 
@@ -166,11 +168,9 @@ def _smoothly_resized(labels: Labels, size: tuple[int, int]) -> Labels:
     """Borders between regions are drawn between the cells, without the cells' corners."""
     present = np.unique(labels)
     resized: Any = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
-    most = np.full(resized.shape, 128, np.uint8)
-    for number in present if 1 < len(present) <= 32 else ():
-        # More regions than that are crumbs, whose outline matters to nobody.
+    for number in present[present <= _SMOOTH] if len(present) > 1 else ():
         inside = cv2.resize((labels == number).astype(np.uint8) * 255, size)
-        np.copyto(resized, number, where=inside > most)
+        np.copyto(resized, number, where=inside > 127)
     return np.asarray(resized)
 
 
