@@ -48,11 +48,11 @@ def video(
     are played at the video's own frame rate, so 7 frames make everything 7 times slower. With
     --fps the video lasts as long as it did, but has as many frames per second as you like.
 
-    Phones often expose for nearly all of the time between two frames, film cameras for half of
-    it (a 180 degree shutter: --shutter 0.5). Closer to the truth is smoother.
+    In dim light phones keep the shutter open nearly all the time, film cameras for half of it (a
+    180 degree shutter: --shutter 0.5). The nearer to the truth, the more evenly things move.
 
-    The result is an H.264 video without sound. It is there once it is complete: one that you
-    interrupt leaves nothing behind. A damaged or cut video is refused before the work begins.
+    The result is an H.264 video without sound. It appears once it is complete: a run that you
+    interrupt leaves nothing behind. A truncated video is refused before the work begins.
     """
     target = Path("out") / f"{source.stem}.mp4" if output is None else output
 

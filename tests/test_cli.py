@@ -60,13 +60,13 @@ def one_sentence(capsys, *words):
 def test_help(capsys, arguments):
     assert run(*arguments) == 0
     shown = capsys.readouterr().out
-    for command in ("animate", "flow", "deblur", "data", "train", "evaluate"):
+    for command in ("animate", "flow", "deblur", "video", "data", "train", "evaluate"):
         assert f"\n  {command} " in shown
     assert max(map(len, shown.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(
-    "command", ["animate", "flow", "deblur", "data preview", "train", "evaluate"]
+    "command", ["animate", "flow", "deblur", "video", "data preview", "train", "evaluate"]
 )
 def test_help_of_each_command(capsys, command):
     assert run(*command.split(), "--help") == 0
