@@ -223,8 +223,8 @@ def animate_video(
         The target.
 
     Raises:
-        InputError: no such video, a damaged or cut one, a single frame, the target being the
-            source or not an `.mp4`, or numbers that are not possible.
+        InputError: no such video, a damaged or truncated one (nothing of it is kept), a single
+            frame, the target being the source or not an `.mp4`, or numbers that are not possible.
         OutputError: the target cannot be written.
     """
     return _animator(weights, device).animate_video(
