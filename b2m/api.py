@@ -3,14 +3,15 @@
     clips = b2m.animate("photo.jpg")
     clips[0].save("clip.mp4")
 
-The photo is looked at once, at a working size of at most about two megapixels; everything else is
-rendered from that when it is asked for, at any number of frames and any size (see `b2m.clip`).
+The photo is looked at once, at a working size of at most about two megapixels (see `b2m.scales`);
+everything else is rendered from that when it is asked for, at any number of frames and any size
+(see `b2m.clip`).
 """
 
 from __future__ import annotations
 
-import math
 import os
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,18 +19,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from b2m import ambiguity, film
+from b2m import ambiguity, film, scales
 from b2m import guidance as guidance_rules
 from b2m.clip import Clip, Prepared, check_frames, to_array
 from b2m.errors import InputError
 from b2m.guidance import Guidance
+from b2m.guided import follow
 from b2m.hub import find_weights
-from b2m.media import ImageLike, Pixels, fit, read_image
-from b2m.models.animator import MotionAnimator, half_angle, orient
+from b2m.media import ImageLike, Pixels, read_image
+from b2m.models.animator import MotionAnimator
 from b2m.motion import Flow
-
-WORKING_PIXELS = 2**21
-"""Larger photos are shrunk to so many pixels before the network looks at them."""
 
 
 class BlurAnimator:
@@ -91,12 +90,9 @@ class BlurAnimator:
             InputError: not a photo that can be read.
         """
         source = read_image(image)
-        working = source.pixels
-        pixels = working.shape[0] * working.shape[1]
-        if pixels > WORKING_PIXELS:
-            working = fit(working, int(max(working.shape) * math.sqrt(WORKING_PIXELS / pixels)))
+        working = scales.working_photo(source.pixels)
         with torch.inference_mode():
-            encoding = self.model.encode(_to_tensor(working, self.device) / 255)
+            encoding = scales.encode(self.model, _to_tensor(working, self.device) / 255)
         return Prepared(source, working, encoding)
 
     def animate(
@@ -113,7 +109,8 @@ class BlurAnimator:
         Args:
             image: a prepared photo, which is cheap, or anything that `prepare` takes.
             guidance: (H, W, 2) int8 for the photo as it is shown, upright: (0, 0) for still, else
-                (±1, ±1), the signs of the motion to the right and down. None leaves it open.
+                (±1, ±1), the signs of the motion to the right and down, which moves along its own
+                line. What is still stays as it is in the photo. None leaves it all open.
             frames: of each clip, at least 2.
             motions: clips at the most. Each thing may have gone either way and leave the same blur,
                 so these are choices for each coherent region, clearly different ones, the most
@@ -131,17 +128,21 @@ class BlurAnimator:
         prepared = image if isinstance(image, Prepared) else self.prepare(image)
         said: Guidance | None = None
         with torch.inference_mode():
-            flow = half_angle(prepared.encoding.line)
-            if guidance is None:
-                flow = _to_tensor(guidance_rules.coherent_signs(prepared.line), self.device)
-            else:
+            flow = _to_tensor(guidance_rules.coherent_signs(prepared.line), self.device)
+            if guidance is not None:
                 height, width = prepared.photo.shape[:2]
                 guidance = guidance_rules.validate(guidance, height, width)
                 size = prepared.working.shape[:2]
                 said = (
                     guidance_rules.resize(guidance, size) if size != (height, width) else guidance
                 )
-                flow = orient(flow, _to_tensor(said, self.device))
+                held, flow = follow(
+                    prepared.encoding,
+                    flow,
+                    _to_tensor(said, self.device),
+                    guidance_rules.STILL_THRESHOLD * size[1] / width,
+                )
+                prepared = replace(prepared, encoding=held)
         clips = [Clip(prepared, flow, frames, seed, guidance)]
         if motions > 1:
             found = ambiguity.choices(to_array(flow), prepared.regions, motions, said)

@@ -106,6 +106,6 @@ def reblur_psnr(frames: Iterable[NDArray[np.uint8]], photo: NDArray[np.uint8]) -
         count += 1
     squared = 0.0
     for rows in strips:
-        mean = encode_bytes(total[rows] / count).astype(np.int32)
+        mean = encode_bytes(total[rows] / np.float32(count)).astype(np.int32)
         squared += float(((mean - photo[rows].astype(np.int32)) ** 2).sum())
     return float("inf") if squared == 0 else float(10 * np.log10(255.0**2 * photo.size / squared))

@@ -184,7 +184,10 @@ class Clip:
     @cached_property
     def reblur_psnr(self) -> float:
         """dB, sRGB, between the photo and the mean of `frames` in linear light."""
-        return reblur_psnr(self.frames, self.photo)
+        frames = self.__dict__.get("frames")  # if somebody had them rendered already
+        return reblur_psnr(
+            self._render(self.count, self.photo) if frames is None else frames, self.photo
+        )
 
     @cached_property
     def reblur_psnr_raw(self) -> float:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
@@ -29,12 +30,12 @@ from b2m.data.textures import load_textures
 from b2m.errors import InputError, OutputError
 from b2m.evaluate_video import COLUMNS as VIDEO_COLUMNS
 from b2m.evaluate_video import video_rows
-from b2m.guidance import STILL_THRESHOLD, Guidance, coherent_signs, from_flow, reverse
+from b2m.guidance import STILL_THRESHOLD, Guidance, coherent_signs, from_flow, resize, reverse
+from b2m.guided import follow
 from b2m.media import Pixels
 from b2m.metrics import epe, psnr, ssim
-from b2m.models.animator import half_angle, orient
 from b2m.models.animator import render as render_frame
-from b2m.motion import Flow
+from b2m.motion import Flow, resize_flow
 from b2m.report import Row, command_line, write_report
 
 SCENE_SIZE = 192
@@ -89,18 +90,21 @@ def animator_answers(animator: BlurAnimator) -> Answers:
 
     def answers(photo: Pixels, guidance: Guidance, count: int) -> Iterator[Answer]:
         prepared = animator.prepare(photo)
-        line = half_angle(prepared.encoding.line)
-        free = coherent_signs(prepared.line)
+        coherent = _to_tensor(coherent_signs(prepared.line)).to(prepared.encoding.line.device)
         times = torch.linspace(-1, 1, count).tolist()
-        for name, flow, either_order in (
-            (GIVEN, orient(line, _to_tensor(guidance)), False),
-            (REVERSED, orient(line, _to_tensor(reverse(guidance))), True),
-            (FREE, _to_tensor(free), True),
-        ):
-            flow = flow.to(line.device)
+        size, working = photo.shape[:2], prepared.working.shape[:2]
+        for name, said in ((GIVEN, guidance), (REVERSED, reverse(guidance)), (FREE, None)):
+            encoding, flow = prepared.encoding, coherent
             with torch.inference_mode():
-                frames = torch.cat([render_frame(prepared.encoding, flow, t) for t in times])
-            yield Answer(name, _to_pixels(frames), _to_flow(flow[0]), either_order)
+                if said is not None:
+                    directed = _to_tensor(resize(said, working)).to(coherent)
+                    threshold = STILL_THRESHOLD * working[1] / size[1]
+                    encoding, flow = follow(encoding, coherent, directed, threshold)
+                frames = torch.cat([render_frame(encoding, flow, t) for t in times])
+                if working != size:
+                    frames = F.interpolate(frames, size=size, mode="bilinear")
+            field = resize_flow(_to_flow(flow[0]), size)
+            yield Answer(name, _to_pixels(frames), field, name != GIVEN)
         clip = animator.animate(prepared, guidance=guidance, frames=count)[0]
         yield Answer(PROJECTED, clip.frames, clip.flow, False)
 

@@ -158,7 +158,7 @@ def resize(guidance: Guidance, size: tuple[int, int]) -> Guidance:
     guidance = validate(guidance, *(shape[:2] if len(shape) == 3 else (0, 0)))
     if min(size) < 1 or not guidance.size:
         raise InputError(f"guidance of {shape} cannot be scaled to {size}: both need pixels")
-    resized: Any = cv2.resize(guidance, size[::-1], interpolation=cv2.INTER_NEAREST)
+    resized: Any = cv2.resize(guidance, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     return np.asarray(resized)
 
 

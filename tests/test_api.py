@@ -15,7 +15,7 @@ from scipy import ndimage
 from torch.nn import functional
 
 import b2m
-from b2m import api, hub, media
+from b2m import api, hub, media, scales
 from b2m.api import BlurAnimator
 from b2m.clip import Clip
 from b2m.errors import InputError, OutputError
@@ -351,6 +351,27 @@ def test_a_still_photo(sliding):
 # --- which way -----------------------------------------------------------------------------------
 
 
+def test_what_guidance_calls_still_stays_as_in_the_photo(animator):
+    prepared = animator.prepare(photo(96, 128))
+    bare = animator.animate(prepared)[0].flow
+    length = np.hypot(bare[..., 0], bare[..., 1])
+    assert length.max() > 5
+    (clip,) = animator.animate(prepared, guidance=np.zeros((96, 128, 2), np.int8))
+    assert (clip.flow == 0).all()
+    assert (clip.frames == clip.photo).all()
+    assert any("still" in warning for warning in clip.warnings)
+    # Half of it still: that stays, but for what the other half may pass over.
+    half = b2m.guidance.from_flow(bare)
+    half[:, :64] = 0
+    (clip,) = animator.animate(prepared, guidance=half)
+    far = np.zeros((96, 128), bool)
+    far[:, : 64 - int(length.max()) - 5] = True
+    assert length[far].max() > 8
+    assert np.hypot(clip.flow[..., 0], clip.flow[..., 1])[far].max() < 5
+    moving = half.any(-1)
+    np.testing.assert_allclose(clip.flow[moving], bare[moving], atol=1e-5)
+
+
 def test_guidance_chooses_the_sign(animator):
     prepared = animator.prepare(streak())
     guidance = patches(48, 64)
@@ -361,7 +382,9 @@ def test_guidance_chooses_the_sign(animator):
     bare = animator.animate(prepared)[0].flow
     assert np.isclose(clip.flow, bare).all(-1).any()
     assert np.isclose(clip.flow, -bare).all(-1).any()
-    np.testing.assert_allclose(np.abs(clip.flow), np.abs(bare), atol=1e-5)
+    moving = guidance.any(-1)
+    np.testing.assert_allclose(np.abs(clip.flow[moving]), np.abs(bare[moving]), atol=1e-5)
+    assert (np.abs(clip.flow) <= np.abs(bare) + 1e-5).all()
 
 
 def test_reversed_guidance_reverses_the_clip(animator):
@@ -453,7 +476,7 @@ def test_a_prepared_photo_serves_many_times(animator):
 @pytest.fixture
 def small_work(monkeypatch):
     """Photos of more than 48 x 64 pixels count as large, and rows go in strips."""
-    monkeypatch.setattr(api, "WORKING_PIXELS", 48 * 64)
+    monkeypatch.setattr(scales, "WORKING_PIXELS", 48 * 64)
     monkeypatch.setattr(media, "_STRIP_PIXELS", 1200)
 
 

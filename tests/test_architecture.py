@@ -19,15 +19,16 @@ LEAVES = {"blur", "files", "guidance", "motion", "media", "video", "sheets", "me
 LEAVES |= {"palette", "regions", "signs", "strokes"}
 MAY_IMPORT = {
     "ambiguity": LEAVES,
-    "api": LEAVES | {"ambiguity", "clip", "film", "hub", "models", "scales"},
+    "api": LEAVES | {"ambiguity", "clip", "film", "guided", "hub", "models", "scales"},
     "clip": LEAVES | {"models"},
     "cli": LEAVES | {"api", "clip", "console", "filming", "workbench"},
     "console": {"files"},
     "data": LEAVES - {"losses", "metrics"},
-    "evaluate": LEAVES | {"api", "data", "evaluate_video", "hub", "models", "report"},
+    "evaluate": LEAVES | {"api", "data", "evaluate_video", "guided", "hub", "models", "report"},
     "evaluate_video": LEAVES | {"api", "data", "film", "report"},
     "film": LEAVES | {"clip", "models"},
     "filming": {"api", "console", "files", "film"},
+    "guided": {"models"},
     "hub": {"files"},
     "losses": {"blur", "motion", "guidance"},
     "models": LEAVES - {"metrics", "losses"} | {"hub"},

@@ -1,0 +1,60 @@
+"""What guidance does to a photo that the network has looked at.
+
+Where guidance names a quadrant it chooses the sign of the motion. Where it says still, what the
+network takes for motion is held still, but for pixels that something moving passes over.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from b2m.models.animator import Encoding, spread
+
+# Still is what moves by less than the threshold. The network need not agree to the pixel, so motion
+# fades between this and half as much again.
+_FADE = 0.5
+_FARTHEST = 40.0  # pixels; nothing is believed to pass farther over its surroundings
+_SOFT = 5  # pixels over which held and moving parts join
+
+
+def follow(
+    encoding: Encoding, coherent: Tensor, guidance: Tensor, threshold: float
+) -> tuple[Encoding, Tensor]:
+    """Move a photo as guidance says.
+
+    Args:
+        encoding: of the photo, batch of one.
+        coherent: (1, 2, H, W) pixels, lines of motion with signs on which neighbours agree.
+        guidance: (1, 2, H, W) float in {-1, 0, 1}.
+        threshold: pixels over the exposure; shorter motion is called still.
+
+    Returns:
+        The encoding, with everything that is held still taken out, and the flow (1, 2, H, W).
+        All of the guidance still gives a photo that does not move.
+    """
+    agreement = torch.sign((coherent * guidance).sum(1, keepdim=True))
+    # Where guidance says nothing of the sign, whether the nearest that does turned things round.
+    flow = torch.where(spread(agreement) < 0, -coherent, coherent)
+    share = _moving_share(flow, guidance, threshold)
+    held = encoding._replace(
+        curve=encoding.curve * share**2, even=encoding.even * share**2, odd=encoding.odd * share
+    )
+    return held, flow * share
+
+
+def _moving_share(flow: Tensor, guidance: Tensor, threshold: float) -> Tensor:
+    """How much of its motion each pixel keeps, (1, 1, H, W) in [0, 1]."""
+    length = flow.norm(dim=1, keepdim=True)
+    share = ((1 + _FADE - length / threshold) / _FADE).clamp(0, 1)
+    still = (guidance == 0).all(1)[0].cpu().numpy().astype(np.uint8)
+    if still.all():
+        return torch.zeros_like(share)
+    away = torch.from_numpy(cv2.distanceTransform(still, cv2.DIST_L2, 5)).to(flow)
+    # Beside a moving thing, the background is crossed by it: frames there are not the photo.
+    share = torch.where(away <= length.clamp(max=_FARTHEST), torch.ones_like(share), share)
+    share = F.avg_pool2d(share, _SOFT, 1, _SOFT // 2, count_include_pad=False)
+    return torch.where(away == 0, torch.ones_like(share), share)
