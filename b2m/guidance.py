@@ -333,7 +333,7 @@ def from_mask(
     if mask.ndim != 2 or mask.dtype != bool:
         raise InputError(f"a mask is (H, W) of bool, not {mask.shape} {mask.dtype}")
     towards = _direction(direction)
-    scene = _scene(base, mask)
+    scene = _scene(base, size=mask.shape, regions=False)
     _check_mask(mask, scene)
     if scene.flow is None:
         scene.guidance[mask] = quadrant(*towards)
@@ -400,30 +400,41 @@ def quadrant(x: float, y: float) -> tuple[int, int]:
     return u, v
 
 
-def _scene(base: Base, photo: NDArray[Any] | None, *, regions: bool = True) -> _Scene:
-    """Read a base; ``photo`` needs no more than height and width if it is "still"."""
+def _scene(
+    base: Base,
+    photo: NDArray[np.uint8] | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    regions: bool = True,
+) -> _Scene:
+    """Read a base. Its regions cost time, and "still" needs a photo or its size."""
+    if photo is not None:
+        size = (photo.shape[0], photo.shape[1])
     if isinstance(base, str):
-        if base != "still" or photo is None:
+        if base != "still" or size is None:
             raise InputError(
-                f"base={base!r} with{'out' if photo is None else ''} a photo is not possible: give "
+                f"base={base!r} with{'out' if size is None else ''} a photo is not possible: give "
                 'a clip, a flow or guidance, or "still" and the photo'
             )
-        height, width = photo.shape[:2]
-        base = np.zeros((height, width, 2), np.int8)
-        return _Scene(base.copy(), base, None, _nowhere(base))
-    if not isinstance(base, np.ndarray):
-        guidance = from_flow(base.flow)
-        found = base.regions if regions else _nowhere(guidance)
-        return _Scene(guidance.copy(), guidance, base.flow, found)
-    if photo is not None and base.shape[:2] != photo.shape[:2]:
-        raise InputError(f"the base is {base.shape[:2]} and the photo {photo.shape[:2]}, not alike")
-    if base.dtype.kind == "f":
-        guidance = from_flow(base)
-        flow = base.astype(np.float32, copy=False)
-        found = find_regions(flow, photo, threshold=STILL_THRESHOLD) if regions else _nowhere(base)
+        nothing = np.zeros((*size, 2), np.int8)
+        return _Scene(nothing.copy(), nothing, None, _nowhere(nothing))
+    if isinstance(base, np.ndarray):
+        if size is not None and base.shape[:2] != size:
+            raise InputError(f"the base is {base.shape[:2]} and photo or mask {size}: not alike")
+        if base.dtype.kind != "f":
+            guidance = validate(base, *(base.shape[:2] if base.ndim == 3 else (0, 0)))
+            found = touching(guidance) if regions else _nowhere(guidance)
+            return _Scene(guidance.copy(), guidance, None, found)
+        guidance, flow = from_flow(base), base.astype(np.float32, copy=False)
+        found = _nowhere(guidance)
+        if regions:
+            found = find_regions(flow, photo, threshold=STILL_THRESHOLD)
         return _Scene(guidance.copy(), guidance, flow, found)
-    guidance = validate(base, *(base.shape[:2] if base.ndim == 3 else (0, 0)))
-    return _Scene(guidance.copy(), guidance, None, touching(base) if regions else _nowhere(base))
+    if not hasattr(base, "flow"):
+        raise InputError(f"a base is a clip, a flow or guidance, not {type(base).__name__}")
+    guidance = from_flow(base.flow)
+    found = base.regions if regions else _nowhere(guidance)
+    return _Scene(guidance.copy(), guidance, base.flow, found)
 
 
 def _nowhere(base: NDArray[Any]) -> Labels:

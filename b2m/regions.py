@@ -7,6 +7,7 @@ that moves, not one for each pixel, and here is what takes pixels together. Pure
 from __future__ import annotations
 
 import heapq
+import math
 from typing import Any
 
 import cv2
@@ -22,11 +23,11 @@ Cells = NDArray[np.float32]
 _GRID = 192
 _SAMPLES = 4  # of the line on each side of a cell; more say no more
 _MOVING_SHARE = 0.25  # of a cell's pixels, from which on the cell moves
-_PATCH = 5  # cells between the seeds of patches
+_PATCH = 5  # cells; the side of a patch, about
+_CLUSTER_STEPS = 4
 _REACH = 2  # cells; both sides of a border are compared so far from it, as motion fades across it
 _CLEAR_EDGE = 20.0  # difference in CIE Lab that is an edge beyond doubt
-_CALM = 7  # cells; over which lines are averaged before they are compared
-_JUMP = 0.35  # of the motion, across a border; less is one thing
+_JUMP = 0.42  # of the motion, across a border; less is one thing
 _CRUMB = 0.003  # of all motion; less is no thing of its own unless it stands apart
 _SMALL = 0.02  # of all motion; so little needs twice the jump
 _MOST = 250
@@ -189,6 +190,8 @@ def _joined(
     cells: Cells, moving: NDArray[np.bool_], colors: NDArray[np.float32] | None
 ) -> NDArray[np.intp]:
     """Regions of a grid: (h, w) numbers that mean something where it moves."""
+    if not moving.any():
+        return np.zeros(moving.shape, np.intp)
     patches, count = _patches(cells, moving, colors)
     first, second, jumps = _borders(cells, moving, colors, patches)
     motion = np.zeros(count)
@@ -199,25 +202,17 @@ def _joined(
 def _patches(
     cells: Cells, moving: NDArray[np.bool_], colors: NDArray[np.float32] | None
 ) -> tuple[NDArray[np.intp], int]:
-    """Small connected pieces, whose outlines follow the edges: watersheds from a grid of seeds."""
-    from scipy.ndimage import watershed_ift
+    """Small connected pieces, whose outlines follow the edges: numbers where it moves, how many."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     height, width = moving.shape
     length = np.maximum(length_of(cells), 1.0)
-    doubled = doubled_angle(cells) / length[..., None]
-    steepness = _steepness(doubled) + _steepness(np.log(length)[..., None])
+    # All so that a difference of about 1 is an edge.
+    features = [2 * doubled_angle(cells) / length[..., None], 2 * np.log(length)[..., None]]
     if colors is not None:
-        steepness = steepness + _steepness(colors / _CLEAR_EDGE)
-    relief = np.clip(steepness * 160, 0, 255).astype(np.uint8)
-    seeds = np.zeros((height, width), np.int32)
-    rows, columns = np.arange(_PATCH // 2, height, _PATCH), np.arange(_PATCH // 2, width, _PATCH)
-    if not len(rows) or not len(columns):
-        rows, columns = np.arange(height), np.arange(width)
-    grid = np.ix_(rows, columns)
-    seeds[grid] = np.arange(1, len(rows) * len(columns) + 1).reshape(len(rows), len(columns))
-    basins = watershed_ift(relief, seeds)
+        features.append(colors / _CLEAR_EDGE)
+    basins = _clustered(np.concatenate(features, axis=-1).astype(np.float32))
     # A still gap may cut a basin in two.
     number = np.arange(height * width).reshape(height, width)
     links = []
@@ -238,14 +233,38 @@ def _neighbours() -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     return (np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])
 
 
-def _steepness(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Length of the gradient of (h, w, C), over all channels: (h, w)."""
-    total = np.zeros(values.shape[:2], np.float32)
-    for channel in range(values.shape[2]):
-        plane = np.ascontiguousarray(values[..., channel], np.float32)
-        for across, down in ((1, 0), (0, 1)):
-            total += cv2.Sobel(plane, cv2.CV_32F, across, down, scale=1 / 8) ** 2
-    return np.sqrt(total)
+def _clustered(features: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Clusters of neighbours that are alike (Achanta et al., SLIC superpixels, PAMI 2012).
+
+    Args:
+        features: (h, w, C), where a difference of 1 is much.
+
+    Returns:
+        (h, w) numbers; cells of a number need not hang together.
+    """
+    height, width, _ = features.shape
+    rows, columns = -(-height // _PATCH), -(-width // _PATCH)
+    y, x = np.mgrid[:height, :width].astype(np.float32) / _PATCH
+    features = np.dstack((features, y, x))
+    square = (y.astype(np.intp), x.astype(np.intp))
+    chosen = square[0] * columns + square[1]
+    flat = features.reshape(height * width, -1)
+    for _ in range(_CLUSTER_STEPS):
+        count = np.bincount(chosen.ravel(), minlength=rows * columns)
+        sums = [np.bincount(chosen.ravel(), plane, rows * columns) for plane in flat.T]
+        centres = np.stack(sums, axis=-1) / np.maximum(count, 1)[:, None]
+        centres[count == 0] = np.inf
+        best = np.full((height, width), np.inf, np.float32)
+        for down in (-1, 0, 1):
+            for right in (-1, 0, 1):
+                row, column = square[0] + down, square[1] + right
+                inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+                number = np.where(inside, row * columns + column, 0)
+                difference = features - centres.astype(np.float32)[number]
+                far = np.where(inside, (difference * difference).sum(axis=-1), np.inf)
+                closer = far < best
+                best[closer], chosen[closer] = far[closer], number[closer]
+    return chosen
 
 
 def _borders(
@@ -257,8 +276,9 @@ def _borders(
     """All pairs of neighbouring cells of two patches: both patches, and how motion jumps there."""
     number = np.arange(moving.size).reshape(moving.shape)
     height, width = moving.shape
-    calm = _calmed(cells, moving)
+    calm = _calmed(cells, patches, moving)
     vectors, lengths = calm.reshape(-1, 2), length_of(calm).reshape(-1)
+    there_itself = length_of(cells).reshape(-1)
     firsts, seconds, jumps = [], [], []
     for (here, there), stride, limit in zip(
         _neighbours(), (1, width), (width, height), strict=True
@@ -282,7 +302,7 @@ def _borders(
         jump = np.minimum(length_of(one - other), length_of(one + other)) / longest
         # Where two lines meet their mean is short; between two things that keep apart all is still.
         sides = np.maximum(np.minimum(lengths[back], lengths[forth]), 1e-6)
-        dip = 1 - np.minimum(lengths[before], lengths[after]) / sides
+        dip = 1 - np.minimum(there_itself[before], there_itself[after]) / sides
         edge = np.full(len(before), 0.5)
         if colors is not None:
             lab = colors.reshape(-1, 3)
@@ -297,15 +317,14 @@ def _borders(
     return np.concatenate(firsts), np.concatenate(seconds), np.concatenate(jumps)
 
 
-def _calmed(cells: Cells, moving: NDArray[np.bool_]) -> Cells:
-    """Lines averaged over neighbours that move: one cell's error is no border."""
-    doubled = doubled_angle(cells) * moving[..., None]
-    weight = cv2.blur(moving.astype(np.float32), (_CALM, _CALM)).reshape(moving.shape)
-    mean = (
-        cv2.blur(doubled, (_CALM, _CALM)).reshape(doubled.shape)
-        / np.maximum(weight, 1e-6)[..., None]
-    )
-    return halved_angle(mean.astype(np.float32, copy=False))
+def _calmed(cells: Cells, patches: NDArray[np.intp], moving: NDArray[np.bool_]) -> Cells:
+    """The mean line of each cell's patch: one cell's error is no border, and none is blurred."""
+    doubled, inside = doubled_angle(cells), patches[moving]
+    count = np.maximum(np.bincount(inside), 1)
+    means = [np.bincount(inside, doubled[..., axis][moving]) / count for axis in (0, 1)]
+    calm = np.zeros_like(cells)
+    calm[moving] = halved_angle(np.stack(means, axis=-1).astype(np.float32))[inside]
+    return calm
 
 
 def _merge(
@@ -331,35 +350,35 @@ def _merge(
     weight = motion.tolist()
     everything = max(sum(weight), 1e-9)
 
-    def cost(one: int, other: int) -> float:
+    def jump(one: int, other: int) -> float:
         total, length = borders[one][other]
-        share = min(weight[one], weight[other]) / everything
-        least = 0.0 if share < _CRUMB else 0.5 if share < _SMALL else 1.0
-        return total / length * least
+        return total / length
 
-    heap = [(cost(a, b), a, b) for a in range(count) for b in borders[a] if a < b]
-    heapq.heapify(heap)
-    while heap:
-        price, one, other = heapq.heappop(heap)
-        if price > _JUMP:
-            break
-        if parent[one] != one or parent[other] != other or other not in borders[one]:
-            continue
-        now = cost(one, other)
-        if now > price + 1e-12:
-            heapq.heappush(heap, (now, one, other))
-            continue
-        keep, gone = (one, other) if len(borders[one]) >= len(borders[other]) else (other, one)
-        parent[gone] = keep
-        weight[keep] += weight[gone]
-        del borders[keep][gone], borders[gone][keep]
-        for beside, (total, length) in borders[gone].items():
-            del borders[beside][gone]
-            known = borders[keep].get(beside, (0.0, 0))
-            borders[keep][beside] = borders[beside][keep] = (total + known[0], length + known[1])
-            low_side, high_side = min(keep, beside), max(keep, beside)
-            heapq.heappush(heap, (cost(keep, beside), low_side, high_side))
-        borders[gone] = {}
+    def patience(one: int, other: int) -> float:
+        share = min(weight[one], weight[other]) / everything
+        return math.inf if share < _CRUMB else 2 * _JUMP if share < _SMALL else _JUMP
+
+    for lenient in (False, True):  # what is small can only be told once the large have grown
+        heap = [(jump(a, b), a, b) for a in range(count) for b in borders[a] if a < b]
+        heapq.heapify(heap)
+        while heap:
+            price, one, other = heapq.heappop(heap)
+            # What has been joined since has another border, and another entry.
+            if other not in borders[one] or jump(one, other) != price:
+                continue
+            if price > (patience(one, other) if lenient else _JUMP):
+                continue
+            keep, gone = (one, other) if len(borders[one]) >= len(borders[other]) else (other, one)
+            parent[gone] = keep
+            weight[keep] += weight[gone]
+            del borders[keep][gone], borders[gone][keep]
+            for beside, (total, length) in borders[gone].items():
+                del borders[beside][gone]
+                known = borders[keep].get(beside, (0.0, 0))
+                borders[keep][beside] = (total + known[0], length + known[1])
+                borders[beside][keep] = borders[keep][beside]
+                heapq.heappush(heap, (jump(keep, beside), min(keep, beside), max(keep, beside)))
+            borders[gone] = {}
     roots = np.empty(count, np.intp)
     for patch in range(count):
         root = patch

@@ -241,3 +241,227 @@ def test_signs_of_nothing_and_of_tiny_images() -> None:
     np.testing.assert_array_equal(guidance.coherent_signs(still), still)
     one = np.full((16, 16, 2), (-5, 0), np.float32)
     np.testing.assert_array_equal(guidance.coherent_signs(one), -one)
+
+
+# --- strokes, masks and reversal ------------------------------------------------------------------
+
+SIZE = (90, 120)
+LEFT, RIGHT = np.s_[10:60, 10:50], np.s_[30:80, 70:110]
+
+
+def two_movers(
+    left: tuple[float, float] = (9, -2), right: tuple[float, float] = (1, 8)
+) -> np.ndarray:
+    flow = np.zeros((*SIZE, 2), np.float32)
+    flow[LEFT], flow[RIGHT] = left, right
+    return flow
+
+
+ANGLES = [index * np.pi / 8 for index in range(16)]
+
+
+def stroke(angle: float, x: float = 30, y: float = 35, length: float = 12) -> list[list[float]]:
+    right, down = np.round((np.cos(angle), np.sin(angle)), 9) * length / 2
+    return [[x - right, y - down], [x + right, y + down]]
+
+
+@pytest.mark.parametrize("angle", ANGLES)
+def test_strokes_snap_to_their_quadrant(angle: float) -> None:
+    expected = naive_rule(*(np.round((np.cos(angle), np.sin(angle)), 9) * 9), 3)
+    photo = np.zeros((*SIZE, 3), np.uint8)
+    painted = guidance.from_strokes([stroke(angle)], "still", photo, radius=3)
+    (x0, y0), (x1, y1) = stroke(angle)
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    along = np.clip(((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / 144, 0, 1)
+    away = np.hypot(x - x0 - along * (x1 - x0), y - y0 - along * (y1 - y0))
+    assert (painted[away < 2.5] == expected).all()
+    assert not painted[away > 4.5].any()
+    # Where guidance alone is known, all of the thing gets it, and nothing else.
+    base = guidance.from_flow(two_movers())
+    edited = guidance.from_strokes([stroke(angle)], base)
+    assert (edited[LEFT] == expected).all()
+    np.testing.assert_array_equal(edited[:, 60:], base[:, 60:])
+
+
+@pytest.mark.parametrize("angle", ANGLES)
+@pytest.mark.parametrize("line", [(9, -2), (-9, 2), (0, 7), (-5, -5)])
+def test_a_stroke_chooses_the_sign_of_a_known_line(angle: float, line: tuple[float, float]) -> None:
+    flow = two_movers(line)
+    towards = line[0] * np.cos(angle) + line[1] * np.sin(angle)
+    if abs(towards) < 1e-6:
+        return  # at right angles neither sign is right
+    edited = guidance.from_strokes([stroke(angle)], shuffled_signs(flow))
+    signed = np.sign(towards) * np.array(line)
+    assert (edited[LEFT] == naive_rule(*signed, 3)).all()
+    assert not edited[:5].any()
+
+
+def test_strokes_along_a_turning_thing() -> None:
+    """Each piece of a bent stroke pulls where it is."""
+    flow = np.zeros((*SIZE, 2), np.float32)
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    wheel = (x - 60) ** 2 + (y - 45) ** 2 < 35**2
+    flow[wheel] = np.dstack((45.0 - y, x - 60.0))[wheel] * 0.5
+    turns = np.linspace(0, 1.5 * np.pi, 12)
+    points = np.stack((60 + 25 * np.cos(turns), 45 + 25 * np.sin(turns)), -1)
+    clockwise = guidance.from_flow(flow)
+    for drawn, expected in ((points, clockwise), (points[::-1], -clockwise)):
+        found = guidance.from_strokes([drawn.tolist()], shuffled_signs(flow))
+        assert (found[wheel] == expected[wheel]).all(-1).mean() > 0.97
+
+
+def test_several_strokes_and_the_rest() -> None:
+    flow = two_movers()
+    found = guidance.from_strokes([stroke(np.pi), stroke(-np.pi / 2, 90, 55)], flow)
+    np.testing.assert_array_equal(found, guidance.from_flow(-flow))
+    only = guidance.from_strokes([stroke(np.pi)], flow)
+    np.testing.assert_array_equal(only[RIGHT], guidance.from_flow(flow)[RIGHT])
+    # The later prevails; one over two things takes both.
+    back = guidance.from_strokes([stroke(np.pi), stroke(0)], flow)
+    np.testing.assert_array_equal(back, guidance.from_flow(flow))
+    both = guidance.from_strokes([[(105, 45), (15, 45)]], two_movers((9, 0), (9, 1)))
+    np.testing.assert_array_equal(both, guidance.from_flow(-two_movers((9, 0), (9, 1))))
+    # What is there is not written to.
+    np.testing.assert_array_equal(flow, two_movers())
+    base = guidance.from_flow(flow)
+    kept = base.copy()
+    guidance.from_strokes([stroke(np.pi)], base)
+    guidance.reverse(base, (20, 20))
+    guidance.from_mask(np.ones(SIZE, bool), "up", base)
+    np.testing.assert_array_equal(base, kept)
+
+
+def test_strokes_paint_what_guidance_calls_still() -> None:
+    base = guidance.from_flow(two_movers())
+    found = guidance.from_strokes([[(5, 85), (60, 85)]], base, radius=2)
+    assert (found[84:87, 8:58] == (1, -1)).all()
+    np.testing.assert_array_equal(found[:80], base[:80])
+
+
+@pytest.mark.parametrize(
+    ("strokes", "words"),
+    [
+        ([], "no stroke"),
+        ([[(5, 5)]], "single point"),
+        ([[(5, 5), (5, 5)]], "single point"),
+        ([[]], "no list of points|single point"),
+        ([(5, 5), (9, 9)], r"\[\[\(x0, y0\)"),
+        ([5, 9], "stroke 1"),
+        ("5,5,9,9", "str"),
+        ([[(5, 5), (9, 200)]], r"stroke 1 is outside.*y=200.*0 to 89"),
+        ([[(5, 5), (9, 9)], [(-1, 5), (9, 9)]], r"stroke 2 is outside.*x=-1"),
+        ([[(5, 5), (120, 9)]], r"x=120.*0 to 119"),
+        ([[(5, 5), (float("nan"), 9)]], "stroke 1.*nan"),
+        ([[(5, 5), (float("inf"), 9)]], "stroke 1.*inf"),
+        ([[(5, 5, 5), (9, 9, 9)]], "stroke 1"),
+        ([["a", "b"], [1, 2]], "stroke 1"),
+        ([[(60, 3), (62, 3)]], "nothing that moves"),
+    ],
+)
+def test_wrong_strokes(strokes: object, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        guidance.from_strokes(strokes, two_movers())
+
+
+def test_wrong_bases_and_brushes() -> None:
+    photo = np.zeros((*SIZE, 3), np.uint8)
+    with pytest.raises(InputError, match="still"):
+        guidance.from_strokes([stroke(0)], "moving", photo)
+    with pytest.raises(InputError, match="without a photo"):
+        guidance.from_strokes([stroke(0)], "still")
+    with pytest.raises(InputError, match="alike"):
+        guidance.from_strokes([stroke(0)], two_movers(), photo[:80])
+    with pytest.raises(InputError, match=r"\(5, 5\)"):
+        guidance.from_strokes([stroke(0)], np.full((*SIZE, 2), 5, np.int8))
+    for radius in (0, -3, float("nan"), 1e9):
+        with pytest.raises(InputError, match="brush"):
+            guidance.from_strokes([stroke(0)], "still", photo, radius=radius)
+    ring = [(20, 20), (30, 20), (30, 30), (20, 20)]
+    with pytest.raises(InputError, match="ends where it began"):
+        guidance.from_strokes([ring], guidance.from_flow(two_movers()))
+    for base in (None, 7, np.zeros(SIZE), np.zeros((*SIZE, 3))):
+        with pytest.raises(InputError):
+            guidance.from_strokes([stroke(0)], base)
+
+
+@pytest.mark.parametrize("direction", [*guidance.DIRECTIONS, (3, -1), (-0.2, -7.0)])
+def test_masks(direction: object) -> None:
+    vector = guidance.DIRECTIONS.get(direction, direction)  # type: ignore[call-overload]
+    mask = np.zeros(SIZE, bool)
+    mask[LEFT] = True
+    expected = naive_rule(*(np.array(vector, float) * 100), 3)
+    painted = guidance.from_mask(mask, direction)
+    assert (painted[mask] == expected).all() and not painted[~mask].any()
+    base = guidance.from_flow(two_movers())
+    edited = guidance.from_mask(mask, direction, base)
+    assert (edited[mask] == expected).all()
+    np.testing.assert_array_equal(edited[~mask], base[~mask])
+    # Along its own line, where that is known.
+    flow = two_movers((7, 5))
+    towards = np.dot(vector, (7, 5))
+    found = guidance.from_mask(mask, direction, shuffled_signs(flow))
+    if towards:
+        assert (found[mask] == np.sign(towards)).all()
+
+
+def test_wrong_masks() -> None:
+    mask = np.ones(SIZE, bool)
+    for wrong, words in ((mask.astype(float), "bool"), (mask[0], "bool")):
+        with pytest.raises(InputError, match=words):
+            guidance.from_mask(wrong, "up")
+    with pytest.raises(InputError, match="down-left"):
+        guidance.from_mask(mask, "sideways")
+    for direction in ((0, 0), (float("nan"), 1), (1, 2, 3), (1, "a")):
+        with pytest.raises(InputError, match="direction"):
+            guidance.from_mask(mask, direction)
+    with pytest.raises(InputError, match=r"\(90, 120\)"):
+        guidance.from_mask(mask, "up", two_movers()[:50])
+    nothing = np.zeros(SIZE, bool)
+    nothing[:5] = True
+    with pytest.raises(InputError, match="nothing moves"):
+        guidance.from_mask(nothing, "up", two_movers())
+
+
+@pytest.mark.parametrize("known", ["flow", "guidance"])
+def test_reverse_a_region(known: str) -> None:
+    flow = two_movers()
+    base = flow if known == "flow" else guidance.from_flow(flow)
+    before = guidance.from_flow(flow)
+    mask = np.zeros(SIZE, bool)
+    mask[LEFT] = True
+    for region in (mask, (30, 30), [12.4, 58.9], np.array([9, 30])):
+        found = guidance.reverse(base, region)
+        np.testing.assert_array_equal(found[mask], -before[mask])
+        np.testing.assert_array_equal(found[~mask], before[~mask])
+    np.testing.assert_array_equal(guidance.reverse(base), -before)
+
+
+@pytest.mark.parametrize(
+    ("region", "words"),
+    [
+        ((60, 3), "nothing moves at x=60, y=3"),
+        ((200, 3), "outside.*x=200"),
+        ((3, -2), "outside.*y=-2"),
+        ((3, float("nan")), "nan"),
+        ((3, 4, 5), "give x and y"),
+        ("here", "here"),
+        (np.ones((3, 3), bool), r"\(3, 3\)"),
+        (np.ones(SIZE), "give x and y"),
+    ],
+)
+def test_what_cannot_be_reversed(region: object, words: str) -> None:
+    for base in (two_movers(), guidance.from_flow(two_movers())):
+        with pytest.raises(InputError, match=words):
+            guidance.reverse(base, region)
+
+
+def test_resize() -> None:
+    small = random_guidance(3, 4)
+    large = guidance.resize(small, (30, 20))
+    np.testing.assert_array_equal(large[5::10, 2::5], small)
+    np.testing.assert_array_equal(guidance.resize(large, (3, 4)), small)
+    for size in ((0, 4), (-1, 4)):
+        with pytest.raises(InputError, match="scaled"):
+            guidance.resize(small, size)
+    with pytest.raises(InputError, match=r"b2m\.guidance\.resize"):
+        guidance.validate(small, 30, 20)
