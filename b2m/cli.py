@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,12 +24,13 @@ from b2m.console import (
     at_least,
     check_device,
     complain,
-    dimensions,
     each,
+    numbered,
     print_table,
     spare_photos,
     warn,
 )
+from b2m.directing import Direction, Picture, Reversed, Scale, Strokes, read_directions
 from b2m.errors import InputError
 from b2m.files import make_folder
 
@@ -111,6 +112,7 @@ def _program(
     \b
       b2m animate photo.jpg                     clip, contact sheet, motion field
       b2m animate photo.jpg --direction left    the same, told which way it went
+      b2m animate photo.jpg --motions 4         and other ways it may have gone
       b2m animate *.jpg -o clips --format mp4   many photos, only the videos
       b2m flow photo.jpg                        only the motion field
       b2m deblur photo.jpg                      only the sharp middle instant
@@ -136,18 +138,14 @@ def animate(
             "--format", metavar="LIST", help="Any of " + ", ".join(FORMATS) + ", with commas."
         ),
     ] = "mp4,gif,png,flo",
-    direction: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WHERE", help="It went right, left, up, down, up-left, …", show_default=False
-        ),
-    ] = None,
-    guidance: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PNG", help="Or a picture that says it for each pixel.", show_default=False
-        ),
-    ] = None,
+    direction: Direction = None,
+    guidance: Picture = None,
+    scale_guidance: Scale = False,
+    stroke: Strokes = None,
+    reverse: Reversed = None,
+    motions: Annotated[
+        int, typer.Option(metavar="N", help="Clips at the most: different ways it may have gone.")
+    ] = 1,
     fps: Annotated[
         float | None,
         typer.Option(metavar="N", help="Frames per second of the clip.", show_default=False),
@@ -166,52 +164,46 @@ def animate(
     may also ask for NAME.webp and for "frames", the full-size frames in NAME-frames/.
 
     Blur does not say whether things went one way or the other. Without a word from you b2m
-    takes the likelier; --direction turns everything that moves, and a --guidance picture of the
-    photo's size says it for each pixel: black still, red right and up, green left and up,
-    yellow left and down, blue right and down.
+    takes the likelier, and with --motions 4 also the next likely ones, as far as they differ
+    clearly: NAME-2.mp4, NAME-3.mp4 and so on. --direction turns everything that moves, and a
+    --guidance picture says it for each pixel: black still, red right and up, green left and up,
+    yellow left and down, blue right and down. --stroke and --reverse take the whole thing at
+    their place, in pixels of the photo from its upper left corner. They come after the other
+    two, --reverse last.
 
-    The closing table gives the length of the fastest motion over the exposure in pixels (and
-    its speed, where the photo knows its exposure time) and how closely the clip, blurred again,
-    agrees with the photo, in dB: higher is closer.
+    The closing table gives, for each clip, the length of the fastest motion over the exposure
+    in pixels (and its speed, where the photo knows its exposure time) and how closely the clip,
+    blurred again, agrees with the photo, in dB: higher is closer.
     """
     wanted = _formats(formats)
     at_least(frames, 2, "--frames", "a clip needs both ends of the exposure")
     at_least(max_side, 16, "--max-side", "smaller clips show nothing")
     if fps is not None and not 0 < fps <= 1000:
         raise UsageError(f"--fps is {fps:g}: give a number above 0 and up to 1000")
-    if guidance is not None and direction is not None:
-        raise UsageError("--guidance and --direction both say which way: give one of them")
-    arrows = None if guidance is None else _read_guidance(guidance)
-    if direction is not None:
-        _check_direction(direction)
+    at_least(motions, 1, "--motions", "there is nothing else to make")
+    said = read_directions(direction, guidance, scale_guidance, stroke, reverse)
     check_device(device)
     make_folder(output)
     animator = _animator(weights, device)
 
-    def work(photo: Path, name: str) -> Row:
-        from b2m.guidance import from_direction
-
+    def work(photo: Path, name: str) -> Iterator[Row]:
         prepared = animator.prepare(photo)
-        if arrows is not None and arrows.shape[:2] != prepared.photo.shape[:2]:
-            raise UsageError(
-                f"{guidance} is {dimensions(arrows)} and {photo} is {dimensions(prepared.photo)}: "
-                "paint the guidance at the photo's size"
-            )
-        hint = arrows
-        if direction is not None:
-            base = animator.animate(prepared, frames=frames, seed=seed)[0]
-            hint = from_direction(base.flow, direction)
-            del base
-        clip = animator.animate(prepared, guidance=hint, frames=frames, seed=seed)[0]
-        warn(photo, clip.warnings)
-        for kind in wanted:
-            target = output / (f"{name}-frames" if kind == "frames" else f"{name}.{kind}")
-            spare_photos(target, photos)
-            _save(clip, kind, target, fps, max_side)
-            print(f"{target}{os.sep if kind == 'frames' else ''}", flush=True)
-        return _row(photo, clip)
+        hint = said.guidance(animator, prepared, photo)
+        clips = animator.animate(prepared, guidance=hint, frames=frames, motions=motions, seed=seed)
+        warn(photo, clips[0].warnings)
+        if len(clips) < motions:
+            warn(photo, [f"{_counted(len(clips))} in which it may have gone clearly differ"])
+        for number in range(1, len(clips) + 1):
+            clip = clips.pop(0)  # its frames need not outlive it
+            stem = numbered(name, number)
+            for kind in wanted:
+                target = output / (f"{stem}-frames" if kind == "frames" else f"{stem}.{kind}")
+                spare_photos(target, photos)
+                _save(clip, kind, target, fps, max_side)
+                print(f"{target}{os.sep if kind == 'frames' else ''}", flush=True)
+            yield _row(photo, clip, number)
 
-    rows, code = each(photos, work)
+    rows, code = each(photos, work, motions)
     print_table(rows)
     raise typer.Exit(code)
 
@@ -293,22 +285,6 @@ def _formats(given: str) -> list[str]:
     return wanted
 
 
-def _read_guidance(path: Path) -> NDArray[np.int8]:
-    from b2m.guidance import from_png
-
-    try:
-        return from_png(path)
-    except InputError as error:
-        raise UsageError(f"--guidance: {error}") from error
-
-
-def _check_direction(direction: str) -> None:
-    from b2m.guidance import DIRECTIONS
-
-    if direction not in DIRECTIONS:
-        raise UsageError(f"--direction is '{direction}': choose from {', '.join(DIRECTIONS)}")
-
-
 def _animator(weights: str | None, device: str) -> BlurAnimator:
     from b2m.api import BlurAnimator
 
@@ -331,11 +307,14 @@ def _save(clip: Clip, kind: str, target: Path, fps: float | None, max_side: int)
         clip.save(target, fps=fps, max_side=max_side)
 
 
-def _row(photo: Path, clip: Clip) -> Row:
+def _counted(ways: int) -> str:
+    return f"no more than {ways} way{'s' if ways > 1 else ''}"
+
+
+def _row(photo: Path, clip: Clip, number: int) -> Row:
     height, width = clip.photo.shape[:2]
-    return Row(
-        photo.name, (width, height), _motion(clip.flow), clip.reblur_psnr, clip.exposure_time
-    )
+    name = photo.name if number == 1 else f"{photo.name} ({number})"
+    return Row(name, (width, height), _motion(clip.flow), clip.reblur_psnr, clip.exposure_time)
 
 
 def _motion(flow: NDArray[np.float32]) -> float:

@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -56,14 +56,27 @@ def at_least(value: int, least: int, option: str, reason: str) -> None:
 # --- work on several photos ----------------------------------------------------------------------
 
 
-def each(photos: Sequence[Path], work: Callable[[Path, str], Row | None]) -> tuple[list[Row], int]:
-    """Do the work for each photo; a bad one is reported and the rest are done."""
+def each(
+    photos: Sequence[Path], work: Callable[[Path, str], Iterable[Row] | None], results: int = 1
+) -> tuple[list[Row], int]:
+    """Do the work for each photo; a bad one is reported and the rest are done.
+
+    Args:
+        photos: what is worked on.
+        work: takes a photo and the name of its results, and may give rows, each when it is done.
+        results: most results of one photo, see `numbered`.
+
+    Returns:
+        The rows with the time that each took, and the exit code.
+    """
     rows: list[Row] = []
     codes: set[int] = set()
-    for photo, name in zip(photos, names(photos), strict=True):
+    for photo, name in zip(photos, names(photos, results), strict=True):
         start = time.perf_counter()
         try:
-            row = work(photo, name)
+            for row in work(photo, name) or ():
+                rows.append(replace(row, seconds=time.perf_counter() - start))
+                start = time.perf_counter()
         except UsageError as error:
             codes.add(complain(error, 2))
         except BrokenPipeError:
@@ -71,27 +84,42 @@ def each(photos: Sequence[Path], work: Callable[[Path, str], Row | None]) -> tup
             raise
         except (InputError, OSError, MemoryError) as error:
             codes.add(complain(_about(photo, error), 1))
-        else:
-            if row is not None:
-                rows.append(replace(row, seconds=time.perf_counter() - start))
     return rows, min(codes, default=0)
 
 
-def names(photos: Sequence[Path]) -> list[str]:
-    """Name the results: the photo's stem, and -a, -b, … where several photos have the same."""
+def names(photos: Sequence[Path], results: int = 1) -> list[str]:
+    """Name the results: the photo's stem, and -a, -b, … where that would name another's, too."""
     # Folded, as many disks do not tell "A" from "a".
-    count = Counter(photo.stem.casefold() for photo in photos)
-    taken = {stem for stem, times in count.items() if times == 1}
+    stems = [photo.stem.casefold() for photo in photos]
+    count = Counter(stems)
+    taken: set[str] = set()
+    plain = set()
+    for stem, times in count.items():
+        wanted = _wanted(stem, results)
+        if times == 1 and not wanted & taken:
+            plain.add(stem)
+            taken |= wanted
     chosen = []
-    for photo in photos:
+    for photo, stem in zip(photos, stems, strict=True):
         name = photo.stem
         number = 0
-        while count[photo.stem.casefold()] > 1 and (name == photo.stem or name.casefold() in taken):
+        while stem not in plain and (
+            name == photo.stem or _wanted(name.casefold(), results) & taken
+        ):
             name = f"{photo.stem}-{_letters(number)}"
             number += 1
-        taken.add(name.casefold())
+        taken |= _wanted(name.casefold(), results)
         chosen.append(name)
     return chosen
+
+
+def numbered(name: str, number: int) -> str:
+    """The name of the first, second, third … result: NAME, NAME-2, NAME-3 …"""
+    return name if number == 1 else f"{name}-{number}"
+
+
+def _wanted(name: str, results: int) -> set[str]:
+    return {numbered(name, number) for number in range(1, results + 1)}
 
 
 def _letters(number: int) -> str:
