@@ -140,13 +140,13 @@ def training(
         scenes: rendered at a time, fewer than in a training; None for as many.
     """
     from b2m.recipes import find_recipe
-    from b2m.train import Run
+    from b2m.train import RANDOM, Run
 
     torch.set_num_threads(1)
     recipe = find_recipe("animator")
     with tempfile.TemporaryDirectory() as folder:
         run = Run(recipe, Path(folder), 0)
-        run.build(photos, cutouts, init=None, resume=False)
+        run.build(photos, cutouts, None, init=RANDOM, resume=False)
         stream = run.stream
         if scenes is not None:
             stream.chunk_scenes = scenes
