@@ -422,6 +422,108 @@ def test_motions(animator):
     assert animator.animate(prepared)[0].seed == 0
 
 
+def two_movers(seen, left=(9.0, -3.0), right=(2.0, 10.0)):
+    """The encoding of two things before a background that stands."""
+    encoding = slide(seen, (0.0, 0.0))
+    for columns, vector in ((slice(16, 56), left), (slice(72, 112), right)):
+        line = double_angle(torch.tensor(vector).view(1, 2, 1, 1))
+        encoding.line[..., 12:52, columns] = line
+    return encoding
+
+
+THINGS = np.s_[12:52, 16:56], np.s_[12:52, 72:112]
+
+
+@pytest.fixture
+def movers(sliding, monkeypatch):
+    """An animator that sees two things go, each its way, and a photo of 64 x 128 for it."""
+    found = sliding((0.0, 0.0))
+    monkeypatch.setattr(found.model, "encode", two_movers)
+    return found, photo(64, 128, sigma=1.5)
+
+
+def cosine(one, other):
+    lengths = np.hypot(one[..., 0], one[..., 1]) * np.hypot(other[..., 0], other[..., 1])
+    return (one * other).sum(-1) / np.maximum(lengths, 1e-6)
+
+
+def test_all_the_motions_of_two_things(movers):
+    animator, pixels = movers
+    prepared = animator.prepare(pixels)
+    clips = animator.animate(prepared, motions=5, seed=3)
+    ways = {tuple(float(np.sign(clip.flow[thing][5, 5, 1])) for thing in THINGS) for clip in clips}
+    assert ways == {(-1, 1), (1, -1), (-1, -1), (1, 1)} and len(clips) == 4
+    scores = [clip.score for clip in clips]
+    assert scores == sorted(scores, reverse=True) and scores[0] > scores[-1]
+    assert scores[0] == clips[0].reblur_psnr_raw
+    for clip in clips:
+        assert (clip.guidance == b2m.guidance.from_flow(clip.flow)).all()
+        assert clip.reblur_psnr_raw == pytest.approx(clips[0].reblur_psnr_raw, abs=0.01)
+        # What stands stands in all of them; the things leave it within their own motion.
+        for frame in clip.frames:
+            assert apart(frame[58:], pixels[58:]) == 0
+    # The same seed, the same clips; fewer are the first of more.
+    again = animator.animate(pixels, motions=5, seed=3)
+    fewer = animator.animate(prepared, motions=2, seed=3)
+    for one, other in [*zip(clips, again, strict=True), *zip(clips, fewer, strict=False)]:
+        assert (one.flow == other.flow).all() and one.score == other.score
+        assert apart(one.frames, other.frames) == 0
+        assert one.seed == other.seed == 3
+
+
+def test_camera_motion_has_two_ways(sliding):
+    clips = sliding((7.0, 4.0)).animate(photo(), motions=5)
+    assert len(clips) == 2
+    assert (clips[0].flow == -clips[1].flow).all()
+    assert len(sliding((0.0, 0.0)).animate(photo(), motions=5)) == 1
+
+
+def test_reversing_one_region_leaves_the_rest(movers):
+    animator, pixels = movers
+    prepared = animator.prepare(pixels)
+    (clip,) = animator.animate(prepared)
+    (back,) = animator.animate(prepared, guidance=b2m.guidance.reverse(clip, (36, 30)))
+    left, right = (cosine(clip.flow[thing], back.flow[thing]) for thing in THINGS)
+    assert left.max() < -0.7 and right.min() > 0.9
+    # Its frames run backwards, the other's as before; the two do not touch.
+    assert apart(back.frames[:, :, :62], clip.frames[::-1, :, :62]) <= 1
+    assert apart(back.frames[:, :, 66:], clip.frames[:, :, 66:]) <= 1
+    twice = b2m.guidance.reverse(back, (40, 20))
+    assert apart(animator.animate(prepared, guidance=twice)[0].frames, clip.frames) <= 1
+    everything = b2m.guidance.reverse(clip)
+    (reversed_clip,) = animator.animate(prepared, guidance=everything)
+    assert apart(reversed_clip.frames, clip.frames[::-1]) <= 1
+
+
+def test_strokes_over_a_clip(movers):
+    animator, pixels = movers
+    prepared = animator.prepare(pixels)
+    (clip,) = animator.animate(prepared)
+    assert set(np.unique(clip.regions[THINGS[0]])) == {clip.regions[30, 30]} != {0}
+    assert not clip.regions[56:].any()
+    guidance = b2m.guidance.from_strokes([[(50, 30), (20, 31)], [(90, 20), (92, 50)]], clip)
+    (told,) = animator.animate(prepared, guidance=guidance)
+    np.testing.assert_allclose(told.flow[THINGS[0]][5, 5], (-9, 3), atol=1e-3)
+    np.testing.assert_allclose(told.flow[THINGS[1]][5, 5], (2, 10), atol=1e-3)
+
+
+def test_guidance_and_motions(movers):
+    """What guidance speaks of is kept for as long as something else can vary."""
+    animator, pixels = movers
+    prepared = animator.prepare(pixels)
+    guidance = np.zeros((64, 128, 2), np.int8)
+    guidance[THINGS[0]] = (-1, 1)
+    clips = animator.animate(prepared, guidance=guidance, motions=5)
+    assert len(clips) == 4
+    downs = [[float(np.sign(clip.flow[thing][5, 5, 1])) for thing in THINGS] for clip in clips]
+    assert [down[0] for down in downs] == [1, 1, -1, -1]
+    assert downs[0][1] == -downs[1][1]
+    assert (clips[0].guidance == guidance).all()
+    scores = [clip.score for clip in clips]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] - scores[2] > 0.5
+
+
 @pytest.mark.parametrize(
     ("guidance", "words"),
     [

@@ -97,6 +97,16 @@ def test_version(capsys):
         (["animate", "x.jpg", "--device", "toaster"], ["toaster"]),
         (["animate", "x.jpg", "--guidance", "nowhere.png"], ["--guidance", "nowhere.png"]),
         (["animate", "x", "--guidance", "g.png", "--direction", "up"], ["one of them"]),
+        (["animate", "x", "--scale-guidance"], ["--scale-guidance", "--guidance"]),
+        (["animate", "x", "--motions", "0"], ["--motions", "0", "at least 1"]),
+        (["animate", "x", "--motions", "-4"], ["--motions", "-4"]),
+        (["animate", "x", "--stroke", "1,2"], ["--stroke", "1,2", "x0,y0,x1,y1"]),
+        (["animate", "x", "--stroke", "1,2,3"], ["--stroke"]),
+        (["animate", "x", "--stroke", "1,2,3,inf"], ["--stroke", "inf"]),
+        (["animate", "x", "--stroke", "here"], ["--stroke", "here"]),
+        (["animate", "x", "--reverse", "1,2,3,4"], ["--reverse", "x,y"]),
+        (["animate", "x", "--reverse", ""], ["--reverse"]),
+        (["animate", "x", "--reverse", "nan,2"], ["--reverse", "nan"]),
         (["train"], ["RECIPE"]),
         (["train", "animator", "--hours", "0"], ["--hours"]),
         (["train", "animator", "--samples", "0"], ["--samples"]),
@@ -129,6 +139,18 @@ def test_stems():
     assert names("A.jpg", "a.png") == ["A-a", "a-b"]
     assert names("a.jpg", "a.png", "a-a.jpg") == ["a-b", "a-c", "a-a"]
     assert names("my.photo.jpg") == ["my.photo"]
+    # With more results of each, those must not be another's.
+    for results in (1, 2, 5):
+        paths = [Path(p) for p in ("a.jpg", "a-2.jpg", "A.png", "b.jpg", "b-3.jpg", "b-3-2.jpg")]
+        found = console.names(paths, results)
+        written = [
+            console.numbered(name, number).casefold()
+            for name in found
+            for number in range(1, results + 1)
+        ]
+        assert len(set(written)) == len(written)
+        assert found[3] == "b"
+    assert console.numbered("a", 1) == "a" and console.numbered("a", 3) == "a-3"
     many = names(*["a.jpg"] * 60)
     assert len(set(many)) == 60
     assert many[25:28] == ["a-z", "a-aa", "a-ab"]
@@ -239,6 +261,87 @@ def test_guidance_picture(capsys, tmp_path, photo):
     capsys.readouterr()
     assert run(*arguments, tmp_path / "turned.png") == 2
     one_sentence(capsys, "turned.png is 64x80", "80x64")
+
+
+def test_guidance_picture_is_stretched(capsys, tmp_path, photo):
+    from b2m.motion import read_flow
+
+    Image.new("RGB", (40, 32), (0, 255, 0)).save(tmp_path / "g.png")
+    arguments = ["animate", photo, "--format", "flo", "--guidance", tmp_path / "g.png", "-o"]
+    assert run(*arguments, tmp_path / "a") == 2
+    one_sentence(capsys, "g.png is 40x32", "80x64", "--scale-guidance")
+    assert not list((tmp_path / "a").iterdir())
+    assert run(*arguments, tmp_path / "b", "--scale-guidance") == 0
+    flow = read_flow(tmp_path / "b" / "photo.flo")
+    assert (flow.sum(-1) <= 0).all()  # green: up and to the left
+
+
+def moving_photo(path):
+    """A disc that went to the right by 12 pixels, before a still background."""
+    random = np.random.default_rng(0)
+    coarse = Image.fromarray(random.integers(60, 190, (12, 16, 3), dtype=np.uint8))
+    background = np.asarray(coarse.resize((160, 120), Image.Resampling.BICUBIC)).astype(float)
+    grain = random.integers(0, 255, (30, 30, 3)).repeat(3, 0).repeat(3, 1)
+    rows, columns = np.mgrid[:120, :160]
+    total = np.zeros_like(background)
+    for shift in range(-6, 7):
+        inside = (columns - 80 - shift) ** 2 + (rows - 60) ** 2 < 30**2
+        frame = background.copy()
+        frame[inside] = grain[(rows - 30)[inside], (columns - 80 - shift + 45)[inside]]
+        total += (frame / 255) ** 2.2
+    pixels = 255 * (total / 13) ** (1 / 2.2)
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return path
+
+
+def test_motions_strokes_and_reversal(capsys, tmp_path):
+    from b2m.motion import read_flow
+
+    photo = moving_photo(tmp_path / "disc.png")
+
+    def across(folder, name="disc"):
+        """The motion of the disc's middle to the right."""
+        return read_flow(tmp_path / folder / f"{name}.flo")[45:75, 65:95, 0].mean()
+
+    base = ["animate", photo, "--format", "flo", "-o"]
+    assert run(*base, tmp_path / "two", "--motions", 2) == 0
+    shown, _ = capsys.readouterr()
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["disc-2.flo", "disc.flo"]
+    table = shown.split("\n\n")[1].splitlines()
+    assert [line.split("  ")[0] for line in table[1:]] == ["disc.png", "disc.png (2)"]
+    assert across("two") > 2 and across("two", "disc-2") == pytest.approx(-across("two"), abs=1e-4)
+
+    assert run(*base, tmp_path / "left", "--stroke", "90,60,70,58") == 0
+    assert across("left") < -2
+    assert run(*base, tmp_path / "bent", "--stroke", "70,50,80,60,95,62") == 0
+    assert across("bent") > 2
+    assert run(*base, tmp_path / "back", "--reverse", "80,60") == 0
+    assert across("back") < -2
+    # A direction first, then strokes, then what is turned round.
+    told = ["--direction", "left", "--reverse", "80,60"]
+    assert run(*base, tmp_path / "right", *told) == 0
+    assert across("right") > 2
+    told = ["--stroke", "90,60,70,60", "--reverse", "80,60", "--reverse", "75,55"]
+    assert run(*base, tmp_path / "twice", *told) == 0
+    assert across("twice") < -2
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (["--stroke", "10,10,900,10"], ["--stroke", "x=900", "159"]),
+        (["--stroke", "80,60,80,60"], ["--stroke", "single point"]),
+        (["--stroke", "2,2,20,2"], ["--stroke", "nothing that moves"]),
+        (["--reverse", "5,130"], ["--reverse", "y=130", "119"]),
+        (["--reverse", "-5,30"], ["--reverse", "x=-5"]),
+        (["--reverse", "3,3"], ["--reverse", "nothing moves"]),
+    ],
+)
+def test_places_that_cannot_be_directed(capsys, tmp_path, told, words):
+    photo = moving_photo(tmp_path / "disc.png")
+    assert run("animate", photo, "-o", tmp_path / "out", *told) == 2
+    one_sentence(capsys, "disc.png", *words)
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_photo_is_never_overwritten(capsys, tmp_path):
