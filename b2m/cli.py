@@ -164,12 +164,12 @@ def animate(
     may also ask for NAME.webp and for "frames", the full-size frames in NAME-frames/.
 
     Blur does not say whether things went one way or the other. Without a word from you b2m
-    takes the likelier, and with --motions 4 also the next likely ones, as far as they differ
-    clearly: NAME-2.mp4, NAME-3.mp4 and so on. --direction turns everything that moves, and a
-    --guidance picture says it for each pixel: black still, red right and up, green left and up,
-    yellow left and down, blue right and down. --stroke and --reverse take the whole thing at
-    their place, in pixels of the photo from its upper left corner. They come after the other
-    two, --reverse last.
+    lets them go to the right, or down; with --motions 4 it shows other ways, too, as far as they
+    differ clearly, likelier ones first: NAME-2.mp4, NAME-3.mp4 and so on. --direction turns each
+    thing that moves, and a --guidance picture says it for each pixel: black still, red right
+    and up, green left and up, yellow left and down, blue right and down. --stroke and --reverse
+    take the whole thing at their place, in pixels of the photo from its upper left corner. They
+    come after the other two, --reverse last.
 
     The closing table gives, for each clip, the length of the fastest motion over the exposure
     in pixels (and its speed, where the photo knows its exposure time) and how closely the clip,

@@ -83,7 +83,7 @@ class Directions:
 
         chosen = self._painted(prepared, photo)
         if self.direction is not None:
-            chosen = from_direction(animator.animate(prepared)[0].flow, self.direction)
+            chosen = from_direction(animator.animate(prepared)[0], self.direction)
         try:
             if self.strokes:
                 clip = animator.animate(prepared, guidance=chosen)[0]

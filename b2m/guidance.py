@@ -173,26 +173,6 @@ def to_png(guidance: Guidance, path: str | os.PathLike[str]) -> None:
     write_palette_png(validate(guidance, *(shape[:2] if len(shape) == 3 else (0, 0))), path)
 
 
-def from_direction(
-    flow: NDArray[np.floating[Any]], direction: str, threshold: float = STILL_THRESHOLD
-) -> Guidance:
-    """Guidance in which everything moves along its own line, but towards ``direction``.
-
-    Args:
-        flow: (H, W, 2) pixels over the whole exposure; its signs do not matter.
-        direction: one of "right", "down-right", "down", "down-left", "left", "up-left", "up",
-            "up-right".
-        threshold: shorter vectors are still.
-
-    Returns:
-        (H, W, 2) int8. A line at right angles to ``direction`` turns clockwise from it.
-
-    Raises:
-        InputError: another direction, named with the eight that exist.
-    """
-    return _towards(flow, _direction(direction), threshold)
-
-
 def _direction(given: str | Sequence[float]) -> tuple[float, float]:
     """A direction by name or as a vector: x to the right and y down."""
     if isinstance(given, str):
@@ -251,6 +231,37 @@ class _Scene(NamedTuple):
     regions: Labels
 
 
+def from_direction(base: Base, direction: str, photo: NDArray[np.uint8] | None = None) -> Guidance:
+    """Guidance in which everything that moves goes along its own line, but towards a direction.
+
+    Each coherent region goes as a whole, so that what turns or bends is not torn: forwards or
+    backwards as brings it farther that way.
+
+    Args:
+        base: a clip, or a flow as for :func:`from_strokes`.
+        direction: one of "right", "down-right", "down", "down-left", "left", "up-left", "up",
+            "up-right".
+        photo: (H, W, 3) uint8; its edges help a flow's regions.
+
+    Returns:
+        (H, W, 2) int8. A region at right angles to ``direction`` turns clockwise from it.
+
+    Raises:
+        InputError: another direction, named with the eight that exist, or a base without a flow.
+    """
+    x, y = _direction(direction)
+    scene = _scene(base, photo)
+    if scene.flow is None:
+        raise InputError("a direction needs the lines of motion: give a clip or a flow")
+    # A hair clockwise, for regions at right angles.
+    towards = np.array([x - 1e-6 * y, y + 1e-6 * x])
+    for number in range(1, int(scene.regions.max()) + 1):
+        rows, columns = np.nonzero(scene.regions == number)
+        if len(rows):
+            _direct(scene, number, rows, columns, towards)
+    return scene.guidance
+
+
 def from_strokes(
     strokes: Sequence[Points],
     base: Base,
@@ -302,8 +313,7 @@ def from_strokes(
             scene.guidance[np.isin(scene.regions, taken)] = quadrant(*whole)
         elif scene.flow is not None:
             raise InputError(
-                f"{name} is over nothing that moves: draw it on something blurred by motion, or "
-                'paint with base="still"'
+                f"{name} is over nothing that moves: draw it on something blurred by motion"
             )
         else:
             for piece, step in zip(brushed(points, radius, height, width), np.diff(points, axis=0),

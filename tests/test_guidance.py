@@ -161,25 +161,30 @@ def test_png_refuses_what_is_no_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("direction", guidance.DIRECTIONS)
-def test_direction_keeps_lines_and_turns_signs(direction: str) -> None:
-    flow = np.random.default_rng(1).normal(0, 6, (30, 40, 2)).astype(np.float32)
+def test_direction_keeps_lines_and_turns_each_thing_as_one(direction: str) -> None:
+    flow = np.zeros((60, 80, 2), np.float32)
+    things = np.s_[10:50, 5:35], np.s_[10:50, 45:75]
+    flow[things[0]] = rotation(40, 30, 0.1) + (7, 2)
+    flow[things[1]] = (-3, 8)
     before = flow.copy()
     chosen = guidance.from_direction(flow, direction)
     np.testing.assert_array_equal(flow, before)
     base = guidance.from_flow(flow)
-    same, turned = (chosen == base).all(-1), (chosen == -base).all(-1)
-    assert (same | turned).all()
-    towards = flow @ np.array(guidance.DIRECTIONS[direction], np.float32)
-    moving = base.any(-1)
-    np.testing.assert_array_equal(same[moving], towards[moving] > 0)
+    for thing in things:
+        forwards = flow[thing].sum((0, 1)) @ guidance.DIRECTIONS[direction] > 0
+        np.testing.assert_array_equal(chosen[thing], base[thing] if forwards else -base[thing])
     np.testing.assert_array_equal(guidance.from_direction(-flow, direction), chosen)
+    assert not chosen[:, 36:44].any()
 
 
 def test_direction_at_right_angles_and_unknown() -> None:
-    down = guidance.from_direction(field((0, -9), (0, 9)), "right")
-    np.testing.assert_array_equal(down, [[(1, 1), (1, 1)]])
+    for v in (-9, 9):
+        down = guidance.from_direction(np.full((20, 30, 2), (0, v), np.float32), "right")
+        assert (down == 1).all()
     with pytest.raises(InputError, match="down-left"):
         guidance.from_direction(field((1, 2)), "sideways")
+    with pytest.raises(InputError, match="lines of motion"):
+        guidance.from_direction(down, "right")
 
 
 def shuffled_signs(flow: np.ndarray, seed: int = 0) -> np.ndarray:
