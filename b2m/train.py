@@ -190,7 +190,11 @@ class Run:
         self.model = model
         self.ema = ModelEmaV3(model, decay=recipe.ema, use_warmup=True)
         self.optimizer = create_optimizer_v2(
-            model, opt="adamw", lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+            model,
+            opt="adamw",
+            lr=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            fused=True,
         )
         if checkpoint is not None:
             model.load_state_dict(checkpoint["model"])
