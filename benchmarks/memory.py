@@ -45,8 +45,11 @@ x = np.linspace(0, 255, width, dtype=np.float32)
 for top in range(0, height, 256):
     rows = slice(top, min(top + 256, height))
     y = np.linspace(0, 255, height, dtype=np.float32)[rows, None]
-    noise = cv2.blur(random.normal(0, 60, photo[rows].shape).astype(np.float32), (31, 1))
-    light = np.stack([x + 0 * y, y + 0 * x, 255 - (x + y) / 2], -1) + 8 * noise
+    # Grain of 16 pixels, dragged sideways so far that it is seen at any working size.
+    grain = random.normal(0, 200, (256 // 16, width // 16 + 1, 3)).astype(np.float32)
+    grain = grain.repeat(16, 0).repeat(16, 1)[: len(y), :width]
+    light = np.stack([x + 0 * y, y + 0 * x, 255 - (x + y) / 2], -1)
+    light += cv2.blur(grain, (width // 64, 1))
     photo[rows] = light.clip(0, 255)
 assert cv2.imwrite(path, photo, [cv2.IMWRITE_JPEG_QUALITY, 92])
 """
