@@ -108,6 +108,33 @@ class GatedBlock(nn.Module):
         return x + self.channel_out(self.channel_value(y) * self.channel_gate(y))
 
 
+class PreActivationBlock(nn.Module):
+    """Residual block with its norms before its convolutions (He et al. 2016b).
+
+    Batch norm, ReLU and a 3x3 convolution, twice, beside the identity.
+
+    Args:
+        channels: of the input and output.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+        def half() -> list[nn.Module]:
+            return [
+                nn.BatchNorm2d(channels),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            ]
+
+        self.body = nn.Sequential(*half(), *half())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        y: Tensor = self.body(x)
+        return x + y
+
+
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Repeat the last row and column of (B, C, H, W) until both sides are multiples."""
     return F.pad(x, (0, -x.shape[-1] % multiple, 0, -x.shape[-2] % multiple), mode="replicate")

@@ -1,0 +1,200 @@
+"""BlurDecomposer: one blurred photo and its motion guidance to seven frames, in two stages.
+
+Paper: Animation from Blur: Multi-modal Blur Decomposition with Motion Guidance (Zhong et al.,
+ECCV 2022), section 3.2 and Fig. 11. Our implementation; no code or weights of the authors.
+
+From the paper: stage 1 takes the photo and the guidance and gives a rough sequence, stage 2 takes
+the photo and that sequence, without guidance, and refines it as a residual. Both have one form: a
+7x7 convolution, two steps down, twelve pre-activation residual blocks, two transposed convolutions
+up, batch norm and ReLU between, and no skips past the bottleneck.
+
+As the authors have it, where the paper is silent: each step down is a 3x3 convolution and one of
+stride 2, each step up a 4x4 transposed one and a 3x3, and the photo stands in for the rough
+sequence wherever guidance says still.
+
+Ours:
+
+* The residual of stage 2 may be negative. Theirs ends in a sigmoid, and can only brighten.
+* Convolutions before a batch norm have no bias, which the norm would take away again.
+* Sizes that are no multiple of four are padded inside and cropped back.
+* Smaller sizes with smaller outer convolutions, and the variants of the ablation tables: one stage
+  of equal size, and without guidance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from b2m.hub import HubModel
+from b2m.models.layers import PreActivationBlock, pad_to_multiple
+
+STRIDE = 4
+"""The photo is padded to a multiple of this."""
+
+FRAMES = 7
+"""How many frames there are."""
+
+_RIGHT = (1.0, -1.0)  # the class of motion to the right, which stands for unknown motion
+
+
+@dataclass(frozen=True)
+class BlurDecomposerConfig:
+    """Sizes of a BlurDecomposer.
+
+    Attributes:
+        width: channels at full resolution; doubled at a half and again at a quarter.
+        blocks: residual blocks of each stage, at a quarter of the resolution.
+        kernel: side of the first and last convolution of each stage; odd.
+        stages: 2, or 1 for the rough sequence alone.
+        guided: whether stage 1 sees guidance.
+    """
+
+    width: int = 12
+    blocks: int = 5
+    kernel: int = 3
+    stages: int = 2
+    guided: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built.
+
+        Raises:
+            ValueError: says which size is not possible.
+        """
+        if min(self.width, self.blocks) < 1:
+            raise ValueError(f"width {self.width} and blocks {self.blocks} must be at least 1")
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            raise ValueError(f"kernel {self.kernel} must be odd")
+        if self.stages not in (1, 2):
+            raise ValueError(f"there are 1 or 2 stages, not {self.stages}")
+
+    @classmethod
+    def paper(cls) -> Self:
+        """The paper's size: 129.3 million parameters, 682 GMAC for a photo of 256x256."""
+        return cls(width=128, blocks=12, kernel=7)
+
+    @classmethod
+    def compact(cls) -> Self:
+        """A size for CPUs: 0.6 million parameters, 3.9 GMAC for a photo of 256x256."""
+        return cls()
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """A size for tests."""
+        return cls(width=4, blocks=1)
+
+    def one_stage(self) -> Self:
+        """The same size in a single stage, widened as the paper's Table 3 has it.
+
+        Nearly all parameters grow with the square of the width, so that it is wider by the root
+        of two.
+        """
+        return replace(self, width=round(self.width * self.stages**0.5), stages=1)
+
+
+class _Stage(nn.Sequential):
+    """Encoder, residual blocks, decoder: (B, channels, H, W) to (B, 3 FRAMES, H, W).
+
+    H and W are multiples of STRIDE.
+    """
+
+    def __init__(self, config: BlurDecomposerConfig, channels: int) -> None:
+        width, side = config.width, config.kernel
+
+        def active(convolution: nn.Module, width: int) -> list[nn.Module]:
+            return [convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+
+        def plain(taken: int, given: int, kernel: int, stride: int = 1) -> list[nn.Module]:
+            padding = kernel // 2
+            return active(nn.Conv2d(taken, given, kernel, stride, padding, bias=False), given)
+
+        def up(taken: int, given: int) -> list[nn.Module]:
+            return active(nn.ConvTranspose2d(taken, given, 4, 2, 1, bias=False), given)
+
+        super().__init__(
+            *plain(channels, width, side),
+            *plain(width, 2 * width, 3),
+            *plain(2 * width, 2 * width, 3, stride=2),
+            *plain(2 * width, 4 * width, 3),
+            *plain(4 * width, 4 * width, 3, stride=2),
+            *(PreActivationBlock(4 * width) for _ in range(config.blocks)),
+            *up(4 * width, 2 * width),
+            *plain(2 * width, 2 * width, 3),
+            *up(2 * width, width),
+            *plain(width, width, 3),
+            nn.Conv2d(width, 3 * FRAMES, side, padding=side // 2),
+        )
+
+
+class BlurDecomposer(HubModel):
+    """Blurred photo and guidance to seven frames; see the head of this file.
+
+    Args:
+        config: sizes; None for the compact ones.
+    """
+
+    config_class = BlurDecomposerConfig
+    weights_name = "decomposer-compact"
+    config: BlurDecomposerConfig
+
+    native_frames = FRAMES
+
+    def __init__(self, config: BlurDecomposerConfig | None = None) -> None:
+        config = config or BlurDecomposerConfig()
+        super().__init__(config)
+        self.rough = _Stage(config, 5 if config.guided else 3)
+        self.refine = _Stage(config, 3 + 3 * FRAMES) if config.stages == 2 else None
+        if self.refine is not None:  # begin near the rough sequence
+            last = self.refine[-1]
+            assert isinstance(last, nn.Conv2d)
+            nn.init.normal_(last.weight, std=1e-3)
+            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+
+    def forward(self, photo: Tensor, guidance: Tensor | None = None) -> Tensor:
+        """Seven frames.
+
+        Args:
+            photo: (B, 3, H, W) sRGB in [0, 1], any size; made for sides of 64 pixels and more.
+            guidance: (B, 2, H, W) in {-1, 0, 1}; None says that everything goes right. A model
+                without guidance ignores it.
+
+        Returns:
+            (B, 7, 3, H, W) sRGB, not clipped.
+        """
+        return self.stages(photo, guidance)[:, -1]
+
+    def stages(self, photo: Tensor, guidance: Tensor | None = None) -> Tensor:
+        """The frames after each stage, for `b2m.losses.staged_mse`.
+
+        Args:
+            photo: as in `forward`.
+            guidance: as in `forward`.
+
+        Returns:
+            (B, S, 7, 3, H, W) sRGB, S the number of stages; those of the first are in [0, 1],
+            those of the second are not clipped.
+        """
+        height, width = photo.shape[-2:]
+        padded = pad_to_multiple(photo, STRIDE)
+        rough = self._rough(padded, guidance)
+        results = [rough]
+        if self.refine is not None:
+            results.append(rough + self.refine(torch.cat([padded, rough], 1)).float())
+        frames = torch.stack(results, 1)[..., :height, :width]
+        return frames.unflatten(2, (FRAMES, 3))
+
+    def _rough(self, photo: Tensor, guidance: Tensor | None) -> Tensor:
+        """Stage 1 on a padded photo, (B, 21, H, W)."""
+        if not self.config.guided:
+            return torch.sigmoid(self.rough(photo).float())
+        if guidance is None:
+            way = photo.new_tensor(_RIGHT).view(1, 2, 1, 1)
+            guidance = way.expand(len(photo), 2, *photo.shape[-2:])
+        guidance = pad_to_multiple(guidance.to(photo.dtype), STRIDE)
+        frames = torch.sigmoid(self.rough(torch.cat([photo, guidance], 1)).float())
+        still = (guidance == 0).all(1, keepdim=True)
+        return torch.where(still, photo.repeat(1, FRAMES, 1, 1), frames)

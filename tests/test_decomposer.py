@@ -1,0 +1,205 @@
+"""BlurDecomposer: the paper's size, and the promises of its form."""
+
+import pytest
+import torch
+from scipy import ndimage
+from torch.utils.flop_counter import FlopCounterMode
+
+from b2m.hub import HubModel
+from b2m.losses import staged_mse
+from b2m.models import BlurDecomposer, BlurDecomposerConfig
+
+TINY = BlurDecomposerConfig.tiny()
+UNGUIDED = BlurDecomposerConfig(width=4, blocks=1, guided=False)
+VARIANTS = [TINY, TINY.one_stage(), UNGUIDED]
+
+
+def make(config=TINY, seed=0):
+    """An untrained model in evaluation mode whose norms have seen something."""
+    torch.manual_seed(seed)
+    model = BlurDecomposer(config)
+    with torch.no_grad():
+        if model.refine is not None:
+            model.refine[-1].weight.mul_(100)
+        for _ in range(20):
+            model(photos(4, 64, 64), directions(4, 64, 64))
+    return model.eval()
+
+
+def photos(batch, height, width, seed=0):
+    noise = torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
+    smooth = torch.from_numpy(ndimage.gaussian_filter(noise.numpy(), (0, 0, 2, 2)))
+    return (0.5 + 0.2 * smooth / smooth.std()).clamp(0, 1)
+
+
+def directions(batch, height, width, seed=0):
+    """Guidance, everywhere moving but for the upper left corner."""
+    generator = torch.Generator().manual_seed(seed)
+    guidance = 2.0 * torch.randint(0, 2, (batch, 2, height, width), generator=generator) - 1
+    guidance[..., : height // 2, : width // 2] = 0
+    return guidance
+
+
+def on_paper(config):
+    with torch.device("meta"):
+        return BlurDecomposer(config)
+
+
+def parameters(model):
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_paper_size():
+    model = on_paper(BlurDecomposerConfig.paper()).eval()
+    assert parameters(model) / 1e6 == pytest.approx(129.3, abs=0.05)
+    with FlopCounterMode(display=False) as counter:
+        model(torch.empty(1, 3, 256, 256, device="meta"))
+    assert counter.get_total_flops() / 2e9 == pytest.approx(682, abs=1)
+
+
+def test_compact_size():
+    model = on_paper(BlurDecomposerConfig.compact())
+    assert 2 * parameters(model) < 2.5e6  # bytes in half precision
+    assert BlurDecomposer().config == BlurDecomposerConfig.compact()
+
+
+@pytest.mark.parametrize("size", ["paper", "compact"])
+def test_one_stage_is_of_equal_size(size):
+    config = getattr(BlurDecomposerConfig, size)()
+    one, two = on_paper(config.one_stage()), on_paper(config)
+    assert one.refine is None
+    assert parameters(one) == pytest.approx(parameters(two), rel=0.02)
+    assert config.one_stage().one_stage() == config.one_stage()
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"width": 0}, {"blocks": 0}, {"kernel": 4}, {"stages": 3}, {"stages": 0}]
+)
+def test_impossible_sizes_are_refused(sizes):
+    with pytest.raises(ValueError, match=next(iter(sizes))):
+        BlurDecomposerConfig(**sizes)
+
+
+def test_it_is_a_model_of_the_hub():
+    assert issubclass(BlurDecomposer, HubModel)
+    assert BlurDecomposer.native_frames == 7
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+@pytest.mark.parametrize("size", [(64, 64), (65, 98), (103, 67)])
+def test_any_size(config, size):
+    model = make(config)
+    photo, guidance = photos(2, *size), directions(2, *size)
+    with torch.inference_mode():
+        frames = model(photo, guidance)
+        stages = model.stages(photo, guidance)
+        alone = model(photo)
+    assert frames.shape == alone.shape == (2, 7, 3, *size)
+    assert frames.isfinite().all()
+    assert stages.shape == (2, config.stages, 7, 3, *size)
+    assert torch.equal(stages[:, -1], frames)
+
+
+def test_padding_repeats_the_border():
+    model = make()
+    photo, guidance = photos(1, 66, 71), directions(1, 66, 71)
+    padded = [torch.nn.functional.pad(x, (0, 1, 0, 2), mode="replicate") for x in (photo, guidance)]
+    with torch.inference_mode():
+        torch.testing.assert_close(model(photo, guidance), model(*padded)[..., :66, :71])
+
+
+def test_guidance_says_which_way():
+    photo, guidance = photos(1, 64, 64), directions(1, 64, 64)
+    right = torch.tensor([1.0, -1.0]).view(1, 2, 1, 1).expand(1, 2, 64, 64)
+    with torch.inference_mode():
+        guided, unguided = make(), make(UNGUIDED)
+        assert (guided(photo, guidance) - guided(photo, -guidance)).abs().max() > 1e-3
+        assert torch.equal(guided(photo), guided(photo, right))
+        assert torch.equal(unguided(photo, guidance), unguided(photo))
+
+
+def test_still_pixels_of_the_rough_sequence_are_the_photo():
+    photo, guidance = photos(1, 66, 66), directions(1, 66, 66)
+    with torch.inference_mode():
+        rough = make().stages(photo, guidance)[:, 0]
+    assert torch.equal(
+        rough[..., :33, :33], photo[:, None, :, :33, :33].expand_as(rough[..., :33, :33])
+    )
+    assert (rough - photo[:, None])[..., 33:].abs().min() > 0
+    assert rough.min() >= 0
+    assert rough.max() <= 1
+
+
+def test_the_second_stage_may_darken_and_brighten():
+    with torch.inference_mode():
+        rough, refined = make().stages(photos(2, 64, 64), directions(2, 64, 64)).unbind(1)
+    assert (refined - rough).min() < -0.01
+    assert (refined - rough).max() > 0.01
+
+
+def test_the_second_stage_does_not_see_guidance():
+    model = make()
+    seen = []
+    model.refine.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape))
+    with torch.inference_mode():
+        model(photos(1, 64, 64), directions(1, 64, 64))
+    assert seen == [(1, 3 + 21, 64, 64)]
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+def test_every_parameter_gets_a_gradient(config):
+    model = make(config).train()
+    stages = model.stages(photos(2, 64, 64), directions(2, 64, 64))
+    staged_mse(stages, torch.rand_like(stages[:, 0])).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_a_photo_alone_is_treated_as_in_a_batch():
+    model = make()
+    photo, guidance = photos(3, 65, 72), directions(3, 65, 72)
+    with torch.inference_mode():
+        together = model(photo, guidance)
+        for row in range(3):
+            alone = model(photo[row : row + 1], guidance[row : row + 1])
+            torch.testing.assert_close(alone[0], together[row], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+def test_saving_and_loading_changes_no_bit(config, tmp_path):
+    model = make(config)
+    model.save_pretrained(tmp_path)
+    loaded = BlurDecomposer.from_pretrained(tmp_path)
+    assert loaded.config == config
+    assert not loaded.training
+    for (name, one), (other_name, other) in zip(
+        model.state_dict().items(), loaded.state_dict().items(), strict=True
+    ):
+        assert name == other_name
+        assert torch.equal(one, other)
+    photo, guidance = photos(1, 65, 70), directions(1, 65, 70)
+    with torch.inference_mode():
+        assert torch.equal(model(photo, guidance), loaded(photo, guidance))
+
+
+def test_it_learns_a_batch_by_heart():
+    torch.manual_seed(0)
+    model = BlurDecomposer(BlurDecomposerConfig(width=8, blocks=2))
+    sharp = photos(2, 64, 76, seed=9)
+    forward = torch.stack([sharp[..., 2 * n : 2 * n + 64] for n in range(7)], 1)
+    frames = torch.cat([forward, forward.flip(1)])  # the same photo both ways
+    photo = frames.mean(1)
+    guidance = torch.tensor([[-1.0, 1.0], [1.0, -1.0]]).repeat_interleave(2, 0)
+    guidance = guidance[:, :, None, None].expand(4, 2, 64, 64)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(80):
+        loss = staged_mse(model.stages(photo, guidance), frames)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    stages = model.stages(photo, guidance)
+    one_for_both = (photo[:, None] - frames).square().mean()
+    for stage in stages.detach().unbind(1):
+        assert (stage - frames).square().mean() < 0.5 * one_for_both
