@@ -185,21 +185,22 @@ def test_saving_and_loading_changes_no_bit(config, tmp_path):
 
 
 def test_it_learns_a_batch_by_heart():
+    """One photo with its two clips. Rates above 5e-3 keep stage 1 at the mean colour for long."""
     torch.manual_seed(0)
-    model = BlurDecomposer(BlurDecomposerConfig(width=8, blocks=2))
-    sharp = photos(2, 64, 76, seed=9)
-    forward = torch.stack([sharp[..., 2 * n : 2 * n + 64] for n in range(7)], 1)
+    model = BlurDecomposer(BlurDecomposerConfig(width=8, blocks=1))
+    sharp = photos(1, 48, 60, seed=9)
+    forward = torch.stack([sharp[..., 2 * n : 2 * n + 48] for n in range(7)], 1)
     frames = torch.cat([forward, forward.flip(1)])  # the same photo both ways
     photo = frames.mean(1)
-    guidance = torch.tensor([[-1.0, 1.0], [1.0, -1.0]]).repeat_interleave(2, 0)
-    guidance = guidance[:, :, None, None].expand(4, 2, 64, 64)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for _ in range(80):
+    guidance = torch.tensor([[-1.0, 1.0], [1.0, -1.0]])[:, :, None, None].expand(2, 2, 48, 48)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(150):
         loss = staged_mse(model.stages(photo, guidance), frames)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    stages = model.stages(photo, guidance)
+    with torch.inference_mode():
+        rough, refined = model.eval().stages(photo, guidance).unbind(1)
     one_for_both = (photo[:, None] - frames).square().mean()
-    for stage in stages.detach().unbind(1):
-        assert (stage - frames).square().mean() < 0.5 * one_for_both
+    assert (rough - frames).square().mean() < 0.7 * one_for_both
+    assert (refined - frames).square().mean() < 0.3 * one_for_both
