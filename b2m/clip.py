@@ -2,10 +2,13 @@
 
 Whatever the size of the photo,
 
-    frame(t) = photo + enlarged(frame at working size(t) - mean of those frames),
+    frame(t) = photo + (photo + e) enlarged(gain (frame at working size(t) - mean)),
 
-in linear light. At the working size itself this is the projection onto the clips that average to
-the photo; above it, it also gives every frame the detail that only the full-size photo has.
+in linear light, mean being that of the frames at working size, gain about 1 / (mean + e) and e a
+floor for the dark: the frames are scaled by photo / mean, so that they average to the photo. They
+have to change by (photo - mean) on average; weighted by its own light, a frame changes least as
+seen, in sRGB. Above the working size every frame also gets the detail that only the full-size photo
+has.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -33,6 +37,9 @@ from b2m.motion import Flow, resize_flow
 from b2m.regions import Labels, enlarge, find_regions
 
 _KEPT_VALUES = 2**26  # frames held at working size, in values; above it they are rendered twice
+# Of linear light. On validation scenes +0.17 dB against photo - mean added alike to all frames.
+_DARK = 0.01
+_MOST_GAIN = 2.0  # of motion where the photo is brighter than the mean of the frames
 _STILL_SHARE = 0.002  # of the pixels; with fewer moving ones the photo counts as still
 _LEAST_WORKING_MOTION = 1.0  # pixels; what the network sees of less is not worth a region
 _CLIP_SECONDS = 1.0  # how long a saved clip plays, unless a frame rate is given
@@ -78,6 +85,14 @@ class Prepared:
         return find_regions(self.line, self.working, threshold=threshold)
 
 
+class _Exposure(NamedTuple):
+    """Of the frames of a clip at working size, (h, w, 3) in linear light."""
+
+    mean: LinearImage
+    gain: LinearImage  # what part of the photo's light a change of the frames changes
+    kept: list[LinearImage]  # the frames themselves, if they are few
+
+
 class Clip:
     """What happened while the shutter was open. Frames are rendered when they are asked for.
 
@@ -102,7 +117,7 @@ class Clip:
         self.exposure_time = prepared.source.exposure_time
         self.count, self.seed = count, seed
         self._penalty = penalty
-        self._exposure: tuple[int, LinearImage, list[LinearImage]] | None = None
+        self._exposure: tuple[int, _Exposure] | None = None
 
     @cached_property
     def frames(self) -> NDArray[np.uint8]:
@@ -192,8 +207,7 @@ class Clip:
     @cached_property
     def reblur_psnr_raw(self) -> float:
         """The same before the projection, at working size: how well the motion explains it."""
-        mean, _ = self._mean(self.count)
-        return psnr(encode_bytes(mean), self._prepared.working)
+        return psnr(encode_bytes(self._exposed(self.count).mean), self._prepared.working)
 
     @property
     def score(self) -> float:
@@ -275,21 +289,30 @@ class Clip:
                 self._fill(frame, self.count, _time(index, self.count), photo)
                 yield frame
 
-    def _mean(self, count: int) -> tuple[LinearImage, list[LinearImage]]:
-        """Mean in linear light of the frames at working size, and those frames if they are few."""
+    def _exposed(self, count: int) -> _Exposure:
+        """What a film at working size would have seen of a clip of so many frames."""
         count = max(count, PROJECTION_INSTANTS)
         if self._exposure is None or self._exposure[0] != count:
             shape = self._prepared.working.shape
             keep = count * math.prod(shape) <= _KEPT_VALUES
-            total, kept = np.zeros(shape, np.float32), []
+            mean, kept = np.zeros(shape, np.float32), []
             for index in range(count):
                 frame = self._working_frame(_time(index, count))
-                total += frame
+                mean += frame
                 if keep:
                     kept.append(frame)
-            total /= count
-            self._exposure = count, total, kept
-        return self._exposure[1:]
+            mean /= count
+            self._exposure = count, _Exposure(mean, self._gain(mean), kept)
+        return self._exposure[1]
+
+    def _gain(self, mean: LinearImage) -> LinearImage:
+        dark = np.float32(_DARK)
+        photo = decode_bytes(self._prepared.working)
+        # Whatever the scale of a pixel is, the mean comes out right. Without the floor where frames
+        # get darker, none falls below black.
+        floor = np.where(photo < mean, np.float32(0), dark)
+        scale = (photo + floor) / np.maximum(mean + floor, np.float32(1e-6))
+        return np.minimum(scale, np.float32(_MOST_GAIN)) / (photo + dark)
 
     @cached_property
     def _odd(self) -> torch.Tensor:
@@ -305,11 +328,12 @@ class Clip:
 
     def _fill(self, out: Pixels, count: int, time: float, photo: Pixels) -> None:
         """Write the frame at a time, of a clip of so many, for a photo of any size."""
-        mean, kept = self._mean(count)
+        mean, gain, kept = self._exposed(count)
         index = (time + 1) / 2 * (len(kept) - 1)
         held = 0 <= round(index) < len(kept) and abs(index - round(index)) < 1e-6
         frame = kept[round(index)] if held else self._working_frame(time)
         change = frame - mean
+        change *= gain
         height, width = photo.shape[:2]
         smaller = height < change.shape[0] or width < change.shape[1]
         if smaller:
@@ -320,7 +344,7 @@ class Clip:
         # floating-point frame would be more than half a gigabyte.
         for rows in row_strips(height, width):
             light = decode_bytes(photo[rows])
-            light += _rows_between(change, rows, height)
+            light += (light + np.float32(_DARK)) * _rows_between(change, rows, height)
             out[rows] = encode_bytes(light)
 
 

@@ -223,6 +223,12 @@ def test_exposure_time_and_warnings_of_the_photo(animator, tmp_path):
 # --- what a clip is ------------------------------------------------------------------------------
 
 
+def projected(photo, frame, exposure, dark=0.01):
+    """A frame scaled so that the mean of all is the photo, in linear light."""
+    floor = np.where(photo < exposure, 0, dark)
+    return photo + (frame - exposure) * (photo + floor) / (exposure + floor)
+
+
 @pytest.mark.parametrize("vector", [(12.0, 0.0), (-6.0, 8.0), (0.0, -9.0), (5.0, 5.0)])
 @pytest.mark.parametrize("count", [2, 4, 7, 9])
 def test_a_clip_is_its_motion_and_its_photo(sliding, vector, count):
@@ -244,7 +250,7 @@ def test_a_clip_is_its_motion_and_its_photo(sliding, vector, count):
     np.testing.assert_allclose(clip.flow, np.broadcast_to(vector, (48, 64, 2)), atol=1e-3)
     assert (clip.guidance == guidance).all()
     for time, frame in zip(np.linspace(-1, 1, count), clip.frames, strict=True):
-        light = decoded(blurred / 255) + decoded(shifted(time)) - exposure
+        light = projected(decoded(blurred / 255), decoded(shifted(time)), exposure)
         assert apart(frame, encoded(light)) <= 1
     if count >= 7:
         assert clip.reblur_psnr > 50
@@ -252,6 +258,16 @@ def test_a_clip_is_its_motion_and_its_photo(sliding, vector, count):
     # A motion that is not the one is a worse explanation, before the projection.
     other = sliding((8.0, -6.0) if vector == (-6.0, 8.0) else (-3.0, 3.0), middle)
     assert other.animate(blurred, frames=count)[0].reblur_psnr_raw < 40
+
+
+def test_a_wrong_motion_neither_burns_nor_blackens(sliding):
+    """Where the frames disagree with the photo, they are scaled and stay in range."""
+    pixels = photo()
+    (clip,) = sliding((12.0, 0.0), texture(seed=5)).animate(pixels)
+    light = decoded(clip.frames / 255)
+    assert light.min() > 1e-4
+    assert np.abs(light.mean(0) - decoded(pixels / 255))[light.max(0) < 1].max() < 0.01
+    assert (clip.frames.max(0) > clip.frames.min(0)).mean() > 0.9
 
 
 def test_reblur_is_the_mean_of_the_frames_in_linear_light(animator):
@@ -604,9 +620,13 @@ def test_large_photos(small_work, sliding, size):
         for time in np.linspace(-1, 1, 7)
     ]
     for index in (0, 3, 5):
-        change = torch.from_numpy(light[index] - np.mean(light, 0))[None]
+        mean = np.mean(light, 0)
+        seen = decoded(prepared.working.transpose(2, 0, 1) / 255)
+        change = (projected(seen, light[index], mean) - seen) / (seen + 0.01)
+        change = torch.from_numpy(change)[None]
         larger = functional.interpolate(change, size, mode="bilinear", align_corners=False)
-        expected = encoded(decoded(pixels / 255) + larger[0].permute(1, 2, 0).numpy())
+        expected = decoded(pixels / 255)
+        expected = encoded(expected + (expected + 0.01) * larger[0].permute(1, 2, 0).numpy())
         assert apart(clip.frames[index], expected) <= 1
 
 
