@@ -166,20 +166,29 @@ def training_sheet(
     return grid(tiles, labels, columns=10, gap=6, font_size=12)
 
 
-def training_curve(rows: Sequence[Mapping[str, float]], path: str | Path) -> None:
-    """Draw validation PSNR and flow error against samples, from the rows of a training's log."""
+def training_curve(
+    rows: Sequence[Mapping[str, float]],
+    path: str | Path,
+    panels: Sequence[tuple[str, Mapping[str, str]]],
+) -> None:
+    """Draw scores against samples.
+
+    Args:
+        rows: of a training's log.
+        path: the picture to write, a PNG.
+        panels: title of each, and from the scores in it to their captions; the first is solid.
+    """
     from matplotlib.figure import Figure
 
     samples = [row["samples"] for row in rows]
     figure = Figure(figsize=(9, 3.5), layout="constrained")
-    quality, error = figure.subplots(1, 2)
-    quality.plot(samples, [row["psnr"] for row in rows], label="animator, true guidance")
-    quality.plot(samples, [row["psnr_photo"] for row in rows], "--", label="photo repeated")
-    quality.set(xlabel="samples", ylabel="clip PSNR (dB)")
-    error.plot(samples, [row["epe"] for row in rows], label="animator")
-    error.plot(samples, [row["epe_zero"] for row in rows], "--", label="no motion")
-    error.set(xlabel="samples", ylabel="flow error (px)")
-    for axes in (quality, error):
+    for axes, (title, scores) in zip(
+        np.ravel(figure.subplots(1, len(panels))), panels, strict=True
+    ):
+        for number, (score, caption) in enumerate(scores.items()):
+            values = [row[score] for row in rows]
+            axes.plot(samples, values, "--" if number else "-", label=caption)
+        axes.set(xlabel="samples", ylabel=title)
         axes.legend()
         axes.grid(alpha=0.3)
     with atomic_path(path) as temporary:

@@ -18,7 +18,6 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -30,10 +29,9 @@ from b2m.data.stream import SceneStream
 from b2m.data.textures import load_textures
 from b2m.errors import InputError
 from b2m.files import atomic_path, make_folder
-from b2m.hub import find_weights
+from b2m.hub import HubModel
 from b2m.media import write_png
-from b2m.models.animator import MotionAnimator
-from b2m.recipes import AnimatorObjective, Recipe, find_recipe
+from b2m.recipes import Recipe, find_recipe
 
 RANDOM = "random"
 """In place of weights to begin with: none."""
@@ -47,45 +45,6 @@ def runs_folder() -> Path:
     """Where runs live: $B2M_RUNS, or b2m/runs in the user's cache folder."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     return Path(os.environ.get("B2M_RUNS", cache / "b2m" / "runs"))
-
-
-def validate(model: MotionAnimator, scenes: Scenes, photo: Tensor) -> dict[str, float]:
-    """Quality with true guidance.
-
-    Args:
-        model: in evaluation mode.
-        scenes: what is true, B of them.
-        photo: (B, 3, H, W) the scenes as a camera saw them.
-
-    Returns:
-        Mean over scenes: psnr of the clip and psnr_photo of the photo repeated (dB), epe of the
-        flow and epe_zero of no flow (pixels).
-    """
-    rows = []
-    for start in range(0, len(photo), 8):
-        some = slice(start, start + 8)
-        with torch.inference_mode():
-            animation = model(photo[some], scenes.guidance[some].float())
-        truth, flow = scenes.frames[some], scenes.flow[some]
-        rows.append(
-            torch.stack(
-                [
-                    _psnr(animation.frames, truth),
-                    _psnr(photo[some, None].expand_as(truth), truth),
-                    (animation.flow - flow).norm(dim=1).mean((1, 2)),
-                    flow.norm(dim=1).mean((1, 2)),
-                ],
-                1,
-            )
-        )
-    means = torch.cat(rows).mean(0).tolist()
-    return dict(zip(("psnr", "psnr_photo", "epe", "epe_zero"), means, strict=True))
-
-
-def _psnr(frames: Tensor, truth: Tensor) -> Tensor:
-    """(B,) mean over frames of their PSNR in dB."""
-    error = (frames.clamp(0, 1) - truth).square().mean((2, 3, 4))
-    return (-10 * error.clamp_min(1e-10).log10()).mean(1)
 
 
 def train(
@@ -178,7 +137,7 @@ class Run:
         self.accelerator = Accelerator(cpu=not gpu, mixed_precision="bf16" if gpu else "no")
         self.device = self.accelerator.device
         torch.manual_seed(self.seed)
-        model = MotionAnimator(recipe.config)
+        model = recipe.model(recipe.config)
         checkpoint = self._read_checkpoint() if resume else None
         if checkpoint is None:
             with contextlib.suppress(FileNotFoundError):
@@ -189,22 +148,24 @@ class Run:
         model.to(self.device).to(memory_format=torch.channels_last)
         self.model = model
         self.ema = ModelEmaV3(model, decay=recipe.ema, use_warmup=True)
+        objective = recipe.objective(model, recipe).to(self.device)
+        self.groups = objective.groups()
         self.optimizer = create_optimizer_v2(
-            model,
+            objective,
             opt="adamw",
             lr=recipe.learning_rate,
+            betas=recipe.betas,
             weight_decay=recipe.weight_decay,
             fused=True,
         )
         if checkpoint is not None:
-            model.load_state_dict(checkpoint["model"])
+            for name, group in self.groups.items():
+                group.load_state_dict(checkpoint[name])
             self.ema.module.load_state_dict(checkpoint["ema"])
             self.optimizer.load_state_dict(checkpoint["optimizer"])
             self.step, self.seconds = checkpoint["step"], checkpoint["seconds"]
             self.samples = checkpoint["samples"]
-        self.objective, self.optimizer = self.accelerator.prepare(
-            AnimatorObjective(model, recipe), self.optimizer
-        )
+        self.objective, self.optimizer = self.accelerator.prepare(objective, self.optimizer)
         self.stream = SceneStream(
             load_textures(photos, "train").to(self.device),
             load_textures(cutouts, "train", cutouts=True).to(self.device),
@@ -228,12 +189,12 @@ class Run:
         )
         self.photo = develop(self.truth.blur, 12345)
 
-    def _warm_start(self, init: str | Path | None) -> MotionAnimator | None:
+    def _warm_start(self, init: str | Path | None) -> HubModel | None:
         """The model to begin with where there is no checkpoint; None for random weights."""
         if init == RANDOM:
             return None
         try:
-            start = MotionAnimator.from_pretrained(find_weights("animator", init))
+            start = self.recipe.model.from_pretrained(init)
         except InputError:
             if init is None:
                 return None
@@ -307,7 +268,7 @@ class Run:
             now = time.monotonic()
             self.seconds = earlier + now - begun
             if self.samples % validate_every < per_step or self.step == last:
-                scores = validate(self.ema.module.eval(), self.truth, self.photo)
+                scores = recipe.objective.validate(self.ema.module.eval(), self.truth, self.photo)
                 done = (self.step - first) * per_step
                 self._log(
                     "decay.jsonl" if decay else _LOG,
@@ -316,11 +277,8 @@ class Run:
                     synthesis=synthesis / (now - begun),
                     **scores,
                 )
-                bar.set_postfix(
-                    loss=f"{running:.4f}",
-                    val=f"{scores['psnr']:.2f} dB",
-                    over_photo=f"{scores['psnr'] - scores['psnr_photo']:+.2f}",
-                )
+                shown = {name: f"{score:.2f}" for name, score in scores.items()}
+                bar.set_postfix(loss=f"{running:.4f}", **shown)
             if not decay and now - saved > 60 * save_minutes:
                 self.save()
                 saved = now
@@ -330,12 +288,17 @@ class Run:
         return self.save()
 
     def _optimise(self, batch: dict[str, Tensor]) -> float:
+        # What an objective draws at random is a function of seed and step, as batches are.
+        ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
+        torch.manual_seed(self.seed * 1_000_003 + self.step * ranks + rank)
         losses = self.objective(batch, self.step)
-        for loss in losses.values():
-            self.optimizer.zero_grad()
-            self.accelerator.backward(loss)
-            self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
-            self.optimizer.step()
+        self.optimizer.zero_grad()
+        # No loss has a gradient for another's group, so that one pass serves them all.
+        self.accelerator.backward(torch.stack(list(losses.values())).sum())
+        for name in losses:
+            parameters = self.groups[name].parameters()
+            self.accelerator.clip_grad_norm_(parameters, self.recipe.clip_norm)
+        self.optimizer.step()
         self.ema.update(self.model, step=self.step)
         return float(sum(loss.detach() for loss in losses.values()))
 
@@ -356,7 +319,7 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {
             "recipe": json.dumps(asdict(self.recipe.config)),
-            "model": self.model.state_dict(),
+            **{name: group.state_dict() for name, group in self.groups.items()},
             "ema": self.ema.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
@@ -374,27 +337,13 @@ class Run:
         return folder
 
     def _draw(self) -> None:
-        from b2m.sheets import training_curve, training_sheet
+        from b2m.sheets import training_curve
 
-        count = min(6, len(self.photo))
-        with torch.inference_mode():
-            animation = self.ema.module.eval()(
-                self.photo[:count], self.truth.guidance[:count].float()
-            )
-        sheet = training_sheet(
-            _pixels(self.photo[:count]),
-            _pixels(animation.frames),
-            _pixels(self.truth.frames[:count]),
-            animation.flow.permute(0, 2, 3, 1).cpu().numpy(),
-            self.truth.flow[:count].permute(0, 2, 3, 1).cpu().numpy(),
-        )
+        objective, count = self.recipe.objective, min(6, len(self.photo))
+        some = Scenes(*(part[:count] for part in self.truth))
+        sheet = objective.draw(self.ema.module.eval(), some, self.photo[:count])
         write_png(self.folder / "sheet.png", sheet)
         log = self.folder / _LOG
         if log.exists():
             rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-            training_curve(rows, self.folder / "curve.png")
-
-
-def _pixels(images: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """(..., 3, H, W) in [0, 1] to (..., H, W, 3) uint8."""
-    return (images.clamp(0, 1) * 255).round().to(torch.uint8).movedim(-3, -1).cpu().numpy()
+            training_curve(rows, self.folder / "curve.png", objective.panels)

@@ -299,7 +299,7 @@ def test_validation_is_its_definition():
 
     flow_tensor = torch.from_numpy(flow)
     scenes = Scenes(None, torch.from_numpy(truth), flow_tensor, quantise(flow_tensor), None)
-    scores = training.validate(model, scenes, torch.from_numpy(photo))
+    scores = AnimatorObjective.validate(model, scenes, torch.from_numpy(photo))
     expected = {name: [] for name in ("psnr", "psnr_photo", "epe", "epe_zero")}
     for b in range(count):
         for name, images in (("psnr", found[b]), ("psnr_photo", [photo[b]] * frames)):

@@ -2,10 +2,16 @@
 
 from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
 from b2m.models.decomposer import BlurDecomposer, BlurDecomposerConfig
+from b2m.models.guidance_predictor import GuidancePredictor, GuidancePredictorConfig
+from b2m.models.jin import JinSequence, JinSequenceConfig
 
 __all__ = [
     "BlurDecomposer",
     "BlurDecomposerConfig",
+    "GuidancePredictor",
+    "GuidancePredictorConfig",
+    "JinSequence",
+    "JinSequenceConfig",
     "MotionAnimator",
     "MotionAnimatorConfig",
 ]

@@ -1,0 +1,393 @@
+"""GuidancePredictor: one blurred photo and a few random numbers to one plausible motion guidance.
+
+Paper: Animation from Blur: Multi-modal Blur Decomposition with Motion Guidance (Zhong et al.,
+ECCV 2022), section 3.3, Fig. 4 and Eq. 9. Our implementation; no code or weights of the authors.
+
+From the paper: a cVAE-GAN. An encoder turns the true guidance into a latent z ~ N(0, 1), a
+generator turns z and the photo back into guidance, a discriminator judges samples of it by
+Gumbel-softmax. At test time z is drawn at random, and each z gives another plausible guidance.
+
+As the authors have it, where the paper is silent: the generator is a U-Net of eight levels of 4x4
+convolutions of stride 2, 64 to 512 channels, with instance norm, dropout in its middle and z, four
+numbers, tiled into every level on the way down; its outputs are the logits of five classes. The
+encoder is residual and sees the guidance alone. There are two discriminators of patches, at full
+size and at a half, which see the guidance alone, too. Weights begin as Glorot's normal ones.
+
+Ours:
+
+* Any size. A photo is looked at with at most 256 pixels on its longest side, never in tiles, and
+  padded inside; theirs takes 256x256 only.
+* In evaluation mode there is no dropout: the answer is a function of photo and z.
+* A compact form with gated blocks, for CPUs. It is told how many pixels are still motion, because
+  that shrinks with the photo: the last of the numbers that it gets beside z.
+* Convolutions before an instance norm have no bias, which the norm would take away again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from b2m.guidance import STILL_THRESHOLD
+from b2m.hub import HubModel
+from b2m.models.layers import GatedBlock, Pointwise, pad_to_multiple
+from b2m.palette import PALETTE
+
+LONGEST_SIDE = 256
+"""Larger photos are shrunk so that their longest side has so many pixels."""
+
+CLASSES = len(PALETTE)
+"""Still, and the four quadrants."""
+
+_SLOPE = 0.2  # of the leaky rectifiers
+_DROPPED = 3  # levels with dropout on the way up, the innermost first
+
+
+@dataclass(frozen=True)
+class GuidancePredictorConfig:
+    """Sizes of a GuidancePredictor.
+
+    Attributes:
+        width: channels at half the resolution; doubled at each further level.
+        widest: channels at most.
+        levels: how often the resolution is halved.
+        blocks: gated blocks at each level, one number for each, on the way down; there is one at
+            each on the way up. Empty for the paper's convolutions and nothing else.
+        latent: numbers of z.
+        encoder: channels of the encoder's first convolution.
+    """
+
+    width: int = 24
+    widest: int = 144
+    levels: int = 5
+    blocks: tuple[int, ...] = (1, 1, 2, 2, 2)
+    latent: int = 4
+    encoder: int = 12
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built.
+
+        Raises:
+            ValueError: says which size is not possible.
+        """
+        if min(self.width, self.widest, self.latent, self.encoder) < 1:
+            raise ValueError("width, widest, latent and encoder must be at least 1")
+        if self.levels < 2:
+            raise ValueError(f"there are at least 2 levels, not {self.levels}")
+        if self.blocks and len(self.blocks) != self.levels:
+            raise ValueError(f"blocks {self.blocks} must be one number for each level, or none")
+
+    @classmethod
+    def paper(cls) -> Self:
+        """The authors' size: 54.6 million parameters of the generator, for 256x256."""
+        return cls(width=64, widest=512, levels=8, blocks=(), encoder=64)
+
+    @classmethod
+    def compact(cls) -> Self:
+        """The size that ships with b2m: 1.4 million parameters."""
+        return cls()
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """A size for tests."""
+        return cls(width=8, widest=16, levels=3, blocks=(1, 1, 1), encoder=4)
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels at each level."""
+        return [min(self.width * 2**level, self.widest) for level in range(self.levels)]
+
+
+class Posterior(NamedTuple):
+    """What the encoder says of the latent of a guidance.
+
+    Attributes:
+        mean: (B, Z).
+        log_variance: (B, Z).
+    """
+
+    mean: Tensor
+    log_variance: Tensor
+
+
+def to_classes(guidance: Tensor) -> Tensor:
+    """Class numbers (B, H, W) int64, 0 to 4, of guidance (B, 2, H, W) in {-1, 0, 1}."""
+    number = torch.zeros(9, dtype=torch.long, device=guidance.device)
+    for index, (u, v) in enumerate(PALETTE):
+        number[3 * (v + 1) + u + 1] = index
+    return number[(3 * (guidance[:, 1] + 1) + guidance[:, 0] + 1).long()]
+
+
+def to_guidance(classes: Tensor) -> Tensor:
+    """Guidance (B, 2, H, W) int8 of class numbers (B, H, W): the inverse of `to_classes`."""
+    vectors = torch.tensor(list(PALETTE), dtype=torch.int8, device=classes.device)
+    return vectors[classes].permute(0, 3, 1, 2)
+
+
+def one_hot(classes: Tensor) -> Tensor:
+    """(B, 5, H, W) float of class numbers (B, H, W)."""
+    return F.one_hot(classes, CLASSES).permute(0, 3, 1, 2).float()
+
+
+def _glorot(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        nn.init.xavier_normal_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _tiled(features: Tensor, code: Tensor) -> Tensor:
+    """Features (B, C, H, W) and a code (B, Z), the same at each pixel: (B, C + Z, H, W)."""
+    return torch.cat([features, code[:, :, None, None].expand(-1, -1, *features.shape[-2:])], 1)
+
+
+class _PlainGenerator(nn.Module):
+    """The paper's U-Net: (B, 3, H, W) and (B, Z) to (B, 5, H, W).
+
+    H and W are multiples of 2 to the power of the levels.
+    """
+
+    def __init__(self, config: GuidancePredictorConfig) -> None:
+        super().__init__()
+        widths, last = config.widths, config.levels - 1
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        for level, given in enumerate(widths):
+            # Nothing is left to norm at the innermost level, where a side of 256 has shrunk to 1.
+            normed = 0 < level < last
+            taken = 3 if level == 0 else widths[level - 1]
+            layers: list[nn.Module] = [] if level == 0 else [nn.LeakyReLU(_SLOPE)]
+            layers.append(nn.Conv2d(taken + config.latent, given, 4, 2, 1, bias=not normed))
+            if normed:
+                layers.append(nn.InstanceNorm2d(given))
+            self.down.append(nn.Sequential(*layers))
+        for level in reversed(range(config.levels)):
+            taken = widths[level] * (1 if level == last else 2)
+            given = widths[level - 1] if level else CLASSES
+            layers = [nn.ReLU(), nn.ConvTranspose2d(taken, given, 4, 2, 1, bias=level == 0)]
+            if level:
+                layers.append(nn.InstanceNorm2d(given))
+            if level and last - _DROPPED <= level < last:
+                layers.append(nn.Dropout(0.5))
+            self.up.append(nn.Sequential(*layers))
+        self.apply(_glorot)
+
+    def forward(self, photo: Tensor, code: Tensor) -> Tensor:
+        x, skips = 2 * photo - 1, []
+        for down in self.down:
+            x = down(_tiled(x, code))
+            skips.append(x)
+        x = skips.pop()
+        for number, up in enumerate(self.up):
+            x = up(x if number == 0 else torch.cat([x, skips.pop()], 1))
+        return x
+
+
+class _GatedGenerator(nn.Module):
+    """Ours: the same with gated blocks, skips that add, and half the resolution at its finest.
+
+    H and W are multiples of 2 to the power of the levels.
+    """
+
+    def __init__(self, config: GuidancePredictorConfig) -> None:
+        super().__init__()
+        widths, codes = config.widths, config.latent + 1
+        # Never tiled, so the cells of attention may be as large as the deepest level allows.
+        cells = [2 ** (config.levels - 1 - level) for level in range(config.levels)]
+
+        def blocks(count: int, level: int) -> nn.Sequential:
+            return nn.Sequential(*[GatedBlock(widths[level], cells[level]) for _ in range(count)])
+
+        self.stem = nn.Conv2d(12, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(
+            nn.Conv2d(one, other, 2, stride=2) for one, other in pairwise(widths)
+        )
+        self.down_code = nn.ModuleList(nn.Linear(codes, width) for width in widths)
+        self.down_blocks = nn.ModuleList(
+            blocks(count, level) for level, count in enumerate(config.blocks)
+        )
+        self.up = nn.ModuleList(
+            Pointwise(other, 4 * one, bias=False) for one, other in pairwise(widths)
+        )
+        self.up_code = nn.ModuleList(nn.Linear(codes, width) for width in widths[:-1])
+        self.up_blocks = nn.ModuleList(blocks(1, level) for level in range(config.levels - 1))
+        self.head = nn.Conv2d(widths[0], 4 * CLASSES, 3, padding=1)
+
+    def forward(self, photo: Tensor, code: Tensor) -> Tensor:
+        x, skips = self.stem(F.pixel_unshuffle(photo, 2)), []
+        for level, blocks in enumerate(self.down_blocks):
+            if level:
+                x = self.down[level - 1](x)
+            # The code tiled, and a 1x1 convolution of it: the same at each pixel.
+            x = blocks(x + self.down_code[level](code)[:, :, None, None])
+            skips.append(x)
+        x = skips.pop()
+        for level in reversed(range(len(self.up))):
+            x = F.pixel_shuffle(self.up[level](x), 2) + skips.pop()
+            x = self.up_blocks[level](x + self.up_code[level](code)[:, :, None, None])
+        return F.pixel_shuffle(self.head(x), 2)
+
+
+class _ShrinkingBlock(nn.Module):
+    """Residual block to half the size: norm, rectifier and 3x3 convolution, twice."""
+
+    def __init__(self, taken: int, given: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.InstanceNorm2d(taken),
+            nn.LeakyReLU(_SLOPE),
+            nn.Conv2d(taken, taken, 3, padding=1, bias=False),
+            nn.InstanceNorm2d(taken),
+            nn.LeakyReLU(_SLOPE),
+            nn.Conv2d(taken, given, 3, padding=1),
+        )
+        self.skip = nn.Conv2d(taken, given, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, taken, H, W) to (B, given, H/2, W/2), sides rounded down."""
+        return F.avg_pool2d(self.skip(x) + self.body(x), 2)
+
+
+class _Encoder(nn.Module):
+    """Guidance as five planes (B, 5, H, W) to what it says of the latent."""
+
+    def __init__(self, config: GuidancePredictorConfig) -> None:
+        super().__init__()
+        widths = [min(number, 4) * config.encoder for number in range(1, 6)]
+        self.stem = nn.Conv2d(CLASSES, widths[0], 4, 2, 1)
+        self.blocks = nn.Sequential(*(_ShrinkingBlock(*pair) for pair in pairwise(widths)))
+        self.mean = nn.Linear(widths[-1], config.latent)
+        self.log_variance = nn.Linear(widths[-1], config.latent)
+        self.apply(_glorot)
+
+    def forward(self, planes: Tensor) -> Posterior:
+        x = F.leaky_relu(self.blocks(self.stem(planes)), _SLOPE).mean((2, 3))
+        return Posterior(self.mean(x), self.log_variance(x))
+
+
+class GuidanceDiscriminator(nn.Module):
+    """Tells true guidance from made: patches at the full size and at a half.
+
+    Only training needs it; it is no part of the checkpoint.
+
+    Args:
+        width: channels of the first convolution at full size; half as many at half the size.
+    """
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+
+        def patches(width: int) -> nn.Sequential:
+            def normed(taken: int, given: int, stride: int) -> list[nn.Module]:
+                convolution = nn.Conv2d(taken, given, 4, stride, 1, bias=False)
+                return [convolution, nn.InstanceNorm2d(given), nn.LeakyReLU(_SLOPE)]
+
+            return nn.Sequential(
+                nn.Conv2d(CLASSES, width, 4, 2, 1),
+                nn.LeakyReLU(_SLOPE),
+                *normed(width, 2 * width, 2),
+                *normed(2 * width, 4 * width, 2),
+                *normed(4 * width, 8 * width, 1),
+                nn.Conv2d(8 * width, 1, 4, 1, 1),
+            )
+
+        self.scales = nn.ModuleList([patches(width), patches(max(1, width // 2))])
+        self.apply(_glorot)
+
+    def forward(self, planes: Tensor) -> list[Tensor]:
+        """Scores of patches, towards 1 for true guidance and 0 for made.
+
+        Args:
+            planes: (B, 5, H, W), 1 in the plane of each pixel's class; sides of 48 and more.
+
+        Returns:
+            (B, 1, h, w) at each of the two scales.
+        """
+        half = F.avg_pool2d(planes, 3, 2, 1, count_include_pad=False)
+        return [judge(x) for judge, x in zip(self.scales, (planes, half), strict=True)]
+
+
+class GuidancePredictor(HubModel):
+    """Photo and latent to logits of guidance; see the head of this file.
+
+    Args:
+        config: sizes; None for the compact ones.
+    """
+
+    config_class = GuidancePredictorConfig
+    weights_name = "guidance-predictor"
+    config: GuidancePredictorConfig
+
+    def __init__(self, config: GuidancePredictorConfig | None = None) -> None:
+        config = config or GuidancePredictorConfig()
+        super().__init__(config)
+        self.generator = _GatedGenerator(config) if config.blocks else _PlainGenerator(config)
+        self.encoder = _Encoder(config)
+
+    def forward(
+        self, photo: Tensor, latent: Tensor | None = None, threshold: float = STILL_THRESHOLD
+    ) -> Tensor:
+        """Logits of the five classes.
+
+        Args:
+            photo: (B, 3, H, W) sRGB in [0, 1]; any size, made for sides of up to 256 pixels.
+            latent: (B, Z); None for zeros, the middle of all that is plausible.
+            threshold: pixels of this photo; shorter motion over the exposure is still. A paper
+                size knows only the usual one, and ignores it.
+
+        Returns:
+            (B, 5, H, W), classes in the order of `b2m.palette.PALETTE`.
+        """
+        height, width = photo.shape[-2:]
+        code = photo.new_zeros(len(photo), self.config.latent) if latent is None else latent
+        if self.config.blocks:
+            scale = math.log2(threshold / STILL_THRESHOLD)
+            code = torch.cat([code, code.new_full((len(code), 1), scale)], 1)
+        padded = pad_to_multiple(photo, 2**self.config.levels)
+        padded = padded.contiguous(memory_format=torch.channels_last)
+        return self.generator(padded, code).float()[..., :height, :width]
+
+    def encode(self, planes: Tensor) -> Posterior:
+        """The latents that a true guidance may have come from.
+
+        Args:
+            planes: (B, 5, H, W), as `one_hot` makes them; sides of 32 pixels and more.
+        """
+        return Posterior(*(part.float() for part in self.encoder(planes)))
+
+    def draw_latents(self, count: int, seed: int) -> Tensor:
+        """Latents (count, Z) from N(0, 1), on the CPU.
+
+        Of each two the second is the first one's opposite: each by itself is as random as any, but
+        two of them are seldom alike.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        drawn = torch.randn((count + 1) // 2, self.config.latent, generator=generator)
+        return torch.stack([drawn, -drawn], 1).flatten(0, 1)[:count]
+
+    def predict(self, photo: Tensor, latents: Tensor) -> Tensor:
+        """Guidance of one photo, one for each latent.
+
+        Args:
+            photo: (1, 3, H, W) sRGB in [0, 1], any size. It is looked at with at most 256 pixels
+                on its longest side.
+            latents: (N, Z).
+
+        Returns:
+            (N, 2, h, w) int8, of the size at which the photo was looked at.
+        """
+        scale = min(1.0, LONGEST_SIDE / max(photo.shape[-2:]))
+        if scale < 1:
+            size = [max(1, round(scale * side)) for side in photo.shape[-2:]]
+            photo = F.interpolate(photo, size=size, mode="area")
+        latents = latents.to(photo)
+        # One by one, so that an answer does not depend, to the last bit, on what is asked with it.
+        classes = [
+            self(photo, latent[None], scale * STILL_THRESHOLD).argmax(1) for latent in latents
+        ]
+        return to_guidance(torch.cat(classes))
