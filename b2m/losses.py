@@ -391,6 +391,36 @@ def pair_loss(pair: Tensor, truth: Tensor) -> Tensor:
     return total.abs().mean() + difference.abs().mean()
 
 
+def sequence_losses(middle: Tensor, pairs: Sequence[Tensor], truth: Tensor) -> tuple[Tensor, ...]:
+    """The loss of each network of Jin et al. 2018: of the middle frame, and of each pair.
+
+        L_m = |x_m - x*_m|_2^2,    L_k = pair_loss((x_(m-k), x_(m+k)), (x*_(m-k), x*_(m+k)))
+
+    The four networks are trained one after the other, each by its own loss alone; so no sum is
+    given. Chosen here: squares averaged over all numbers, without the perceptual term that their
+    middle frame has beside them, which needs the weights of another network.
+
+    Args:
+        middle: (B, 1, 3, H, W) sRGB, the middle frame.
+        pairs: (B, 2, 3, H, W) sRGB each, from the middle outwards.
+        truth: (B, N, 3, H, W) sRGB, with N = 1 + 2 len(pairs).
+
+    Returns:
+        A scalar for the middle frame and one for each pair.
+
+    Raises:
+        InputError: shapes do not go together.
+    """
+    count, last = len(pairs), truth.shape[1] - 1
+    if last != 2 * count:
+        raise InputError(f"{count} pairs and a middle frame are no clip of {last + 1} frames")
+    _same_shape(middle, truth[:, count : count + 1])
+    losses = [(middle - truth[:, count : count + 1]).square().mean()]
+    for place, pair in enumerate(pairs, 1):
+        losses.append(pair_loss(pair, truth[:, [count - place, count + place]]))
+    return tuple(losses)
+
+
 def _weighted(
     scales: Sequence[Tensor], weights: Sequence[float] | None
 ) -> list[tuple[Tensor, float]]:

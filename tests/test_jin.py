@@ -1,0 +1,203 @@
+"""JinSequence: the authors' size, and the promises of its form."""
+
+import pytest
+import torch
+from scipy import ndimage
+
+from b2m.hub import HubModel
+from b2m.losses import sequence_losses
+from b2m.models import JinSequence, JinSequenceConfig
+
+TINY = JinSequenceConfig.tiny()
+NETWORKS = ("middle", "near", "far", "outer")
+
+
+def make(config=TINY, seed=0):
+    """An untrained model in evaluation mode whose frames differ."""
+    torch.manual_seed(seed)
+    model = JinSequence(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "colours.4" in name:
+                parameter.mul_(100)
+    return model
+
+
+def photos(batch, height, width, seed=0):
+    noise = torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
+    smooth = torch.from_numpy(ndimage.gaussian_filter(noise.numpy(), (0, 0, 2, 2)))
+    return (0.5 + 0.2 * smooth / smooth.std()).clamp(0, 1)
+
+
+def losses(model, photo, truth):
+    middle, *pairs = model.pieces(photo)
+    return sequence_losses(middle, pairs, truth)
+
+
+def on_paper(config):
+    with torch.device("meta"):
+        return JinSequence(config)
+
+
+def parameters(model):
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_size_of_the_authors():
+    assert parameters(on_paper(JinSequenceConfig.paper())) / 1e6 == pytest.approx(18.2, abs=0.05)
+
+
+def test_compact_size():
+    assert 2 * parameters(on_paper(JinSequenceConfig.compact())) < 2.5e6  # bytes as float16
+    assert JinSequence().config == JinSequenceConfig.compact()
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"middle": 0}, {"pair": 6}, {"pair": 0}, {"colour": 0}, {"far_blocks": 0}]
+)
+def test_impossible_sizes_are_refused(sizes):
+    with pytest.raises(ValueError, match=next(iter(sizes))):
+        JinSequenceConfig(**sizes)
+
+
+def test_it_is_a_model_of_the_hub():
+    assert issubclass(JinSequence, HubModel)
+    assert JinSequence.native_frames == 7
+
+
+@pytest.mark.parametrize("size", [(64, 64), (65, 98), (103, 67)])
+def test_any_size(size):
+    with torch.inference_mode():
+        photo = photos(2, *size)
+        frames = make()(photo)
+        pieces = make().pieces(photo)
+    assert frames.shape == (2, 7, 3, *size)
+    assert frames.isfinite().all()
+    assert torch.equal(frames[:, 3:4], pieces.middle)
+    for place, pair in enumerate(pieces[1:], 1):
+        assert torch.equal(frames[:, [3 - place, 3 + place]], pair)
+
+
+def test_padding_repeats_the_border():
+    photo = photos(1, 78, 71)
+    padded = torch.nn.functional.pad(photo, (0, 9, 0, 2), mode="replicate")
+    with torch.inference_mode():
+        torch.testing.assert_close(make()(photo), make()(padded)[..., :78, :71])
+
+
+def test_all_frames_start_near_the_photo():
+    photo = photos(1, 80, 80)
+    torch.manual_seed(0)
+    frames = JinSequence(TINY)(photo)
+    assert (frames - photo[:, None]).abs().max() < 0.1
+    assert (frames - photo[:, None]).abs().max() > 0
+
+
+def test_colours_go_through_the_trunk_alike():
+    """All but the last small network treats each colour as if it were alone."""
+    trunk, photo = make().middle, photos(1, 64, 64)
+    trunk.colours = torch.nn.Identity()
+    with torch.inference_mode():
+        apart = [trunk(photo[:, [colour] * 3])[:, 0] for colour in range(3)]
+        torch.testing.assert_close(trunk(photo)[0], torch.cat(apart))
+
+
+def test_each_network_sees_what_was_found_before_it():
+    model, photo, seen = make(), photos(1, 80, 80), {}
+
+    def note(name):
+        return lambda module, given, result: seen.setdefault(name, []).append((*given, result))
+
+    for name in ("middle", "far", "outer"):
+        getattr(model, name).register_forward_hook(note(name))
+    for place, network in enumerate(model.near):
+        network.register_forward_hook(note(f"near {place}"))
+    with torch.inference_mode():
+        first, second, third, fourth, fifth, sixth, last = model(photo)[0]
+    expected = {  # of each call: what it sees beside the photo, and what comes of it
+        "middle": [(fourth,)],
+        "near 0": [(fourth, fourth, third)],
+        "near 1": [(third, fourth, fifth)],
+        "far": [(fourth, third, second), (fourth, fifth, sixth)],
+        "outer": [(third, second, first), (fifth, sixth, last)],
+    }
+    assert {name: len(calls) for name, calls in seen.items()} == {
+        name: len(calls) for name, calls in expected.items()
+    }
+    for name, calls in expected.items():
+        for wanted, (*given, change) in zip(calls, seen[name], strict=True):
+            assert torch.equal(given[0], photo)
+            for one, other in zip(given[1:], wanted, strict=False):
+                assert torch.equal(one[0], other)
+            torch.testing.assert_close(given[-1][0] + change[0], wanted[-1])
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_each_loss_trains_its_own_network_alone(place):
+    model = make()
+    found = losses(model, photos(2, 60, 60), photos(14, 60, 60, seed=1).view(2, 7, 3, 60, 60))
+    found[place].backward()
+    assert tuple(model.networks()) == NETWORKS
+    for name, network in model.networks().items():
+        for key, parameter in network.named_parameters():
+            if name == NETWORKS[place]:
+                assert parameter.grad.isfinite().all(), key
+                assert parameter.grad.abs().max() > 0, key
+            else:
+                assert parameter.grad is None, key
+    assert sum(map(parameters, model.networks().values())) == parameters(model)
+
+
+def test_a_photo_alone_is_treated_as_in_a_batch():
+    model, photo = make(), photos(3, 65, 72)
+    with torch.inference_mode():
+        together = model(photo)
+        for row in range(3):
+            torch.testing.assert_close(
+                model(photo[row : row + 1])[0], together[row], atol=1e-5, rtol=1e-5
+            )
+
+
+def test_saving_and_loading_changes_no_bit(tmp_path):
+    model = make()
+    model.save_pretrained(tmp_path)
+    loaded = JinSequence.from_pretrained(tmp_path)
+    assert loaded.config == TINY
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[name]), name
+    with torch.inference_mode():
+        photo = photos(1, 65, 70)
+        assert torch.equal(model(photo), loaded(photo))
+
+
+def test_it_learns_a_batch_by_heart():
+    """Not frame by frame: the loss of a pair lets its two frames swap at any pixel."""
+    torch.manual_seed(0)
+    model = JinSequence(JinSequenceConfig(12, 16, 4, 1, 1, 1))
+    sharp = photos(1, 40, 52, seed=9)
+    frames = torch.stack([sharp[..., 2 * n : 2 * n + 40] for n in range(7)], 1)
+    photo = frames.mean(1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    history = []
+    for _ in range(60):
+        found = torch.stack(losses(model, photo, frames))
+        optimizer.zero_grad()
+        found.sum().backward()
+        optimizer.step()
+        history.append(found.detach())
+    share = history[-1] / history[0]
+    assert share[0] < 0.1  # the middle frame, whose truth is one
+    assert (share[1:] < 0.75).all(), share
+
+
+def test_losses_are_their_equations():
+    middle, truth = torch.rand(2, 1, 3, 4, 4), torch.rand(2, 5, 3, 4, 4)
+    pairs = torch.rand(2, 2, 2, 3, 4, 4)
+    found = sequence_losses(middle, list(pairs), truth)
+    expected = [(middle[:, 0] - truth[:, 2]).square().mean()]
+    for pair, ends in zip(pairs, ((1, 3), (0, 4)), strict=True):
+        true = truth[:, ends]
+        total = (pair.sum(1).abs() - true.sum(1).abs()).abs().mean()
+        apart = ((pair[:, 0] - pair[:, 1]).abs() - (true[:, 0] - true[:, 1]).abs()).abs().mean()
+        expected.append(total + apart)
+    torch.testing.assert_close(torch.stack(found), torch.stack(expected))
