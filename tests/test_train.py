@@ -15,6 +15,11 @@ from b2m.errors import InputError
 from b2m.guidance import quantise
 from b2m.hub import find_weights
 from b2m.models.animator import Animation, MotionAnimator, MotionAnimatorConfig
+from b2m.models.guidance_predictor import (
+    GuidanceDiscriminator,
+    GuidancePredictor,
+    GuidancePredictorConfig,
+)
 from b2m.recipes import RECIPES, AnimatorObjective, Recipe, find_recipe
 
 RECIPE = "animator-tiny"
@@ -224,6 +229,36 @@ def test_a_warm_start_begins_with_the_given_weights(run, textures, tmp_path):
     before = checkpoint(tmp_path)
     train(tmp_path, textures, 2, init=run / "weights")
     assert different(checkpoint(tmp_path), before) == []
+
+
+# --- the guidance predictor ----------------------------------------------------------------------
+
+
+def test_the_predictor_goes_on_to_the_bit_and_is_released(textures, tmp_path):
+    recipe = "guidance-predictor-tiny"
+    for folder, stops in ((tmp_path / "whole", (12,)), (tmp_path / "parts", (6, 12))):
+        for samples in stops:
+            torch.manual_seed(samples)  # nothing may depend on it
+            training.train(recipe, output=folder, samples=samples, validate_every=4, **textures)
+    state = checkpoint(tmp_path / "whole")
+    assert different(state, checkpoint(tmp_path / "parts")) == []
+    assert state["step"] == 6
+    torch.manual_seed(0)
+    model = GuidancePredictor(GuidancePredictorConfig.tiny())
+    assert model.state_dict().keys() == state["model"].keys()
+    start = GuidanceDiscriminator(model.config.width).state_dict()
+    assert all(not torch.equal(start[name], now) for name, now in state["discriminator"].items())
+    for row in (tmp_path / "whole" / "log.jsonl").read_text().splitlines():
+        assert {"moving", "moving_first", "still", "moving_or_still"} <= json.loads(row).keys()
+    for name in ("sheet.png", "curve.png"):
+        with Image.open(tmp_path / "whole" / name) as picture:
+            assert min(picture.size) > 100
+    folder = training.train(recipe, output=tmp_path / "whole", decay=4, **textures)
+    assert folder == tmp_path / "whole" / "released"
+    released = GuidancePredictor.from_pretrained(folder)
+    assert released.config == model.config
+    assert find_weights("guidance-predictor", folder) == folder
+    assert different(checkpoint(tmp_path / "whole"), state) == []
 
 
 # --- refusals ------------------------------------------------------------------------------------

@@ -1,0 +1,356 @@
+"""GuidancePredictor: the paper's size, the promises of its form, and its training."""
+
+import pytest
+import torch
+from scipy import ndimage
+
+from b2m import guidance as guidance_rules
+from b2m.data.scenes import Scenes
+from b2m.errors import InputError
+from b2m.guidance import quantise
+from b2m.hub import HubModel
+from b2m.losses import guidance_cross_entropy
+from b2m.models.guidance_predictor import (
+    LONGEST_SIDE,
+    GuidanceDiscriminator,
+    GuidancePredictor,
+    GuidancePredictorConfig,
+    one_hot,
+    to_classes,
+    to_guidance,
+)
+from b2m.palette import PALETTE
+from b2m.recipes import PredictorObjective, find_recipe
+
+TINY = GuidancePredictorConfig.tiny()
+PLAIN = GuidancePredictorConfig(width=4, widest=8, levels=4, blocks=(), encoder=4)  # the paper's
+VARIANTS = [TINY, PLAIN]
+
+
+def make(config=TINY, seed=0):
+    torch.manual_seed(seed)
+    return GuidancePredictor(config).eval()
+
+
+def photos(batch, height, width, seed=0):
+    noise = torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
+    smooth = torch.from_numpy(ndimage.gaussian_filter(noise.numpy(), (0, 0, 2, 2)))
+    return (0.5 + 0.2 * smooth / smooth.std()).clamp(0, 1)
+
+
+def motions(batch, height, width, seed=0):
+    """Flow that moves as one, but for the upper left corner, which is still."""
+    generator = torch.Generator().manual_seed(seed)
+    flow = 10 * torch.randn(batch, 2, 1, 1, generator=generator).sign()
+    flow = flow.expand(batch, 2, height, width).clone()
+    flow[..., : height // 2, : width // 2] = 0
+    return flow
+
+
+def latents(batch, config=TINY, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(batch, config.latent, generator=generator)
+
+
+def on_paper(config):
+    with torch.device("meta"):
+        return GuidancePredictor(config)
+
+
+def parameters(model):
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+# --- sizes ----------------------------------------------------------------------------------------
+
+
+def test_paper_size():
+    config = GuidancePredictorConfig.paper()
+    assert config.widths == [64, 128, 256, 512, 512, 512, 512, 512]
+    widths, latent, kernel = config.widths, 4, 16
+    # Down: each level sees what is above it and z; the first and the innermost have a bias.
+    down = sum(
+        (taken + latent) * given * kernel
+        for taken, given in zip([3, *widths[:-1]], widths, strict=True)
+    )
+    # Up: what comes from below beside what came down; only the last has a bias.
+    up = widths[-1] * widths[-2] * kernel
+    up += sum(
+        2 * taken * given * kernel
+        for taken, given in zip(widths[:-1], [5, *widths[:-2]], strict=True)
+    )
+    model = on_paper(config)
+    assert parameters(model.generator) == down + up + widths[0] + widths[-1] + 5
+    assert parameters(model.generator) / 1e6 == pytest.approx(54.6, abs=0.05)
+    dropped = [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
+    assert [module.p for module in dropped] == [0.5] * 3
+    assert model(torch.empty(1, 3, 256, 256, device="meta")).shape == (1, 5, 256, 256)
+
+
+def test_compact_size():
+    model = on_paper(GuidancePredictorConfig.compact())
+    assert 2 * parameters(model) < 3e6  # bytes in half precision
+    assert GuidancePredictor().config == GuidancePredictorConfig.compact()
+    assert find_recipe("guidance-predictor").config == GuidancePredictorConfig.compact()
+    assert find_recipe("guidance-predictor-paper").config == GuidancePredictorConfig.paper()
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"width": 0}, {"latent": 0}, {"levels": 1, "blocks": ()}, {"blocks": (1, 1)}]
+)
+def test_impossible_sizes_are_refused(sizes):
+    with pytest.raises(ValueError, match=next(iter(sizes))):
+        GuidancePredictorConfig(**sizes)
+
+
+def test_it_is_a_model_of_the_hub():
+    assert issubclass(GuidancePredictor, HubModel)
+
+
+# --- classes --------------------------------------------------------------------------------------
+
+
+def test_classes_are_those_of_the_palette():
+    guidance = torch.tensor(list(PALETTE)).T.reshape(1, 2, 1, 5)
+    classes = to_classes(guidance)
+    assert classes.tolist() == [[[0, 1, 2, 3, 4]]]
+    assert torch.equal(to_guidance(classes), guidance.to(torch.int8))
+    assert to_guidance(classes).dtype == torch.int8
+    assert torch.equal(one_hot(classes).argmax(1), classes)
+    assert torch.equal(to_classes(guidance.float()), classes)
+
+
+# --- the promises of its form ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+@pytest.mark.parametrize("size", [(64, 64), (65, 98), (103, 67), (16, 31)])
+def test_any_size(config, size):
+    model = make(config)
+    with torch.inference_mode():
+        logits = model(photos(2, *size), latents(2, config))
+        guidance = model.predict(photos(1, *size), latents(3, config))
+    assert logits.shape == (2, 5, *size)
+    assert logits.isfinite().all()
+    assert guidance.shape == (3, 2, *size)
+    for one in guidance:
+        guidance_rules.validate(one.permute(1, 2, 0).numpy(), *size)
+
+
+@pytest.mark.parametrize("size", [(600, 400), (300, 1000), (257, 90)])
+def test_a_large_photo_is_looked_at_small(size):
+    photo = photos(1, *size)
+    seen = []
+    model = make()
+    model.generator.register_forward_pre_hook(lambda module, given: seen.append(given))
+    with torch.inference_mode():
+        guidance = model.predict(photo, latents(1))
+    assert max(guidance.shape[-2:]) == LONGEST_SIDE
+    assert min(guidance.shape[-2:]) == round(LONGEST_SIDE * min(size) / max(size))
+    ((padded, code),) = seen
+    assert max(padded.shape[-2:]) == LONGEST_SIDE
+    # It is told how much smaller, as that is how much shorter the motion is that counts as still.
+    scale = torch.tensor(LONGEST_SIDE / max(size)).log2().item()
+    assert code[0, -1].item() == pytest.approx(scale)
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+def test_the_latent_changes_the_answer(config):
+    model, photo = make(config), photos(1, 64, 64)
+    with torch.inference_mode():
+        one, other = model(photo, latents(1, config)), model(photo, -latents(1, config))
+        middle = model(photo)
+        assert (one - other).abs().max() > 1e-3
+        assert torch.equal(middle, model(photo, torch.zeros(1, config.latent)))
+        assert (middle - one).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+def test_the_answer_is_a_function_of_photo_and_latent(config):
+    model, photo, latent = make(config), photos(1, 65, 70), latents(1, config)
+    with torch.inference_mode():
+        torch.manual_seed(1)
+        one = model(photo, latent)
+        torch.manual_seed(2)
+        assert torch.equal(model(photo, latent), one)
+
+
+def test_the_paper_drops_out_in_training_only():
+    model, photo, latent = make(PLAIN), photos(1, 64, 64), latents(1, PLAIN)
+    with torch.inference_mode():
+        model.train()
+        assert not torch.equal(model(photo, latent), model(photo, latent))
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+def test_a_photo_alone_is_treated_as_in_a_batch(config):
+    model, photo, latent = make(config), photos(3, 65, 72), latents(3, config)
+    planes = one_hot(to_classes(quantise(motions(3, 64, 64))))
+    with torch.inference_mode():
+        together, posterior = model(photo, latent), model.encode(planes)
+        guidance = model.predict(photo[:1], latent)
+        for row in range(3):
+            some = slice(row, row + 1)
+            alone = model(photo[some], latent[some])
+            torch.testing.assert_close(alone, together[some], atol=1e-5, rtol=1e-5)
+            mean = model.encode(planes[some]).mean
+            torch.testing.assert_close(mean, posterior.mean[some], atol=1e-5, rtol=1e-5)
+            assert torch.equal(model.predict(photo[:1], latent[some])[0], guidance[row])
+
+
+def test_the_threshold_matters_to_the_compact_form_only():
+    photo = photos(1, 64, 64)
+    with torch.inference_mode():
+        assert not torch.equal(make()(photo, threshold=1.0), make()(photo))
+        assert torch.equal(make(PLAIN)(photo, threshold=1.0), make(PLAIN)(photo))
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+def test_saving_and_loading_changes_no_bit(config, tmp_path):
+    model = make(config)
+    model.save_pretrained(tmp_path)
+    loaded = GuidancePredictor.from_pretrained(tmp_path)
+    assert loaded.config == config
+    assert not loaded.training
+    for (name, one), (other_name, other) in zip(
+        model.state_dict().items(), loaded.state_dict().items(), strict=True
+    ):
+        assert name == other_name
+        assert torch.equal(one, other)
+    photo, latent = photos(1, 65, 70), latents(1, config)
+    with torch.inference_mode():
+        assert torch.equal(model(photo, latent), loaded(photo, latent))
+
+
+def test_weights_of_another_size_are_refused(tmp_path):
+    make().save_pretrained(tmp_path)
+    config = (tmp_path / "config.json").read_text().replace('"latent": 4', '"latent": 5')
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(InputError, match="not of this GuidancePredictor"):
+        GuidancePredictor.from_pretrained(tmp_path)
+
+
+def test_latents_are_drawn_in_opposites():
+    model = make()
+    drawn = model.draw_latents(5, seed=3)
+    assert drawn.shape == (5, 4)
+    assert torch.equal(drawn[0], -drawn[1])
+    assert torch.equal(drawn[2], -drawn[3])
+    assert not torch.equal(drawn[0].abs(), drawn[2].abs())
+    assert torch.equal(model.draw_latents(3, seed=3), drawn[:3])
+    assert not torch.equal(model.draw_latents(5, seed=4), drawn)
+    many = model.draw_latents(4000, seed=0)
+    assert many.std().item() == pytest.approx(1, abs=0.03)
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+def objective(config=TINY):
+    torch.manual_seed(0)
+    recipe = find_recipe("guidance-predictor-tiny")
+    return PredictorObjective(GuidancePredictor(config), recipe)
+
+
+def batch(count=2, size=48):
+    flow = motions(count, size, size)
+    guidance = quantise(flow).float()
+    return {"photo": photos(count, size, size), "flow": flow, "guidance": guidance}
+
+
+def test_discriminators_judge_patches_at_two_scales():
+    discriminator = GuidanceDiscriminator(width=64)
+    planes = torch.rand(2, 5, 256, 256)
+    with torch.inference_mode():
+        scores = discriminator(planes)
+    assert [tuple(score.shape) for score in scores] == [(2, 1, 30, 30), (2, 1, 14, 14)]
+    for scale, width in zip(discriminator.scales, (64, 32), strict=True):
+        channels = [m.out_channels for m in scale if isinstance(m, torch.nn.Conv2d)]
+        assert channels == [width, 2 * width, 4 * width, 8 * width, 1]
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+def test_each_loss_has_a_gradient_for_its_group_and_for_no_other(config):
+    training = objective(config)
+    groups = training.groups()
+    assert {id(p) for group in groups.values() for p in group.parameters()} == {
+        id(p) for p in training.parameters()
+    }
+    losses = training(batch(), step=0)
+    assert losses.keys() == groups.keys()
+    for name, loss in losses.items():
+        training.zero_grad()
+        loss.backward(retain_graph=True)
+        for group, module in groups.items():
+            for key, parameter in module.named_parameters():
+                if group == name:
+                    assert parameter.grad is not None, key
+                    assert parameter.grad.isfinite().all(), key
+                    assert parameter.grad.abs().max() > 0, key
+                else:
+                    assert parameter.grad is None, key
+
+
+def test_the_step_seeds_what_is_random():
+    training = objective()
+    torch.manual_seed(5)
+    one = training(batch(), step=0)
+    torch.manual_seed(5)
+    other = training(batch(), step=0)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    torch.manual_seed(6)
+    assert not torch.equal(training(batch(), step=0)["model"], one["model"])
+
+
+@pytest.mark.parametrize("config", [TINY, PLAIN])
+def test_it_learns_a_batch_by_heart(config):
+    """The same photo with motions one against the other, which only the latent can tell apart."""
+    torch.manual_seed(0)
+    model = GuidancePredictor(config).train()
+    photo = photos(1, 48, 48).expand(2, -1, -1, -1)
+    flow = motions(1, 48, 48)
+    classes = to_classes(quantise(torch.cat([flow, -flow])))
+    planes = one_hot(classes)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    for _ in range(150):
+        loss = guidance_cross_entropy(model(photo, model.encode(planes).mean), classes)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    with torch.inference_mode():
+        found = model(photo, model.encode(planes).mean).argmax(1)
+    assert (found == classes).float().mean() > 0.95
+
+
+def test_validation_is_its_definition():
+    flow = motions(2, 48, 48)
+    guidance = quantise(flow)
+    scenes = Scenes(None, None, flow, guidance, None)
+
+    class Oracle(GuidancePredictor):
+        """Backwards, then right but for a quarter of what moves and of what is still, then no."""
+
+        def predict(self, photo, latents):
+            assert len(latents) == 5
+            truth = guidance[next(numbers)]
+            almost = truth.clone()
+            almost[:, 40:] = 0  # rows 40 to 47 move all along: 8 * 48 of 24 * 24 + 24 * 48 pixels
+            almost[:, :6, :24] = 1  # a quarter of the still ones
+            return torch.stack([-truth, almost, *[torch.zeros_like(truth)] * 3])
+
+    numbers = iter(range(2))
+    scores = PredictorObjective.validate(Oracle(TINY), scenes, photos(2, 48, 48))
+    moving, still = 24 * 24 + 24 * 48, 24 * 24
+    assert scores["moving"] == pytest.approx(1 - 8 * 48 / moving)
+    assert scores["moving_first"] == 0
+    assert scores["still"] == pytest.approx(0.75)
+    assert scores["moving_or_still"] == pytest.approx(1 - (8 * 48 + 6 * 24) / (moving + still))
+
+
+def test_the_sheet_shows_truth_and_five_answers():
+    flow = motions(2, 48, 48)
+    scenes = Scenes(None, None, flow, quantise(flow), None)
+    sheet = PredictorObjective.draw(make(), scenes, photos(2, 48, 48))
+    assert sheet.shape[1] > 7 * 48
+    assert sheet.shape[0] > 2 * 48
