@@ -275,6 +275,9 @@ class Recipe:
         blur: longest blur at the start and at the end of the curriculum, pixels.
         blur_samples: samples over which the blur grows from the one to the other.
         reuse: times a rendered scene is used, each time cropped, turned and lit anew.
+        defocus: share of the scenes with a background out of focus, which is not to be taken for
+            motion.
+        still: share of the scenes in which nothing moves.
         real_share: share of the samples that are cut from real clips, where there are any.
         learning_rate: constant after the warm-up.
         warmup: steps.
@@ -297,6 +300,8 @@ class Recipe:
     blur: tuple[float, float] = (12.0, 36.0)
     blur_samples: int = 60_000
     reuse: int = 8
+    defocus: float = 0.3
+    still: float = 0.12
     real_share: float = 0.15
     learning_rate: float = 6e-4
     warmup: int = 250
@@ -320,7 +325,9 @@ class Recipe:
                 Scenes of like blur are rendered together, because short blur needs few instants.
         """
         longest = 4.0 + share**0.7 * (self.longest_blur(samples) - 4.0)
-        return SceneConfig(size=self.scene, blur=(0.4 * longest, longest))
+        return SceneConfig(
+            size=self.scene, blur=(0.4 * longest, longest), defocus=self.defocus, still=self.still
+        )
 
 
 RECIPES = {

@@ -332,3 +332,46 @@ def test_motion_is_scaled_to_its_target():
             places.append(cv2.perspectiveTransform(points[scene].double().numpy()[None], matrix)[0])
         legs = [np.linalg.norm(b - a, axis=1) for a, b in itertools.pairwise(places)]
         assert sum(legs).max() == pytest.approx(target[scene].item(), rel=0.01, abs=1e-4)
+
+
+def test_defocus_spreads_light_over_a_disc(photos, cutouts, monkeypatch):
+    """Against SciPy's convolution with a disc; what is not chosen stays as it was."""
+    random = paths.Random(3, torch.device("cpu"))
+    canvas = torch.rand(4, 4, 60, 60, generator=torch.Generator().manual_seed(1))
+    before = canvas.clone()
+    drawn = []
+    uniform = random.uniform
+
+    def spy(*shape, low=0.0, high=1.0):
+        drawn.append(uniform(*shape, low=low, high=high))
+        return drawn[-1]
+
+    monkeypatch.setattr(random, "uniform", spy)
+    monkeypatch.setattr(random, "chance", lambda share, *shape: torch.tensor(False))
+    scenes._defocus(canvas, torch.tensor([True, False, True, False]), random)
+    assert (canvas[[1, 3]] == before[[1, 3]]).all() and (canvas[:, 3] == before[:, 3]).all()
+    rows, columns = np.mgrid[-12:13, -12:13]
+    for row, radius in zip((0, 2), drawn[::2], strict=True):
+        disc = np.clip(float(radius) + 0.5 - np.hypot(rows, columns), 0, 1)
+        for channel in range(3):
+            expected = ndimage.convolve(
+                before[row, channel].double().numpy(), disc / disc.sum(), mode="mirror"
+            )
+            np.testing.assert_allclose(canvas[row, channel], expected, atol=1e-5)
+
+
+def test_defocus_comes_without_motion(photos, cutouts):
+    """Frames get smoother, and nothing else of the scenes changes its distribution."""
+    sharp = SceneConfig(size=48, blur=(4.0, 8.0), kind="still", softness=0.0, saturation=0.0)
+    soft = SceneConfig(**{**vars(sharp), "defocus": 1.0})
+    one, other = (render(photos, cutouts, config, 8, seed=5) for config in (sharp, soft))
+    detail = [scene.frames.diff(dim=-1).abs().mean() for scene in (one, other)]
+    assert detail[1] < 0.8 * detail[0]
+    assert not other.flow.any()
+    assert not other.guidance.any()
+
+
+def test_still_share(photos, cutouts):
+    config = SceneConfig(size=16, blur=(4.0, 8.0), still=0.5)
+    flow = render(photos, cutouts, config, 64, seed=2).flow
+    assert 0.3 < (flow.abs().amax((1, 2, 3)) == 0).float().mean() < 0.7

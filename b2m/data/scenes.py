@@ -43,6 +43,8 @@ class SceneConfig:
         layers: most things before the background.
         saturation: share of scenes with lights brighter than the sensor can tell.
         softness: share of scenes seen through a slightly soft lens.
+        defocus: share of scenes whose background is out of focus, wholly or to one side.
+        still: share of "mixed" scenes in which nothing moves.
     """
 
     size: int = 128
@@ -52,6 +54,8 @@ class SceneConfig:
     layers: int = 5
     saturation: float = 0.15
     softness: float = 0.3
+    defocus: float = 0.0
+    still: float = 0.04
 
 
 class Scenes(NamedTuple):
@@ -90,6 +94,7 @@ class _Layers:
 
 
 _SUPERSAMPLING = 2
+_MOST_DEFOCUS = 9.0  # pixels, radius
 
 
 def _draw_textures(
@@ -176,6 +181,35 @@ def _tint(random: Random, count: int) -> Tensor:
     return gain.clamp(0.35, 1.8)[..., None, None]
 
 
+def _defocus(canvas: Tensor, chosen: Tensor, random: Random) -> None:
+    """Put backgrounds (B, 4, S, S) in linear light out of focus, in place.
+
+    A lens out of focus spreads each point over a disc. Half of the backgrounds are so everywhere,
+    the others more and more towards one side.
+
+    Args:
+        canvas: changed where chosen.
+        chosen: (B,) bool.
+        random: draws radii up to `_MOST_DEFOCUS` and sides.
+    """
+    side = canvas.shape[-1]
+    axis = torch.linspace(-1, 1, side, device=canvas.device)
+    for row in chosen.nonzero()[:, 0].tolist():
+        radius = float(random.uniform(low=1.0, high=_MOST_DEFOCUS))
+        angle = random.uniform(high=2 * math.pi)
+        reach = math.ceil(radius)
+        taps = torch.arange(-reach, reach + 1, device=canvas.device)
+        disc = (radius + 0.5 - torch.hypot(taps[:, None].float(), taps[None].float())).clamp(0, 1)
+        disc = disc / disc.sum()
+        padded = F.pad(canvas[row : row + 1, :3], (reach,) * 4, mode="reflect")
+        spread = F.conv2d(padded.transpose(0, 1), disc[None, None]).transpose(0, 1)[0]
+        share = torch.ones(side, side, device=canvas.device)
+        if bool(random.chance(0.5)):
+            slope = axis * torch.cos(angle) + axis[:, None] * torch.sin(angle)
+            share = (0.5 + 2 * slope).clamp(0, 1)
+        canvas[row, :3] = torch.lerp(canvas[row, :3], spread, share)
+
+
 def _arrange(
     photos: Textures, cutouts: Textures, config: SceneConfig, random: Random, batch: int
 ) -> _Layers:
@@ -185,6 +219,8 @@ def _arrange(
     zoom = random.uniform(batch, low=1.0, high=1.8)
     canvas = _draw_textures(photos, random, batch, margin, zoom=zoom)
     canvas[:, :3] *= _tint(random, batch)
+    if config.defocus:
+        _defocus(canvas, random.chance(config.defocus, batch), random)
 
     # How many things there are, and how much of the blur is the camera's.
     movers = random.integers(config.layers, batch) + 1
@@ -220,7 +256,7 @@ def _arrange(
 
     longest = random.uniform(batch, low=config.blur[0], high=config.blur[1])
     if config.kind == "mixed":
-        longest = longest * ~random.chance(0.04, batch)
+        longest = longest * ~random.chance(config.still, batch)
     elif config.kind == "still":
         longest = torch.zeros_like(longest)
     focal = size * random.uniform(batch, low=0.8, high=4.0)
