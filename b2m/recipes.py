@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass, field
 
@@ -51,6 +52,10 @@ class Objective(nn.Module):
     def __init__(self, model: HubModel, recipe: Recipe) -> None:
         super().__init__()
         self.model = model
+
+    @staticmethod
+    def begin(model: HubModel) -> None:
+        """Give a new model a better start than random weights, where there is one."""
 
     def groups(self) -> dict[str, nn.Module]:
         """What is trained, by the names that `forward` gives to losses; "model" is the model."""
@@ -173,6 +178,13 @@ class PredictorObjective(Objective):
     def __init__(self, model: HubModel, recipe: Recipe) -> None:
         super().__init__(model, recipe)
         self.discriminator = GuidanceDiscriminator(self.model.config.width)
+
+    @staticmethod
+    def begin(model: HubModel) -> None:
+        """Begin with what the animator that ships with b2m has learnt to see."""
+        assert isinstance(model, GuidancePredictor)
+        with contextlib.suppress(InputError):  # a package without weights can be trained, too
+            model.learn_from(MotionAnimator.from_pretrained())
 
     def groups(self) -> dict[str, nn.Module]:
         """Generator and encoder, and the discriminators."""
@@ -354,6 +366,8 @@ RECIPES = {
             config=GuidancePredictorConfig.compact(),
             model=GuidancePredictor,
             objective=PredictorObjective,
+            blur=(20.0, 36.0),
+            blur_samples=30_000,
             betas=(0.5, 0.999),
             clip_norm=1.0,
         ),

@@ -78,7 +78,8 @@ def train(
         threads: of the CPU; None leaves them as they are.
         resume: go on from the checkpoint in `output`; False starts anew.
         init: weights to start from where there is no checkpoint; None takes those that ship with
-            b2m where they are of the recipe's size, `RANDOM` takes none.
+            b2m where they are of the recipe's size, or what its objective begins with; `RANDOM`
+            takes none.
         decay: instead of going on, let the learning rate fall to zero over so many samples from
             the checkpoint, and write the result to `output`/released. The run itself is untouched
             and can go on.
@@ -143,8 +144,11 @@ class Run:
             with contextlib.suppress(FileNotFoundError):
                 # The rows of a run that is not gone on with would mix with those of this one.
                 (self.folder / _LOG).rename(self.folder / "log-before.jsonl")
-        if checkpoint is None and (start := self._warm_start(init)) is not None:
-            model.load_state_dict(start.state_dict())
+        if checkpoint is None and init != RANDOM:
+            if (start := self._warm_start(init)) is not None:
+                model.load_state_dict(start.state_dict())
+            else:
+                recipe.objective.begin(model)
         model.to(self.device).to(memory_format=torch.channels_last)
         self.model = model
         self.ema = ModelEmaV3(model, decay=recipe.ema, use_warmup=True)
@@ -190,9 +194,7 @@ class Run:
         self.photo = develop(self.truth.blur, 12345)
 
     def _warm_start(self, init: str | Path | None) -> HubModel | None:
-        """The model to begin with where there is no checkpoint; None for random weights."""
-        if init == RANDOM:
-            return None
+        """The model to begin with where there is no checkpoint; None where none fits."""
         try:
             start = self.recipe.model.from_pretrained(init)
         except InputError:

@@ -10,6 +10,7 @@ from b2m.errors import InputError
 from b2m.guidance import quantise
 from b2m.hub import HubModel
 from b2m.losses import guidance_cross_entropy
+from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
 from b2m.models.guidance_predictor import (
     LONGEST_SIDE,
     GuidanceDiscriminator,
@@ -244,6 +245,35 @@ def test_latents_are_drawn_in_opposites():
 
 
 # --- training -------------------------------------------------------------------------------------
+
+
+def test_it_takes_over_what_an_animator_of_its_size_has_learnt_to_see():
+    torch.manual_seed(1)
+    animator = MotionAnimator(MotionAnimatorConfig(width=8, encoder=(1, 1, 1)))
+    model = make(GuidancePredictorConfig(width=8, widest=32, levels=4, blocks=(1, 1, 1, 1)))
+    model.learn_from(animator)
+    for level in range(3):
+        mine = model.generator.down_blocks[level].state_dict()
+        theirs = animator.encoder[level].state_dict()
+        assert all(torch.equal(mine[name], theirs[name]) for name in theirs | mine)
+    for one, other in zip(model.generator.down[:2], animator.down, strict=False):
+        assert torch.equal(one.weight, other.weight)
+    for config in VARIANTS:
+        model = make(config)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        model.learn_from(MotionAnimator(MotionAnimatorConfig(width=16)))
+        assert all(torch.equal(before[name], now) for name, now in model.state_dict().items())
+
+
+def test_the_shipped_size_fits_the_shipped_animator():
+    with torch.device("meta"):
+        animator, model = MotionAnimator(), GuidancePredictor()
+    for level in range(3):
+        shapes = [
+            {name: value.shape for name, value in part[level].state_dict().items()}
+            for part in (animator.encoder, model.generator.down_blocks)
+        ]
+        assert shapes[0] == shapes[1]
 
 
 def objective(config=TINY):

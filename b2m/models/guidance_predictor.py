@@ -18,8 +18,9 @@ Ours:
 * Any size. A photo is looked at with at most 256 pixels on its longest side, never in tiles, and
   padded inside; theirs takes 256x256 only.
 * In evaluation mode there is no dropout: the answer is a function of photo and z.
-* A compact form with gated blocks, for CPUs. It is told how many pixels are still motion, because
-  that shrinks with the photo: the last of the numbers that it gets beside z.
+* A compact form with gated blocks, for CPUs. It is told from how many pixels on things move, as
+  that shrinks with the photo: the last of the numbers that it gets beside z. Its way down is that
+  of the animator, so that it can begin with what the animator has learnt to see.
 * Convolutions before an instance norm have no bias, which the norm would take away again.
 """
 
@@ -36,6 +37,7 @@ from torch import Tensor, nn
 
 from b2m.guidance import STILL_THRESHOLD
 from b2m.hub import HubModel
+from b2m.models.animator import MotionAnimator
 from b2m.models.layers import GatedBlock, Pointwise, pad_to_multiple
 from b2m.palette import PALETTE
 
@@ -63,10 +65,10 @@ class GuidancePredictorConfig:
         encoder: channels of the encoder's first convolution.
     """
 
-    width: int = 24
-    widest: int = 144
+    width: int = 32
+    widest: int = 128
     levels: int = 5
-    blocks: tuple[int, ...] = (1, 1, 2, 2, 2)
+    blocks: tuple[int, ...] = (1, 2, 3, 1, 1)
     latent: int = 4
     encoder: int = 12
 
@@ -217,6 +219,9 @@ class _GatedGenerator(nn.Module):
         self.up_code = nn.ModuleList(nn.Linear(codes, width) for width in widths[:-1])
         self.up_blocks = nn.ModuleList(blocks(1, level) for level in range(config.levels - 1))
         self.head = nn.Conv2d(widths[0], 4 * CLASSES, 3, padding=1)
+        with torch.no_grad():  # so as not to disturb what is taken over from an animator
+            for parameter in self.down_code.parameters():
+                parameter.mul_(0.05)
 
     def forward(self, photo: Tensor, code: Tensor) -> Tensor:
         x, skips = self.stem(F.pixel_unshuffle(photo, 2)), []
@@ -351,6 +356,28 @@ class GuidancePredictor(HubModel):
         padded = pad_to_multiple(photo, 2**self.config.levels)
         padded = padded.contiguous(memory_format=torch.channels_last)
         return self.generator(padded, code).float()[..., :height, :width]
+
+    def learn_from(self, animator: MotionAnimator) -> None:
+        """Take over what an animator has learnt to see, as far as it is of the same size.
+
+        Stem, blocks and steps down are alike, level by level from the finest.
+
+        Args:
+            animator: with the weights to copy.
+        """
+        if not isinstance(self.generator, _GatedGenerator):
+            return
+        own, other = self.generator, animator
+        pairs: list[tuple[nn.Module, nn.Module]] = [(own.stem, other.stem)]
+        for level, blocks in enumerate(own.down_blocks):
+            pairs += [(own.down[level - 1], other.down[level - 1])] if 0 < level <= 3 else []
+            pairs += [(blocks, other.encoder[level])] if level < 3 else []
+        for mine, theirs in pairs:
+            state = theirs.state_dict()
+            shapes = {name: value.shape for name, value in mine.state_dict().items()}
+            if shapes != {name: value.shape for name, value in state.items()}:
+                return
+            mine.load_state_dict(state)
 
     def encode(self, planes: Tensor) -> Posterior:
         """The latents that a true guidance may have come from.
