@@ -109,6 +109,17 @@ def choices(
     return kept
 
 
+def differ(flow: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    """Whether two motions of one photo differ clearly, see `APART`.
+
+    Args:
+        flow, other: (h, w, 2) pixels over the whole exposure.
+    """
+    apart = flow - other
+    motion = max(float(np.hypot(*each.T).sum()) for each in (flow, other))
+    return bool(np.hypot(*apart.T).sum() >= APART * motion > 0)
+
+
 def _ranked(
     weights: NDArray[np.float64], seams: NDArray[np.float64], said: NDArray[np.bool_]
 ) -> Iterator[tuple[float, NDArray[np.bool_]]]:

@@ -28,7 +28,14 @@ from b2m.guided import follow
 from b2m.hub import find_weights
 from b2m.media import ImageLike, Pixels, read_image
 from b2m.models.animator import MotionAnimator
+from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.motion import Flow
+
+GUIDANCE_PREDICTORS = ("regions", "cvae-gan")
+"""Who says which way things may have gone: the coherent regions of a photo, each forwards or
+backwards (`b2m.ambiguity`), or samples of Zhong's network, the `GuidancePredictor`."""
+
+_TRIES = 3  # samples for each clip that is asked for, as some are alike
 
 
 class BlurAnimator:
@@ -36,10 +43,11 @@ class BlurAnimator:
 
     Args:
         model: in evaluation mode.
+        predictor: draws guidance where none is given; None leaves it to coherent regions.
     """
 
-    def __init__(self, model: MotionAnimator) -> None:
-        self.model = model
+    def __init__(self, model: MotionAnimator, predictor: GuidancePredictor | None = None) -> None:
+        self.model, self.predictor = model, predictor
 
     @classmethod
     def from_pretrained(
@@ -47,6 +55,7 @@ class BlurAnimator:
         weights: str | os.PathLike[str] | None = None,
         *,
         model: str = "animator",
+        guidance_predictor: str | None = None,
         revision: str | None = None,
         device: str = "auto",
     ) -> BlurAnimator:
@@ -55,20 +64,29 @@ class BlurAnimator:
         Args:
             weights: see `b2m.hub.find_weights`.
             model: "animator".
+            guidance_predictor: one of `GUIDANCE_PREDICTORS`; None for "regions".
             revision: branch, tag or commit on the Hub.
             device: "auto" for a GPU where there is one, or as torch names it.
 
         Raises:
-            InputError: an unknown model or device, or weights that are missing, damaged or of
-                another model.
+            InputError: an unknown model, guidance predictor or device, or weights that are
+                missing, damaged or of another model.
         """
         if model != "animator":
             raise InputError(f"no model is called '{model}'; there is 'animator'.")
+        if guidance_predictor not in (None, *GUIDANCE_PREDICTORS):
+            raise InputError(
+                f"no guidance predictor is called '{guidance_predictor}'; "
+                f"there are {' and '.join(map(repr, GUIDANCE_PREDICTORS))}."
+            )
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         folder = find_weights(model, weights, revision=revision)
         try:
-            return cls(MotionAnimator.from_pretrained(folder, device=device))
+            predictor = None
+            if guidance_predictor == "cvae-gan":
+                predictor = GuidancePredictor.from_pretrained(device=device)
+            return cls(MotionAnimator.from_pretrained(folder, device=device), predictor)
         except (RuntimeError, AssertionError) as error:
             if device == "cpu":
                 raise
@@ -116,7 +134,8 @@ class BlurAnimator:
                 so these are choices for each coherent region, clearly different ones, the most
                 plausible first; a photo in which all moves as one has two. With guidance the first
                 follows it, and the others vary first what it leaves open, that is still though it
-                moves, and only then what it says.
+                moves, and only then what it says. Where a `GuidancePredictor` is at hand and no
+                guidance is given, they are its samples instead, none the near duplicate of another.
             seed: kept with the clips; the same seed gives the same clips.
 
         Raises:
@@ -126,23 +145,14 @@ class BlurAnimator:
         if isinstance(motions, bool) or not isinstance(motions, int | np.integer) or motions < 1:
             raise InputError(f"motions={motions!r} is not possible; give a whole number above 0.")
         prepared = image if isinstance(image, Prepared) else self.prepare(image)
+        if guidance is None and self.predictor is not None:
+            return self._sampled(self.predictor, prepared, frames, motions, seed)
         said: Guidance | None = None
         with torch.inference_mode():
             flow = _to_tensor(guidance_rules.coherent_signs(prepared.line), self.device)
             if guidance is not None:
-                height, width = prepared.photo.shape[:2]
-                guidance = guidance_rules.validate(guidance, height, width)
-                size = prepared.working.shape[:2]
-                said = (
-                    guidance_rules.resize(guidance, size) if size != (height, width) else guidance
-                )
-                held, flow = follow(
-                    prepared.encoding,
-                    flow,
-                    _to_tensor(said, self.device),
-                    guidance_rules.STILL_THRESHOLD * size[1] / width,
-                )
-                prepared = replace(prepared, encoding=held)
+                guidance = guidance_rules.validate(guidance, *prepared.photo.shape[:2])
+                prepared, flow, said = self._directed(prepared, flow, guidance)
         clips = [Clip(prepared, flow, frames, seed, guidance)]
         if motions > 1:
             found = ambiguity.choices(to_array(flow), prepared.regions, motions, said)
@@ -151,6 +161,49 @@ class BlurAnimator:
                 against = -guidance if guidance is not None and choice.backwards else None
                 clips.append(Clip(prepared, signs * flow, frames, seed, against, choice.penalty))
         return clips
+
+    def _directed(
+        self, prepared: Prepared, coherent: torch.Tensor, guidance: Guidance
+    ) -> tuple[Prepared, torch.Tensor, Guidance]:
+        """The photo that moves as guidance says, its flow, and the guidance at working size."""
+        (height, width), size = prepared.photo.shape[:2], prepared.working.shape[:2]
+        said = guidance_rules.resize(guidance, size) if size != (height, width) else guidance
+        held, flow = follow(
+            prepared.encoding,
+            coherent,
+            _to_tensor(said, self.device),
+            guidance_rules.STILL_THRESHOLD * size[1] / width,
+        )
+        return replace(prepared, encoding=held), flow, said
+
+    def _sampled(
+        self,
+        predictor: GuidancePredictor,
+        prepared: Prepared,
+        frames: int,
+        motions: int,
+        seed: int,
+    ) -> list[Clip]:
+        """Clips by samples of a guidance predictor, clearly different ones, best first."""
+        size = prepared.photo.shape[:2]
+        clips: list[Clip] = []
+        flows: list[Flow] = []
+        with torch.inference_mode():
+            coherent = _to_tensor(guidance_rules.coherent_signs(prepared.line), self.device)
+            photo = _to_tensor(prepared.working, self.device) / 255
+            scale = prepared.working.shape[1] / size[1]
+            tries = _TRIES * motions if motions > 1 else 1
+            for latent in predictor.draw_latents(tries, seed):
+                found = predictor.predict(photo, latent[None], scale)[0]
+                small = np.ascontiguousarray(found.permute(1, 2, 0).cpu().numpy())
+                guidance = guidance_rules.resize(small, size)
+                directed, flow, _ = self._directed(prepared, coherent, guidance)
+                if all(ambiguity.differ(to_array(flow), other) for other in flows):
+                    flows.append(to_array(flow))
+                    clips.append(Clip(directed, flow, frames, seed, guidance))
+                if len(clips) == motions:
+                    break
+        return sorted(clips, key=lambda clip: -clip.score) if len(clips) > 1 else clips
 
     def animate_video(
         self,
@@ -166,14 +219,18 @@ class BlurAnimator:
 
 
 @lru_cache(maxsize=2)
-def _loaded(weights: str | None, chosen: str | None, device: str) -> BlurAnimator:
+def _loaded(
+    weights: str | None, chosen: str | None, device: str, predictor: str | None
+) -> BlurAnimator:
     """The animator of plain function calls; `chosen` is $B2M_WEIGHTS, which may change."""
-    return BlurAnimator.from_pretrained(weights, device=device)
+    return BlurAnimator.from_pretrained(weights, guidance_predictor=predictor, device=device)
 
 
-def _animator(weights: str | os.PathLike[str] | None, device: str) -> BlurAnimator:
+def _animator(
+    weights: str | os.PathLike[str] | None, device: str, predictor: str | None = None
+) -> BlurAnimator:
     named = None if weights is None else os.fspath(weights)
-    return _loaded(named, os.environ.get("B2M_WEIGHTS"), device)
+    return _loaded(named, os.environ.get("B2M_WEIGHTS"), device, predictor)
 
 
 def animate(
@@ -183,11 +240,12 @@ def animate(
     frames: int = 7,
     motions: int = 1,
     seed: int = 0,
+    guidance_predictor: str | None = None,
     weights: str | os.PathLike[str] | None = None,
     device: str = "auto",
 ) -> list[Clip]:
     """Clips of a blurred photo, best first; see `BlurAnimator.animate`."""
-    return _animator(weights, device).animate(
+    return _animator(weights, device, guidance_predictor).animate(
         image, guidance=guidance, frames=frames, motions=motions, seed=seed
     )
 

@@ -397,24 +397,24 @@ class GuidancePredictor(HubModel):
         drawn = torch.randn((count + 1) // 2, self.config.latent, generator=generator)
         return torch.stack([drawn, -drawn], 1).flatten(0, 1)[:count]
 
-    def predict(self, photo: Tensor, latents: Tensor) -> Tensor:
+    def predict(self, photo: Tensor, latents: Tensor, scale: float = 1.0) -> Tensor:
         """Guidance of one photo, one for each latent.
 
         Args:
             photo: (1, 3, H, W) sRGB in [0, 1], any size. It is looked at with at most 256 pixels
                 on its longest side.
             latents: (N, Z).
+            scale: of the photo, where it is a smaller version of the one that is asked about.
 
         Returns:
             (N, 2, h, w) int8, of the size at which the photo was looked at.
         """
-        scale = min(1.0, LONGEST_SIDE / max(photo.shape[-2:]))
-        if scale < 1:
-            size = [max(1, round(scale * side)) for side in photo.shape[-2:]]
+        shrunk = min(1.0, LONGEST_SIDE / max(photo.shape[-2:]))
+        if shrunk < 1:
+            size = [max(1, round(shrunk * side)) for side in photo.shape[-2:]]
             photo = F.interpolate(photo, size=size, mode="area")
+        threshold = scale * shrunk * STILL_THRESHOLD
         latents = latents.to(photo)
         # One by one, so that an answer does not depend, to the last bit, on what is asked with it.
-        classes = [
-            self(photo, latent[None], scale * STILL_THRESHOLD).argmax(1) for latent in latents
-        ]
+        classes = [self(photo, latent[None], threshold).argmax(1) for latent in latents]
         return to_guidance(torch.cat(classes))
