@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from b2m.blur import linear_to_srgb, srgb_to_linear
 from b2m.hub import HubModel
-from b2m.models.layers import GatedBlock, Pointwise, pad_to_multiple
+from b2m.models.layers import GatedBlock, Pointwise, pad_to_multiple, quiet
 from b2m.motion import warp
 
 STRIDE = 32
@@ -194,14 +194,6 @@ def render(encoding: Encoding, flow: Tensor, time: float, odd: Tensor | None = N
     return moved.add(encoding.even, alpha=within**2).add(odd, alpha=within)
 
 
-def _quiet(layer: nn.Conv2d) -> nn.Conv2d:
-    """Make the output of a layer begin near zero."""
-    nn.init.normal_(layer.weight, std=1e-3)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
-
-
 class MotionAnimator(HubModel):
     """Blurred photo to encoding to frames; see the head of this file.
 
@@ -232,12 +224,12 @@ class MotionAnimator(HubModel):
         self.middle = blocks(config.middle, 3)
         self.up = nn.ModuleList(Pointwise(w, 2 * w, bias=False) for w in widths[:0:-1])
         self.decoder = nn.ModuleList(blocks(n, 2 - place) for place, n in enumerate(config.decoder))
-        self.head = _quiet(nn.Conv2d(width, 4 * sum(_PARTS.values()), 3, padding=1))
+        self.head = quiet(nn.Conv2d(width, 4 * sum(_PARTS.values()), 3, padding=1))
         if config.deconvolution_steps:
             # Sees the features, the change by the steps and what they leave unexplained.
             self.mend_stem = nn.Conv2d(width + 24, width, 3, padding=1)
             self.mend = GatedBlock(width, cells[0])
-            self.mend_head = _quiet(nn.Conv2d(width, 16, 3, padding=1))
+            self.mend_head = quiet(nn.Conv2d(width, 16, 3, padding=1))
 
     def _features(self, photo: Tensor) -> Tensor:
         x = self.stem(F.pixel_unshuffle(photo, 2))  # (B, width, H/2, W/2)

@@ -138,3 +138,166 @@ class PreActivationBlock(nn.Module):
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Repeat the last row and column of (B, C, H, W) until both sides are multiples."""
     return F.pad(x, (0, -x.shape[-1] % multiple, 0, -x.shape[-2] % multiple), mode="replicate")
+
+
+def active(taken: int, given: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    """3x3 convolution and ReLU; a stride of 2 halves the sides, rounded up."""
+    convolution = nn.Conv2d(taken, given, 3, stride, dilation, dilation)
+    nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+    nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+    return nn.Sequential(convolution, nn.ReLU(inplace=True))
+
+
+class Pyramid(nn.Module):
+    """Features at a half, a quarter … of the resolution (the encoder of Argaw et al. 2021a and b).
+
+    For each level two 3x3 convolutions, of stride 2 and 1, each with a ReLU.
+
+    Args:
+        widths: channels of each level, from the finest to the coarsest.
+    """
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        taken = (3, *widths)
+        self.levels = nn.ModuleList(
+            nn.Sequential(active(before, width, stride=2), active(width, width))
+            for before, width in zip(taken, widths, strict=False)
+        )
+
+    def forward(self, photo: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) to one (B, width, H / 2^l, W / 2^l) for each level, the finest first."""
+        features, x = [], photo
+        for level in self.levels:
+            x = level(x)
+            features.append(x)
+        return features
+
+
+class DenseBlock(nn.Module):
+    """3x3 convolutions with ReLU, each of which sees all before it; gives what the last one gives.
+
+    Args:
+        taken: channels of the input.
+        widths: channels of each convolution; five in Argaw et al. 2021a and b.
+    """
+
+    def __init__(self, taken: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            active(taken + sum(widths[:place]), width) for place, width in enumerate(widths)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, taken, H, W) to (B, widths[-1], H, W)."""
+        for layer in self.layers[:-1]:
+            x = torch.cat([x, layer(x)], 1)
+        last: Tensor = self.layers[-1](x)
+        return last
+
+
+class Context(nn.Module):
+    """Dilated convolutions that correct a map by its wide surrounding (Sun et al. 2018, PWC-Net).
+
+    Args:
+        features: channels of what describes the surrounding.
+        channels: of the map.
+        widths: of the convolutions before the last.
+    """
+
+    _DILATIONS = (1, 2, 4, 8, 16, 1)  # and 1 for the last
+
+    def __init__(self, features: int, channels: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        taken = (features + channels, *widths)
+        self.body = nn.Sequential(
+            *(
+                active(before, width, dilation=dilation)
+                for before, width, dilation in zip(taken, widths, self._DILATIONS, strict=False)
+            )
+        )
+        self.head = quiet(nn.Conv2d(widths[-1], channels, 3, padding=1))
+
+    def forward(self, features: Tensor, maps: Tensor) -> Tensor:
+        """(B, features, H, W) and (B, channels, H, W) to the shape of the latter."""
+        correction: Tensor = self.head(self.body(torch.cat([features, maps.to(features)], 1)))
+        return maps + correction.float()
+
+
+class SpatialTransformer(nn.Module):
+    """Moves a picture or its features as a whole, the way they say (Jaderberg et al. 2015).
+
+    A few convolutions, their mean over a grid of 4x4 cells whatever the size, and two linear layers
+    find six numbers: an affine map in coordinates that go from -1 to 1 across the picture, which
+    mean the same at all scales. It starts at the identity.
+
+    Args:
+        seen: channels of what the map is found from.
+        width: channels inside.
+    """
+
+    def __init__(self, seen: int, width: int) -> None:
+        super().__init__()
+        self.look = nn.Sequential(
+            active(seen, width, stride=2), active(width, width, stride=2), nn.AdaptiveAvgPool2d(4)
+        )
+        self.decide = nn.Sequential(
+            nn.Flatten(), nn.Linear(16 * width, width), nn.ReLU(inplace=True), nn.Linear(width, 6)
+        )
+        nn.init.zeros_(self.decide[-1].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.decide[-1].bias)  # type: ignore[arg-type]
+
+    def forward(self, seen: Tensor, moved: Tensor) -> tuple[Tensor, Tensor]:
+        """Find a map and apply it.
+
+        Args:
+            seen: (B, seen, h, w).
+            moved: (B, C, H, W), any channels and size.
+
+        Returns:
+            What was moved, of the same shape, and the map, (B, 2, 3) float32: a pixel at p shows
+            what was at map(p). The border is repeated.
+        """
+        change = self.decide(self.look(seen)).float().view(-1, 2, 3)
+        transform = change + torch.eye(2, 3, device=change.device)
+        return transform_by(moved, transform), transform
+
+
+def transform_by(picture: Tensor, transform: Tensor) -> Tensor:
+    """What is at transform(p), for each pixel p; bilinear, the border repeated.
+
+    Args:
+        picture: (B, C, H, W).
+        transform: (B, 2, 3), an affine map in coordinates from -1 to 1 between the outer edges.
+
+    Returns:
+        (B, C, H, W) of the picture's type; the picture itself, to rounding, for the identity.
+    """
+    size = list(picture.shape)
+    grid = F.affine_grid(transform, size, align_corners=False)
+    moved = F.grid_sample(picture.to(grid.dtype), grid, padding_mode="border", align_corners=False)
+    return moved.to(picture.dtype)
+
+
+def quiet(layer: nn.Conv2d) -> nn.Conv2d:
+    """Make the output of a layer begin near zero."""
+    nn.init.normal_(layer.weight, std=1e-3)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def doubling(taken: int, given: int) -> nn.ConvTranspose2d:
+    """4x4 transposed convolution of stride 2: twice the sides."""
+    return nn.ConvTranspose2d(taken, given, 4, 2, 1)
+
+
+def doubling_picture(channels: int) -> nn.ConvTranspose2d:
+    """The same for a map or picture whose channels begin apart: bilinear at first."""
+    layer = doubling(channels, channels)
+    line = torch.tensor([0.25, 0.75, 0.75, 0.25])
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.weight[range(channels), range(channels)] = line[:, None] * line
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer

@@ -1,0 +1,290 @@
+"""BlurFlowNet: one blurred photo to the motion field of its exposure.
+
+Paper: Optical Flow Estimation from a Single Motion-blurred Image (Argaw et al., AAAI 2021), which
+calls it B2F-net. Our implementation; the paper has no public code.
+
+From the paper: an encoder of six levels, each of two 3x3 convolutions of stride 2 and 1 with ReLU.
+Two decoders give features of the first and of the last frame, from the coarsest level to the
+finest: a spatial transformer moves the encoder's features as a whole (Eq. 1), and a refining block
+of five dense convolutions sees them moved, as they were, and what the coarser level gave, doubled
+by a 4x4 transposed convolution (Eq. 2). Then flow as between two sharp frames: at each level the
+features of the last frame are warped by the flow so far (Eq. 3), correlated with those of the first
+within 4 pixels, decoded by five dense convolutions (Eq. 4), and a convolution predicts the flow
+(Eq. 5). Seven dilated convolutions refine the finest. Without refining blocks the moved features
+stand for the frames', without transformers the refining blocks see the encoder's alone, and without
+either flow comes from the encoder's features as they are: the ablations of the paper's Table 3.
+
+Chosen, where the paper is silent: numbers of channels as in PWC-Net (Sun et al. 2018), on which its
+flow estimator is built, and half as many in the inner layers of a refining block; correlations as
+means over channels; the same 4x4 transposed convolution for decoded flow features. The last of the
+seven dilated convolutions has no ReLU, since flow has a sign, and they give a correction, as in
+PWC-Net.
+
+Ours:
+
+* The finest flow, at half the resolution, is doubled bilinearly to that of the photo.
+* Transformers start at the identity, doubled flow starts bilinear, the refinement near zero.
+* Sizes that are no multiple of the coarsest pixel are padded inside and cropped back.
+* Smaller sizes, with fewer levels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from b2m.hub import HubModel
+from b2m.models.layers import (
+    Context,
+    DenseBlock,
+    Pyramid,
+    SpatialTransformer,
+    doubling,
+    doubling_picture,
+    pad_to_multiple,
+)
+from b2m.motion import warp
+
+RANGE = 4
+"""Correlation reaches so many pixels of a level."""
+
+_FLOW_SCALE = 20.0  # pixels; inside, flows are in this unit, so that they are of order 1
+
+_Five = tuple[int, int, int, int, int]
+_Six = tuple[int, int, int, int, int, int]
+
+
+@dataclass(frozen=True)
+class BlurFlowNetConfig:
+    """Sizes of a BlurFlowNet.
+
+    Attributes:
+        widths: channels of the encoder's levels, from half the resolution downwards.
+        decoder: channels of the five dense convolutions that decode flow.
+        context: channels of the dilated convolutions before the last.
+        transformer: channels inside a spatial transformer.
+        transformed: whether the decoders have spatial transformers.
+        refined: whether the decoders have refining blocks.
+    """
+
+    widths: tuple[int, ...] = (12, 16, 24, 28, 32)
+    decoder: _Five = (16, 16, 16, 12, 8)
+    context: _Six = (16, 16, 16, 12, 12, 8)
+    transformer: int = 8
+    transformed: bool = True
+    refined: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built.
+
+        Raises:
+            ValueError: says which size is not possible.
+        """
+        if not self.widths or min(self.widths) < 2:
+            raise ValueError(f"widths {self.widths} must be at least one number, each at least 2")
+        for name in ("decoder", "context"):
+            if min(getattr(self, name)) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
+        if self.transformer < 1:
+            raise ValueError(f"transformer {self.transformer} must be at least 1")
+
+    @classmethod
+    def paper(cls) -> Self:
+        """The paper's six levels: 26 million parameters, 40 GMAC for a photo of 256x256."""
+        return cls(
+            widths=(16, 32, 64, 96, 128, 196),
+            decoder=(128, 128, 96, 64, 32),
+            context=(128, 128, 128, 96, 64, 32),
+            transformer=32,
+        )
+
+    @classmethod
+    def compact(cls) -> Self:
+        """A size for CPUs, of five levels: 1.2 million parameters, 3.0 GMAC for 256x256."""
+        return cls()
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """A size for tests."""
+        return cls(
+            widths=(4, 6, 8), decoder=(4, 4, 4, 4, 4), context=(4, 4, 4, 4, 4, 4), transformer=4
+        )
+
+
+def correlate(first: Tensor, last: Tensor, reach: int = RANGE) -> Tensor:
+    """How well each feature vector goes with those about its place in the other frame.
+
+        c(x, d) = mean over channels of first(x) last(x + d),    |d_x|, |d_y| <= reach
+
+    Args:
+        first: (B, C, H, W).
+        last: the same shape; zero outside.
+        reach: pixels.
+
+    Returns:
+        (B, (2 reach + 1)^2, H, W), d from the upper left by rows.
+    """
+    height, width = first.shape[-2:]
+    padded = F.pad(last, (reach,) * 4)
+    steps = range(2 * reach + 1)
+    return torch.stack(
+        [
+            (first * padded[..., down : down + height, right : right + width]).mean(1)
+            for down in steps
+            for right in steps
+        ],
+        1,
+    )
+
+
+class _FeatureDecoder(nn.Module):
+    """Features of one frame from those of the blurred photo, at each level (Eq. 1 and 2)."""
+
+    def __init__(self, config: BlurFlowNetConfig) -> None:
+        super().__init__()
+        self.transformers = nn.ModuleList()
+        self.doubled = nn.ModuleList()
+        self.refine = nn.ModuleList()
+        for level, width in enumerate(config.widths):
+            if config.transformed:
+                self.transformers.append(SpatialTransformer(width, config.transformer))
+            if config.refined:
+                coarsest = level == len(config.widths) - 1
+                if not coarsest:
+                    self.doubled.append(doubling(config.widths[level + 1], width))
+                parts = 1 + config.transformed + (not coarsest)
+                inner = (width // 2,) * 4
+                self.refine.append(DenseBlock(parts * width, (*inner, width)))
+
+    def forward(self, encoded: list[Tensor]) -> list[Tensor]:
+        """Features of each level, the finest first, to the same shapes."""
+        decoded: list[Tensor] = []
+        for level in reversed(range(len(encoded))):
+            features = encoded[level]
+            parts = [features]
+            if self.transformers:
+                parts.insert(0, self.transformers[level](features, features)[0])
+            if not self.refine:
+                decoded.insert(0, parts[0])
+                continue
+            if decoded:
+                parts.append(self.doubled[level](decoded[0]))
+            decoded.insert(0, self.refine[level](torch.cat(parts, 1)))
+        return decoded
+
+
+class _FlowLevel(nn.Module):
+    """Flow at one level from features of both frames and the coarser level (Eq. 3 to 5).
+
+    Args:
+        width: channels of the features.
+        decoder: channels of the dense convolutions.
+        stride: pixels of the photo in one of this level.
+        coarsest: whether there is no coarser level.
+    """
+
+    def __init__(self, width: int, decoder: _Five, stride: int, coarsest: bool) -> None:
+        super().__init__()
+        self.stride = stride
+        given = (2 * RANGE + 1) ** 2 + width
+        self.doubled_flow = None if coarsest else doubling_picture(2)
+        self.doubled_features = None if coarsest else doubling(decoder[-1], decoder[-1])
+        self.decode = DenseBlock(given if coarsest else given + decoder[-1] + 2, decoder)
+        self.predict = nn.Conv2d(decoder[-1], 2, 3, padding=1)
+
+    def forward(
+        self, first: Tensor, last: Tensor, coarser: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor]:
+        """One step.
+
+        Args:
+            first: (B, width, H, W) features of the first frame.
+            last: of the last frame.
+            coarser: what the coarser level returned.
+
+        Returns:
+            Decoded features (B, decoder[-1], H, W), and flow (B, 2, H, W) in `_FLOW_SCALE`.
+        """
+        if coarser is None or self.doubled_flow is None or self.doubled_features is None:
+            seen = [correlate(first, last), first]
+        else:
+            features, flow = coarser
+            flow = self.doubled_flow(flow.to(features.dtype))
+            moved = warp(last, flow * (_FLOW_SCALE / self.stride))
+            seen = [correlate(first, moved), first, self.doubled_features(features), flow]
+        features = self.decode(torch.cat(seen, 1))
+        return features, self.predict(features).float()
+
+
+class BlurFlowNet(HubModel):
+    """Blurred photo to flow; see the head of this file.
+
+    A photo does not tell which way the film runs, so the flow is right up to its sign, for the
+    whole photo or parts of it.
+
+    Args:
+        config: sizes; None for the compact ones.
+    """
+
+    config_class = BlurFlowNetConfig
+    weights_name = "blur-flow-compact"
+    config: BlurFlowNetConfig
+
+    def __init__(self, config: BlurFlowNetConfig | None = None) -> None:
+        config = config or BlurFlowNetConfig()
+        super().__init__(config)
+        self.encoder = Pyramid(config.widths)
+        decodes = config.transformed or config.refined
+        self.decoders = nn.ModuleList(_FeatureDecoder(config) for _ in range(2 * decodes))
+        coarsest = len(config.widths) - 1
+        self.levels = nn.ModuleList(
+            _FlowLevel(width, config.decoder, 2 ** (level + 1), level == coarsest)
+            for level, width in enumerate(config.widths)
+        )
+        self.context = Context(config.decoder[-1], 2, config.context)
+
+    @property
+    def stride(self) -> int:
+        """The photo is padded to a multiple of this: the side of the coarsest level's pixels."""
+        return 2 ** len(self.config.widths)
+
+    def forward(self, photo: Tensor, guidance: Tensor | None = None) -> Tensor:
+        """Flow from the first to the last frame.
+
+        Args:
+            photo: (B, 3, H, W) sRGB in [0, 1], any size; made for sides of 64 pixels and more.
+            guidance: not used: the network chooses a direction itself.
+
+        Returns:
+            (B, 2, H, W) pixels over the exposure, on the grid of the flow it was trained with: the
+            first frame's in the paper.
+        """
+        height, width = photo.shape[-2:]
+        finest = self.scales(photo)[-1]
+        flow = F.interpolate(finest, scale_factor=2, mode="bilinear", align_corners=False)
+        return flow[..., :height, :width]
+
+    def scales(self, photo: Tensor) -> list[Tensor]:
+        """The flow at each level, for `b2m.losses.multiscale_epe`.
+
+        Args:
+            photo: as in `forward`. If its sides are no multiples of `stride`, the flows are those
+                of the padded photo, and the truth has to be padded alike to be compared.
+
+        Returns:
+            (B, 2, h, w) each, in pixels of the photo, from the coarsest to half the resolution.
+        """
+        encoded = self.encoder(pad_to_multiple(photo, self.stride))
+        first, last = [decode(encoded) for decode in self.decoders] or [encoded, encoded]
+        flows = []
+        coarser = None
+        for level in reversed(range(len(encoded))):
+            coarser = self.levels[level](first[level], last[level], coarser)
+            flows.append(coarser[1])
+        assert coarser is not None
+        flows[-1] = self.context(*coarser)
+        return [_FLOW_SCALE * flow for flow in flows]

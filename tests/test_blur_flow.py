@@ -1,0 +1,218 @@
+"""BlurFlowNet: its form, its equations, and what it can learn."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from b2m.hub import HubModel
+from b2m.losses import EPE_WEIGHTS, multiscale_epe
+from b2m.models import BlurFlowNet, BlurFlowNetConfig
+from b2m.models.blur_flow import correlate
+from b2m.models.layers import SpatialTransformer, pad_to_multiple
+
+TINY = BlurFlowNetConfig.tiny()
+ABLATIONS = list(product([True, False], repeat=2))
+
+
+def tiny(transformed=True, refined=True):
+    return BlurFlowNetConfig(
+        TINY.widths, TINY.decoder, TINY.context, TINY.transformer, transformed, refined
+    )
+
+
+def make(config=TINY, seed=0):
+    """An untrained model in evaluation mode, moved away from its quiet start."""
+    torch.manual_seed(seed)
+    model = BlurFlowNet(config).eval()
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, SpatialTransformer):
+                module.decide[-1].weight.normal_(std=0.1)
+        model.context.head.weight.mul_(100)
+    return model
+
+
+def photos(batch, height, width, seed=0):
+    noise = torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
+    smooth = torch.from_numpy(ndimage.gaussian_filter(noise.numpy(), (0, 0, 2, 2)))
+    return (0.5 + 0.2 * smooth / smooth.std()).clamp(0, 1)
+
+
+def on_paper(config):
+    with torch.device("meta"):
+        return BlurFlowNet(config)
+
+
+def parameters(model):
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_sizes():
+    paper = on_paper(BlurFlowNetConfig.paper())
+    assert len(paper.encoder.levels) == len(EPE_WEIGHTS) == 6
+    assert paper.stride == 64
+    for dense in (*paper.decoders[0].refine, *(level.decode for level in paper.levels)):
+        assert len(dense.layers) == 5
+    assert len(paper.context.body) + 1 == 7
+    # The paper gives no number; this one holds ours still.
+    assert parameters(paper) / 1e6 == pytest.approx(26.2, abs=0.05)
+    assert 2 * parameters(on_paper(BlurFlowNetConfig.compact())) < 2.5e6  # bytes as float16
+    assert BlurFlowNet().config == BlurFlowNetConfig.compact()
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"widths": ()}, {"widths": (4, 1)}, {"decoder": (4, 4, 4, 4, 0)},
+              {"context": (4, 4, 4, 4, 4, 0)}, {"transformer": 0}]
+)  # fmt: skip
+def test_impossible_sizes_are_refused(sizes):
+    with pytest.raises(ValueError, match=next(iter(sizes))):
+        BlurFlowNetConfig(**sizes)
+
+
+def test_it_is_a_model_of_the_hub():
+    assert issubclass(BlurFlowNet, HubModel)
+
+
+def test_correlation_is_its_equation():
+    generator = np.random.default_rng(0)
+    first, last = generator.normal(size=(2, 2, 3, 6, 7))
+    expected = np.zeros((2, 25, 6, 7))
+    for b, y, x, down, right in np.ndindex(2, 6, 7, 5, 5):
+        row, column = y + down - 2, x + right - 2
+        if 0 <= row < 6 and 0 <= column < 7:
+            products = [first[b, c, y, x] * last[b, c, row, column] for c in range(3)]
+            expected[b, 5 * down + right, y, x] = sum(products) / 3
+    found = correlate(torch.from_numpy(first), torch.from_numpy(last), 2)
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+
+
+def test_correlation_is_best_where_things_went():
+    """Three to the right and one up, as a flow from the first frame to the last would say."""
+    last = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 64, 20, 20)))
+    first = last.roll((1, -3), (2, 3))
+    best = correlate(first, last).argmax(1)[0, 5:-5, 5:-5]
+    assert (best == 9 * (4 - 1) + (4 + 3)).all()
+
+
+@pytest.mark.parametrize(("transformed", "refined"), ABLATIONS)
+@pytest.mark.parametrize("size", [(64, 64), (65, 98), (103, 67)])
+def test_any_size(transformed, refined, size):
+    model = make(tiny(transformed, refined))
+    with torch.inference_mode():
+        photo = photos(2, *size)
+        flow, scales = model(photo), model.scales(photo)
+    assert flow.shape == (2, 2, *size)
+    assert flow.isfinite().all()
+    padded = pad_to_multiple(photo, 8).shape[-2:]
+    assert [tuple(x.shape[-2:]) for x in scales] == [
+        (padded[0] // n, padded[1] // n) for n in (8, 4, 2)
+    ]
+    assert flow.std() > 0
+
+
+def test_padding_repeats_the_border():
+    photo = photos(1, 78, 71)
+    padded = pad_to_multiple(photo, 8)
+    with torch.inference_mode():
+        torch.testing.assert_close(make()(photo), make()(padded)[..., :78, :71])
+
+
+@pytest.mark.parametrize(("transformed", "refined"), ABLATIONS)
+def test_ablations_leave_out_what_they_say(transformed, refined):
+    model = make(tiny(transformed, refined))
+    transformers = [m for m in model.modules() if isinstance(m, SpatialTransformer)]
+    assert len(transformers) == (6 if transformed else 0)
+    assert len(model.decoders) == (2 if transformed or refined else 0)
+    assert all(len(decoder.refine) == (3 if refined else 0) for decoder in model.decoders)
+    assert BlurFlowNet(tiny(transformed, refined)).config.refined == refined
+
+
+def test_frames_have_decoders_of_their_own():
+    model = make()
+    with torch.inference_mode():
+        encoded = model.encoder(photos(1, 64, 64))
+        first, last = (decode(encoded) for decode in model.decoders)
+    for one, other, whole in zip(first, last, encoded, strict=True):
+        assert one.shape == other.shape == whole.shape
+        assert (one - other).abs().max() > 1e-3
+
+
+def test_transformed_features_alone_stand_for_the_frames():
+    torch.manual_seed(0)
+    model = BlurFlowNet(tiny(refined=False))
+    with torch.inference_mode():
+        encoded = model.encoder(photos(1, 64, 64))
+        for decode in model.decoders:  # at the start, the identity
+            for one, whole in zip(decode(encoded), encoded, strict=True):
+                torch.testing.assert_close(one, whole, atol=1e-5, rtol=1e-4)
+
+
+def test_levels_warp_by_the_flow_of_the_coarser_one():
+    """In pixels of their own: 8 of the photo are 4 at half the resolution."""
+    level = make().levels[0]
+    torch.nn.init.zeros_(level.doubled_features.weight)
+    torch.nn.init.zeros_(level.doubled_features.bias)
+    features = torch.randn(1, 4, 20, 24)
+    flow = torch.zeros(1, 2, 10, 12)
+    flow[:, 0] = 8 / 20  # 20 pixels are the unit inside
+    seen = []
+    level.decode.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    with torch.inference_mode():
+        level(features, features.roll(4, 3), (torch.zeros(1, 4, 10, 12), flow))
+    within = seen[0][:, :81, 4:-4, 6:-8]
+    torch.testing.assert_close(
+        within[:, 40], features.square().mean(1)[:, 4:-4, 6:-8], atol=1e-5, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(("transformed", "refined"), ABLATIONS)
+def test_every_parameter_gets_a_gradient(transformed, refined):
+    model = make(tiny(transformed, refined)).train()
+    flows = model.scales(photos(2, 64, 64))
+    multiscale_epe(flows, torch.randn(2, 2, 64, 64), EPE_WEIGHTS[-3:]).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_a_photo_alone_is_treated_as_in_a_batch():
+    model, photo = make(), photos(3, 65, 72)
+    with torch.inference_mode():
+        together = model(photo)
+        for row in range(3):
+            alone = model(photo[row : row + 1])[0]
+            torch.testing.assert_close(alone, together[row], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("transformed", "refined"), ABLATIONS)
+def test_saving_and_loading_changes_no_bit(transformed, refined, tmp_path):
+    model = make(tiny(transformed, refined))
+    model.save_pretrained(tmp_path)
+    loaded = BlurFlowNet.from_pretrained(tmp_path)
+    assert loaded.config == model.config
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[name]), name
+    with torch.inference_mode():
+        photo = photos(1, 65, 70)
+        assert torch.equal(model(photo), loaded(photo))
+
+
+def test_it_learns_a_batch_by_heart():
+    torch.manual_seed(0)
+    model = BlurFlowNet(BlurFlowNetConfig((8, 12, 16), (12, 12, 12, 8, 8), (8,) * 6, 8))
+    photo = photos(2, 64, 64)
+    truth = torch.tensor([[6.0, 2.0], [-3.0, 4.0]])[:, :, None, None].repeat(1, 1, 64, 64)
+    truth[:, :, :, 40:] *= -0.5  # another surface
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    for _ in range(60):
+        loss = multiscale_epe(model.scales(photo), truth, EPE_WEIGHTS[-3:])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.inference_mode():
+        error = (model.eval()(photo) - truth).norm(dim=1).mean()
+    assert error < 0.2 * truth.norm(dim=1).mean()
