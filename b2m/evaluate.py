@@ -22,14 +22,13 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
+from b2m import evaluate_motions, evaluate_video
 from b2m.api import BlurAnimator
 from b2m.data.clips import crossed, find_clips, flow_over, read_windows
 from b2m.data.scenes import Kind, SceneConfig, Scenes, render
 from b2m.data.sensor import develop
 from b2m.data.textures import load_textures
 from b2m.errors import InputError, OutputError
-from b2m.evaluate_video import COLUMNS as VIDEO_COLUMNS
-from b2m.evaluate_video import video_rows
 from b2m.guidance import STILL_THRESHOLD, Guidance, coherent_signs, from_flow, resize, reverse
 from b2m.guided import follow
 from b2m.media import Pixels
@@ -128,9 +127,10 @@ def evaluate(
     Args:
         table: "scenes" (rendered: several movers before a static camera, and camera motion) or
             "clips" (real ones, averaged into blurred photos) or "video" (the same as blurred
-            videos, see `b2m.evaluate_video`).
+            videos, see `b2m.evaluate_video`) or "motions" (the first few of all that a blur
+            allows, on scenes and, where there are any, on clips, see `b2m.evaluate_motions`).
         samples: scenes in all (default 200), or windows or blurred frames of each clip (default
-            40).
+            40, for "motions" at most).
         photos, cutouts: folders for the scenes (see `b2m.data.textures.split_files`); None for
             made-up textures.
         clips: folder of videos, or of one folder of them for each split.
@@ -159,6 +159,21 @@ def evaluate(
     if table == "scenes":
         asked = samples or SCENE_SAMPLES
         rows, notes = scenes_rows(answers, asked, photos, cutouts, split=split, seed=seed)
+    elif table == "motions":
+        asked = samples or SCENE_SAMPLES
+        rows, notes = evaluate_motions.motions_rows(
+            animator,
+            photos,
+            cutouts,
+            [] if clips is None else find_clips(Path(clips), split),
+            scenes=asked,
+            windows=min(asked, CLIP_SAMPLES),
+            size=SCENE_SIZE,
+            blur=SCENE_BLUR,
+            split=split,
+            seed=seed,
+        )
+        rows = [dict.fromkeys(_ALWAYS) | row for row in rows]
     else:
         asked = samples or CLIP_SAMPLES
         assert clips is not None
@@ -166,9 +181,9 @@ def evaluate(
         if table == "clips":
             rows, notes = clips_rows(answers, paths, asked)
         else:
-            rows, notes = video_rows(animator, paths, asked)
+            rows, notes = evaluate_video.video_rows(animator, paths, asked)
             rows = [dict.fromkeys(_ALWAYS) | row for row in rows]
-    if table != "video":
+    if table in ("scenes", "clips"):
         costs = measure_costs(animator)
         for row in rows:
             row["gmacs"], row["seconds"] = costs.get(row["name"].split(": ", 1)[1], (None, None))
@@ -181,7 +196,8 @@ def evaluate(
     options |= {"weights": weights, "split": None if split == "test" else split}
     options |= {"seed": seed or None}
     command = command_line(["b2m", "evaluate", "--table", table], options)
-    columns = VIDEO_COLUMNS if table == "video" else _COLUMNS
+    others = {"video": evaluate_video.COLUMNS, "motions": evaluate_motions.COLUMNS}
+    columns = others.get(table, _COLUMNS)
     path, text = write_report(output, table, command, rows, columns, notes, table == "clips")
     print(text)
     return path
@@ -420,7 +436,7 @@ _COLUMNS = {
     "paper": ("paper", ".2f"),
 }
 
-TABLES = ("scenes", "clips", "video")
+TABLES = ("scenes", "clips", "video", "motions")
 SPLITS = ("train", "val", "test")
 
 

@@ -117,7 +117,7 @@ def train(
 
 
 def evaluate(
-    table: Annotated[str, typer.Option(metavar="NAME", help="scenes, clips or video.")],
+    table: Annotated[str, typer.Option(metavar="NAME", help="scenes, clips, video or motions.")],
     samples: Samples = None,
     photos: PhotoFolder = None,
     cutouts: CutoutFolder = None,
@@ -131,7 +131,8 @@ def evaluate(
 
     The table "scenes" is of rendered ones, of which everything is known: several movers before a
     static camera, and camera motion. "clips" is of real ones, their frames averaged into blurred
-    photos; "video" of the same as blurred videos. --samples is then of each clip.
+    photos; "video" of the same as blurred videos. --samples is then of each clip. "motions" says
+    how often the true motion is among the first five, on scenes, and on clips where they are given.
     """
     from b2m import evaluate as evaluation
 

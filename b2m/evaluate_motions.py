@@ -1,0 +1,283 @@
+"""The table "motions": how often the true motion is among the first few that b2m proposes.
+
+A blur allows many motions, and b2m proposes up to five, the likeliest first. Each row is of the
+best of so many tries: the clip with the highest PSNR, in the order in which it is given, whose
+other scores count, too. Compared are the two ways to propose: signs of coherent regions, and
+samples of the guidance predictor.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from b2m.ambiguity import APART
+from b2m.api import BlurAnimator
+from b2m.clip import Clip
+from b2m.data.clips import crossed, flow_over, read_windows
+from b2m.data.scenes import Kind, SceneConfig, render
+from b2m.data.sensor import develop
+from b2m.data.textures import load_textures
+from b2m.errors import InputError
+from b2m.guidance import STILL_THRESHOLD, from_flow
+from b2m.media import Pixels
+from b2m.metrics import psnr
+from b2m.models.guidance_predictor import GuidancePredictor
+from b2m.motion import Flow
+from b2m.report import Row
+
+TRIES = (1, 3, 5)
+
+FOUND = 0.8
+"""A motion is found if so many of the moving pixels go the right way, less than a right angle from
+the true one."""
+
+LEAST_MOVING = 0.005
+"""Share of moving pixels below which a photo says nothing about motion."""
+
+PHOTO = "photo repeated"
+TRUE = "true guidance"
+REGIONS = "signs of regions"
+SAMPLES = "samples of the cVAE-GAN"
+
+COLUMNS = {
+    "samples": ("n", "d"),
+    "psnr": ("PSNR", ".2f"),
+    "gain": ("over photo", "+.2f"),
+    "behind": ("behind true guidance", ".2f"),
+    "moving": ("right quadrant", ".1%"),
+    "still": ("still", ".1%"),
+    "moving_or_still": ("moving or still", ".1%"),
+    "way": ("right way", ".1%"),
+    "found": ("found", ".1%"),
+    "different": ("two motions", ".1%"),
+}
+
+_BATCH = 8
+_EXACT = 100.0  # dB; stands for an infinite PSNR, which no mean could hold
+
+Frames = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+
+class Case(NamedTuple):
+    """A blurred photo with its true motion.
+
+    Attributes:
+        photo: (H, W, 3) uint8.
+        frames: (T, H, W, 3) uint8.
+        flow: (H, W, 2) pixels over the exposure, on the middle frame's grid.
+        judged: (H, W) bool, the pixels whose PSNR is taken; None for all.
+    """
+
+    photo: Pixels
+    frames: Frames
+    flow: Flow
+    judged: Mask | None
+
+
+def scene_cases(
+    photos: str | os.PathLike[str] | None,
+    cutouts: str | os.PathLike[str] | None,
+    config: SceneConfig,
+    count: int,
+    *,
+    split: str,
+    number: int,
+) -> Iterator[Case]:
+    """Rendered scenes: those of the table "scenes", given the same configuration and number."""
+    textures = (
+        load_textures(None if photos is None else Path(photos), split),
+        load_textures(None if cutouts is None else Path(cutouts), split, cutouts=True),
+    )
+    for start in range(0, count, _BATCH):
+        # Always whole batches, so that the first scenes of a longer run are the same.
+        scenes = render(*textures, config, _BATCH, number + start)
+        blurred = _pixels(develop(scenes.blur, number + start))
+        for index in range(min(_BATCH, count - start)):
+            flow = scenes.flow[index].permute(1, 2, 0).contiguous().cpu().numpy()
+            yield Case(blurred[index], _pixels(scenes.frames[index]), flow, None)
+
+
+def clip_cases(path: Path, count: int) -> Iterator[Case]:
+    """Windows of a real clip, those of the table "clips"."""
+    for window in read_windows(path, count):
+        flow = flow_over(window.frames)
+        yield Case(window.photo, window.frames, flow, crossed(flow))
+
+
+def motions_rows(
+    animator: BlurAnimator,
+    photos: str | os.PathLike[str] | None,
+    cutouts: str | os.PathLike[str] | None,
+    clips: Sequence[Path],
+    *,
+    scenes: int,
+    windows: int,
+    size: int,
+    blur: tuple[float, float],
+    split: str = "test",
+    seed: int = 0,
+) -> tuple[list[Row], list[str]]:
+    """Rows and notes of the table.
+
+    Args:
+        animator: what is judged, with the weights of the guidance predictor where there are any.
+        photos, cutouts: folders for the scenes; None for made-up textures.
+        clips: real ones; there may be none.
+        scenes: in all, half of them of each kind.
+        windows: of each clip, at most.
+        size: side of the scenes, pixels.
+        blur: least and largest of their longest displacement, pixels.
+        split: of the folders.
+        seed: of the scenes and their noise.
+    """
+    notes = [
+        f"{scenes} scenes of {size}x{size} from the {split} split, longest blur {blur[0]:g} to "
+        f"{blur[1]:g} px, and up to {windows} windows of each clip. Photos in which under "
+        f"{LEAST_MOVING:.1%} of the pixels move are left out. PSNR of 8-bit sRGB, of clips as they "
+        "are given to a person; on real clips of what something moving crosses.",
+        "Best of N: of the first N motions the one with the highest PSNR, which gives the row its "
+        "scores. Right quadrant, right way: share of the truly moving pixels "
+        f"({STILL_THRESHOLD:g} px or more) of all photos at which the guidance is the true one, "
+        "and at which the motion is less than a right angle from the true one. Still: share of "
+        "the truly still pixels that the guidance calls so. Moving or still: share of all pixels "
+        "at which it is right about that.",
+        f"Found: share of the photos for which any of the N motions goes the right way in "
+        f"{FOUND:.0%} of the moving pixels. Two motions: share of the photos for which two of the "
+        f"five are opposite in {APART / 2:.0%} or more of the true motion.",
+    ]
+    ways = {REGIONS: BlurAnimator(animator.model)}
+    try:
+        predictor = animator.predictor or GuidancePredictor.from_pretrained(device=animator.device)
+        ways[SAMPLES] = BlurAnimator(animator.model, predictor)
+    except InputError:
+        notes.append("Without the cVAE-GAN, as no weights of it were found.")
+    rows: list[Row] = []
+    kinds: dict[Kind, int] = {"movers": scenes - scenes // 2, "camera": scenes // 2}
+    for place, (kind, count) in enumerate(kinds.items()):
+        config = SceneConfig(size=size, blur=blur, kind=kind)
+        number = (seed * 2 + place) << 20
+        cases = scene_cases(photos, cutouts, config, count, split=split, number=number)
+        rows += _rows(kind, ways, tqdm(cases, kind, total=count, unit="scene"))
+    for path in clips:
+        rows += _rows(path.stem, ways, tqdm(clip_cases(path, windows), path.stem, unit="window"))
+    return rows, notes
+
+
+class _Tally:
+    """Scores of one row, case by case."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[float]] = {}
+        self.pixels: dict[str, list[float]] = {}
+
+    def add(self, pixels: float = 1.0, **scores: float) -> None:
+        for name, score in scores.items():
+            self.values.setdefault(name, []).append(score)
+            self.pixels.setdefault(name, []).append(pixels)
+
+    def row(self) -> dict[str, Any]:
+        # Shares of pixels are of those of all photos: one with little motion says little.
+        return {
+            name: float(np.average(values, weights=self.pixels[name]))
+            for name, values in self.values.items()
+            if sum(self.pixels[name])
+        }
+
+
+def _rows(group: str, ways: dict[str, BlurAnimator], cases: Iterable[Case]) -> list[Row]:
+    tallies: dict[str, _Tally] = {PHOTO: _Tally(), TRUE: _Tally()}
+    tallies |= {_best(way, tries): _Tally() for way in ways for tries in TRIES}
+    count = 0
+    for case in cases:
+        moving = _length(case.flow) >= STILL_THRESHOLD
+        if moving.mean() < LEAST_MOVING:
+            continue
+        count += 1
+        _judge(case, moving, ways, tallies)
+    return [
+        {"name": f"{group}: {name}", "samples": count, "psnr": None, **tally.row()}
+        for name, tally in tallies.items()
+    ]
+
+
+def _judge(
+    case: Case, moving: Mask, ways: dict[str, BlurAnimator], tallies: dict[str, _Tally]
+) -> None:
+    """Add the scores of one photo."""
+    frames = len(case.frames)
+    still = _psnr(case, np.broadcast_to(case.photo, case.frames.shape))
+    tallies[PHOTO].add(psnr=still)
+    animator = ways[REGIONS]
+    prepared = animator.prepare(case.photo)
+    guided = animator.animate(prepared, guidance=from_flow(case.flow), frames=frames)[0]
+    true = _psnr(case, guided.frames)
+    tallies[TRUE].add(psnr=true, gain=true - still)
+    tallies[TRUE].add(float(moving.sum()), way=_right_way(guided, case, moving))
+    for name, way in ways.items():
+        clips = way.animate(prepared, frames=frames, motions=max(TRIES))
+        scores = [_psnr(case, clip.frames) for clip in clips]
+        right = [_right_way(clip, case, moving) for clip in clips]
+        for tries in TRIES:
+            tally = tallies[_best(name, tries)]
+            best = int(np.argmax(scores[:tries]))
+            tally.add(psnr=scores[best], gain=scores[best] - still, behind=true - scores[best])
+            tally.add(found=float(max(right[:tries]) >= FOUND))
+            _add_shares(tally, case, moving, clips[best])
+        tallies[_best(name, max(TRIES))].add(different=float(_two_motions(clips, case)))
+
+
+def _add_shares(tally: _Tally, case: Case, moving: Mask, clip: Clip) -> None:
+    found, truth = clip.guidance, from_flow(case.flow)
+    moved = np.asarray(found.any(axis=-1))
+    same = np.asarray((found == truth).all(axis=-1))
+    tally.add(float(moving.sum()), moving=_share(same, moving))
+    tally.add(float(moving.sum()), way=_right_way(clip, case, moving))
+    tally.add(float((~moving).sum()), still=_share(~moved, ~moving))
+    tally.add(float(moving.size), moving_or_still=float((moved == moving).mean()))
+
+
+def _two_motions(clips: Sequence[Clip], case: Case) -> bool:
+    """Whether any two clips run against each other in enough of the true motion."""
+    length = _length(case.flow)
+    for number, clip in enumerate(clips):
+        for other in clips[:number]:
+            opposite = (clip.flow * other.flow).sum(axis=-1) < 0
+            if length[opposite].sum() >= APART / 2 * length.sum():
+                return True
+    return False
+
+
+def _best(way: str, tries: int) -> str:
+    return f"{way}, best of {tries}"
+
+
+def _psnr(case: Case, frames: Frames) -> float:
+    pairs = zip(frames, case.frames, strict=True)
+    return float(np.mean([min(psnr(one, true, case.judged), _EXACT) for one, true in pairs]))
+
+
+def _right_way(clip: Clip, case: Case, moving: Mask) -> float:
+    return _share((clip.flow * case.flow).sum(axis=-1) > 0, moving)
+
+
+def _share(right: Mask, where: Mask) -> float:
+    return float(right[where].mean()) if where.any() else 0.0
+
+
+def _length(flow: Flow) -> NDArray[np.float32]:
+    return np.hypot(flow[..., 0], flow[..., 1])
+
+
+def _pixels(images: Tensor) -> NDArray[np.uint8]:
+    """(B, 3, H, W) in [0, 1] to (B, H, W, 3) uint8."""
+    codes = images.clamp(0, 1).mul(255).round_().byte()
+    return np.ascontiguousarray(codes.permute(0, 2, 3, 1).cpu().numpy())
