@@ -101,6 +101,8 @@ class BlurAnimator:
     def prepare(self, image: ImageLike) -> Prepared:
         """Look at a photo: the expensive part, once per photo.
 
+        In a photo without motion blur nothing moves, whatever guidance says.
+
         Args:
             image: path, bytes, PIL image or NumPy array (see `b2m.media.read_image`).
 
@@ -111,7 +113,7 @@ class BlurAnimator:
         working = scales.working_photo(source.pixels)
         with torch.inference_mode():
             encoding = scales.encode(self.model, _to_tensor(working, self.device) / 255)
-        return Prepared(source, working, encoding)
+        return Prepared(source, working, encoding).unless_still()
 
     def animate(
         self,

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from b2m import doubts
 from b2m import guidance as guidance_rules
 from b2m.blur import PROJECTION_INSTANTS, decode_bytes, encode_bytes, reblur_psnr, srgb_to_linear
 from b2m.errors import InputError
@@ -35,6 +36,7 @@ from b2m.metrics import psnr
 from b2m.models.animator import Encoding, half_angle, odd_residual, render
 from b2m.motion import Flow, resize_flow
 from b2m.regions import Labels, enlarge, find_regions
+from b2m.signs import length_of
 
 _KEPT_VALUES = 2**26  # frames held at working size, in values; above it they are rendered twice
 # Of linear light. On validation scenes +0.17 dB against photo - mean added alike to all frames.
@@ -72,6 +74,23 @@ class Prepared:
         """Sentences about the photo itself."""
         return self.source.warnings
 
+    @property
+    def threshold(self) -> float:
+        """Pixels at working size; shorter motion counts as still."""
+        scale = self.working.shape[1] / self.photo.shape[1]
+        return max(guidance_rules.STILL_THRESHOLD * scale, _LEAST_WORKING_MOTION)
+
+    def unless_still(self) -> Prepared:
+        """Itself; or, where what seems to move changes next to nothing, with nothing that moves."""
+        if not doubts.stands_still(self.working, self.line, self.threshold):
+            return self
+        nothing = {
+            name: torch.zeros_like(getattr(self.encoding, name))
+            for name in ("line", "curve", "even", "odd")
+        }
+        middle = torch.from_numpy(self.working).permute(2, 0, 1)[None].to(self.encoding.middle)
+        return replace(self, encoding=self.encoding._replace(middle=middle / 255, **nothing))
+
     @cached_property
     def line(self) -> Flow:
         """(h, w, 2) pixels at working size: the motion of each pixel up to its sign."""
@@ -80,9 +99,7 @@ class Prepared:
     @cached_property
     def regions(self) -> Labels:
         """(h, w) uint8 at working size: what moved as one thing, see `find_regions`."""
-        scale = self.working.shape[1] / self.photo.shape[1]
-        threshold = max(guidance_rules.STILL_THRESHOLD * scale, _LEAST_WORKING_MOTION)
-        return find_regions(self.line, self.working, threshold=threshold)
+        return find_regions(self.line, self.working, threshold=self.threshold)
 
 
 class _Exposure(NamedTuple):
@@ -222,9 +239,15 @@ class Clip:
     def warnings(self) -> list[str]:
         """Sentences a person should read before trusting the clip."""
         found = list(self._prepared.warnings)
-        moving = self._working_flow.norm(dim=1) >= guidance_rules.STILL_THRESHOLD
-        if moving.float().mean() < _STILL_SHARE:
-            found.append("no motion blur found: the clip is still")
+        flow = to_array(self._working_flow)
+        moving = length_of(flow) >= guidance_rules.STILL_THRESHOLD
+        if moving.mean() < _STILL_SHARE:
+            found.append(doubts.STILL)
+        if doubts.burnt_streaks(self._prepared.working, flow):
+            found.append(doubts.STREAKS)
+        if (length := doubts.too_long(flow)) is not None:
+            scale = self.photo.shape[1] / flow.shape[1]
+            found.append(doubts.LONG.format(length=length * scale))
         return found
 
     def save(

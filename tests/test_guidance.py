@@ -164,7 +164,7 @@ def test_png_refuses_what_is_no_picture(tmp_path: Path) -> None:
 def test_direction_keeps_lines_and_turns_each_thing_as_one(direction: str) -> None:
     flow = np.zeros((60, 80, 2), np.float32)
     things = np.s_[10:50, 5:35], np.s_[10:50, 45:75]
-    flow[things[0]] = rotation(40, 30, 0.1) + (7, 2)
+    flow[things[0]] = rotation(40, 30, 0.1) + np.float32((7, 2))
     flow[things[1]] = (-3, 8)
     before = flow.copy()
     chosen = guidance.from_direction(flow, direction)

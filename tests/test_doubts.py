@@ -1,0 +1,76 @@
+"""Warnings come where they are due, and nowhere else."""
+
+import cv2
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from b2m import doubts
+
+
+def everywhere(vector, height=120, width=160):
+    return np.broadcast_to(np.float32(vector), (height, width, 2)).copy()
+
+
+def scene(vector, lights, size=1):
+    """A dim photo, moved along a vector, with lights far brighter than the sensor can tell."""
+    random = np.random.default_rng(0)
+    light = 0.1 + 0.1 * ndimage.gaussian_filter(random.random((120, 160, 3)), (2, 2, 0))
+    for row, column in lights:
+        light[row : row + size, column : column + size] = 200
+    steps = np.linspace(-0.5, 0.5, 41)
+    moved = [ndimage.shift(light, (vector[1] * s, vector[0] * s, 0), order=1) for s in steps]
+    exposure = np.clip(np.mean(moved, 0), 0, 1)
+    return np.rint(255 * exposure ** (1 / 2.2)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("vector", [(20, 0), (0, 14), (-15, 12), (10, 10)])
+def test_lights_that_move_leave_streaks(vector):
+    photo = scene(vector, [(60, 80), (30, 50)])
+    assert photo.max() == 255
+    assert doubts.burnt_streaks(photo, everywhere(vector))
+    assert doubts.burnt_streaks(photo, -everywhere(vector))
+    # Something else moved, or moved another way, or nothing.
+    assert not doubts.burnt_streaks(photo, everywhere((-vector[1], vector[0])))
+    assert not doubts.burnt_streaks(photo, everywhere((0, 0)))
+
+
+def test_dots_skies_and_dim_photos_are_no_streaks():
+    assert not doubts.burnt_streaks(scene((1, 0), [(60, 80)], size=3), everywhere((1, 0)))
+    assert not doubts.burnt_streaks(scene((20, 0), []), everywhere((20, 0)))
+    sky = scene((20, 0), [])
+    sky[:50] = 255
+    assert not doubts.burnt_streaks(sky, everywhere((20, 0)))
+    disc = scene((12, 0), [])
+    cv2.circle(disc, (80, 60), 15, (255, 255, 255), -1)
+    assert not doubts.burnt_streaks(disc, everywhere((12, 0)))
+
+
+def test_streaks_of_different_signs_are_lines():
+    """The signs of a line mean nothing: a streak whose halves differ is one still."""
+    flow = everywhere((20, 0))
+    flow[:, ::2] *= -1
+    assert doubts.burnt_streaks(scene((20, 0), [(60, 80)]), flow)
+
+
+def test_blur_longer_than_a_quarter():
+    assert doubts.too_long(everywhere((20, 20))) is None
+    assert doubts.too_long(everywhere((18, 25))) == pytest.approx(np.hypot(18, 25), rel=1e-5)
+    flow = everywhere((0, 0))
+    flow[:3, :30] = 100  # a few pixels err
+    assert doubts.too_long(flow) is None
+
+
+def test_motion_that_changes_nothing_stands_still():
+    random = np.random.default_rng(1)
+    detail = ndimage.gaussian_filter(random.normal(0, 300, (120, 160, 3)), (2, 2, 0))
+    smooth = ndimage.gaussian_filter(random.normal(0, 1000, (120, 160, 3)), (30, 30, 0))
+    for photo, still in ((128 + detail, False), (128 + smooth, True)):
+        photo = photo.clip(0, 255).astype(np.uint8)
+        assert doubts.stands_still(photo, everywhere((8, 3)), 3.0) == still
+        assert doubts.stands_still(photo, everywhere((2, 1)), 3.0)
+    # A small thing that moves is motion; the signs mean nothing.
+    line = everywhere((0, 0))
+    line[40:50, 60:70] = (8, 3)
+    line[::2] *= -1
+    assert not doubts.stands_still((128 + detail).clip(0, 255).astype(np.uint8), line, 3.0)
