@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -31,7 +32,7 @@ from b2m.data.textures import load_textures
 from b2m.errors import InputError, OutputError
 from b2m.guidance import STILL_THRESHOLD, Guidance, coherent_signs, from_flow, resize, reverse
 from b2m.guided import follow
-from b2m.media import Pixels
+from b2m.media import Pixels, fit
 from b2m.metrics import epe, psnr, ssim
 from b2m.models.animator import render as render_frame
 from b2m.motion import Flow, resize_flow
@@ -79,6 +80,9 @@ FREE = "animator, no guidance, better order"
 PROJECTED = "animator, true guidance, projected"
 PHOTO = "photo repeated"
 
+ENLARGED = (1, 2, 4)
+"""Times to which photos are enlarged in the table "enlarged"."""
+
 
 def animator_answers(animator: BlurAnimator) -> Answers:
     """The ways of animating that the tables compare; the photo is encoded once for all.
@@ -110,6 +114,25 @@ def animator_answers(animator: BlurAnimator) -> Answers:
     return answers
 
 
+def enlarged_answers(animator: BlurAnimator) -> Answers:
+    """What a person gets for a photo that was enlarged: without new detail, its blur is longer.
+
+    Frames and motion are brought back to the photo's size, where the truth is.
+    """
+
+    def answers(photo: Pixels, guidance: Guidance, count: int) -> Iterator[Answer]:
+        size = photo.shape[:2]
+        for times in ENLARGED:
+            larger = (times * size[0], times * size[1])
+            given = cv2.resize(photo, larger[::-1], interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+            clip = animator.animate(given, guidance=resize(guidance, larger), frames=count)[0]
+            frames = np.stack([fit(frame, max(size)) for frame in clip.frames])
+            name = "at its size" if times == 1 else f"enlarged {times} times"
+            yield Answer(name, frames, resize_flow(clip.flow, size), False)
+
+    return answers
+
+
 def evaluate(
     table: str,
     *,
@@ -128,9 +151,10 @@ def evaluate(
         table: "scenes" (rendered: several movers before a static camera, and camera motion) or
             "clips" (real ones, averaged into blurred photos) or "video" (the same as blurred
             videos, see `b2m.evaluate_video`) or "motions" (the first few of all that a blur
-            allows, on scenes and, where there are any, on clips, see `b2m.evaluate_motions`).
+            allows, on scenes and, where there are any, on clips, see `b2m.evaluate_motions`) or
+            "enlarged" (scenes whose blurred photos were enlarged).
         samples: scenes in all (default 200), or windows or blurred frames of each clip (default
-            40, for "motions" at most).
+            40; for "motions" at most 20).
         photos, cutouts: folders for the scenes (see `b2m.data.textures.split_files`); None for
             made-up textures.
         clips: folder of videos, or of one folder of them for each split.
@@ -155,8 +179,8 @@ def evaluate(
     except OSError as error:
         raise OutputError(f"cannot make the folder {output}: {error.strerror or error}") from error
     animator = BlurAnimator.from_pretrained(weights)
-    answers = animator_answers(animator)
-    if table == "scenes":
+    answers = (enlarged_answers if table == "enlarged" else animator_answers)(animator)
+    if table in ("scenes", "enlarged"):
         asked = samples or SCENE_SAMPLES
         rows, notes = scenes_rows(answers, asked, photos, cutouts, split=split, seed=seed)
     elif table == "motions":
@@ -167,7 +191,7 @@ def evaluate(
             cutouts,
             [] if clips is None else find_clips(Path(clips), split),
             scenes=asked,
-            windows=min(asked, CLIP_SAMPLES),
+            windows=min(asked, evaluate_motions.WINDOWS),
             size=SCENE_SIZE,
             blur=SCENE_BLUR,
             split=split,
@@ -436,7 +460,7 @@ _COLUMNS = {
     "paper": ("paper", ".2f"),
 }
 
-TABLES = ("scenes", "clips", "video", "motions")
+TABLES = ("scenes", "clips", "video", "motions", "enlarged")
 SPLITS = ("train", "val", "test")
 
 

@@ -42,6 +42,9 @@ the true one."""
 LEAST_MOVING = 0.005
 """Share of moving pixels below which a photo says nothing about motion."""
 
+WINDOWS = 20
+"""Of each real clip at most: a dozen clips are rendered for each, all their frames at full size."""
+
 PHOTO = "photo repeated"
 TRUE = "true guidance"
 REGIONS = "signs of regions"
