@@ -117,7 +117,9 @@ def train(
 
 
 def evaluate(
-    table: Annotated[str, typer.Option(metavar="NAME", help="scenes, clips, video or motions.")],
+    table: Annotated[
+        str, typer.Option(metavar="NAME", help="scenes, clips, video, motions or enlarged.")
+    ],
     samples: Samples = None,
     photos: PhotoFolder = None,
     cutouts: CutoutFolder = None,
@@ -132,7 +134,8 @@ def evaluate(
     The table "scenes" is of rendered ones, of which everything is known: several movers before a
     static camera, and camera motion. "clips" is of real ones, their frames averaged into blurred
     photos; "video" of the same as blurred videos. --samples is then of each clip. "motions" says
-    how often the true motion is among the first five, on scenes, and on clips where they are given.
+    how often the true motion is among the first five, on scenes, and on clips where they are given;
+    "enlarged" what becomes of scenes whose photo was enlarged.
     """
     from b2m import evaluate as evaluation
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -152,7 +153,9 @@ def test_the_truth_scores_best_and_its_reverse_needs_the_better_order():
         assert saved["psnr_given"] == wrong["psnr"]
 
 
-def test_ways_of_animating(weights):
+def test_ways_of_animating(weights, monkeypatch):
+    # Weights that have learnt nothing see motion that changes nothing.
+    monkeypatch.setattr("b2m.doubts.stands_still", lambda *_: False)
     animator = BlurAnimator.from_pretrained(weights, device="cpu")
     random = np.random.default_rng(0)
     photo = random.integers(0, 256, (40, 48, 3), np.uint8)
@@ -416,3 +419,26 @@ def test_cost_counts_multiply_adds(cheap, weights):
     stem = 32 * 24 * 9 * 12 * 8 / 4 / 1e9 * 2  # padded to 32x64, half resolution, 12 to 8 channels
     for gmacs, seconds in costs.values():
         assert gmacs > stem and seconds > 0
+
+
+def test_enlarged_photos_are_judged_at_their_own_size():
+    """An animator that repeats its photo scores as that, but for what resizing loses."""
+    seen = []
+
+    class Repeater:
+        def animate(self, photo, *, guidance, frames):
+            height, width = photo.shape[:2]
+            assert guidance.shape == (height, width, 2)
+            seen.append(height)
+            flow = np.full((height, width, 2), height / 32, np.float32)
+            return [SimpleNamespace(frames=np.stack([photo] * frames), flow=flow)]
+
+    rows, _ = evaluation.scenes_rows(evaluation.enlarged_answers(Repeater()), 2, size=32)
+    assert seen == [32, 64, 128] * 2
+    scores = {row["name"].split(": ")[1]: row for row in rows}
+    assert set(scores) == {"photo repeated", "at its size", "enlarged 2 times", "enlarged 4 times"}
+    assert scores["at its size"]["gain"] == 0
+    # Flow is scaled with the photo: the same error at all sizes.
+    errors = [scores[name]["epe"] for name in scores if name != "photo repeated"]
+    np.testing.assert_allclose(errors, errors[0], rtol=1e-5)
+    assert all(abs(row["gain"]) < 1 for row in scores.values())
