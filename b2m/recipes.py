@@ -327,7 +327,7 @@ class Recipe:
     clip_norm: float = 0.1
     ema: float = 0.999
     line_weight: float = 0.003
-    divergence: float = 0.5
+    divergence: float = 1.0
 
     def longest_blur(self, samples: int) -> float:
         """The longest blur, in pixels, after so many samples."""
