@@ -1,0 +1,327 @@
+"""VideoRestorer: one blurred photo to three or seven frames, with what moved between them.
+
+Paper: Restoration of Video Frames from a Single Blurred Image with Motion Understanding (Argaw et
+al., CVPR workshops 2021), section 4. Our implementation; the paper has no public code.
+
+From the paper: an encoder of five levels, each of two 3x3 convolutions of stride 2 and 1. The
+middle frame's decoder of five blocks: what the coarser block gave, features and picture, is doubled
+by transposed convolutions, joined by the encoder's features of that size and passed through five
+dense convolutions, which give a picture at each scale; a refining block improves the last one by
+its wide surrounding. Every other frame has, at each level,
+
+* a feature transformer network: a spatial transformer moves the encoder's features as a whole, a
+  local warping layer along a flow that it finds from them; the results are joined (Eq. 1),
+* an image transformer network: a spatial transformer moves the middle frame's picture,
+* and a decoder, like that of the middle frame, which sees both and the encoder's features (Eq. 2),
+
+with no weights in common between frames and scales. The ablations of the paper's Table 5 are
+switches.
+
+Chosen, where the paper is silent or our text of it lost symbols: ReLU after the encoder's
+convolutions; transposed convolutions of 4x4; numbers of channels, half as many in the inner layers
+of a dense block; at full scale, where the encoder has no features, the photo stands for them; image
+transformers find their map from the encoder's features beside the picture that they move; the
+refining block is PWC-Net's of seven dilated convolutions, which correct the picture, and only the
+middle frame has one; the maps of both kinds of transformers, which mean the same in coordinates
+from -1 to 1, are to agree across scales (Eq. 4).
+
+Ours:
+
+* Pictures are predicted as a change of the photo at their scale, so that all frames start as it.
+* Transformers start at the identity, local warping near none.
+* Sizes that are no multiple of 32 are padded inside and cropped back.
+* Smaller sizes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from b2m.hub import HubModel
+from b2m.models.layers import (
+    Context,
+    DenseBlock,
+    Pyramid,
+    SpatialTransformer,
+    active,
+    doubling,
+    doubling_picture,
+    pad_to_multiple,
+    quiet,
+)
+from b2m.motion import warp
+
+_Five = tuple[int, int, int, int, int]
+_Six = tuple[int, int, int, int, int, int]
+
+STRIDE = 32
+"""The photo is padded to a multiple of this."""
+
+
+@dataclass(frozen=True)
+class VideoRestorerConfig:
+    """Sizes of a VideoRestorer.
+
+    Attributes:
+        widths: channels of the five levels, from half the resolution downwards.
+        finest: channels of the decoders at full resolution.
+        context: channels of the refining block's convolutions before the last.
+        transformer: channels inside a spatial transformer.
+        frames: how many; odd, 3 or 7 in the paper.
+        transformed: whether features are moved as a whole (STN).
+        warped: whether features are warped locally (LW).
+        pictured: whether the middle frame's pictures are moved (ITN).
+        refined: whether there is a refining block.
+    """
+
+    widths: _Five = (8, 12, 16, 16, 20)
+    finest: int = 4
+    context: _Six = (8, 8, 8, 8, 8, 8)
+    transformer: int = 6
+    frames: int = 7
+    transformed: bool = True
+    warped: bool = True
+    pictured: bool = True
+    refined: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built.
+
+        Raises:
+            ValueError: says which size is not possible.
+        """
+        for name, least in (("widths", 2), ("context", 1)):
+            if min(getattr(self, name)) < least:
+                raise ValueError(f"{name} {getattr(self, name)} must be at least {least}")
+        for name, least in (("finest", 2), ("transformer", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} {getattr(self, name)} must be at least {least}")
+        if self.frames < 3 or self.frames % 2 == 0:
+            raise ValueError(f"frames {self.frames} must be odd, and at least 3")
+
+    @classmethod
+    def paper(cls) -> Self:
+        """The paper's form, seven frames: 50 million parameters, 73 GMAC for 256x256."""
+        return cls(
+            widths=(32, 64, 96, 128, 192),
+            finest=16,
+            context=(64, 64, 64, 48, 32, 16),
+            transformer=32,
+        )
+
+    @classmethod
+    def compact(cls) -> Self:
+        """A size for CPUs: 1.2 million parameters, 3.7 GMAC for a photo of 256x256."""
+        return cls()
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """A size for tests."""
+        return cls((4, 4, 4, 4, 4), 4, (4,) * 6, 4, frames=3)
+
+    def three_frames(self) -> Self:
+        """The same for the first, middle and last frame alone."""
+        return replace(self, frames=3)
+
+
+class Restoration(NamedTuple):
+    """What training needs; see `b2m.losses.video_restoration_loss`.
+
+    Attributes:
+        images: (B, N, 3, h, w) sRGB for each scale, from a sixteenth to the full one, not clipped.
+        transforms: (B, N - 1, 2, 3) for each spatial transformer of the frames but the middle one,
+            from the coarsest to the finest scale; none without transformers.
+    """
+
+    images: list[Tensor]
+    transforms: list[Tensor]
+
+
+class _Decoder(nn.Module):
+    """Features to pictures at five scales, from the coarsest to the full one.
+
+    Args:
+        deepest: channels at the coarsest level of the encoder.
+        seen: channels of what joins at each scale.
+        widths: channels given at each scale.
+    """
+
+    def __init__(self, deepest: int, seen: list[int], widths: list[int]) -> None:
+        super().__init__()
+        self.doubled = nn.ModuleList(map(doubling, [deepest, *widths], widths))
+        self.doubled_picture = nn.ModuleList(doubling_picture(3) for _ in widths[1:])
+        self.blocks = nn.ModuleList()
+        self.predict = nn.ModuleList(quiet(nn.Conv2d(width, 3, 3, padding=1)) for width in widths)
+        for place, (joining, width) in enumerate(zip(seen, widths, strict=True)):
+            taken = width + joining + (3 if place else 0)
+            self.blocks.append(DenseBlock(taken, (*[width // 2] * 4, width)))
+
+    def forward(
+        self, features: Tensor, seen: list[Tensor], photos: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Decode one frame.
+
+        Args:
+            features: (B, deepest, H / 32, W / 32).
+            seen: one (B, C, h, w) for each scale, from a sixteenth to the full one.
+            photos: (B, 3, h, w), the photo at these scales.
+
+        Returns:
+            The last features, (B, widths[-1], H, W), and a picture for each scale.
+        """
+        images: list[Tensor] = []
+        for place, (joining, photo) in enumerate(zip(seen, photos, strict=True)):
+            parts = [self.doubled[place](features), joining]
+            if images:
+                parts.append(self.doubled_picture[place - 1](images[-1].to(joining)))
+            features = self.blocks[place](torch.cat(parts, 1))
+            images.append(photo + self.predict[place](features).float())
+        return features, images
+
+
+class _LocalWarp(nn.Module):
+    """Features along a flow that is found from them, (B, width, H, W) to the same shape."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.look = nn.Sequential(active(width, width), active(width, width))
+        self.flow = quiet(nn.Conv2d(width, 2, 3, padding=1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Warp along a flow in pixels of the features."""
+        return warp(features, self.flow(self.look(features)))
+
+
+class _OtherFrame(nn.Module):
+    """All that one frame but the middle one has: Eq. 1 and 2."""
+
+    def __init__(self, config: VideoRestorerConfig) -> None:
+        super().__init__()
+        widths, inside = config.widths, config.transformer
+        self.transformers = nn.ModuleList(
+            SpatialTransformer(width, inside) for width in widths if config.transformed
+        )
+        self.warps = nn.ModuleList(_LocalWarp(width) for width in widths if config.warped)
+        self.picture_transformers = nn.ModuleList(
+            SpatialTransformer(width + 3, inside) for width in (3, *widths[:4]) if config.pictured
+        )
+        parts = 1 + config.transformed + config.warped
+        seen = [3, *(parts * width for width in widths[:4])]
+        self.decoder = _Decoder(
+            parts * widths[4],
+            [channels + 3 * config.pictured for channels in reversed(seen)],
+            [*reversed(widths[:4]), config.finest],
+        )
+
+    def forward(
+        self, encoded: list[Tensor], middle: list[Tensor], photos: list[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The frame and its transformations.
+
+        Args:
+            encoded: the encoder's features, the finest first.
+            middle: the middle frame at each scale, from a sixteenth to the full one.
+            photos: the photo at these scales.
+
+        Returns:
+            A picture for each scale, and (B, 2, 3) maps from the coarsest scale to the finest.
+        """
+        transforms: list[Tensor] = []
+        features = self._moved(4, encoded[4], transforms)
+        seen = []
+        for level, picture in zip((3, 2, 1, 0, -1), middle, strict=True):
+            blurred = encoded[level] if level >= 0 else photos[-1].to(features)
+            parts = [self._moved(level, blurred, transforms) if level >= 0 else blurred]
+            if self.picture_transformers:
+                picture = picture.to(blurred)
+                moved, transform = self.picture_transformers[level + 1](
+                    torch.cat([blurred, picture], 1), picture
+                )
+                parts.append(moved)
+                transforms.append(transform)
+            seen.append(torch.cat(parts, 1))
+        return self.decoder(features, seen, photos)[1], transforms
+
+    def _moved(self, level: int, features: Tensor, transforms: list[Tensor]) -> Tensor:
+        """The feature transformer network: what was moved beside what was not."""
+        parts = [features]
+        if self.transformers:
+            moved, transform = self.transformers[level](features, features)
+            parts.append(moved)
+            transforms.append(transform)
+        if self.warps:
+            parts.append(self.warps[level](features))
+        return torch.cat(parts, 1)
+
+
+class VideoRestorer(HubModel):
+    """Blurred photo to frames; see the head of this file.
+
+    A photo does not tell which way the film runs, so that the frames may come in reverse.
+
+    Args:
+        config: sizes; None for the compact ones.
+    """
+
+    config_class = VideoRestorerConfig
+    weights_name = "video-restorer-compact"
+    config: VideoRestorerConfig
+
+    def __init__(self, config: VideoRestorerConfig | None = None) -> None:
+        config = config or VideoRestorerConfig()
+        super().__init__(config)
+        widths = config.widths
+        self.encoder = Pyramid(widths)
+        self.middle = _Decoder(
+            widths[4], [*reversed(widths[:4]), 3], [*reversed(widths[:4]), config.finest]
+        )
+        self.refine = Context(config.finest, 3, config.context) if config.refined else None
+        self.others = nn.ModuleList(_OtherFrame(config) for _ in range(config.frames - 1))
+
+    @property
+    def native_frames(self) -> int:
+        """How many frames there are."""
+        return self.config.frames
+
+    def forward(self, photo: Tensor, guidance: Tensor | None = None) -> Tensor:
+        """Frames at the full scale.
+
+        Args:
+            photo: (B, 3, H, W) sRGB in [0, 1], any size; made for sides of 64 pixels and more.
+            guidance: not used: the network chooses a direction itself.
+
+        Returns:
+            (B, N, 3, H, W) sRGB, not clipped.
+        """
+        height, width = photo.shape[-2:]
+        return self.scales(photo).images[-1][..., :height, :width]
+
+    def scales(self, photo: Tensor) -> Restoration:
+        """Frames at all scales.
+
+        Args:
+            photo: as in `forward`. If its sides are no multiples of `STRIDE`, what is returned
+                belongs to the padded photo, and the truth has to be padded alike to be compared.
+
+        Returns:
+            Restoration.
+        """
+        photo = pad_to_multiple(photo, STRIDE)
+        encoded = self.encoder(photo)
+        photos = [F.avg_pool2d(photo, step) for step in (16, 8, 4, 2)] + [photo]
+        seen = [*reversed(encoded[:4]), photo.to(encoded[0])]
+        features, middle = self.middle(encoded[4], seen, photos)
+        if self.refine is not None:
+            middle[-1] = self.refine(features, middle[-1])
+        others = [other(encoded, middle, photos) for other in self.others]
+        frames = [images for images, _ in others]
+        frames.insert(len(frames) // 2, middle)
+        # From frames of scales to scales of frames.
+        images = [torch.stack(scale, 1) for scale in zip(*frames, strict=True)]
+        maps = zip(*(transforms for _, transforms in others), strict=True)
+        return Restoration(images, [torch.stack(scale, 1) for scale in maps])

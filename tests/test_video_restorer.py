@@ -1,0 +1,248 @@
+"""VideoRestorer: its form, its switches, and what it can learn."""
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+import torch
+from scipy import ndimage
+
+from b2m.hub import HubModel
+from b2m.losses import video_restoration_loss
+from b2m.models import VideoRestorer, VideoRestorerConfig
+from b2m.models.layers import SpatialTransformer, pad_to_multiple, transform_by
+
+TINY = VideoRestorerConfig.tiny()
+BARE = replace(TINY, transformed=False, warped=False, pictured=False, refined=False)
+# The rows of the paper's Table 5, the refining block, and nothing at all.
+VARIANTS = {
+    "all": TINY,
+    "seven frames": replace(TINY, frames=7),
+    "STN": replace(BARE, transformed=True),
+    "STN and LW": replace(BARE, transformed=True, warped=True),
+    "STN and ITN": replace(BARE, transformed=True, pictured=True),
+    "LW": replace(BARE, warped=True),
+    "no refining block": replace(TINY, refined=False),
+    "bare": BARE,
+}
+variants = pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
+
+
+def make(config=TINY, seed=0):
+    """An untrained model in evaluation mode, moved away from its quiet start."""
+    torch.manual_seed(seed)
+    model = VideoRestorer(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("decide.3.weight"):
+                parameter.normal_(std=0.1)
+            elif any(part in name for part in ("predict", "flow", "head")):
+                parameter.mul_(100)
+    return model
+
+
+def photos(batch, height, width, seed=0):
+    noise = torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
+    smooth = torch.from_numpy(ndimage.gaussian_filter(noise.numpy(), (0, 0, 2, 2)))
+    return (0.5 + 0.2 * smooth / smooth.std()).clamp(0, 1)
+
+
+def loss_of(model, photo, truth):
+    images, transforms = model.scales(photo)
+    return video_restoration_loss(images, truth, transforms)
+
+
+def on_paper(config):
+    with torch.device("meta"):
+        return VideoRestorer(config)
+
+
+def parameters(model):
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_sizes():
+    paper = on_paper(VideoRestorerConfig.paper())
+    assert paper.native_frames == 7
+    assert len(paper.encoder.levels) == len(paper.middle.blocks) == 5
+    assert all(len(block.layers) == 5 for block in paper.middle.blocks)
+    # The paper gives no number; this one holds ours still.
+    assert parameters(paper) / 1e6 == pytest.approx(50.2, abs=0.05)
+    assert 2 * parameters(on_paper(VideoRestorerConfig.compact())) < 2.5e6  # bytes as float16
+    assert VideoRestorer().config == VideoRestorerConfig.compact()
+    three = VideoRestorerConfig.paper().three_frames()
+    assert on_paper(three).native_frames == 3
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"widths": (4, 4, 4, 4, 1)}, {"finest": 1}, {"context": (4, 4, 4, 4, 4, 0)},
+              {"transformer": 0}, {"frames": 4}, {"frames": 1}]
+)  # fmt: skip
+def test_impossible_sizes_are_refused(sizes):
+    with pytest.raises(ValueError, match=next(iter(sizes))):
+        VideoRestorerConfig(**sizes)
+
+
+def test_it_is_a_model_of_the_hub():
+    assert issubclass(VideoRestorer, HubModel)
+
+
+@pytest.mark.parametrize(
+    ("config", "size"),
+    [*((config, (65, 98)) for config in VARIANTS.values()), (TINY, (64, 64)), (TINY, (103, 67))],
+)
+def test_any_size(config, size):
+    model = make(config)
+    with torch.inference_mode():
+        photo = photos(2, *size)
+        frames = model(photo)
+        images, transforms = model.scales(photo)
+    assert frames.shape == (2, config.frames, 3, *size)
+    assert frames.isfinite().all()
+    height, width = pad_to_multiple(photo, 32).shape[-2:]
+    assert [tuple(image.shape) for image in images] == [
+        (2, config.frames, 3, height // n, width // n) for n in (16, 8, 4, 2, 1)
+    ]
+    assert len(transforms) == 5 * (config.transformed + config.pictured)
+    assert {tuple(transform.shape) for transform in transforms} <= {(2, config.frames - 1, 2, 3)}
+    assert torch.equal(images[-1][..., : size[0], : size[1]], frames)
+
+
+def test_padding_repeats_the_border():
+    photo = photos(1, 78, 71)
+    with torch.inference_mode():
+        padded = make()(pad_to_multiple(photo, 32))
+        torch.testing.assert_close(make()(photo), padded[..., :78, :71])
+
+
+@variants
+def test_it_starts_with_the_photo_and_the_identity(config):
+    torch.manual_seed(0)
+    photo = photos(2, 64, 96)
+    with torch.inference_mode():
+        images, transforms = VideoRestorer(config).scales(photo)
+    for image in images:
+        small = torch.nn.functional.interpolate(photo, image.shape[-2:], mode="area")
+        assert (image - small[:, None]).abs().max() < 0.1
+    for transform in transforms:
+        assert torch.equal(transform, torch.eye(2, 3).expand_as(transform))
+
+
+@variants
+def test_ablations_leave_out_what_they_say(config):
+    model = make(config)
+    transformers = sum(isinstance(module, SpatialTransformer) for module in model.modules())
+    others = config.frames - 1
+    assert transformers == 5 * others * (config.transformed + config.pictured)
+    assert sum(len(other.warps) for other in model.others) == 5 * others * config.warped
+    assert (model.refine is not None) == config.refined
+
+
+def test_decoders_see_what_the_equations_join():
+    """Eq. 1 and 2 at a quarter of the resolution, by hand."""
+    model, photo, seen = make(), photos(1, 64, 96), []
+    other = model.others[1]
+    other.decoder.register_forward_pre_hook(lambda module, given: seen.append(given))
+    with torch.inference_mode():
+        images, _ = model.scales(photo)
+        encoded = model.encoder(photo)
+        features, middle = encoded[1], images[2][:, 1]
+        _, whole = other.transformers[1](features, features)
+        _, pictured = other.picture_transformers[2](torch.cat([features, middle], 1), middle)
+        expected = [
+            features,
+            transform_by(features, whole),
+            other.warps[1](features),
+            transform_by(middle, pictured),
+        ]
+    deepest, joined, _ = seen[0]
+    assert deepest.shape[1] == 3 * TINY.widths[4]
+    torch.testing.assert_close(joined[2], torch.cat(expected, 1))
+    torch.testing.assert_close(joined[4][:, :3], photo)
+    assert (whole - torch.eye(2, 3)).abs().max() > 1e-3
+
+
+def test_local_warping_follows_its_flow():
+    warping = make().others[0].warps[0]
+    torch.nn.init.zeros_(warping.flow.weight)
+    with torch.no_grad():
+        warping.flow.bias.copy_(torch.tensor([2.0, -1.0]))
+    features = torch.rand(1, 4, 20, 24)
+    moved = warping(features)
+    torch.testing.assert_close(moved[..., 2:, :-3], features[..., 1:-1, 2:-1])
+
+
+def test_frames_share_no_weights():
+    counts = [parameters(on_paper(replace(TINY, frames=frames))) for frames in (3, 5, 7)]
+    assert counts[2] - counts[1] == counts[1] - counts[0] > 0
+    with torch.inference_mode():
+        first, middle, last = make()(photos(1, 64, 64)).unbind(1)
+    assert min((a - b).abs().max() for a, b in product((first,), (middle, last))) > 1e-3
+
+
+def test_the_refining_block_mends_the_middle_frame_alone():
+    model, photo = make(replace(TINY, pictured=False)), photos(1, 64, 64)
+    with torch.inference_mode():
+        before = model.scales(photo)
+        model.refine = None
+        after = model.scales(photo)
+    for one, other in zip(before.images[:-1], after.images[:-1], strict=True):
+        assert torch.equal(one, other)
+    change = (before.images[-1] - after.images[-1]).abs().amax((0, 2, 3, 4))
+    assert change[1] > 0
+    assert change[0] == change[2] == 0
+
+
+@variants
+def test_every_parameter_gets_a_gradient(config, monkeypatch):
+    # Of so few channels all may be dead behind a ReLU; this is about what is joined to what.
+    leaky = torch.nn.functional.leaky_relu
+    monkeypatch.setattr(torch.nn.ReLU, "forward", lambda module, x: leaky(x, 0.2))
+    model = make(config).train()
+    loss_of(model, photos(2, 64, 64), torch.rand(2, config.frames, 3, 64, 64)).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_a_photo_alone_is_treated_as_in_a_batch():
+    model, photo = make(), photos(3, 65, 72)
+    with torch.inference_mode():
+        together = model(photo)
+        for row in range(3):
+            torch.testing.assert_close(
+                model(photo[row : row + 1])[0], together[row], atol=1e-4, rtol=1e-4
+            )
+
+
+@pytest.mark.parametrize("config", [TINY, BARE], ids=["all", "bare"])
+def test_saving_and_loading_changes_no_bit(config, tmp_path):
+    model = make(config)
+    model.save_pretrained(tmp_path)
+    loaded = VideoRestorer.from_pretrained(tmp_path)
+    assert loaded.config == config
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[name]), name
+    with torch.inference_mode():
+        photo = photos(1, 65, 70)
+        assert torch.equal(model(photo), loaded(photo))
+
+
+def test_it_learns_a_batch_by_heart():
+    torch.manual_seed(0)
+    model = VideoRestorer(VideoRestorerConfig((12,) * 5, 12, (12,) * 6, 8, frames=3))
+    sharp = photos(1, 64, 76, seed=9)
+    frames = torch.stack([sharp[..., 6 * n : 6 * n + 64] for n in range(3)], 1)
+    photo = torch.stack([sharp[..., 2 * n : 2 * n + 64] for n in range(7)]).mean(0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(60):
+        loss = loss_of(model, photo, frames)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.inference_mode():
+        found = model.eval()(photo)
+    error = (found - frames).square().mean((0, 2, 3, 4))
+    repeated = (photo[:, None] - frames).square().mean((0, 2, 3, 4))
+    assert (error < 0.7 * repeated).all(), error / repeated
