@@ -33,6 +33,7 @@ __all__ = [
     "from_mask",
     "from_png",
     "from_strokes",
+    "hold",
     "quadrant",
     "quantise",
     "resize",
@@ -376,24 +377,34 @@ def reverse(
     Raises:
         InputError: not a mask of this size; a point outside the photo or on a still place.
     """
-    scene = _scene(base, photo, regions=region is not None and np.ndim(region) == 1)
     if region is None:
-        return np.negative(scene.guidance, out=scene.guidance)
-    array = np.asarray(region)
-    if array.dtype == bool and array.ndim == 2:
-        inside = array
-        _check_mask(inside, scene)
-    else:
-        height, width = scene.regions.shape
-        point = checked_point(region, height, width)
-        labels, _, _ = label_near(scene.regions, point[None])
-        if not labels[0]:
-            raise InputError(
-                f"nothing moves at x={point[0]:g}, y={point[1]:g}: choose a point on something "
-                "blurred by motion"
-            )
-        inside = scene.regions == labels[0]
+        guidance = _scene(base, regions=False).guidance
+        return np.negative(guidance, out=guidance)
+    scene, inside = _chosen(base, region, photo)
     np.negative(scene.guidance, out=scene.guidance, where=inside[..., None])
+    return scene.guidance
+
+
+def hold(
+    base: Base,
+    region: NDArray[np.bool_] | Sequence[float],
+    photo: NDArray[np.uint8] | None = None,
+) -> Guidance:
+    """The same motion, but that of one region, which stands still.
+
+    Args:
+        base: a clip, a flow or guidance, as for :func:`from_strokes`.
+        region: a mask or a point, as for :func:`reverse`.
+        photo: (H, W, 3) uint8; its edges help a flow's regions.
+
+    Returns:
+        (H, W, 2) int8.
+
+    Raises:
+        InputError: not a mask of this size; a point outside the photo or on a still place.
+    """
+    scene, inside = _chosen(base, region, photo)
+    scene.guidance[inside] = 0
     return scene.guidance
 
 
@@ -445,6 +456,26 @@ def _scene(
     guidance = from_flow(base.flow)
     found = base.regions if regions else _nowhere(guidance)
     return _Scene(guidance.copy(), guidance, base.flow, found)
+
+
+def _chosen(
+    base: Base, region: NDArray[np.bool_] | Sequence[float], photo: NDArray[np.uint8] | None
+) -> tuple[_Scene, NDArray[np.bool_]]:
+    """A base, and what a mask or a point means in it."""
+    scene = _scene(base, photo, regions=np.ndim(region) == 1)
+    array = np.asarray(region)
+    if array.dtype == bool and array.ndim == 2:
+        _check_mask(array, scene)
+        return scene, array
+    height, width = scene.regions.shape
+    point = checked_point(region, height, width)
+    labels, _, _ = label_near(scene.regions, point[None])
+    if not labels[0]:
+        raise InputError(
+            f"nothing moves at x={point[0]:g}, y={point[1]:g}: choose a point on something "
+            "blurred by motion"
+        )
+    return scene, scene.regions == labels[0]
 
 
 def _nowhere(base: NDArray[Any]) -> Labels:

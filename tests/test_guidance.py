@@ -438,6 +438,9 @@ def test_reverse_a_region(known: str) -> None:
         found = guidance.reverse(base, region)
         np.testing.assert_array_equal(found[mask], -before[mask])
         np.testing.assert_array_equal(found[~mask], before[~mask])
+        held = guidance.hold(base, region)
+        assert not held[mask].any()
+        np.testing.assert_array_equal(held[~mask], before[~mask])
     np.testing.assert_array_equal(guidance.reverse(base), -before)
 
 
