@@ -301,8 +301,9 @@ class Recipe:
         clip_norm: longest gradient of each group.
         ema: decay of the averaged weights, which are the ones kept.
         line_weight: weight of the animator's loss on the lines of motion, per pixel.
-        divergence: weight of the guidance predictor's loss on what its latent tells. With the
-            paper's 0.1 and few samples, it tells all, and the photo is not looked at.
+        divergence: weight of the guidance predictor's loss on what its latent tells. The less it
+            weighs, the more is told of small things, and the less alike are latents drawn at
+            random.
     """
 
     name: str
@@ -327,7 +328,7 @@ class Recipe:
     clip_norm: float = 0.1
     ema: float = 0.999
     line_weight: float = 0.003
-    divergence: float = 1.0
+    divergence: float = 0.5
 
     def longest_blur(self, samples: int) -> float:
         """The longest blur, in pixels, after so many samples."""

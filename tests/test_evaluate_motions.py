@@ -35,8 +35,8 @@ def sampling(animator):
     torch.manual_seed(1)
     predictor = GuidancePredictor(GuidancePredictorConfig.tiny()).eval()
     with torch.no_grad():  # random weights hardly listen
-        for code in (*predictor.generator.up_code, *predictor.generator.down_code):
-            code.weight.mul_(50)
+        for layer in predictor.generator.latent:
+            layer.weight.mul_(50)
     return BlurAnimator(animator.model, predictor)
 
 

@@ -18,9 +18,12 @@ Ours:
 * Any size. A photo is looked at with at most 256 pixels on its longest side, never in tiles, and
   padded inside; theirs takes 256x256 only.
 * In evaluation mode there is no dropout: the answer is a function of photo and z.
-* A compact form with gated blocks, for CPUs. It is told from how many pixels on things move, as
-  that shrinks with the photo: the last of the numbers that it gets beside z. Its way down is that
-  of the animator, so that it can begin with what the animator has learnt to see.
+* A compact form with gated blocks, for CPUs. A photo tells what moves and along which line, and
+  only not which way, so z has no say in the former: still and the two diagonals are answered
+  without it, the sign along each with it, in every level on the way up. The network is told from
+  how many pixels on things move, as that shrinks with the photo. Its way down is that of the
+  animator, so that it can begin with what the animator has learnt to see.
+* A pixel moves where the four quadrants together are likelier than still.
 * Convolutions before an instance norm have no bias, which the norm would take away again.
 """
 
@@ -60,7 +63,8 @@ class GuidancePredictorConfig:
         widest: channels at most.
         levels: how often the resolution is halved.
         blocks: gated blocks at each level, one number for each, on the way down; there is one at
-            each on the way up. Empty for the paper's convolutions and nothing else.
+            each on the way up, which begins at the deepest. Empty for the paper's convolutions and
+            nothing else.
         latent: numbers of z.
         encoder: channels of the encoder's first convolution.
     """
@@ -68,7 +72,7 @@ class GuidancePredictorConfig:
     width: int = 32
     widest: int = 128
     levels: int = 5
-    blocks: tuple[int, ...] = (1, 2, 3, 1, 1)
+    blocks: tuple[int, ...] = (1, 2, 3, 1, 0)
     latent: int = 4
     encoder: int = 12
 
@@ -137,6 +141,16 @@ def one_hot(classes: Tensor) -> Tensor:
     return F.one_hot(classes, CLASSES).permute(0, 3, 1, 2).float()
 
 
+def decide(logits: Tensor) -> Tensor:
+    """Class numbers (B, H, W) of logits (B, 5, H, W).
+
+    A pixel moves where the four quadrants together are likelier than still, though each of them
+    may be less likely because the way is open; then it goes the likeliest way.
+    """
+    moving = logits[:, 1:].logsumexp(1) > logits[:, 0]
+    return torch.where(moving, 1 + logits[:, 1:].argmax(1), 0)
+
+
 def _glorot(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.xavier_normal_(module.weight)
@@ -144,9 +158,9 @@ def _glorot(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _tiled(features: Tensor, code: Tensor) -> Tensor:
-    """Features (B, C, H, W) and a code (B, Z), the same at each pixel: (B, C + Z, H, W)."""
-    return torch.cat([features, code[:, :, None, None].expand(-1, -1, *features.shape[-2:])], 1)
+def _tiled(features: Tensor, latent: Tensor) -> Tensor:
+    """Features (B, C, H, W) and a latent (B, Z), the same at each pixel: (B, C + Z, H, W)."""
+    return torch.cat([features, latent[:, :, None, None].expand(-1, -1, *features.shape[-2:])], 1)
 
 
 class _PlainGenerator(nn.Module):
@@ -179,10 +193,10 @@ class _PlainGenerator(nn.Module):
             self.up.append(nn.Sequential(*layers))
         self.apply(_glorot)
 
-    def forward(self, photo: Tensor, code: Tensor) -> Tensor:
+    def forward(self, photo: Tensor, latent: Tensor, scale: float) -> Tensor:
         x, skips = 2 * photo - 1, []
         for down in self.down:
-            x = down(_tiled(x, code))
+            x = down(_tiled(x, latent))
             skips.append(x)
         x = skips.pop()
         for number, up in enumerate(self.up):
@@ -191,14 +205,14 @@ class _PlainGenerator(nn.Module):
 
 
 class _GatedGenerator(nn.Module):
-    """Ours: the same with gated blocks, skips that add, and half the resolution at its finest.
+    """Ours: gated blocks, skips that add, and half the resolution at its finest.
 
     H and W are multiples of 2 to the power of the levels.
     """
 
     def __init__(self, config: GuidancePredictorConfig) -> None:
         super().__init__()
-        widths, codes = config.widths, config.latent + 1
+        widths = config.widths
         # Never tiled, so the cells of attention may be as large as the deepest level allows.
         cells = [2 ** (config.levels - 1 - level) for level in range(config.levels)]
 
@@ -209,33 +223,45 @@ class _GatedGenerator(nn.Module):
         self.down = nn.ModuleList(
             nn.Conv2d(one, other, 2, stride=2) for one, other in pairwise(widths)
         )
-        self.down_code = nn.ModuleList(nn.Linear(codes, width) for width in widths)
+        self.scale = nn.ModuleList(nn.Linear(1, width) for width in widths)
         self.down_blocks = nn.ModuleList(
             blocks(count, level) for level, count in enumerate(config.blocks)
         )
         self.up = nn.ModuleList(
             Pointwise(other, 4 * one, bias=False) for one, other in pairwise(widths)
         )
-        self.up_code = nn.ModuleList(nn.Linear(codes, width) for width in widths[:-1])
-        self.up_blocks = nn.ModuleList(blocks(1, level) for level in range(config.levels - 1))
+        self.latent = nn.ModuleList(nn.Linear(config.latent, width) for width in widths)
+        self.up_blocks = nn.ModuleList(blocks(1, level) for level in range(config.levels))
         self.head = nn.Conv2d(widths[0], 4 * CLASSES, 3, padding=1)
         with torch.no_grad():  # so as not to disturb what is taken over from an animator
-            for parameter in self.down_code.parameters():
+            for parameter in self.scale.parameters():
                 parameter.mul_(0.05)
 
-    def forward(self, photo: Tensor, code: Tensor) -> Tensor:
+    def forward(self, photo: Tensor, latent: Tensor, scale: float) -> Tensor:
         x, skips = self.stem(F.pixel_unshuffle(photo, 2)), []
+        told = photo.new_full((1, 1), scale)
         for level, blocks in enumerate(self.down_blocks):
             if level:
                 x = self.down[level - 1](x)
-            # The code tiled, and a 1x1 convolution of it: the same at each pixel.
-            x = blocks(x + self.down_code[level](code)[:, :, None, None])
+            x = blocks(x + self.scale[level](told)[:, :, None, None])
             skips.append(x)
-        x = skips.pop()
-        for level in reversed(range(len(self.up))):
-            x = F.pixel_shuffle(self.up[level](x), 2) + skips.pop()
-            x = self.up_blocks[level](x + self.up_code[level](code)[:, :, None, None])
-        return F.pixel_shuffle(self.head(x), 2)
+        still, slash, backslash = self._up(skips, torch.zeros_like(latent))[:, :3].unbind(1)
+        along, across = self._up(skips, latent)[:, 3:].unbind(1)
+        # Up-right, up-left, down-left, down-right: each line's share, parted by its sign.
+        quadrants = [slash + F.logsigmoid(along), backslash + F.logsigmoid(across)]
+        quadrants += [slash + F.logsigmoid(-along), backslash + F.logsigmoid(-across)]
+        return torch.stack([still, *quadrants], 1)
+
+    def _up(self, skips: list[Tensor], latent: Tensor) -> Tensor:
+        """(B, 5, H, W) from features of all levels, the finest first."""
+        x = torch.zeros_like(skips[-1])
+        for level in reversed(range(len(skips))):
+            if level < len(self.up):
+                x = F.pixel_shuffle(self.up[level](x), 2)
+            # The latent tiled, and a 1x1 convolution of it: the same at each pixel.
+            x = x + skips[level] + self.latent[level](latent)[:, :, None, None]
+            x = self.up_blocks[level](x)
+        return F.pixel_shuffle(self.head(x).float(), 2)
 
 
 class _ShrinkingBlock(nn.Module):
@@ -349,13 +375,12 @@ class GuidancePredictor(HubModel):
             (B, 5, H, W), classes in the order of `b2m.palette.PALETTE`.
         """
         height, width = photo.shape[-2:]
-        code = photo.new_zeros(len(photo), self.config.latent) if latent is None else latent
-        if self.config.blocks:
-            scale = math.log2(threshold / STILL_THRESHOLD)
-            code = torch.cat([code, code.new_full((len(code), 1), scale)], 1)
+        if latent is None:
+            latent = photo.new_zeros(len(photo), self.config.latent)
+        scale = math.log2(threshold / STILL_THRESHOLD)
         padded = pad_to_multiple(photo, 2**self.config.levels)
         padded = padded.contiguous(memory_format=torch.channels_last)
-        return self.generator(padded, code).float()[..., :height, :width]
+        return self.generator(padded, latent, scale).float()[..., :height, :width]
 
     def learn_from(self, animator: MotionAnimator) -> None:
         """Take over what an animator has learnt to see, as far as it is of the same size.
@@ -416,5 +441,5 @@ class GuidancePredictor(HubModel):
         threshold = scale * shrunk * STILL_THRESHOLD
         latents = latents.to(photo)
         # One by one, so that an answer does not depend, to the last bit, on what is asked with it.
-        classes = [self(photo, latent[None], threshold).argmax(1) for latent in latents]
+        classes = [decide(self(photo, latent[None], threshold)) for latent in latents]
         return to_guidance(torch.cat(classes))
