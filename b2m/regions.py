@@ -30,6 +30,7 @@ _CLEAR_EDGE = 20.0  # difference in CIE Lab that is an edge beyond doubt
 _JUMP = 0.42  # of the motion, across a border; less is one thing
 _CRUMB = 0.003  # of all motion; less is no thing of its own unless it stands apart
 _SMALL = 0.02  # of all motion; so little needs twice the jump
+_ALIKE = 0.3  # of the motion; what differs by less on the whole needs twice the jump, too
 _MOST = 250
 _SMOOTH = 8  # the outline of crumbs matters to nobody
 _FINGER = 0.03  # of the longest side; a point so close to a region means it
@@ -194,9 +195,12 @@ def _joined(
         return np.zeros(moving.shape, np.intp)
     patches, count = _patches(cells, moving, colors)
     first, second, jumps = _borders(cells, moving, colors, patches)
-    motion = np.zeros(count)
-    np.add.at(motion, patches[moving], length_of(cells)[moving])
-    return _merge(count, first, second, jumps, motion)[patches]
+    inside, doubled = patches[moving], doubled_angle(cells)[moving]
+    motion = np.bincount(inside, length_of(cells)[moving], count)
+    sums = [np.bincount(inside, doubled[:, axis], count) for axis in (0, 1)]
+    sums.append(np.bincount(inside, minlength=count).astype(np.float64))
+    lines = np.stack(sums, axis=-1)
+    return _merge(count, first, second, jumps, motion, lines)[patches]
 
 
 def _patches(
@@ -333,8 +337,16 @@ def _merge(
     second: NDArray[np.intp],
     jumps: NDArray[np.float64],
     motion: NDArray[np.float64],
+    lines: NDArray[np.float64],
 ) -> NDArray[np.intp]:
     """Join patches, the least mean jump across a border first, until the least is too much.
+
+    Args:
+        count: of patches.
+        first, second: patches on both sides of each step across a border.
+        jumps: of the motion there, as a share of it.
+        motion: (count,) of each patch, area times length.
+        lines: (count, 3) sum of the doubled angles of each patch, and their number.
 
     Returns:
         For each patch the region it has become part of, numbers of no meaning.
@@ -347,7 +359,7 @@ def _merge(
         one, other = divmod(pair, count)
         borders[one][other] = borders[other][one] = (total, length)
     parent = list(range(count))
-    weight = motion.tolist()
+    weight, lines = motion.tolist(), lines.copy()
     everything = max(sum(weight), 1e-9)
 
     def jump(one: int, other: int) -> float:
@@ -356,7 +368,12 @@ def _merge(
 
     def patience(one: int, other: int) -> float:
         share = min(weight[one], weight[other]) / everything
-        return math.inf if share < _CRUMB else 2 * _JUMP if share < _SMALL else _JUMP
+        if share < _CRUMB:
+            return math.inf
+        means = lines[[one, other], :2] / lines[[one, other], 2:]
+        longest = max(np.hypot(*means[0]), np.hypot(*means[1]), 1e-9)
+        alike = np.hypot(*(means[0] - means[1])) < _ALIKE * longest
+        return 2 * _JUMP if share < _SMALL or alike else _JUMP
 
     for lenient in (False, True):  # what is small can only be told once the large have grown
         heap = [(jump(a, b), a, b) for a in range(count) for b in borders[a] if a < b]
@@ -371,6 +388,7 @@ def _merge(
             keep, gone = (one, other) if len(borders[one]) >= len(borders[other]) else (other, one)
             parent[gone] = keep
             weight[keep] += weight[gone]
+            lines[keep] += lines[gone]
             del borders[keep][gone], borders[gone][keep]
             for beside, (total, length) in borders[gone].items():
                 del borders[beside][gone]

@@ -204,3 +204,15 @@ def test_regions_of_guidance_alone():
     labels = touching(from_flow(flow))
     assert_things(labels, wheel, box(200, 40, 240, 200), box(240, 40, 290, 200))
     assert not touching(np.zeros((20, 30, 2), np.int8)).any()
+
+
+def test_one_thing_of_many_colors_whose_motion_is_seen_roughly():
+    """A figure in striped clothes: each part's motion errs a little, and all goes one way."""
+    random = np.random.default_rng(4)
+    flow, photo = still(), np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    figure = box(100, 40, 160, 200)
+    error = ndimage.gaussian_filter(random.normal(size=(HEIGHT, WIDTH, 2)), (10, 10, 0))
+    flow[figure] = ((15.0, -6.0) + 3.0 * error / error.std())[figure]
+    for number, top in enumerate(range(40, 200, 40)):
+        photo[top : top + 40, 100:160] = ((230, 40, 30), (20, 20, 20))[number % 2]
+    assert_things(find(unsigned(flow), photo), figure)
