@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from b2m import blur, data, evaluate, guidance, hub, losses, media, metrics, models, motion
     from b2m.api import BlurAnimator, animate, animate_video, deblur, flow
     from b2m.clip import Clip, Prepared
+    from b2m.deconvolution import deblur_with_flow
     from b2m.errors import InputError, OutputError
 
 __version__ = "0.1.0"
@@ -28,6 +29,7 @@ __all__ = [
     "blur",
     "data",
     "deblur",
+    "deblur_with_flow",
     "evaluate",
     "flow",
     "guidance",
@@ -42,6 +44,7 @@ __all__ = [
 _NAMES = {
     **dict.fromkeys(("BlurAnimator", "animate", "animate_video", "deblur", "flow"), "b2m.api"),
     **dict.fromkeys(("Clip", "Prepared"), "b2m.clip"),
+    "deblur_with_flow": "b2m.deconvolution",
     **dict.fromkeys(("InputError", "OutputError"), "b2m.errors"),
 }
 
