@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORE := $(VENV)/.installed-core
 DEV := $(VENV)/.installed-dev
+DEMO := $(VENV)/.installed-demo
 
 FORMATS ?= mp4,gif,png,flo
 OUT ?= out
@@ -18,7 +19,7 @@ ARGS ?=
 TEST_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help animate test lint train evaluate speed clean
+.PHONY: help animate demo test lint train evaluate speed clean
 
 help: ## this list
 	@echo 'b2m: one motion-blurred photo in, a short sharp clip and its motion field out'
@@ -35,6 +36,9 @@ else ifeq ($(strip $(EXAMPLES)),)
 else
 	@$(BIN)/b2m animate $(EXAMPLES) -o "$(OUT)" --format $(FORMATS) $(ARGS)
 endif
+
+demo: $(DEMO) ## serve the page where photos are uploaded, http://127.0.0.1:7860
+	@$(BIN)/python demo/gradio/app.py
 
 test: lint ## install what the tests need, then lint and test everything
 	@OMP_NUM_THREADS=$(TEST_THREADS) MKL_NUM_THREADS=$(TEST_THREADS) $(BIN)/python -m pytest $(ARGS)
@@ -70,6 +74,11 @@ $(CORE): pyproject.toml | $(BIN)/python
 	@echo 'Installing b2m and what it needs (PyTorch is large: some minutes, once) …'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
+
+$(DEMO): pyproject.toml | $(BIN)/python
+	@echo 'Installing b2m with what its page needs (PyTorch is large: some minutes, once) …'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch $(CORE) $@
 
 $(DEV): pyproject.toml | $(BIN)/python
 	@echo 'Installing b2m with what its tests and training need (PyTorch is large: some minutes, once) …'

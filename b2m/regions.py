@@ -196,10 +196,9 @@ def _joined(
     patches, count = _patches(cells, moving, colors)
     first, second, jumps = _borders(cells, moving, colors, patches)
     inside, doubled = patches[moving], doubled_angle(cells)[moving]
-    motion = np.bincount(inside, length_of(cells)[moving], count)
-    sums = [np.bincount(inside, doubled[:, axis], count) for axis in (0, 1)]
-    sums.append(np.bincount(inside, minlength=count).astype(np.float64))
-    lines = np.stack(sums, axis=-1)
+    motion, lines = np.zeros(count), np.zeros((count, 3))
+    np.add.at(motion, inside, length_of(cells)[moving])
+    np.add.at(lines, inside, np.column_stack((doubled, np.ones(len(doubled)))))
     return _merge(count, first, second, jumps, motion, lines)[patches]
 
 
