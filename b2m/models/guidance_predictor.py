@@ -232,7 +232,7 @@ class _GatedGenerator(nn.Module):
         )
         self.latent = nn.ModuleList(nn.Linear(config.latent, width) for width in widths)
         self.up_blocks = nn.ModuleList(blocks(1, level) for level in range(config.levels))
-        self.head = nn.Conv2d(widths[0], 4 * CLASSES, 3, padding=1)
+        self.head = nn.Conv2d(widths[0], CLASSES, 3, padding=1)
         with torch.no_grad():  # so as not to disturb what is taken over from an animator
             for parameter in self.scale.parameters():
                 parameter.mul_(0.05)
@@ -261,7 +261,8 @@ class _GatedGenerator(nn.Module):
             # The latent tiled, and a 1x1 convolution of it: the same at each pixel.
             x = x + skips[level] + self.latent[level](latent)[:, :, None, None]
             x = self.up_blocks[level](x)
-        return F.pixel_shuffle(self.head(x).float(), 2)
+        # Smoothly, not each pixel by itself: where the way is open they would not agree.
+        return F.interpolate(self.head(x).float(), scale_factor=2, mode="bilinear")
 
 
 class _ShrinkingBlock(nn.Module):
