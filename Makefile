@@ -19,12 +19,12 @@ ARGS ?=
 TEST_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help animate demo test lint train evaluate speed clean
+.PHONY: help animate demo demo-streamlit docker test lint train evaluate speed clean
 
 help: ## this list
 	@echo 'b2m: one motion-blurred photo in, a short sharp clip and its motion field out'
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo '  make animate PHOTO=mine.jpg     any photo of yours; results go to $(OUT)/'
 
@@ -39,6 +39,12 @@ endif
 
 demo: $(DEMO) ## serve the page where photos are uploaded, http://127.0.0.1:7860
 	@$(BIN)/python demo/gradio/app.py
+
+demo-streamlit: $(DEMO) ## serve the research view, http://localhost:8501
+	@$(BIN)/streamlit run demo/streamlit/app.py
+
+docker: ## build the image of the research view, where Docker is
+	@docker build -t b2m-streamlit demo/streamlit
 
 test: lint ## install what the tests need, then lint and test everything
 	@OMP_NUM_THREADS=$(TEST_THREADS) MKL_NUM_THREADS=$(TEST_THREADS) $(BIN)/python -m pytest $(ARGS)

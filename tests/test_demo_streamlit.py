@@ -1,0 +1,88 @@
+"""The research view: each control, by Streamlit's own driver."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("streamlit")
+from streamlit.testing.v1 import AppTest
+
+APP = Path(__file__).parents[1] / "demo" / "streamlit" / "app.py"
+
+
+def start():
+    app = AppTest.from_file(str(APP), default_timeout=120).run()
+    assert not app.exception
+    return app
+
+
+def numbers(app):
+    """The table as a list of rows."""
+    return app.dataframe[0].value.to_dict("records")
+
+
+def choose(app, example="cat-roll"):
+    app.selectbox(key="example").select(example).run()
+    assert not app.exception
+    return app
+
+
+def test_it_waits_for_a_photo():
+    app = start()
+    assert "Upload a motion-blurred photo" in app.info[0].value
+    assert not app.dataframe
+
+
+def test_an_example_and_each_control():
+    app = choose(start())
+    rows = numbers(app)
+    assert len(rows) == 2  # a camera's motion goes one way or the other
+    assert float(rows[0]["re-blur, dB"]) > 30
+    assert float(rows[0]["fastest, px"]) > 5
+    app.slider(key="motions").set_value(1).run()
+    assert len(numbers(app)) == 1
+    app.slider(key="frames").set_value(5).run()
+    assert app.slider(key="frame-left").max == 5
+    app.slider(key="frame-left").set_value(1).run()
+    app.number_input(key="seed").set_value(3).run()
+    app.radio(key="source").set_value("a direction").run()
+    app.selectbox(key="direction").select("left").run()
+    app.radio(key="source").set_value("a clip reversed").run()
+    assert not app.exception
+    app.slider(key="motions").set_value(2).run()
+    app.selectbox(key="motion-left").select(2).run()
+    assert not app.exception
+    assert {button.label for button in app.get("download_button")} == {
+        "Clip (MP4)", "Clip (GIF)", "Motion (.flo)", "Contact sheet"
+    }  # fmt: skip
+
+
+def test_uploads_good_and_bad(tmp_path):
+    app = start()
+    photo = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
+    Image.fromarray(photo).save(tmp_path / "mine.png")
+    data = (tmp_path / "mine.png").read_bytes()
+    app.file_uploader(key="photo").upload("mine.png", data, "image/png").run()
+    assert not app.exception
+    assert len(app.dataframe) == 1
+    assert any("no motion blur" in warning.value for warning in app.warning)
+    app.file_uploader(key="photo").upload("letter.jpg", b"Dear photo,", "image/jpeg").run()
+    assert not app.exception
+    assert "image" in app.error[0].value
+
+
+def test_guidance_from_a_picture(tmp_path):
+    app = choose(start())
+    app.radio(key="source").set_value("a picture in the five colours").run()
+    assert "Upload a guidance picture" in app.info[0].value
+    Image.new("RGB", (20, 20), (255, 0, 0)).save(tmp_path / "red.png")
+    data = (tmp_path / "red.png").read_bytes()
+    app.file_uploader(key="guidance").upload("red.png", data, "image/png").run()
+    assert not app.exception
+    Image.new("RGB", (20, 20), (128, 128, 128)).save(tmp_path / "grey.png")
+    data = (tmp_path / "grey.png").read_bytes()
+    app.file_uploader(key="guidance").upload("grey.png", data, "image/png").run()
+    assert not app.exception
+    assert "red" in app.error[0].value
