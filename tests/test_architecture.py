@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "hub": {"files"},
     "losses": {"blur", "motion", "guidance"},
     "models": LEAVES - {"metrics", "losses"} | {"hub"},
+    "paper_objectives": LEAVES | {"data", "hub", "models", "recipes"},
     "recipes": LEAVES | {"hub", "models", "data"},
     "report": {"files"},
     "scales": {"media", "models"},

@@ -1,0 +1,200 @@
+"""What the papers' models minimise: the groups, the orders, and the scores."""
+
+import pytest
+import torch
+from scipy import ndimage
+
+from b2m.data.scenes import Scenes
+from b2m.guidance import quantise
+from b2m.losses import EPE_WEIGHTS, multiscale_epe, staged_mse, video_restoration_loss
+from b2m.models import (
+    BlurDecomposer,
+    BlurDecomposerConfig,
+    BlurFlowNet,
+    BlurFlowNetConfig,
+    JinSequence,
+    JinSequenceConfig,
+    VideoRestorer,
+    VideoRestorerConfig,
+)
+from b2m.paper_objectives import (
+    ClipObjective,
+    ConsistentObjective,
+    DecomposerObjective,
+    FlowObjective,
+    PhotometricObjective,
+    RestorerObjective,
+    SequenceObjective,
+    frames_of,
+    rightwards,
+)
+from b2m.recipes import find_recipe
+
+OBJECTIVES = {
+    DecomposerObjective: lambda: BlurDecomposer(BlurDecomposerConfig.tiny()),
+    SequenceObjective: lambda: JinSequence(JinSequenceConfig.tiny()),
+    RestorerObjective: lambda: VideoRestorer(VideoRestorerConfig.tiny()),
+    FlowObjective: lambda: BlurFlowNet(BlurFlowNetConfig.tiny()),
+}
+objectives = pytest.mark.parametrize("kind", OBJECTIVES)
+
+
+def make(kind, model=None):
+    torch.manual_seed(0)
+    return kind(model or OBJECTIVES[kind](), find_recipe("animator-tiny"))
+
+
+def batch(count=2, size=64, seed=0):
+    """Pictures that move as one: the first to the left, the others to the right."""
+    noise = torch.randn(count, 3, size, size + 12, generator=torch.Generator().manual_seed(seed))
+    smooth = torch.from_numpy(ndimage.gaussian_filter(noise.numpy(), (0, 0, 2, 2)))
+    wide = (0.5 + 0.2 * smooth / smooth.std()).clamp(0, 1)
+    frames = torch.stack([wide[..., 2 * n : 2 * n + size] for n in range(7)], 1)
+    flow = torch.zeros(count, 2, size, size)
+    flow[:, 0] = -12
+    frames[1:], flow[1:] = frames[1:].flip(1), -flow[1:]
+    return {
+        "photo": frames.mean(1),
+        "frames": frames,
+        "flow": flow,
+        "guidance": quantise(flow).float(),
+    }
+
+
+def as_scenes(given):
+    return Scenes(
+        given["photo"], given["frames"], given["flow"], given["guidance"].to(torch.int8), None
+    )
+
+
+def test_truth_is_turned_to_the_right():
+    given = batch(3)
+    frames, flow = rightwards(given["frames"], given["flow"])
+    assert (flow[:, 0] > 0).all()
+    assert torch.equal(frames[0], given["frames"][0].flip(0))
+    assert torch.equal(frames[1:], given["frames"][1:])
+
+
+@pytest.mark.parametrize(("count", "picked"), [(3, [0, 3, 6]), (7, list(range(7)))])
+def test_frames_are_picked_evenly(count, picked):
+    frames = torch.rand(2, 7, 3, 4, 4)
+    assert torch.equal(frames_of(frames, count), frames[:, picked])
+
+
+@objectives
+@pytest.mark.parametrize("size", [64, 70])
+def test_losses_are_of_their_groups(kind, size, monkeypatch):
+    # Of so few channels all may be dead behind a ReLU; this is about what is joined to what.
+    leaky = torch.nn.functional.leaky_relu
+    monkeypatch.setattr(torch.nn.ReLU, "forward", lambda module, x: leaky(x, 0.2))
+    training = make(kind)
+    for name, parameter in training.named_parameters():
+        if name.endswith("decide.3.weight"):
+            torch.nn.init.normal_(parameter, std=0.1)
+    groups = training.groups()
+    losses = training(batch(size=size), step=0)
+    assert losses.keys() == groups.keys()
+    assert {id(p) for group in groups.values() for p in group.parameters()} == {
+        id(p) for p in training.parameters()
+    }
+    for name, loss in losses.items():
+        training.zero_grad()
+        loss.backward(retain_graph=True)
+        for group, module in groups.items():
+            for key, parameter in module.named_parameters():
+                if group == name:
+                    assert parameter.grad.abs().max() > 0, key
+                else:
+                    assert parameter.grad is None, key
+
+
+@pytest.mark.parametrize("kind", [RestorerObjective, FlowObjective, SequenceObjective])
+def test_models_without_guidance_are_not_asked_for_an_order(kind):
+    given = batch()
+    back = given | {"frames": given["frames"].flip(1), "flow": -given["flow"]}
+    one, other = (make(kind)(which, step=0) for which in (given, back))
+    for name in one:
+        torch.testing.assert_close(one[name], other[name])
+
+
+def test_the_decomposer_is_told_the_order():
+    given, training = batch(), make(DecomposerObjective)
+    back = given | {"frames": given["frames"].flip(1)}
+    training.eval()
+    one, other = (training(which, step=0)["model"] for which in (given, back))
+    assert abs(one - other) > 1e-5
+    stages = training.model.stages(given["photo"], given["guidance"])
+    torch.testing.assert_close(one, staged_mse(stages, given["frames"]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "consistency", "penalty"),
+    [(RestorerObjective, 1, 0.1), (ConsistentObjective, 1, 0), (PhotometricObjective, 0, 0)],
+)
+def test_ablations_of_the_restorers_loss(kind, consistency, penalty):
+    torch.manual_seed(0)
+    model = VideoRestorer(VideoRestorerConfig.tiny())
+    for name, parameter in model.named_parameters():
+        if name.endswith("decide.3.weight"):
+            torch.nn.init.normal_(parameter, std=0.1)
+    given = batch()
+    images, transforms = model.scales(given["photo"])
+    frames, _ = rightwards(given["frames"], given["flow"])
+    expected = video_restoration_loss(
+        images, frames[:, [0, 3, 6]], transforms, consistency=consistency, penalty=penalty
+    )
+    torch.testing.assert_close(make(kind, model)(given, step=0)["model"], expected)
+
+
+def test_flow_is_compared_at_all_scales():
+    training, given = make(FlowObjective), batch()
+    _, truth = rightwards(given["frames"], given["flow"])
+    expected = multiscale_epe(training.model.scales(given["photo"]), truth, EPE_WEIGHTS[-3:])
+    torch.testing.assert_close(training(given, step=0)["model"], expected)
+
+
+@objectives
+def test_scores_and_sheets(kind):
+    model, given = make(kind).model.eval(), batch()
+    scores = kind.validate(model, as_scenes(given), given["photo"])
+    assert all(isinstance(score, float) for score in scores.values())
+    assert {name for _, panel in kind.panels for name in panel} == scores.keys()
+    sheet = kind.draw(model, as_scenes(given), given["photo"])
+    assert sheet.shape[0] > 64
+    assert sheet.shape[1] > 3 * 64
+
+
+def test_clips_are_scored_in_the_better_order():
+    given = batch()
+
+    class Backwards(torch.nn.Module):
+        """The truth in reverse, but for a grey level."""
+
+        def forward(self, photo, guidance):
+            assert guidance is None
+            return given["frames"].flip(1) + 1e-3
+
+    scores = ClipObjective.validate(Backwards(), as_scenes(given), given["photo"])
+    assert scores["psnr"] > 55
+    assert scores["psnr_middle"] > 55
+    assert scores["psnr_given"] < 30
+    repeated = (given["photo"] - given["frames"][:, 3]).square().mean((1, 2, 3))
+    expected = float(-10 * repeated.log10().mean())
+    assert scores["psnr_middle_photo"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_flow_is_scored_with_the_better_sign():
+    given = batch()
+
+    class Rightwards(torch.nn.Module):
+        """To the right by ten, whichever way it went."""
+
+        def forward(self, photo):
+            flow = torch.zeros_like(photo[:, :2])
+            flow[:, 0] = 10
+            return flow
+
+    scores = FlowObjective.validate(Rightwards(), as_scenes(given), given["photo"])
+    assert scores["epe"] == pytest.approx(2)
+    assert scores["epe_given"] == pytest.approx((22 + 2) / 2)
+    assert scores["epe_zero"] == pytest.approx(12)
