@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "data": LEAVES - {"losses", "metrics"},
     "evaluate": LEAVES
     | {"api", "data", "evaluate_motions", "evaluate_video", "guided", "hub", "models", "report"},
+    "evaluate_deconvolution": LEAVES | {"data", "report"},
     "evaluate_motions": LEAVES | {"ambiguity", "api", "clip", "data", "models", "report"},
     "evaluate_video": LEAVES | {"api", "data", "film", "report"},
     "film": LEAVES | {"clip", "models"},
