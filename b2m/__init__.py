@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from b2m import blur, data, evaluate, guidance, hub, losses, media, metrics, models, motion
-    from b2m.api import BlurAnimator, animate, animate_video, deblur, flow
+    from b2m.api import BlurAnimator, animate, animate_video, deblur, flow, segment_motion
     from b2m.clip import Clip, Prepared
     from b2m.deconvolution import deblur_with_flow
     from b2m.errors import InputError, OutputError
@@ -39,10 +39,13 @@ __all__ = [
     "metrics",
     "models",
     "motion",
+    "segment_motion",
 ]
 
 _NAMES = {
-    **dict.fromkeys(("BlurAnimator", "animate", "animate_video", "deblur", "flow"), "b2m.api"),
+    **dict.fromkeys(
+        ("BlurAnimator", "animate", "animate_video", "deblur", "flow", "segment_motion"), "b2m.api"
+    ),
     **dict.fromkeys(("Clip", "Prepared"), "b2m.clip"),
     "deblur_with_flow": "b2m.deconvolution",
     **dict.fromkeys(("InputError", "OutputError"), "b2m.errors"),

@@ -307,6 +307,20 @@ def flow(
     return animate(image, guidance=guidance, weights=weights, device=device)[0].flow
 
 
+def segment_motion(
+    image: ImageLike,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+) -> NDArray[np.bool_]:
+    """(H, W) bool: what moves against the camera in a blurred photo.
+
+    The camera's motion is fitted to the motion field; what disagrees moves by itself (the use of
+    Argaw et al. 2021b, with this fit in place of their network).
+    """
+    return _animator(weights, device).animate(image)[0].moving
+
+
 def deblur(
     image: ImageLike,
     *,

@@ -1,4 +1,4 @@
-"""The command line: ``b2m animate | flow | deblur | video | data | train | evaluate``.
+"""The command line: ``b2m animate | flow | deblur | segment | video | data | train | evaluate``.
 
 Results go to standard output, everything else to standard error. Exit code 0 is success, 2 a
 command that cannot be meant (an unknown format, one frame), 1 anything that went wrong.
@@ -116,6 +116,7 @@ def _program(
       b2m animate *.jpg -o clips --format mp4   many photos, only the videos
       b2m flow photo.jpg                        only the motion field
       b2m deblur photo.jpg                      only the sharp middle instant
+      b2m segment photo.jpg                     what moves against the camera
       b2m video blurry.mp4 -o sharp.mp4         a whole video, in slow motion
 
     "b2m COMMAND --help" explains each command.
@@ -263,6 +264,37 @@ def deblur(
         target = output / f"{name}-sharp.png"
         spare_photos(target, photos)
         media.write_png(target, clip.middle)
+        print(target, flush=True)
+
+    raise typer.Exit(each(photos, work)[1])
+
+
+@app.command(short_help="Tell what moves by itself from what the camera does.")
+def segment(
+    photos: Photos,
+    output: Output = Path("out"),
+    weights: Weights = None,
+    device: Device = "auto",
+) -> None:
+    """Tell what moves by itself from what the camera does: NAME-moving.png, white where it moves.
+
+    The camera's motion is what most of the motion field agrees on. What disagrees with it is white,
+    all else is black.
+    """
+    check_device(device)
+    make_folder(output)
+    animator = _animator(weights, device)
+
+    def work(photo: Path, name: str) -> None:
+        import numpy as np
+
+        from b2m import media
+
+        clip = animator.animate(photo)[0]
+        warn(photo, clip.warnings)
+        target = output / f"{name}-moving.png"
+        spare_photos(target, photos)
+        media.write_png(target, np.repeat(255 * clip.moving[..., None].astype(np.uint8), 3, axis=2))
         print(target, flush=True)
 
     raise typer.Exit(each(photos, work)[1])

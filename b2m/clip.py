@@ -36,6 +36,7 @@ from b2m.metrics import psnr
 from b2m.models.animator import Encoding, half_angle, odd_residual, render
 from b2m.motion import Flow, resize_flow
 from b2m.regions import Labels, enlarge, find_regions
+from b2m.segmentation import moving_mask
 from b2m.signs import length_of
 
 _KEPT_VALUES = 2**26  # frames held at working size, in values; above it they are rendered twice
@@ -202,6 +203,16 @@ class Clip:
     def regions(self) -> Labels:
         """(H, W) uint8: 0 where still, else the number of the thing that moved, from 1 on."""
         return enlarge(self._prepared.regions, self.flow, guidance_rules.STILL_THRESHOLD)
+
+    @cached_property
+    def moving(self) -> NDArray[np.bool_]:
+        """(H, W) bool: what moves against the camera, see `b2m.segmentation`."""
+        mask = moving_mask(to_array(self._working_flow), self._prepared.threshold)
+        height, width = self.photo.shape[:2]
+        if mask.shape == (height, width):
+            return mask
+        soft = cv2.resize(255 * mask.astype(np.uint8), (width, height))
+        return np.asarray(soft) > 127
 
     @cached_property
     def guidance(self) -> Guidance:

@@ -351,6 +351,16 @@ def test_flow_does_not_depend_on_the_frames(animator):
     assert (b2m.guidance.from_flow(one.flow) == one.guidance).all()
 
 
+def test_what_moves_against_the_camera(movers, sliding):
+    animator, pixels = movers
+    mask = animator.animate(pixels)[0].moving
+    assert mask.shape == (64, 128) and mask.dtype == bool
+    for thing in THINGS:
+        assert mask[thing].mean() > 0.9
+    assert mask[:8].mean() + mask[56:].mean() < 0.05
+    assert not sliding((9.0, 4.0)).animate(photo())[0].moving.any()
+
+
 def test_a_still_photo(sliding):
     pixels = photo(sigma=0.5)
     (clip,) = sliding((0.0, 0.0)).animate(pixels)

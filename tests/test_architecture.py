@@ -16,7 +16,7 @@ LONGEST_FILE = 500
 
 # What each room may import from b2m, besides errors; a room that is not listed, nothing else.
 LEAVES = {"blur", "files", "guidance", "motion", "media", "video", "sheets", "metrics", "losses"}
-LEAVES |= {"deconvolution", "doubts", "palette", "regions", "signs", "strokes"}
+LEAVES |= {"deconvolution", "doubts", "palette", "regions", "segmentation", "signs", "strokes"}
 MAY_IMPORT = {
     "ambiguity": LEAVES,
     "api": LEAVES | {"ambiguity", "clip", "film", "guided", "hub", "models", "scales"},

@@ -294,6 +294,16 @@ def moving_photo(path):
     return path
 
 
+def test_segment(capsys, tmp_path):
+    photo = Path(__file__).parents[1] / "examples" / "moving-apart.jpg"
+    assert run("segment", photo, "-o", tmp_path) == 0
+    mask = np.asarray(Image.open(tmp_path / "moving-apart-moving.png").convert("L"))
+    assert mask.shape == (426, 640) and set(np.unique(mask)) <= {0, 255}
+    for thing in (np.s_[260:340, 190:240], np.s_[240:300, 400:480]):
+        assert mask[thing].mean() > 200
+    assert mask[:, 280:330].mean() < 10
+
+
 def test_motions_strokes_and_reversal(capsys, tmp_path):
     from b2m.motion import read_flow
 
