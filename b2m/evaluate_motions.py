@@ -2,8 +2,9 @@
 
 A blur allows many motions, and b2m proposes up to five, the likeliest first. Each row is of the
 best of so many tries: the clip with the highest PSNR, in the order in which it is given, whose
-other scores count, too. Compared are the two ways to propose: signs of coherent regions, and
-samples of the guidance predictor.
+other scores count, too. Beside it stands the PSNR when each try may be played backwards as well.
+Compared are the two ways to propose: signs of coherent regions, and samples of the guidance
+predictor.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ COLUMNS = {
     "psnr": ("PSNR", ".2f"),
     "gain": ("over photo", "+.2f"),
     "behind": ("behind true guidance", ".2f"),
+    "psnr_better": ("better order", ".2f"),
+    "gain_better": ("over photo", "+.2f"),
     "moving": ("right quadrant", ".1%"),
     "still": ("still", ".1%"),
     "moving_or_still": ("moving or still", ".1%"),
@@ -147,8 +150,9 @@ def motions_rows(
         f"{blur[1]:g} px, and up to {windows} windows of each clip. Photos in which under "
         f"{LEAST_MOVING:.1%} of the pixels move are left out. PSNR of 8-bit sRGB, of clips as they "
         "are given to a person; on real clips of what something moving crosses.",
-        "Best of N: of the first N motions the one with the highest PSNR, which gives the row its "
-        "scores. Right quadrant, right way: share of the truly moving pixels "
+        "Best of N: of the first N motions the one with the highest PSNR in the order in which it "
+        "is given, which gives the row its scores; better order: the highest PSNR of all of them, "
+        "each forwards or backwards. Right quadrant, right way: share of the truly moving pixels "
         f"({STILL_THRESHOLD:g} px or more) of all photos at which the guidance is the true one, "
         "and at which the motion is less than a right angle from the true one. Still: share of "
         "the truly still pixels that the guidance calls so. Moving or still: share of all pixels "
@@ -228,11 +232,14 @@ def _judge(
     for name, way in ways.items():
         clips = way.animate(prepared, frames=frames, motions=max(TRIES))
         scores = [_psnr(case, clip.frames) for clip in clips]
+        backwards = [_psnr(case, clip.frames[::-1]) for clip in clips]
         right = [_right_way(clip, case, moving) for clip in clips]
         for tries in TRIES:
             tally = tallies[_best(name, tries)]
             best = int(np.argmax(scores[:tries]))
             tally.add(psnr=scores[best], gain=scores[best] - still, behind=true - scores[best])
+            better = max(scores[:tries] + backwards[:tries])
+            tally.add(psnr_better=better, gain_better=better - still)
             tally.add(found=float(max(right[:tries]) >= FOUND))
             _add_shares(tally, case, moving, clips[best])
         tallies[_best(name, max(TRIES))].add(different=float(_two_motions(clips, case)))

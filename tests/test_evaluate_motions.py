@@ -211,6 +211,23 @@ def test_found_is_any_of_the_tries():
     assert way == 0  # the scores are still those of the one with the highest PSNR
 
 
+def test_the_better_order_may_be_backwards():
+    wanted = case()
+    wanted.frames[0] = 120
+    clips = [clip(wanted.flow, 100), clip(wanted.flow, 100)]
+    clips[0].frames[2] = 120  # the true clip, backwards
+    clips[1].frames[1] = 120
+    # The middle frame is right, and the first and last are wrong by 20; the other way, one is.
+    rows = evaluate_motions._rows("group", {REGIONS: Way(clips)}, [wanted])
+    rows = {row["name"][-1]: row for row in rows if "psnr_better" in row}
+    exact = evaluate_motions._EXACT
+    for tries in "135":
+        row = rows[tries]
+        assert row["psnr"] == pytest.approx((exact + 2 * db(20)) / 3)
+        assert row["psnr_better"] == pytest.approx(exact)
+        assert row["gain_better"] - row["gain"] == pytest.approx(exact - row["psnr"])
+
+
 def test_the_scenes_are_those_of_the_table_of_scenes(monkeypatch):
     seen = []
     monkeypatch.setattr(evaluation, "_judge_scene", lambda _, scenes, photo, index: seen.append(
