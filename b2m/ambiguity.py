@@ -120,6 +120,22 @@ def differ(flow: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
     return bool(np.hypot(*apart.T).sum() >= APART * motion > 0)
 
 
+def tornness(flow: NDArray[np.float32], coherent: NDArray[np.float32], regions: Labels) -> float:
+    """What speaks against a motion that tears coherent regions apart: dB, 0 to half of `TORN`.
+
+    Args:
+        flow: (h, w, 2) pixels over the whole exposure.
+        coherent: (h, w, 2) the same lines of motion, with signs on which neighbours agree.
+        regions: (h, w) uint8 of `b2m.regions.find_regions`.
+    """
+    length = np.hypot(flow[..., 0], flow[..., 1]) * (regions > 0)
+    if not length.any():
+        return 0.0
+    along = (flow * coherent).sum(axis=-1) > 0
+    ways = [np.bincount(regions[way], length[way], minlength=256) for way in (along, ~along)]
+    return TORN * float(np.minimum(*ways).sum() / length.sum())
+
+
 def _ranked(
     weights: NDArray[np.float64], seams: NDArray[np.float64], said: NDArray[np.bool_]
 ) -> Iterator[tuple[float, NDArray[np.bool_]]]:

@@ -191,7 +191,8 @@ class BlurAnimator:
         clips: list[Clip] = []
         flows: list[Flow] = []
         with torch.inference_mode():
-            coherent = _to_tensor(guidance_rules.coherent_signs(prepared.line), self.device)
+            signed = guidance_rules.coherent_signs(prepared.line)
+            coherent = _to_tensor(signed, self.device)
             photo = _to_tensor(prepared.working, self.device) / 255
             scale = prepared.working.shape[1] / size[1]
             tries = _TRIES * motions if motions > 1 else 1
@@ -200,9 +201,11 @@ class BlurAnimator:
                 small = np.ascontiguousarray(found.permute(1, 2, 0).cpu().numpy())
                 guidance = guidance_rules.resize(small, size)
                 directed, flow, _ = self._directed(prepared, coherent, guidance)
-                if all(ambiguity.differ(to_array(flow), other) for other in flows):
-                    flows.append(to_array(flow))
-                    clips.append(Clip(directed, flow, frames, seed, guidance))
+                field = to_array(flow)
+                if all(ambiguity.differ(field, other) for other in flows):
+                    flows.append(field)
+                    penalty = ambiguity.tornness(field, signed, prepared.regions)
+                    clips.append(Clip(directed, flow, frames, seed, guidance, penalty))
                 if len(clips) == motions:
                     break
         return sorted(clips, key=lambda clip: -clip.score) if len(clips) > 1 else clips

@@ -12,7 +12,7 @@ import torch
 import b2m
 import b2m.evaluate as evaluation
 from b2m import evaluate_motions
-from b2m.ambiguity import differ
+from b2m.ambiguity import TORN, differ, tornness
 from b2m.api import BlurAnimator
 from b2m.errors import InputError
 from b2m.evaluate_motions import PHOTO, REGIONS, SAMPLES, TRUE, Case
@@ -116,6 +116,22 @@ def test_motions_differ_by_their_share_of_the_motion():
     assert not differ(flow, other)
     other[2, 0] *= -1  # 12 %
     assert differ(flow, other)
+
+
+def test_what_tears_a_thing_apart_is_less_plausible():
+    flow, regions = np.zeros((10, 12, 2), np.float32), np.zeros((10, 12), np.uint8)
+    flow[:, :4], regions[:, :4] = (6, 8), 1
+    flow[:, 8:], regions[:, 8:] = (0, 10), 2
+    assert tornness(flow, flow, regions) == tornness(-flow, flow, regions) == 0
+    one = flow.copy()
+    one[:, 8:] *= -1
+    assert tornness(one, flow, regions) == 0
+    one[:3, :4] *= -1  # 12 of 80 pixels
+    assert tornness(one, flow, regions) == pytest.approx(12 / 80 * TORN)
+    one[:8, :4] = flow[:8, :4]
+    one[:8, :4] *= -1  # now most of the thing, so that the other 8 are what is torn off
+    assert tornness(one, flow, regions) == pytest.approx(8 / 80 * TORN)
+    assert tornness(0 * flow, flow, regions) == 0
 
 
 # --- the table ------------------------------------------------------------------------------------
