@@ -198,3 +198,16 @@ def test_flow_is_scored_with_the_better_sign():
     assert scores["epe"] == pytest.approx(2)
     assert scores["epe_given"] == pytest.approx((22 + 2) / 2)
     assert scores["epe_zero"] == pytest.approx(12)
+
+
+@objectives
+def test_half_precision_goes_through(kind):
+    training, given = make(kind), batch()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = training(given, step=0)
+    whole = training(given, step=0)
+    for name, loss in losses.items():
+        assert loss.dtype == torch.float32
+        assert loss.item() == pytest.approx(whole[name].item(), rel=0.05)
+    sum(losses.values()).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in training.parameters())
