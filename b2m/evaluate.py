@@ -9,33 +9,39 @@ blurred photo as every frame, with a flow of zero: what doing nothing scores.
 from __future__ import annotations
 
 import os
-import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
 from b2m import evaluate_motions, evaluate_video
+from b2m.answers import (
+    COST_RUNS,
+    COST_SIZE,
+    COST_THREADS,
+    PHOTO,
+    Answer,
+    Answers,
+    animator_answers,
+    enlarged_answers,
+    measure_costs,
+    to_flow,
+    to_pixels,
+)
 from b2m.api import BlurAnimator
 from b2m.data.clips import crossed, find_clips, flow_over, read_windows
 from b2m.data.scenes import Kind, SceneConfig, Scenes, render
 from b2m.data.sensor import develop
 from b2m.data.textures import load_textures
 from b2m.errors import InputError, OutputError
-from b2m.guidance import STILL_THRESHOLD, Guidance, coherent_signs, from_flow, resize, reverse
-from b2m.guided import follow
-from b2m.media import Pixels, fit
+from b2m.guidance import STILL_THRESHOLD, from_flow
+from b2m.media import Pixels
 from b2m.metrics import epe, psnr, ssim
-from b2m.models.animator import render as render_frame
-from b2m.motion import Flow, resize_flow
+from b2m.motion import Flow
 from b2m.report import Row, command_line, write_report
 
 SCENE_SIZE = 192
@@ -45,92 +51,8 @@ CLIP_SAMPLES = 40
 LEAST_MOVING = 0.005
 """Share of moving pixels below which a window of a real clip says nothing about motion."""
 
-COST_SIZE = (540, 960)
-COST_RUNS = 5
-COST_THREADS = 2
-
 _BATCH = 8
 _EXACT = 100.0  # dB; stands for an infinite PSNR, which no mean could hold
-
-Cost = tuple[float | None, float | None]  # 10^9 multiply-adds, seconds
-
-
-class Answer(NamedTuple):
-    """What one way of animating makes of a photo.
-
-    Attributes:
-        name: of the way.
-        frames: (T, H, W, 3) uint8.
-        flow: (H, W, 2) pixels over the exposure, on the middle frame's grid.
-        either_order: judged in the better of its two orders.
-    """
-
-    name: str
-    frames: NDArray[np.uint8]
-    flow: Flow
-    either_order: bool
-
-
-Answers = Callable[[Pixels, Guidance, int], Iterator[Answer]]
-"""From a photo (H, W, 3), its true guidance (H, W, 2) and a number of frames to all answers."""
-
-GIVEN = "animator, true guidance"
-REVERSED = "animator, guidance reversed, better order"
-FREE = "animator, no guidance, better order"
-PROJECTED = "animator, true guidance, projected"
-PHOTO = "photo repeated"
-
-ENLARGED = (1, 2, 4)
-"""Times to which photos are enlarged in the table "enlarged"."""
-
-
-def animator_answers(animator: BlurAnimator) -> Answers:
-    """The ways of animating that the tables compare; the photo is encoded once for all.
-
-    Frames are the network's own, but for `PROJECTED`, which has what `BlurAnimator` gives a
-    person: frames moved so that they average to the photo.
-    """
-
-    def answers(photo: Pixels, guidance: Guidance, count: int) -> Iterator[Answer]:
-        prepared = animator.prepare(photo)
-        coherent = _to_tensor(coherent_signs(prepared.line)).to(prepared.encoding.line.device)
-        times = torch.linspace(-1, 1, count).tolist()
-        size, working = photo.shape[:2], prepared.working.shape[:2]
-        for name, said in ((GIVEN, guidance), (REVERSED, reverse(guidance)), (FREE, None)):
-            encoding, flow = prepared.encoding, coherent
-            with torch.inference_mode():
-                if said is not None:
-                    directed = _to_tensor(resize(said, working)).to(coherent)
-                    threshold = STILL_THRESHOLD * working[1] / size[1]
-                    encoding, flow = follow(encoding, coherent, directed, threshold)
-                frames = torch.cat([render_frame(encoding, flow, t) for t in times])
-                if working != size:
-                    frames = F.interpolate(frames, size=size, mode="bilinear")
-            field = resize_flow(_to_flow(flow[0]), size)
-            yield Answer(name, _to_pixels(frames), field, name != GIVEN)
-        clip = animator.animate(prepared, guidance=guidance, frames=count)[0]
-        yield Answer(PROJECTED, clip.frames, clip.flow, False)
-
-    return answers
-
-
-def enlarged_answers(animator: BlurAnimator) -> Answers:
-    """What a person gets for a photo that was enlarged: without new detail, its blur is longer.
-
-    Frames and motion are brought back to the photo's size, where the truth is.
-    """
-
-    def answers(photo: Pixels, guidance: Guidance, count: int) -> Iterator[Answer]:
-        size = photo.shape[:2]
-        for times in ENLARGED:
-            larger = (times * size[0], times * size[1])
-            given = cv2.resize(photo, larger[::-1], interpolation=cv2.INTER_CUBIC).astype(np.uint8)
-            clip = animator.animate(given, guidance=resize(guidance, larger), frames=count)[0]
-            frames = np.stack([fit(frame, max(size)) for frame in clip.frames])
-            name = "at its size" if times == 1 else f"enlarged {times} times"
-            yield Answer(name, frames, resize_flow(clip.flow, size), False)
-
-    return answers
 
 
 def evaluate(
@@ -382,9 +304,9 @@ def scenes_rows(
 def _judge_scene(
     answers: Answers, scenes: Scenes, photo: torch.Tensor, index: int
 ) -> dict[str, dict[str, Any]]:
-    pixels = _to_pixels(photo[index : index + 1])[0]
-    frames = _to_pixels(scenes.frames[index])
-    truth = _Truth(frames, _to_flow(scenes.flow[index]), None, range(len(frames)))
+    pixels = to_pixels(photo[index : index + 1])[0]
+    frames = to_pixels(scenes.frames[index])
+    truth = _Truth(frames, to_flow(scenes.flow[index]), None, range(len(frames)))
     guidance = scenes.guidance[index].permute(1, 2, 0).contiguous().cpu().numpy()
     return _judge(answers(pixels, guidance, len(frames)), pixels, truth)
 
@@ -462,63 +384,3 @@ _COLUMNS = {
 
 TABLES = ("scenes", "clips", "video", "motions", "enlarged")
 SPLITS = ("train", "val", "test")
-
-
-# --- cost -----------------------------------------------------------------------------------------
-
-
-def measure_costs(animator: BlurAnimator) -> dict[str, Cost]:
-    """What each row costs, at `COST_SIZE` to 7 frames: 10^9 multiply-adds and seconds, by name."""
-    height, width = COST_SIZE
-    photo = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    guidance = np.ones((height, width, 2), np.int8)
-    tensor = _to_tensor(photo).to(animator.device) / 255
-    direction = _to_tensor(guidance).to(animator.device)
-
-    def raw() -> None:
-        with torch.inference_mode():
-            # Copied out, so that a GPU's queue is waited for.
-            animator.model(tensor, direction, 7).frames.cpu()
-
-    def whole() -> None:
-        _ = animator.animate(photo, guidance=guidance, frames=7)[0].frames
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(COST_THREADS)
-    try:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            animator.model(tensor, direction, 7)
-        gmacs = counter.get_total_flops() / 2e9
-        plain, projected = _median_seconds(raw), _median_seconds(whole)
-    finally:
-        torch.set_num_threads(threads)
-    return dict.fromkeys((GIVEN, REVERSED, FREE), (gmacs, plain)) | {PROJECTED: (gmacs, projected)}
-
-
-def _median_seconds(work: Callable[[], None]) -> float:
-    work()
-    seconds = []
-    for _ in range(COST_RUNS):
-        begun = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - begun)
-    return statistics.median(seconds)
-
-
-# --- arrays and tensors ---------------------------------------------------------------------------
-
-
-def _to_tensor(array: NDArray[np.generic]) -> torch.Tensor:
-    """(H, W, C) to float (1, C, H, W)."""
-    return torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)[None].float()
-
-
-def _to_pixels(images: torch.Tensor) -> NDArray[np.uint8]:
-    """(B, 3, H, W) in [0, 1] to (B, H, W, 3) uint8."""
-    codes = images.clamp(0, 1).mul_(255).round_().to(torch.uint8)
-    return np.ascontiguousarray(codes.permute(0, 2, 3, 1).cpu().numpy())
-
-
-def _to_flow(flow: torch.Tensor) -> Flow:
-    """(2, H, W) to (H, W, 2)."""
-    return np.ascontiguousarray(flow.permute(1, 2, 0).float().cpu().numpy())

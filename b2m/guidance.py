@@ -6,18 +6,26 @@ down (Zhong et al., Animation from Blur, ECCV 2022).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from b2m.errors import InputError
 from b2m.media import row_strips
-from b2m.palette import PALETTE, from_png, to_color, write_palette_png
+from b2m.palette import PALETTE, from_png, to_color
+from b2m.quadrants import (
+    DIRECTIONS,
+    STILL_THRESHOLD,
+    Guidance,
+    from_flow,
+    quadrant,
+    quantise,
+    resize,
+    to_png,
+    validate,
+)
 from b2m.regions import Labels, find_regions, label_near, touching
 from b2m.signs import coherent_signs
 from b2m.strokes import Points, along, brushed, checked_point, checked_strokes
@@ -42,136 +50,6 @@ __all__ = [
     "to_png",
     "validate",
 ]
-
-Guidance = NDArray[np.int8]
-
-STILL_THRESHOLD = 3.0
-"""Pixels over the whole exposure under which a pixel counts as still: 0.5 px for each of the six
-steps between seven frames, Zhong's rule."""
-
-DIRECTIONS = {
-    "right": (1, 0),
-    "down-right": (1, 1),
-    "down": (0, 1),
-    "down-left": (-1, 1),
-    "left": (-1, 0),
-    "up-left": (-1, -1),
-    "up": (0, -1),
-    "up-right": (1, -1),
-}
-
-
-def quantise(flow: torch.Tensor, threshold: float = STILL_THRESHOLD) -> torch.Tensor:
-    """Quantise flow to guidance.
-
-    Args:
-        flow: (B, 2, H, W) pixels over the whole exposure.
-        threshold: shorter vectors are still; for video scale it by interval / exposure.
-
-    Returns:
-        (B, 2, H, W) int8: (0, 0) where still or NaN, else the signs of u and v. Ties on an
-        axis: right (1, -1), left (-1, 1), down (1, 1), up (-1, -1).
-    """
-    u, v = flow[:, 0].float(), flow[:, 1].float()
-    # NaN (no flow known) compares false, so it counts as still.
-    moving = u * u + v * v >= threshold * threshold
-    sign_u, sign_v = torch.sign(u), torch.sign(v)
-    signs = torch.stack(
-        (torch.where(u == 0, sign_v, sign_u), torch.where(v == 0, -sign_u, sign_v)), dim=1
-    )
-    return torch.where(moving[:, None], signs, 0.0).to(torch.int8)
-
-
-def from_flow(flow: NDArray[np.floating[Any]], threshold: float = STILL_THRESHOLD) -> Guidance:
-    """Quantise a flow array; the rule is :func:`quantise`'s.
-
-    Args:
-        flow: (H, W, 2) pixels over the whole exposure.
-        threshold: shorter vectors are still.
-
-    Returns:
-        (H, W, 2) int8.
-
-    Raises:
-        InputError: not an (H, W, 2) array of numbers.
-    """
-    flow = np.asarray(flow)
-    if flow.ndim != 3 or flow.shape[2] != 2 or flow.dtype.kind not in "fiu":
-        raise InputError(f"a flow is (H, W, 2) of numbers, not {flow.shape} {flow.dtype}")
-    guidance = np.empty(flow.shape, np.int8)
-    # The same as `quantise` without its temporaries in floating point: ten times as fast.
-    for rows in row_strips(*flow.shape[:2]):
-        strip = flow[rows].astype(np.float32, copy=False)
-        signs = (strip > 0).view(np.int8) - (strip < 0).view(np.int8)
-        u, v = strip[..., 0], strip[..., 1]
-        signs *= (u * u + v * v >= threshold * threshold)[..., None]
-        ties = (signs[..., 0] == 0) != (signs[..., 1] == 0)
-        if ties.any():
-            right, down = signs[ties].T
-            signs[ties] = np.stack((right + down, down - right), axis=-1)
-        guidance[rows] = signs
-    return guidance
-
-
-def validate(guidance: object, height: int, width: int) -> Guidance:
-    """Check that ``guidance`` is one for a photo of ``height`` x ``width``.
-
-    Args:
-        guidance: (H, W, 2) array of integers, each vector (0, 0) or (+-1, +-1).
-        height: of the photo, in pixels.
-        width: of the photo, in pixels.
-
-    Returns:
-        (H, W, 2) int8, contiguous.
-
-    Raises:
-        InputError: another shape, type or vector; the first wrong vector is named with its place.
-    """
-    array = np.asarray(guidance)
-    if array.shape != (height, width, 2):
-        raise InputError(
-            f"guidance has shape {array.shape}: this photo needs ({height}, {width}, 2), its "
-            "height and width as shown (after EXIF rotation); b2m.guidance.resize scales it"
-        )
-    if array.dtype.kind not in "iu":
-        raise InputError(
-            f"guidance has type {array.dtype}: int8 is needed; b2m.guidance.from_flow makes it "
-            "from a flow"
-        )
-    u, v = array[..., 0], array[..., 1]
-    wrong = (u < -1) | (u > 1) | (v < -1) | (v > 1) | ((u == 0) != (v == 0))
-    if wrong.any():
-        y, x = np.unravel_index(int(wrong.argmax()), wrong.shape)
-        raise InputError(
-            f"guidance is ({u[y, x]}, {v[y, x]}) at x={x}, y={y}: only (0, 0) for still and "
-            "(1, 1), (1, -1), (-1, 1), (-1, -1) are allowed"
-        )
-    return np.ascontiguousarray(array, dtype=np.int8)
-
-
-def resize(guidance: Guidance, size: tuple[int, int]) -> Guidance:
-    """Scale guidance to ``size`` = (height, width); each pixel takes the nearest's word.
-
-    Raises:
-        InputError: not a guidance, or a side below 1.
-    """
-    shape = np.shape(guidance)
-    guidance = validate(guidance, *(shape[:2] if len(shape) == 3 else (0, 0)))
-    if min(size) < 1 or not guidance.size:
-        raise InputError(f"guidance of {shape} cannot be scaled to {size}: both need pixels")
-    resized: Any = cv2.resize(guidance, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-    return np.asarray(resized)
-
-
-def to_png(guidance: Guidance, path: str | os.PathLike[str]) -> None:
-    """Write guidance as a palette PNG, whole or not at all; :func:`from_png` reads it.
-
-    Raises:
-        InputError: not a guidance.
-        OutputError: the folder is missing, not writable or full.
-    """
-    shape = np.shape(guidance)
-    write_palette_png(validate(guidance, *(shape[:2] if len(shape) == 3 else (0, 0))), path)
 
 
 def _direction(given: str | Sequence[float]) -> tuple[float, float]:
@@ -406,19 +284,6 @@ def hold(
     scene, inside = _chosen(base, region, photo)
     scene.guidance[inside] = 0
     return scene.guidance
-
-
-def quadrant(x: float, y: float) -> tuple[int, int]:
-    """The vector of guidance for a direction of any length but 0, by the rule of :func:`quantise`.
-
-    Args:
-        x, y: to the right and down.
-    """
-    if not (x or y):
-        raise InputError("a direction of length 0 points nowhere")
-    signs = np.sign(np.array([[[x, y]]], np.float64))
-    u, v = from_flow(signs, threshold=0.5)[0, 0].tolist()
-    return u, v
 
 
 def _scene(

@@ -16,17 +16,26 @@ LONGEST_FILE = 500
 
 # What each room may import from b2m, besides errors; a room that is not listed, nothing else.
 LEAVES = {"blur", "files", "guidance", "motion", "media", "video", "sheets", "metrics", "losses"}
-LEAVES |= {"deconvolution", "doubts", "palette", "regions", "segmentation", "signs", "strokes"}
+LEAVES |= {
+    "deconvolution",
+    "doubts",
+    "palette",
+    "quadrants",
+    "regions",
+    "segmentation",
+    "signs",
+    "strokes",
+}
 MAY_IMPORT = {
     "ambiguity": LEAVES,
+    "answers": LEAVES | {"api", "guided", "models"},
     "api": LEAVES | {"ambiguity", "clip", "film", "guided", "hub", "models", "scales"},
     "clip": LEAVES | {"models"},
     "cli": LEAVES | {"api", "clip", "console", "directing", "filming", "workbench"},
     "console": {"files"},
     "directing": LEAVES | {"api", "clip", "console"},
     "data": LEAVES - {"losses", "metrics"},
-    "evaluate": LEAVES
-    | {"api", "data", "evaluate_motions", "evaluate_video", "guided", "hub", "models", "report"},
+    "evaluate": LEAVES | {"answers", "api", "data", "evaluate_motions", "evaluate_video", "report"},
     "evaluate_deconvolution": LEAVES | {"data", "report"},
     "evaluate_motions": LEAVES | {"ambiguity", "api", "clip", "data", "models", "report"},
     "evaluate_video": LEAVES | {"api", "data", "film", "report"},

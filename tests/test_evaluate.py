@@ -12,6 +12,17 @@ import torch
 
 import b2m.evaluate as evaluation
 from b2m import evaluate_video, video
+from b2m.answers import (
+    FREE,
+    GIVEN,
+    PHOTO,
+    PROJECTED,
+    REVERSED,
+    Answer,
+    animator_answers,
+    enlarged_answers,
+    measure_costs,
+)
 from b2m.api import BlurAnimator
 from b2m.blur import average_bytes, encode_bytes
 from b2m.data import clips
@@ -19,7 +30,6 @@ from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import develop
 from b2m.data.textures import load_textures
 from b2m.errors import InputError
-from b2m.evaluate import FREE, GIVEN, PHOTO, PROJECTED, REVERSED, Answer
 from b2m.guidance import from_flow
 from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
 from b2m.report import command_line, write_report
@@ -161,7 +171,7 @@ def test_ways_of_animating(weights, monkeypatch):
     photo = random.integers(0, 256, (40, 48, 3), np.uint8)
     guidance = np.ones((40, 48, 2), np.int8)
     guidance[:, :20] = -1
-    answers = {a.name: a for a in evaluation.animator_answers(animator)(photo, guidance, 5)}
+    answers = {a.name: a for a in animator_answers(animator)(photo, guidance, 5)}
     assert tuple(answers) == WAYS[1:]
     assert [answer.either_order for answer in answers.values()] == [False, True, True, False]
     for answer in answers.values():
@@ -370,7 +380,7 @@ def test_video_table(tmp_path, capsys, weights, clip):
 
 def test_same_seed_same_numbers(weights):
     animator = BlurAnimator.from_pretrained(weights, device="cpu")
-    answers = evaluation.animator_answers(animator)
+    answers = animator_answers(animator)
     one, two, other = (
         evaluation.scenes_rows(answers, 2, size=SIZE, seed=seed)[0] for seed in (0, 0, 1)
     )
@@ -414,7 +424,7 @@ def test_command_line_hides_where_folders_begin(tmp_path):
 def test_cost_counts_multiply_adds(cheap, weights):
     animator = BlurAnimator.from_pretrained(weights, device="cpu")
     threads = torch.get_num_threads()
-    costs = evaluation.measure_costs(animator)
+    costs = measure_costs(animator)
     assert torch.get_num_threads() == threads
     stem = 32 * 24 * 9 * 12 * 8 / 4 / 1e9 * 2  # padded to 32x64, half resolution, 12 to 8 channels
     for gmacs, seconds in costs.values():
@@ -433,7 +443,7 @@ def test_enlarged_photos_are_judged_at_their_own_size():
             flow = np.full((height, width, 2), height / 32, np.float32)
             return [SimpleNamespace(frames=np.stack([photo] * frames), flow=flow)]
 
-    rows, _ = evaluation.scenes_rows(evaluation.enlarged_answers(Repeater()), 2, size=32)
+    rows, _ = evaluation.scenes_rows(enlarged_answers(Repeater()), 2, size=32)
     assert seen == [32, 64, 128] * 2
     scores = {row["name"].split(": ")[1]: row for row in rows}
     assert set(scores) == {"photo repeated", "at its size", "enlarged 2 times", "enlarged 4 times"}
