@@ -1,4 +1,4 @@
-"""What the papers' models minimise, and how their training is seen; see `b2m.recipes.Objective`.
+"""What the papers' models minimise, and how their training is seen; see `b2m.objectives`.
 
 A photo has no order. The decomposer is told one by guidance, and Jin's pairs have a loss that asks
 for none; the other two papers compare with the order in which the video was filmed. In scenes each
@@ -29,7 +29,7 @@ from b2m.models.jin import JinSequence
 from b2m.models.layers import pad_to_multiple
 from b2m.models.video_restorer import STRIDE, VideoRestorer
 from b2m.motion import Flow, estimate_flow, flow_to_color, to_middle_grid
-from b2m.recipes import Objective
+from b2m.objectives import Objective, pixels, psnrs
 from b2m.sheets import grid, training_sheet
 
 
@@ -92,8 +92,8 @@ class ClipObjective(Objective):
             psnr_middle and psnr_middle_photo.
         """
         found, truth = cls._frames(model, scenes, photo)
-        given, turned = _psnrs(found, truth), _psnrs(found, truth.flip(1))
-        repeated = _psnrs(photo[:, None], truth)
+        given, turned = psnrs(found, truth), psnrs(found, truth.flip(1))
+        repeated = psnrs(photo[:, None], truth)
         middle = truth.shape[1] // 2
         return {
             "psnr": float(torch.maximum(given.mean(1), turned.mean(1)).mean()),
@@ -106,9 +106,9 @@ class ClipObjective(Objective):
     @classmethod
     def draw(cls, model: HubModel, scenes: Scenes, photo: Tensor) -> Pixels:
         """Photo, frames and the motion from the first frame found to the last."""
-        found, truth = (_pixels(frames) for frames in cls._frames(model, scenes, photo))
+        found, truth = (pixels(frames) for frames in cls._frames(model, scenes, photo))
         flows = [to_middle_grid(estimate_flow(frames[0], frames[-1])) for frames in found]
-        return training_sheet(_pixels(photo), found, truth, np.stack(flows), _flows(scenes.flow))
+        return training_sheet(pixels(photo), found, truth, np.stack(flows), _flows(scenes.flow))
 
 
 class DecomposerObjective(ClipObjective):
@@ -225,23 +225,11 @@ class FlowObjective(Objective):
             found = _flows(model(photo))
         tiles: list[Pixels] = []
         labels: list[str] = []
-        for picture, ours, truth in zip(_pixels(photo), found, _flows(scenes.flow), strict=True):
+        for picture, ours, truth in zip(pixels(photo), found, _flows(scenes.flow), strict=True):
             longest = max(1.0, float(np.linalg.norm(truth, axis=2).max()))
             tiles += [picture, flow_to_color(ours, longest), flow_to_color(truth, longest)]
             labels += ["photo", "ours", f"true, up to {longest:.0f} px"]
         return grid(tiles, labels, columns=6, gap=6, font_size=12)
-
-
-def _psnrs(frames: Tensor, truth: Tensor) -> Tensor:
-    """(B, N) PSNR of each frame, dB."""
-    error = (frames.clamp(0, 1) - truth).square().mean((2, 3, 4))
-    return -10 * error.clamp_min(1e-10).log10()
-
-
-def _pixels(images: Tensor) -> Pixels:
-    """(..., 3, H, W) in [0, 1] to (..., H, W, 3) uint8."""
-    codes: Pixels = (images.clamp(0, 1) * 255).round().to(torch.uint8).movedim(-3, -1).cpu().numpy()
-    return codes
 
 
 def _flows(flows: Tensor) -> Flow:

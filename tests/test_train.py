@@ -20,7 +20,8 @@ from b2m.models.guidance_predictor import (
     GuidancePredictor,
     GuidancePredictorConfig,
 )
-from b2m.recipes import RECIPES, AnimatorObjective, Recipe, find_recipe
+from b2m.objectives import AnimatorObjective
+from b2m.recipes import RECIPES, Recipe, find_recipe
 
 RECIPE = "animator-tiny"
 
