@@ -156,7 +156,7 @@ class Run:
         self.groups = objective.groups()
         self.optimizer = create_optimizer_v2(
             objective,
-            opt="adamw",
+            opt=recipe.optimizer,
             lr=recipe.learning_rate,
             betas=recipe.betas,
             weight_decay=recipe.weight_decay,
@@ -238,7 +238,7 @@ class Run:
         """Step until the samples or the hours are used up; returns the folder of the weights."""
         recipe = self.recipe
         per_step = recipe.batch * self.accelerator.num_processes
-        first, begun = self.step, time.monotonic()
+        first, begun, start = self.step, time.monotonic(), recipe.rate(self.samples)
         if decay:
             samples = self.samples + decay
         # Counted, not derived from the step: a run may go on with another number of processes.
@@ -254,11 +254,12 @@ class Run:
         )
         synthesis, running, scores = 0.0, 0.0, {}
         while self.step < last and time.monotonic() < deadline:
-            scale = min(1.0, (self.step + 1) / recipe.warmup)
             if decay:
-                scale = 1 - (self.step - first) / (last - first)
+                rate = start * (1 - (self.step - first) / (last - first))
+            else:
+                rate = recipe.rate(self.samples) * min(1.0, (self.step + 1) / recipe.warmup)
             for group in self.optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * scale
+                group["lr"] = rate
             before = time.monotonic()
             batch = self.stream(self.step)
             synthesis += time.monotonic() - before

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -198,6 +199,23 @@ def test_the_rate_warms_up_stays_and_falls_to_zero_in_a_decay(textures, tmp_path
     assert rates == pytest.approx([rate * share for share in expected])
 
 
+def test_a_decay_falls_from_the_rate_that_the_run_came_to(textures, tmp_path, monkeypatch):
+    recipe = replace(RECIPES[RECIPE], learning_rate=0.008, milestones=(2, 4), warmup=1)
+    monkeypatch.setitem(RECIPES, RECIPE, recipe)
+    rates = []
+    optimise = training.Run._optimise
+
+    def watched(self, batch):
+        rates.append(self.optimizer.param_groups[0]["lr"])
+        return optimise(self, batch)
+
+    monkeypatch.setattr(training.Run, "_optimise", watched)
+    train(tmp_path, textures, 2)
+    train(tmp_path, textures, 6)  # the schedule goes on where it was
+    train(tmp_path, textures, None, decay=8)
+    assert rates == pytest.approx([0.008, 0.004, 0.002, 0.002, 0.0015, 0.001, 0.0005])
+
+
 def test_a_run_starts_warm_from_the_weights_that_ship(run, textures, tmp_path, monkeypatch):
     monkeypatch.setenv("B2M_WEIGHTS", str(run / "weights"))  # as if they shipped
     given = MotionAnimator.from_pretrained(run / "weights").state_dict()
@@ -260,6 +278,133 @@ def test_the_predictor_goes_on_to_the_bit_and_is_released(textures, tmp_path):
     assert released.config == model.config
     assert find_weights("guidance-predictor", folder) == folder
     assert different(checkpoint(tmp_path / "whole"), state) == []
+
+
+# --- the papers' other models -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["decomposer-compact", "jin-compact", "video-restorer-compact", "blur-flow-compact"]
+)
+def test_a_model_of_the_papers_trains_goes_on_and_is_released(
+    name, textures, tmp_path, monkeypatch
+):
+    recipe = find_recipe(name)
+    assert recipe.config == recipe.model.config_class.compact()
+    config = recipe.model.config_class.tiny()
+    small = replace(recipe, config=config, scene=72, crop=64, batch=2, blur=(4.0, 8.0), warmup=2)
+    monkeypatch.setitem(RECIPES, name, small)
+    for folder, stops in ((tmp_path / "whole", (12,)), (tmp_path / "parts", (6, 12))):
+        for samples in stops:
+            torch.manual_seed(samples)  # nothing may depend on it
+            weights = training.train(
+                name, output=folder, samples=samples, validate_every=4, **textures
+            )
+            assert weights == folder / "weights"
+    state = checkpoint(tmp_path / "whole")
+    assert different(state, checkpoint(tmp_path / "parts")) == []
+    assert state["step"] == 6
+    torch.manual_seed(0)
+    model = recipe.model(config)
+    trained = recipe.model.from_pretrained(tmp_path / "whole" / "weights")
+    assert trained.config == config
+    for key, value in trained.state_dict().items():
+        assert value.isfinite().all(), key
+        # How many batches there were is counted, not averaged.
+        averaged = state["ema"][key]
+        kept = averaged.half().float() if averaged.is_floating_point() else averaged
+        assert torch.equal(value, kept), key
+    start = dict(model.named_parameters())
+    moved = [not torch.equal(start[key], value) for key, value in trained.named_parameters()]
+    assert sum(moved) > 0.9 * len(moved)  # of so few channels some are dead
+    for row in (tmp_path / "whole" / "log.jsonl").read_text().splitlines():
+        scores = json.loads(row)
+        assert all(math.isfinite(value) for value in scores.values())
+        assert {key for _, panel in recipe.objective.panels for key in panel} <= scores.keys()
+    for picture_name in ("sheet.png", "curve.png"):
+        with Image.open(tmp_path / "whole" / picture_name) as picture:
+            assert min(picture.size) > 100
+    folder = training.train(name, output=tmp_path / "whole", decay=4, **textures)
+    assert folder == tmp_path / "whole" / "released"
+    assert recipe.model.from_pretrained(folder).config == config
+    assert find_weights(recipe.model.weights_name, folder) == folder
+    assert different(checkpoint(tmp_path / "whole"), state) == []
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if "-paper" in name])
+def test_recipes_of_the_papers_are_of_their_sizes(name):
+    recipe = find_recipe(name)
+    paper = recipe.model.config_class.paper()
+    assert recipe.config == (paper.three_frames() if name.endswith("three-frames") else paper)
+    # Neither warmed up nor clipped, which no paper does.
+    assert (recipe.warmup, recipe.clip_norm) == (1, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("name", "optimizer", "decay", "batch", "rates"),
+    [
+        # Half a cosine at its start, third, middle and end: 500 epochs of 10,000.
+        (
+            "decomposer-paper",
+            "adamw",
+            1e-4,
+            16,
+            {0: 2e-4, 1_666_667: 1.5025e-4, 2_500_000: 1.005e-4, 5_000_000: 1e-6, 10**7: 1e-6},
+        ),
+        ("jin-paper", "adam", 0.0, 8, {0: 1e-4, 2_500_000: 5.05e-5, 5_000_000: 1e-6}),
+        # Epochs 40 and 60, of 20,000.
+        (
+            "video-restorer-paper",
+            "adam",
+            0.0,
+            4,
+            {0: 1e-4, 799_999: 1e-4, 800_000: 5e-5, 1_200_000: 2.5e-5, 1_600_000: 2.5e-5},
+        ),
+        (
+            "video-restorer-paper-three-frames",
+            "adam",
+            0.0,
+            8,
+            {0: 1e-4, 799_999: 1e-4, 800_000: 5e-5, 1_200_000: 2.5e-5, 1_600_000: 2.5e-5},
+        ),
+        # Epochs 100, 150, 200 and 250, of 10,000.
+        (
+            "blur-flow-paper",
+            "adam",
+            4e-4,
+            4,
+            {999_999: 1e-4, 10**6: 5e-5, 1_500_000: 2.5e-5, 2 * 10**6: 1.25e-5, 2_500_000: 6.25e-6},
+        ),
+        # Epochs 60, 80 and 100.
+        (
+            "blur-flow-paper-fine-tuning",
+            "adam",
+            4e-4,
+            4,
+            {599_999: 1e-4, 600_000: 5e-5, 800_000: 2.5e-5, 1_000_000: 1.25e-5},
+        ),
+        ("animator", "adamw", 0.01, 8, {0: 6e-4, 10**9: 6e-4}),
+    ],
+)
+def test_schedules(name, optimizer, decay, batch, rates):
+    recipe = find_recipe(name)
+    assert (recipe.optimizer, recipe.weight_decay, recipe.batch) == (optimizer, decay, batch)
+    for samples, rate in rates.items():
+        assert recipe.rate(samples) == pytest.approx(rate, rel=1e-5), samples
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)]
+)
+def test_the_optimiser_is_the_recipes(name, kind, textures, tmp_path, monkeypatch):
+    recipe = replace(RECIPES[RECIPE], optimizer=name, weight_decay=0.25, betas=(0.8, 0.9))
+    monkeypatch.setitem(RECIPES, RECIPE, recipe)
+    run = training.Run(recipe, tmp_path, 0)
+    run.build(**textures, clips=None, init=training.RANDOM, resume=False)
+    optimizer = run.optimizer.optimizer
+    assert type(optimizer) is kind
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.8, 0.9)}
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.0, 0.25}
 
 
 # --- refusals ------------------------------------------------------------------------------------
