@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 CORE := $(VENV)/.installed-core
 DEV := $(VENV)/.installed-dev
 DEMO := $(VENV)/.installed-demo
+NOTEBOOKS := $(VENV)/.installed-notebooks
 
 FORMATS ?= mp4,gif,png,flo
 OUT ?= out
@@ -19,7 +20,7 @@ ARGS ?=
 TEST_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help animate demo demo-streamlit docker test lint train evaluate speed clean
+.PHONY: help animate demo demo-streamlit docker notebooks notebooks-run test lint train evaluate speed clean
 
 help: ## this list
 	@echo 'b2m: one motion-blurred photo in, a short sharp clip and its motion field out'
@@ -42,6 +43,12 @@ demo: $(DEMO) ## serve the page where photos are uploaded, http://127.0.0.1:7860
 
 demo-streamlit: $(DEMO) ## serve the research view, http://localhost:8501
 	@$(BIN)/streamlit run demo/streamlit/app.py
+
+notebooks: $(NOTEBOOKS) ## open the notebooks in JupyterLab
+	@$(BIN)/jupyter lab notebooks
+
+notebooks-run: $(NOTEBOOKS) ## run all notebooks anew, and keep their outputs
+	@cd notebooks && for source in *.py; do ../$(BIN)/jupytext --quiet --to ipynb --execute $$source || exit 1; done
 
 docker: ## build the image of the research view, where Docker is
 	@docker build -t b2m-streamlit demo/streamlit
@@ -84,6 +91,11 @@ $(CORE): pyproject.toml | $(BIN)/python
 $(DEMO): pyproject.toml | $(BIN)/python
 	@echo 'Installing b2m with what its page needs (PyTorch is large: some minutes, once) …'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch $(CORE) $@
+
+$(NOTEBOOKS): pyproject.toml | $(BIN)/python
+	@echo 'Installing b2m with JupyterLab (PyTorch is large: some minutes, once) …'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[notebooks]'
 	@touch $(CORE) $@
 
 $(DEV): pyproject.toml | $(BIN)/python

@@ -45,6 +45,7 @@ _DARK = 0.01
 _MOST_GAIN = 2.0  # of motion where the photo is brighter than the mean of the frames
 _STILL_SHARE = 0.002  # of the pixels; with fewer moving ones the photo counts as still
 _LEAST_WORKING_MOTION = 1.0  # pixels; what the network sees of less is not worth a region
+_SHOWN_SIDE = 640  # pixels, of the video in a notebook
 _CLIP_SECONDS = 1.0  # how long a saved clip plays, unless a frame rate is given
 _WRITERS = {".mp4": "write_mp4", ".gif": "write_gif", ".webp": "write_webp"}
 
@@ -313,6 +314,26 @@ class Clip:
         frames = self._render(self.count, fit(self.photo, 640))
         write_png(path, clip_sheet(self.photo, frames, self.flow))
         return Path(path)
+
+    def _repr_html_(self) -> str:
+        """A looping video, for notebooks."""
+        import base64
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = self.save(Path(folder) / "clip.mp4", pingpong=True, max_side=_SHOWN_SIDE)
+            data = base64.b64encode(path.read_bytes()).decode()
+        return (
+            '<video autoplay loop muted playsinline controls style="max-width: 100%" '
+            f'src="data:video/mp4;base64,{data}"></video>'
+        )
+
+    def _repr_png_(self) -> bytes:
+        """The contact sheet, for viewers that show no video."""
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            return self.save_sheet(Path(folder) / "sheet.png").read_bytes()
 
     def _played(self, photo: Pixels, pingpong: bool) -> Iterator[Pixels]:
         """The frames at the size of a (shrunk) photo, in the order they are shown."""

@@ -69,9 +69,7 @@ def _camera(middle: NDArray[Any], flow: Flow) -> NDArray[np.float64]:
     return np.asarray(fitted, np.float64)
 
 
-def _error(
-    camera: NDArray[np.float64], start: NDArray[Any], end: NDArray[Any]
-) -> NDArray[Any]:
+def _error(camera: NDArray[np.float64], start: NDArray[Any], end: NDArray[Any]) -> NDArray[Any]:
     """(H, W) pixels from where the camera's motion takes the starts to the ends."""
     taken: Any = cv2.perspectiveTransform(start.reshape(-1, 1, 2), camera)
     distance = taken.reshape(start.shape) - end

@@ -1,5 +1,6 @@
 """The public contract: every kind of photo in, clips out, against independent arithmetic."""
 
+import base64
 import errno
 import io
 import math
@@ -349,6 +350,16 @@ def test_flow_does_not_depend_on_the_frames(animator):
     assert (one.flow == other.flow).all()
     assert (one.guidance == other.guidance).all()
     assert (b2m.guidance.from_flow(one.flow) == one.guidance).all()
+
+
+def test_notebooks_show_clips(animator, tmp_path):
+    (clip,) = animator.animate(photo())
+    html = clip._repr_html_()
+    data = base64.b64decode(html.split("base64,")[1].split('"')[0])
+    (tmp_path / "shown.mp4").write_bytes(data)
+    assert len(list(read_video(tmp_path / "shown.mp4"))) == 2 * 7 - 2
+    with Image.open(io.BytesIO(clip._repr_png_())) as sheet:
+        assert sheet.format == "PNG" and sheet.width > 200
 
 
 def test_what_moves_against_the_camera(movers, sliding):
