@@ -33,7 +33,7 @@ _SPARSE = 320  # pixels on the longest side, from which on every second one says
 _LONG_SHARE = 0.25
 _PERCENTILE = 99.0  # of the lengths, as single pixels err
 
-_BURNT = 250  # sRGB code from which on the sensor may have been full
+_BURNT = 245  # sRGB code of all channels from which on the sensor may have been full
 _LEAST_STREAK = 6.0  # pixels of motion; under that a light is a dot
 _LARGEST_STREAK = 0.02  # of the photo; more is a sky or a window
 _SLENDER = 2.0  # length over width
@@ -83,7 +83,7 @@ def burnt_streaks(photo: Pixels, flow: NDArray[np.float32]) -> bool:
         photo: (H, W, 3) uint8 sRGB.
         flow: (H, W, 2) pixels over the whole exposure; the signs do not matter.
     """
-    burnt = (photo.max(axis=-1) >= _BURNT).astype(np.uint8)
+    burnt = (photo.min(axis=-1) >= _BURNT).astype(np.uint8)
     _, labels, boxes, _ = cv2.connectedComponentsWithStats(burnt, connectivity=8)
     area = boxes[1:, cv2.CC_STAT_AREA]
     longest = np.maximum(boxes[1:, cv2.CC_STAT_WIDTH], boxes[1:, cv2.CC_STAT_HEIGHT])

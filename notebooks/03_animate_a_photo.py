@@ -152,5 +152,5 @@ with tempfile.TemporaryDirectory() as folder:
 # - Which of two opposite ways a thing went is not in the photo: guidance decides.
 
 # %%
-for name in ("box-tilted", "dahlia-zoom"):
+for name in ("box-tilted", "coffee-pan"):
     print(name, b2m.animate(EXAMPLES / f"{name}.jpg")[0].warnings)
