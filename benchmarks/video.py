@@ -4,7 +4,7 @@
 
 Input frames a second, each to 7 frames, from file to file; and the peak resident memory of a
 process that does so with a short and with a long video, which are small. Written to
-benchmarks/results/video.json and video.md. Use an otherwise idle machine.
+benchmarks/results/video-speed.json and video-speed.md. Use an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def main() -> None:
     }
     options.output.mkdir(parents=True, exist_ok=True)
     command = command_line(["python", "benchmarks/video.py"], changed)
-    print(write_report(options.output, "video", command, rows, COLUMNS, notes)[1])
+    print(write_report(options.output, "video-speed", command, rows, COLUMNS, notes)[1])
 
 
 if __name__ == "__main__":
