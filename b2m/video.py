@@ -99,7 +99,7 @@ def write_timed_mp4(
                     stream = container.add_stream("libx264", rate=rate)
                     stream.width, stream.height = even.shape[1], even.shape[0]
                     stream.pix_fmt = "yuv420p"
-                    stream.options = {"crf": "17", "preset": "fast"}
+                    stream.options = {"crf": "17", "preset": "veryfast"}
                     if end:
                         # Where packets are out of order, the last one is not the last frame's.
                         stream.options |= {"bf": "0"}
