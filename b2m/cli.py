@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -252,21 +252,7 @@ def deblur(
     device: Device = "auto",
 ) -> None:
     """Make only the sharp photo of the middle instant, full size: NAME-sharp.png."""
-    check_device(device)
-    make_folder(output)
-    animator = _animator(weights, device)
-
-    def work(photo: Path, name: str) -> None:
-        from b2m import media
-
-        clip = animator.animate(photo)[0]
-        warn(photo, clip.warnings)
-        target = output / f"{name}-sharp.png"
-        spare_photos(target, photos)
-        media.write_png(target, clip.middle)
-        print(target, flush=True)
-
-    raise typer.Exit(each(photos, work)[1])
+    _pictures(photos, output, "sharp", weights, device, lambda clip: clip.middle)
 
 
 @app.command(short_help="Tell what moves by itself from what the camera does.")
@@ -281,27 +267,41 @@ def segment(
     The camera's motion is what most of the motion field agrees on. What disagrees with it is white,
     all else is black.
     """
+
+    def mask(clip: Clip) -> NDArray[np.uint8]:
+        return (255 * clip.moving[..., None].astype("uint8")).repeat(3, axis=2)
+
+    _pictures(photos, output, "moving", weights, device, mask)
+
+
+filming.add_to(app)
+workbench.add_to(app)
+
+
+def _pictures(
+    photos: list[Path],
+    output: Path,
+    suffix: str,
+    weights: str | None,
+    device: str,
+    picture: Callable[[Clip], NDArray[np.uint8]],
+) -> None:
+    """Write NAME-suffix.png for each photo: what a function makes of its clip."""
     check_device(device)
     make_folder(output)
     animator = _animator(weights, device)
 
     def work(photo: Path, name: str) -> None:
-        import numpy as np
-
         from b2m import media
 
         clip = animator.animate(photo)[0]
         warn(photo, clip.warnings)
-        target = output / f"{name}-moving.png"
+        target = output / f"{name}-{suffix}.png"
         spare_photos(target, photos)
-        media.write_png(target, np.repeat(255 * clip.moving[..., None].astype(np.uint8), 3, axis=2))
+        media.write_png(target, picture(clip))
         print(target, flush=True)
 
     raise typer.Exit(each(photos, work)[1])
-
-
-filming.add_to(app)
-workbench.add_to(app)
 
 
 # --- checks --------------------------------------------------------------------------------------
@@ -346,17 +346,7 @@ def _counted(ways: int) -> str:
 def _row(photo: Path, clip: Clip, number: int) -> Row:
     height, width = clip.photo.shape[:2]
     name = photo.name if number == 1 else f"{photo.name} ({number})"
-    return Row(name, (width, height), _motion(clip.flow), clip.reblur_psnr, clip.exposure_time)
-
-
-def _motion(flow: NDArray[np.float32]) -> float:
-    """Length in pixels of the fastest motion: its 99th percentile, as single pixels err."""
-    import numpy as np
-
-    # A million pixels say it as well as fifty, without another array of the photo's size.
-    step = max(1, int(max(flow.shape[:2]) / 1024))
-    sparse = flow[::step, ::step]
-    return float(np.percentile(np.hypot(sparse[..., 0], sparse[..., 1]), 99))
+    return Row(name, (width, height), clip.fastest, clip.reblur_psnr, clip.exposure_time)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from b2m import doubts
 from b2m import guidance as guidance_rules
 from b2m.blur import PROJECTION_INSTANTS, decode_bytes, encode_bytes, reblur_psnr, srgb_to_linear
+from b2m.doubts import fastest
 from b2m.errors import InputError
 from b2m.guidance import Guidance
 from b2m.media import Photo, Pixels, fit, row_strips
@@ -199,6 +200,11 @@ class Clip:
     def flow(self) -> Flow:
         """(H, W, 2) float32 pixels over the whole exposure, on the middle frame's grid."""
         return resize_flow(to_array(self._working_flow), self.photo.shape[:2])
+
+    @cached_property
+    def fastest(self) -> float:
+        """Length in pixels of the fastest motion over the exposure, see `b2m.doubts.fastest`."""
+        return fastest(self.flow)
 
     @cached_property
     def regions(self) -> Labels:

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from b2m.ambiguity import APART
+from b2m.answers import to_pixels
 from b2m.api import BlurAnimator
 from b2m.clip import Clip
 from b2m.data.clips import crossed, flow_over, read_windows
@@ -33,6 +33,7 @@ from b2m.metrics import psnr
 from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.motion import Flow
 from b2m.report import Row
+from b2m.signs import length_of
 
 TRIES = (1, 3, 5)
 
@@ -106,10 +107,10 @@ def scene_cases(
     for start in range(0, count, _BATCH):
         # Always whole batches, so that the first scenes of a longer run are the same.
         scenes = render(*textures, config, _BATCH, number + start)
-        blurred = _pixels(develop(scenes.blur, number + start))
+        blurred = to_pixels(develop(scenes.blur, number + start))
         for index in range(min(_BATCH, count - start)):
             flow = scenes.flow[index].permute(1, 2, 0).contiguous().cpu().numpy()
-            yield Case(blurred[index], _pixels(scenes.frames[index]), flow, None)
+            yield Case(blurred[index], to_pixels(scenes.frames[index]), flow, None)
 
 
 def clip_cases(path: Path, count: int) -> Iterator[Case]:
@@ -205,7 +206,7 @@ def _rows(group: str, ways: dict[str, BlurAnimator], cases: Iterable[Case]) -> l
     tallies |= {_best(way, tries): _Tally() for way in ways for tries in TRIES}
     count = 0
     for case in cases:
-        moving = _length(case.flow) >= STILL_THRESHOLD
+        moving = length_of(case.flow) >= STILL_THRESHOLD
         if moving.mean() < LEAST_MOVING:
             continue
         count += 1
@@ -257,7 +258,7 @@ def _add_shares(tally: _Tally, case: Case, moving: Mask, clip: Clip) -> None:
 
 def _two_motions(clips: Sequence[Clip], case: Case) -> bool:
     """Whether any two clips run against each other in enough of the true motion."""
-    length = _length(case.flow)
+    length = length_of(case.flow)
     for number, clip in enumerate(clips):
         for other in clips[:number]:
             opposite = (clip.flow * other.flow).sum(axis=-1) < 0
@@ -281,13 +282,3 @@ def _right_way(clip: Clip, case: Case, moving: Mask) -> float:
 
 def _share(right: Mask, where: Mask) -> float:
     return float(right[where].mean()) if where.any() else 0.0
-
-
-def _length(flow: Flow) -> NDArray[np.float32]:
-    return np.hypot(flow[..., 0], flow[..., 1])
-
-
-def _pixels(images: Tensor) -> NDArray[np.uint8]:
-    """(B, 3, H, W) in [0, 1] to (B, H, W, 3) uint8."""
-    codes = images.clamp(0, 1).mul(255).round_().byte()
-    return np.ascontiguousarray(codes.permute(0, 2, 3, 1).cpu().numpy())

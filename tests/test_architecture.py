@@ -37,7 +37,8 @@ MAY_IMPORT = {
     "data": LEAVES - {"losses", "metrics"},
     "evaluate": LEAVES | {"answers", "api", "data", "evaluate_motions", "evaluate_video", "report"},
     "evaluate_deconvolution": LEAVES | {"data", "report"},
-    "evaluate_motions": LEAVES | {"ambiguity", "api", "clip", "data", "models", "report"},
+    "evaluate_motions": LEAVES
+    | {"ambiguity", "answers", "api", "clip", "data", "models", "report"},
     "evaluate_video": LEAVES | {"api", "data", "film", "report"},
     "film": LEAVES | {"clip", "models"},
     "filming": {"api", "console", "files", "film"},

@@ -32,7 +32,7 @@ LEFT, RIGHT = np.s_[190:240, 175:215], np.s_[270:320, 420:500]  # the two things
 
 @pytest.fixture(scope="module")
 def app():
-    spec = importlib.util.spec_from_file_location("gradio_app", APP)
+    spec = importlib.util.spec_from_file_location("gradio_clips", APP.with_name("clips.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

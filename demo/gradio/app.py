@@ -8,25 +8,20 @@ are looked at one at a time, and what the page shows follows from the photo and 
 
 from __future__ import annotations
 
-import base64
 import os
 import shutil
 import tempfile
-import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from functools import cache, wraps
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
-import cv2
 import gradio as gr
-import numpy as np
+from clips import MOTIONS, Edit, animator, both_ends, directed, look, pad_value, stem, told
 
 import b2m
 from b2m import guidance as guidance_of
-from b2m.clip import Clip, Prepared
 from b2m.media import fit, write_png
 from b2m.motion import flow_to_color, resize_flow, write_flow
 from b2m.sheets import arrows
@@ -42,44 +37,10 @@ except ImportError:
 
 HERE = Path(__file__).parent
 EXAMPLES = next((p for p in (HERE / "examples", HERE.parents[1] / "examples") if p.is_dir()), None)
-MOTIONS = 5
 SHOWN_SIDE = 1280  # pixels, of the clip on the page; downloads are larger
 SMALL_SIDE = 320  # of the clips in the gallery
-PAD_SIDE = 960
 KEEP_SECONDS = 3600  # how long results lie on disk
-KEPT_PHOTOS = 3  # photos whose look is kept; others are looked at again
-MEGAPIXELS = 100
 DIRECTIONS = ("right", "left", "up", "down")
-
-Edit = dict[str, Any]
-"""Something a person did: {"kind": "stroke", "points": …}, {"kind": "tap", "point": …},
-{"kind": "hold", "point": …}, {"kind": "direction", "where": …} or {"kind": "backwards"}."""
-
-
-# --- one model, a few photos ---------------------------------------------------------------------
-
-
-@cache
-def animator() -> b2m.BlurAnimator:
-    """The model, loaded when the first photo comes."""
-    return b2m.BlurAnimator.from_pretrained()
-
-
-_looks: OrderedDict[str, Prepared] = OrderedDict()
-_looking = threading.Lock()
-
-
-def look(photo: str | None) -> Prepared:
-    """Look at a photo, or remember the look."""
-    if not photo:
-        raise b2m.InputError("there is no photo yet: drop one, or click an example")
-    with _looking:
-        if photo not in _looks:
-            _looks[photo] = animator().prepare(photo)
-            while len(_looks) > KEPT_PHOTOS:
-                _looks.popitem(last=False)
-        _looks.move_to_end(photo)
-        return _looks[photo]
 
 
 def in_plain_words(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -107,27 +68,7 @@ def folder() -> Path:
     return Path(tempfile.mkdtemp(dir=root))
 
 
-# --- what a person did, and the clip it makes ----------------------------------------------------
-
-
-def directed(prepared: Prepared, edits: Sequence[Edit], motion: int = 0, frames: int = 7) -> Clip:
-    """The clip after all edits, one after the other, of the motion that was picked."""
-    clips = animator().animate(prepared, motions=MOTIONS if motion else 1, frames=frames)
-    clip = clips[min(motion, len(clips) - 1)]
-    for edit in edits:
-        kind = edit["kind"]
-        if kind == "stroke":
-            chosen = guidance_of.from_strokes([edit["points"]], clip)
-        elif kind == "tap":
-            chosen = guidance_of.reverse(clip, edit["point"])
-        elif kind == "hold":
-            chosen = guidance_of.hold(clip, edit["point"])
-        elif kind == "direction":
-            chosen = guidance_of.from_direction(clip, edit["where"])
-        else:
-            chosen = guidance_of.reverse(clip)
-        clip = animator().animate(prepared, guidance=chosen, frames=frames)[0]
-    return clip
+# --- what the page shows of a clip ---------------------------------------------------------------
 
 
 def photo_input(**kwargs: Any) -> gr.Image:
@@ -135,48 +76,6 @@ def photo_input(**kwargs: Any) -> gr.Image:
     image = gr.Image(label="Blurred photo", type="filepath", image_mode=None, **kwargs)
     image.preprocess = lambda payload: None if payload is None else payload.path
     return image
-
-
-def stem(photo: str) -> str:
-    """The name of a file without its suffix."""
-    return Path(photo).stem or "photo"
-
-
-def pad_value(photo: np.ndarray) -> dict[str, Any]:
-    """What the drawing pad shows: a picture, and the photo's pixels to one of the picture's."""
-    shown = fit(photo, PAD_SIDE)
-    _, data = cv2.imencode(".jpg", shown[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
-    picture = "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
-    return {"picture": picture, "width": photo.shape[1], "height": photo.shape[0]}
-
-
-def told(clip: Clip) -> str:
-    """What is known about a clip, in Markdown."""
-    length = np.hypot(clip.flow[..., 0], clip.flow[..., 1])
-    fastest = float(np.percentile(length, 99))
-    lines = [f"⚠️ {sentence}" for sentence in clip.warnings]
-    agreement = "exactly" if np.isinf(clip.reblur_psnr) else f"to {clip.reblur_psnr:.0f} dB"
-    lines.append(f"These frames average back to your photo {agreement}.")
-    if fastest >= 1:
-        speed = f"The fastest parts moved {fastest:.0f} px while the shutter was open"
-        if clip.exposure_time:
-            speed += f", {fastest / clip.exposure_time:.0f} px a second"
-            lasted, slower = _seconds(clip.exposure_time), 1 / clip.exposure_time
-            lines.append(f"Exposure {lasted}: the clip plays {slower:.0f} times slower.")
-        lines.append(f"{speed}.")
-    height, width = clip.photo.shape[:2]
-    lines.append(f"{width} × {height} px, computed on {animator().device.type.upper()}.")
-    return "\n\n".join(lines)
-
-
-def _seconds(value: float) -> str:
-    return f"1/{1 / value:.0f} s" if value < 0.4 else f"{value:.1f} s"
-
-
-def difference(clip: Clip) -> np.ndarray:
-    """Ends of the clip one over the other: what moved has coloured rims."""
-    first, last = clip.at(-1.0), clip.at(1.0)
-    return np.stack([first[..., 0], (first[..., 1] // 2 + last[..., 1] // 2), last[..., 2]], -1)
 
 
 def shown(
@@ -201,7 +100,7 @@ def shown(
         (colors, "the same as colours: hue is the direction"),
         (palette, "guidance: red right and up, green left and up, yellow left and down, blue right "
                   "and down"),
-        (fit(difference(clip), SHOWN_SIDE), "both ends of the clip, one over the other"),
+        (fit(both_ends(clip), SHOWN_SIDE), "both ends of the clip, one over the other"),
     ]  # fmt: skip
     return str(video), (small, middle), pictures, told(clip)
 
