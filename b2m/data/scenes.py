@@ -97,7 +97,7 @@ _SUPERSAMPLING = 2
 _MOST_DEFOCUS = 9.0  # pixels, radius
 
 
-def _draw_textures(
+def draw_textures(
     textures: Textures,
     random: Random,
     count: int,
@@ -175,7 +175,7 @@ def _star_masks(random: Random, count: int, side: int, extent: Tensor) -> Tensor
     return (edge - radius + 0.5).clamp(0, 1)[:, None]
 
 
-def _tint(random: Random, count: int) -> Tensor:
+def tint(random: Random, count: int) -> Tensor:
     """Exposure and white balance: (count, 3, 1, 1) gains in linear light."""
     gain = (0.35 * random.normal(count, 1) + 0.1 * random.normal(count, 3)).exp()
     return gain.clamp(0.35, 1.8)[..., None, None]
@@ -217,8 +217,8 @@ def _arrange(
     device = random.device
     margin = size + 2 * math.ceil(config.blur[1] / 2) + 4
     zoom = random.uniform(batch, low=1.0, high=1.8)
-    canvas = _draw_textures(photos, random, batch, margin, zoom=zoom)
-    canvas[:, :3] *= _tint(random, batch)
+    canvas = draw_textures(photos, random, batch, margin, zoom=zoom)
+    canvas[:, :3] *= tint(random, batch)
     if config.defocus:
         _defocus(canvas, random.chance(config.defocus, batch), random)
 
@@ -246,12 +246,12 @@ def _arrange(
             continue
         if source is cutouts:
             angle = random.uniform(some, low=-0.5, high=0.5) * random.chance(0.5, some)
-            drawn = _draw_textures(cutouts, random, some, size, extent=extent[rows], angle=angle)
+            drawn = draw_textures(cutouts, random, some, size, extent=extent[rows], angle=angle)
         else:  # outlines filled from other photos
             zoom = random.uniform(some, low=1.0, high=2.5)
-            drawn = _draw_textures(photos, random, some, size, zoom=zoom)
+            drawn = draw_textures(photos, random, some, size, zoom=zoom)
             drawn = drawn * _star_masks(random, some, size, extent[rows])
-        drawn[:, :3] *= _tint(random, some)
+        drawn[:, :3] *= tint(random, some)
         things[rows] = drawn
 
     longest = random.uniform(batch, low=config.blur[0], high=config.blur[1])
@@ -322,7 +322,7 @@ def _sway(layers: _Layers, points: Tensor, time: float, back: bool = False) -> T
     return torch.stack([x, y], -1)
 
 
-def _grid(size: int, device: torch.device) -> Tensor:
+def pixel_grid(size: int, device: torch.device) -> Tensor:
     """Pixel centres (size * size, 2) about the frame's middle, x first."""
     axis = torch.arange(size, device=device) + 0.5 - size / 2
     row, column = torch.meshgrid(axis, axis, indexing="ij")
@@ -409,7 +409,7 @@ def render(
     random = Random(seed, torch.device(device))
     layers = _arrange(photos, cutouts, config, random, batch)
     size, intervals = config.size, config.frames - 1
-    grid = _grid(size, random.device)
+    grid = pixel_grid(size, random.device)
     # Instants at most about a pixel apart, and the kept frames among them.
     fine = max(1, math.ceil(config.blur[1] / intervals)) * intervals
     lights = random.uniform(batch, 1, 1, 1, low=2.0, high=6.0)
@@ -434,12 +434,12 @@ def render(
         flow, moving = _flow(layers, grid, size, _composite(layers, grid, size, 0.0)[1])
     images = torch.stack([total / (fine + 1), *kept], dim=1)
     if soft.any():
-        images[soft] = _soften(images[soft], sigma[soft])
+        images[soft] = soften(images[soft], sigma[soft])
     images = linear_to_srgb(images)
     return Scenes(images[:, 0], images[:, 1:], flow, quantise(flow), moving)
 
 
-def _soften(images: Tensor, sigma: Tensor) -> Tensor:
+def soften(images: Tensor, sigma: Tensor) -> Tensor:
     """Blur images (B, T, 3, H, W) by a Gaussian lens of sigma (B,) pixels."""
     taps = torch.arange(-2, 3, device=images.device)
     kernel = torch.exp(-(taps**2) / (2 * sigma[:, None] ** 2))
