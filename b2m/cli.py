@@ -48,8 +48,10 @@ FORMATS = {
     "webp": "animated WebP",
     "png": "contact sheet",
     "flo": "motion field",
+    "mp.jpg": "Motion Photo",
     "frames": "folder of full-size PNG frames",
 }
+_ENDINGS = {"mp.jpg": "{}.MP.jpg", "frames": "{}-frames"}  # others are those of their names
 
 app = typer.Typer(
     add_completion=False,
@@ -162,7 +164,9 @@ def animate(
 
     For each photo NAME.jpg, the folder of -o gets NAME.mp4 (H.264), NAME.gif, NAME.png (a
     contact sheet: photo, frames, motion) and NAME.flo (the motion field), as --format asks; it
-    may also ask for NAME.webp and for "frames", the full-size frames in NAME-frames/.
+    may also ask for NAME.webp, for "frames", the full-size frames in NAME-frames/, and for
+    "mp.jpg", NAME.MP.jpg, a Motion Photo: the photo itself with the clip inside, which
+    galleries on Android play.
 
     Blur does not say whether things went one way or the other. Without a word from you b2m
     lets them go to the right, or down; with --motions 4 it shows other ways, too, as far as they
@@ -198,7 +202,7 @@ def animate(
             clip = clips.pop(0)  # its frames need not outlive it
             stem = numbered(name, number)
             for kind in wanted:
-                target = output / (f"{stem}-frames" if kind == "frames" else f"{stem}.{kind}")
+                target = output / _ENDINGS.get(kind, f"{{}}.{kind}").format(stem)
                 spare_photos(target, photos)
                 _save(clip, kind, target, fps, max_side)
                 print(f"{target}{os.sep if kind == 'frames' else ''}", flush=True)

@@ -278,27 +278,29 @@ class Clip:
         """Write the clip; the file appears whole or not at all.
 
         Args:
-            path: `.mp4`, `.gif` or `.webp`, or a folder (no suffix, or a slash at the end) for
-                full-size PNG files.
+            path: `.mp4`, `.gif` or `.webp`; `.MP.jpg` for a Motion Photo, which is the photo itself
+                with the clip inside, see `b2m.motion_photo`; or a folder (no suffix, or a slash at
+                the end) for full-size PNG files.
             fps: frames per second; by default the clip plays for a second, unless that would be
                 under 5 frames or over 60.
             pingpong: forwards, then backwards.
-            max_side: longer photos are shrunk to it; folders of PNG are not.
+            max_side: longer clips are shrunk to it; folders of PNG are not.
 
         Raises:
             InputError: an unknown suffix, or fps or max_side not above 0.
             OutputError: the file cannot be written.
         """
-        from b2m import video
+        from b2m import motion_photo, video
 
         named, path = os.fspath(path), Path(path)
+        inside = motion_photo.is_motion_photo(path)
         suffix = path.suffix.lower()
-        if named.endswith(os.sep) or (suffix not in _WRITERS and path.is_dir()):
-            suffix = ""  # a folder, though its name may have a dot
-        if suffix and suffix not in _WRITERS:
+        if named.endswith(os.sep) or (not inside and suffix not in _WRITERS and path.is_dir()):
+            suffix, inside = "", False  # a folder, though its name may have a dot
+        if suffix and not inside and suffix not in _WRITERS:
             raise InputError(
-                f"cannot save a clip as '{path.name}'; end it in {', '.join(_WRITERS)}, "
-                "or name a folder for PNG files."
+                f"cannot save a clip as '{path.name}'; end it in {', '.join(_WRITERS)} or "
+                f"{motion_photo.SUFFIX}, or name a folder for PNG files."
             )
         if fps is not None and not 0 < fps < math.inf:
             raise InputError(f"{fps} frames per second are not possible; give more than 0.")
@@ -309,7 +311,11 @@ class Clip:
             return path
         frames = self._played(fit(self.photo, max_side), pingpong)
         fps = fps or min(max(self.count / _CLIP_SECONDS, 5.0), 60.0)
-        getattr(video, _WRITERS[suffix])(path, frames, fps)
+        if inside:
+            source = self._prepared.source
+            motion_photo.write_motion_photo(path, source, frames, fps, self.count // 2)
+        else:
+            getattr(video, _WRITERS[suffix])(path, frames, fps)
         return path
 
     def save_sheet(self, path: str | os.PathLike[str]) -> Path:

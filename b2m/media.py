@@ -30,6 +30,7 @@ Pixels = NDArray[np.uint8]
 
 _FORMATS = "JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP"
 _ANIMATED = {"GIF", "WEBP", "PNG", "AVIF", "TIFF"}  # not MPO: its further pictures are previews
+_JPEG_START = b"\xff\xd8\xff"
 _STRIP_PIXELS = 1 << 20
 # Pillow's own guard sits below MAX_PIXELS and is global, so it is lifted under a lock.
 _open_lock = threading.Lock()
@@ -44,12 +45,16 @@ class Photo:
         warnings: sentences about what was left out, such as further frames of an animation.
         exposure_time: seconds, from the EXIF tag, or None.
         name: the file's name, or "image".
+        jpeg: the file itself, byte by byte, where it was a JPEG.
+        exif: of a file that was none, as Pillow keeps it.
     """
 
     pixels: Pixels
     warnings: tuple[str, ...] = ()
     exposure_time: float | None = None
     name: str = "image"
+    jpeg: bytes | None = None
+    exif: bytes | None = None
 
 
 def read_image(image: ImageLike) -> Photo:
@@ -101,7 +106,9 @@ def read_image(image: ImageLike) -> Photo:
             opened.close()
         elif frame:
             opened.seek(frame)
-    return Photo(pixels, tuple(notes), exposure_time, name)
+    jpeg = _read_jpeg(source)
+    exif = None if jpeg else opened.info.get("exif")
+    return Photo(pixels, tuple(notes), exposure_time, name, jpeg, exif)
 
 
 def open_image(source: ImageLike) -> Image.Image:
@@ -314,6 +321,18 @@ def _to_srgb(image: Image.Image, profile: bytes, name: str, notes: list[str]) ->
     except Exception:
         notes.append(f"the colour profile of {name} could not be applied: colours may be off")
         return image.convert("RGB")
+
+
+def _read_jpeg(source: ImageLike) -> bytes | None:
+    """The bytes of a JPEG file; None of anything else."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source) if bytes(source[:3]) == _JPEG_START else None
+    if not isinstance(source, str | os.PathLike):
+        return None
+    with contextlib.suppress(OSError), open(source, "rb") as stream:
+        if stream.read(3) == _JPEG_START:
+            return _JPEG_START + stream.read()
+    return None
 
 
 def _read_16_bit_colour(source: ImageLike, opened: Image.Image) -> NDArray[np.uint16] | None:

@@ -19,6 +19,7 @@ LEAVES = {"blur", "files", "guidance", "motion", "media", "video", "sheets", "me
 LEAVES |= {
     "deconvolution",
     "doubts",
+    "motion_photo",
     "palette",
     "quadrants",
     "regions",
