@@ -120,6 +120,11 @@ def differ(flow: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
     return bool(np.hypot(*apart.T).sum() >= APART * motion > 0)
 
 
+def tries(motions: int) -> int:
+    """How many samples of guidance to look at for so many motions: some of them are alike."""
+    return 3 * motions if motions > 1 else 1
+
+
 def tornness(flow: NDArray[np.float32], coherent: NDArray[np.float32], regions: Labels) -> float:
     """What speaks against a motion that tears coherent regions apart: dB, 0 to half of `TORN`.
 

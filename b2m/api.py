@@ -11,31 +11,43 @@ everything else is rendered from that when it is asked for, at any number of fra
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from b2m import ambiguity, film, scales
+from b2m import ambiguity, film, scales, sequences
 from b2m import guidance as guidance_rules
 from b2m.clip import Clip, Prepared, check_frames, to_array
 from b2m.errors import InputError
 from b2m.guidance import Guidance
 from b2m.guided import follow
-from b2m.hub import find_weights
+from b2m.hub import HubModel, find_weights
 from b2m.media import ImageLike, Pixels, read_image
 from b2m.models.animator import MotionAnimator
+from b2m.models.blur_flow import BlurFlowNet
 from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.motion import Flow
+from b2m.sequences import FRAME_MODELS, FrameModel
+
+ANIMATORS: dict[str, type[MotionAnimator | FrameModel]] = {
+    "animator": MotionAnimator,
+    **FRAME_MODELS,
+}
+"""The models that give clips. Those of the papers have a fixed number of frames, and no motion of
+their own: see `b2m.sequences`."""
+
+FLOW_MODELS = (*ANIMATORS, "blur-flow")
+"""The models that give a motion field."""
 
 GUIDANCE_PREDICTORS = ("regions", "cvae-gan")
 """Who says which way things may have gone: the coherent regions of a photo, each forwards or
 backwards (`b2m.ambiguity`), or samples of Zhong's network, the `GuidancePredictor`."""
-
-_TRIES = 3  # samples for each clip that is asked for, as some are alike
 
 
 class BlurAnimator:
@@ -43,10 +55,13 @@ class BlurAnimator:
 
     Args:
         model: in evaluation mode.
-        predictor: draws guidance where none is given; None leaves it to coherent regions.
+        predictor: draws guidance where none is given; None leaves it to coherent regions, or, with
+            a model of the papers, lets all go to the right.
     """
 
-    def __init__(self, model: MotionAnimator, predictor: GuidancePredictor | None = None) -> None:
+    def __init__(
+        self, model: MotionAnimator | FrameModel, predictor: GuidancePredictor | None = None
+    ) -> None:
         self.model, self.predictor = model, predictor
 
     @classmethod
@@ -63,8 +78,9 @@ class BlurAnimator:
 
         Args:
             weights: see `b2m.hub.find_weights`.
-            model: "animator".
-            guidance_predictor: one of `GUIDANCE_PREDICTORS`; None for "regions".
+            model: one of `ANIMATORS`.
+            guidance_predictor: one of `GUIDANCE_PREDICTORS`; None for "regions" with the animator,
+                "cvae-gan" with the decomposer. The other models take none.
             revision: branch, tag or commit on the Hub.
             device: "auto" for a GPU where there is one, or as torch names it.
 
@@ -72,26 +88,20 @@ class BlurAnimator:
             InputError: an unknown model, guidance predictor or device, or weights that are
                 missing, damaged or of another model.
         """
-        if model != "animator":
-            raise InputError(f"no model is called '{model}'; there is 'animator'.")
+        kind = ANIMATORS[checked_model(model, ANIMATORS)]
         if guidance_predictor not in (None, *GUIDANCE_PREDICTORS):
             raise InputError(
                 f"no guidance predictor is called '{guidance_predictor}'; "
                 f"there are {' and '.join(map(repr, GUIDANCE_PREDICTORS))}."
             )
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        folder = find_weights(model, weights, revision=revision)
-        try:
-            predictor = None
-            if guidance_predictor == "cvae-gan":
-                predictor = GuidancePredictor.from_pretrained(device=device)
-            return cls(MotionAnimator.from_pretrained(folder, device=device), predictor)
-        except (RuntimeError, AssertionError) as error:
-            if device == "cpu":
-                raise
-            reason = str(error).splitlines()[0]
-            raise InputError(f"the device '{device}' cannot be used: {reason}") from error
+        taken = {"animator": GUIDANCE_PREDICTORS, "decomposer": ("cvae-gan",)}.get(model, ())
+        if guidance_predictor is not None and guidance_predictor not in taken:
+            only = f"only {taken[0]!r}" if taken else "no guidance predictor"
+            raise InputError(f"the model '{model}' takes {only}, not '{guidance_predictor}'.")
+        predictor = None
+        if guidance_predictor == "cvae-gan" or model == "decomposer":
+            predictor = _load(GuidancePredictor, None, None, device)
+        return cls(_load(kind, weights, revision, device), predictor)
 
     @property
     def device(self) -> torch.device:
@@ -109,6 +119,8 @@ class BlurAnimator:
         Raises:
             InputError: not a photo that can be read.
         """
+        if not isinstance(self.model, MotionAnimator):
+            return sequences.prepare(self.model, image, self.device)
         source = read_image(image)
         working = scales.working_photo(source.pixels)
         with torch.inference_mode():
@@ -147,6 +159,16 @@ class BlurAnimator:
         if isinstance(motions, bool) or not isinstance(motions, int | np.integer) or motions < 1:
             raise InputError(f"motions={motions!r} is not possible; give a whole number above 0.")
         prepared = image if isinstance(image, Prepared) else self.prepare(image)
+        if not isinstance(self.model, MotionAnimator):
+            return sequences.animate(
+                self.model,
+                self.predictor,
+                prepared,
+                guidance=guidance,
+                frames=frames,
+                motions=motions,
+                seed=seed,
+            )
         if guidance is None and self.predictor is not None:
             return self._sampled(self.predictor, prepared, frames, motions, seed)
         said: Guidance | None = None
@@ -195,8 +217,7 @@ class BlurAnimator:
             coherent = _to_tensor(signed, self.device)
             photo = _to_tensor(prepared.working, self.device) / 255
             scale = prepared.working.shape[1] / size[1]
-            tries = _TRIES * motions if motions > 1 else 1
-            for latent in predictor.draw_latents(tries, seed):
+            for latent in predictor.draw_latents(ambiguity.tries(motions), seed):
                 found = predictor.predict(photo, latent[None], scale)[0]
                 small = np.ascontiguousarray(found.permute(1, 2, 0).cpu().numpy())
                 guidance = guidance_rules.resize(small, size)
@@ -220,22 +241,79 @@ class BlurAnimator:
         shutter: float = 1.0,
     ) -> Path:
         """Turn a blurred video into a sharp one; see `b2m.animate_video`."""
+        if not isinstance(self.model, MotionAnimator):
+            raise InputError(
+                f"videos are made with model='animator', not with a {type(self.model).__name__}: "
+                "leave the model out"
+            )
         return film.animate_video(self, source, target, frames=frames, fps=fps, shutter=shutter)
+
+
+_Loaded = TypeVar("_Loaded", bound=HubModel)
+
+
+def checked_model(model: str, models: Collection[str]) -> str:
+    """The name of a model, if it is one of those.
+
+    Raises:
+        InputError: it is not.
+    """
+    if model not in models:
+        named = " or ".join(map(repr, models))
+        raise InputError(f"no model for this is called {model!r}; there is {named}.")
+    return model
+
+
+def _load(
+    kind: type[_Loaded],
+    weights: str | os.PathLike[str] | None,
+    revision: str | None,
+    device: str,
+) -> _Loaded:
+    """A model on a device; what cannot be used is said in words."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    folder = find_weights(kind.weights_name, weights, revision=revision)
+    try:
+        return kind.from_pretrained(folder, device=device)
+    except (RuntimeError, AssertionError) as error:
+        if device == "cpu":
+            raise
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the device '{device}' cannot be used: {reason}") from error
 
 
 @lru_cache(maxsize=2)
 def _loaded(
-    weights: str | None, chosen: str | None, device: str, predictor: str | None
+    weights: str | None, chosen: str | None, model: str, predictor: str | None, device: str
 ) -> BlurAnimator:
     """The animator of plain function calls; `chosen` is $B2M_WEIGHTS, which may change."""
-    return BlurAnimator.from_pretrained(weights, guidance_predictor=predictor, device=device)
+    return BlurAnimator.from_pretrained(
+        weights, model=model, guidance_predictor=predictor, device=device
+    )
 
 
 def _animator(
-    weights: str | os.PathLike[str] | None, device: str, predictor: str | None = None
+    weights: str | os.PathLike[str] | None,
+    device: str,
+    model: str = "animator",
+    predictor: str | None = None,
 ) -> BlurAnimator:
-    named = None if weights is None else os.fspath(weights)
-    return _loaded(named, os.environ.get("B2M_WEIGHTS"), device, predictor)
+    return _loaded(_named(weights), _chosen(), model, predictor, device)
+
+
+@lru_cache(maxsize=1)
+def _loaded_flow(weights: str | None, chosen: str | None, device: str) -> BlurFlowNet:
+    return _load(BlurFlowNet, weights, None, device)
+
+
+def _named(weights: str | os.PathLike[str] | None) -> str | None:
+    return None if weights is None else os.fspath(weights)
+
+
+def _chosen() -> str | None:
+    """What weights are looked for next, so that what was loaded for others is not taken."""
+    return os.environ.get("B2M_WEIGHTS")
 
 
 def animate(
@@ -245,12 +323,13 @@ def animate(
     frames: int = 7,
     motions: int = 1,
     seed: int = 0,
+    model: str = "animator",
     guidance_predictor: str | None = None,
     weights: str | os.PathLike[str] | None = None,
     device: str = "auto",
 ) -> list[Clip]:
-    """Clips of a blurred photo, best first; see `BlurAnimator.animate`."""
-    return _animator(weights, device, guidance_predictor).animate(
+    """Clips of a blurred photo, best first; see `BlurAnimator`, its loading and `animate`."""
+    return _animator(weights, device, model, guidance_predictor).animate(
         image, guidance=guidance, frames=frames, motions=motions, seed=seed
     )
 
@@ -300,14 +379,31 @@ def flow(
     image: ImageLike,
     *,
     guidance: Guidance | None = None,
+    model: str = "animator",
     weights: str | os.PathLike[str] | None = None,
     device: str = "auto",
 ) -> Flow:
     """The motion field of a blurred photo: (H, W, 2) float32 pixels over the exposure.
 
     A photo does not tell a motion from its reverse; guidance does.
+
+    Args:
+        image: as for `BlurAnimator.prepare`.
+        guidance: (H, W, 2) int8, see `BlurAnimator.animate`; "blur-flow" takes none.
+        model: one of `FLOW_MODELS`. Models of frames have the optical flow (DIS) from their first
+            frame to the last.
+        weights: see `b2m.hub.find_weights`.
+        device: "auto", or as torch names it.
+
+    Raises:
+        InputError: an unreadable photo, or a model, guidance, weights or a device that are not
+            possible.
     """
-    return animate(image, guidance=guidance, weights=weights, device=device)[0].flow
+    if checked_model(model, FLOW_MODELS) == "blur-flow":
+        if guidance is not None:
+            raise InputError("the model 'blur-flow' takes no guidance: leave it out.")
+        return sequences.flow(_loaded_flow(_named(weights), _chosen(), device), image)
+    return animate(image, guidance=guidance, model=model, weights=weights, device=device)[0].flow
 
 
 def segment_motion(
@@ -327,11 +423,12 @@ def segment_motion(
 def deblur(
     image: ImageLike,
     *,
+    model: str = "animator",
     weights: str | os.PathLike[str] | None = None,
     device: str = "auto",
 ) -> Pixels:
-    """The sharp photo, the middle instant: (H, W, 3) uint8 sRGB."""
-    return animate(image, weights=weights, device=device)[0].middle
+    """The sharp photo, the middle instant: (H, W, 3) uint8 sRGB; model one of `ANIMATORS`."""
+    return animate(image, model=model, weights=weights, device=device)[0].middle
 
 
 def _to_tensor(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The command line: ``b2m animate | flow | deblur | segment | video | data | train | evaluate``.
+"""The command line: ``b2m animate | flow | deblur | segment | video | data | train | evaluate | push``.
 
 Results go to standard output, everything else to standard error. Exit code 0 is success, 2 a
 command that cannot be meant (an unknown format, one frame), 1 anything that went wrong.
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from b2m import __version__, filming, workbench
+from b2m import __version__, filming, push, workbench
 from b2m.console import (
     Output,
     Row,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from b2m.api import BlurAnimator
     from b2m.clip import Clip
+    from b2m.motion import Flow
 
 FORMATS = {
     "mp4": "H.264 video",
@@ -62,6 +63,10 @@ app = typer.Typer(
 
 Photos = Annotated[
     list[Path], typer.Argument(metavar="PHOTO", help="Blurred photos.", show_default=False)
+]
+Model = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="animator, or decomposer, video-restorer or jin."),
 ]
 Device = Annotated[
     str, typer.Option(metavar="NAME", help="Where to compute: auto, cpu, cuda or mps.")
@@ -157,6 +162,15 @@ def animate(
         int, typer.Option(metavar="PIXELS", help="Longest side of mp4, gif, webp and sheet.")
     ] = 1920,
     seed: Seed = 0,
+    model: Model = "animator",
+    guidance_predictor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Who proposes motions: regions or cvae-gan; without it, as suits the model.",
+            show_default=False,
+        ),
+    ] = None,
     weights: Weights = None,
     device: Device = "auto",
 ) -> None:
@@ -188,8 +202,8 @@ def animate(
     at_least(motions, 1, "--motions", "there is nothing else to make")
     said = read_directions(direction, guidance, scale_guidance, stroke, reverse)
     check_device(device)
+    animator = _animator(weights, device, model, guidance_predictor)
     make_folder(output)
-    animator = _animator(weights, device)
 
     def work(photo: Path, name: str) -> Iterator[Row]:
         prepared = animator.prepare(photo)
@@ -218,6 +232,9 @@ def flow(
     photos: Photos,
     output: Output = Path("out"),
     seed: Seed = 0,
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="As for animate, or blur-flow.")
+    ] = "animator",
     weights: Weights = None,
     device: Device = "auto",
 ) -> None:
@@ -227,22 +244,29 @@ def flow(
     x to the right and y down. In the picture the hue is the direction, white is still.
     """
     check_device(device)
+    from b2m import api
+
+    _one_of("--model", model, api.FLOW_MODELS)
+    animator = None if model == "blur-flow" else _animator(weights, device, model)
     make_folder(output)
-    animator = _animator(weights, device)
+
+    def find(photo: Path) -> Flow:
+        if animator is None:
+            return api.flow(photo, model=model, weights=weights, device=device)
+        clip = animator.animate(photo, seed=seed)[0]
+        warn(photo, clip.warnings)
+        return clip.flow
 
     def work(photo: Path, name: str) -> None:
         from b2m import media, motion
 
-        prepared = animator.prepare(photo)
-        clip = animator.animate(prepared, seed=seed)[0]
-        warn(photo, clip.warnings)
-        del prepared
+        found = find(photo)
         field, picture = output / f"{name}.flo", output / f"{name}-flow.png"
         spare_photos(field, photos)
         spare_photos(picture, photos)
-        motion.write_flow(field, clip.flow)
+        motion.write_flow(field, found)
         print(field, flush=True)
-        media.write_png(picture, motion.flow_to_color(clip.flow))
+        media.write_png(picture, motion.flow_to_color(found))
         print(picture, flush=True)
 
     raise typer.Exit(each(photos, work)[1])
@@ -252,11 +276,29 @@ def flow(
 def deblur(
     photos: Photos,
     output: Output = Path("out"),
+    deconvolve: Annotated[
+        bool, typer.Option("--deconvolve", help="Sharpen it along its motion field instead.")
+    ] = False,
+    model: Model = "animator",
     weights: Weights = None,
     device: Device = "auto",
 ) -> None:
-    """Make only the sharp photo of the middle instant, full size: NAME-sharp.png."""
-    _pictures(photos, output, "sharp", weights, device, lambda clip: clip.middle)
+    """Make only the sharp photo of the middle instant, full size: NAME-sharp.png.
+
+    It is the frame that the model gives. With --deconvolve the photo itself is sharpened, along
+    the motion that the model finds: slower, and only as good as the motion, but nothing comes in
+    that the photo does not hold.
+    """
+
+    def sharp(clip: Clip) -> NDArray[np.uint8]:
+        if not deconvolve:
+            return clip.middle
+        from b2m import deblur_with_flow
+
+        return deblur_with_flow(clip.photo, clip.flow)
+
+    check_device(device)
+    _pictures(photos, output, "sharp", _animator(weights, device, model), sharp)
 
 
 @app.command(short_help="Tell what moves by itself from what the camera does.")
@@ -275,25 +317,24 @@ def segment(
     def mask(clip: Clip) -> NDArray[np.uint8]:
         return (255 * clip.moving[..., None].astype("uint8")).repeat(3, axis=2)
 
-    _pictures(photos, output, "moving", weights, device, mask)
+    check_device(device)
+    _pictures(photos, output, "moving", _animator(weights, device), mask)
 
 
 filming.add_to(app)
 workbench.add_to(app)
+push.add_to(app)
 
 
 def _pictures(
     photos: list[Path],
     output: Path,
     suffix: str,
-    weights: str | None,
-    device: str,
+    animator: BlurAnimator,
     picture: Callable[[Clip], NDArray[np.uint8]],
 ) -> None:
     """Write NAME-suffix.png for each photo: what a function makes of its clip."""
-    check_device(device)
     make_folder(output)
-    animator = _animator(weights, device)
 
     def work(photo: Path, name: str) -> None:
         from b2m import media
@@ -321,10 +362,22 @@ def _formats(given: str) -> list[str]:
     return wanted
 
 
-def _animator(weights: str | None, device: str) -> BlurAnimator:
-    from b2m.api import BlurAnimator
+def _animator(
+    weights: str | None, device: str, model: str = "animator", predictor: str | None = None
+) -> BlurAnimator:
+    from b2m.api import ANIMATORS, GUIDANCE_PREDICTORS, BlurAnimator
 
-    return BlurAnimator.from_pretrained(weights, device=device)
+    _one_of("--model", model, ANIMATORS)
+    if predictor is not None:
+        _one_of("--guidance-predictor", predictor, GUIDANCE_PREDICTORS)
+    return BlurAnimator.from_pretrained(
+        weights, model=model, guidance_predictor=predictor, device=device
+    )
+
+
+def _one_of(option: str, given: str, names: Collection[str]) -> None:
+    if given not in names:
+        raise UsageError(f"{option} is '{given}': choose from {', '.join(names)}")
 
 
 # --- results -------------------------------------------------------------------------------------

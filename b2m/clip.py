@@ -123,6 +123,9 @@ class Clip:
         count: frames in `frames`.
     """
 
+    _least_instants = PROJECTION_INSTANTS
+    """Of which the mean is taken, where there are fewer frames."""
+
     def __init__(
         self,
         prepared: Prepared,
@@ -358,7 +361,7 @@ class Clip:
 
     def _exposed(self, count: int) -> _Exposure:
         """What a film at working size would have seen of a clip of so many frames."""
-        count = max(count, PROJECTION_INSTANTS)
+        count = max(count, self._least_instants)
         if self._exposure is None or self._exposure[0] != count:
             shape = self._prepared.working.shape
             keep = count * math.prod(shape) <= _KEPT_VALUES

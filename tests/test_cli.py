@@ -107,6 +107,9 @@ def test_version(capsys):
         (["animate", "x", "--reverse", "1,2,3,4"], ["--reverse", "x,y"]),
         (["animate", "x", "--reverse", ""], ["--reverse"]),
         (["animate", "x", "--reverse", "nan,2"], ["--reverse", "nan"]),
+        (["animate", "x", "--model", "oracle"], ["--model", "oracle", "animator", "jin"]),
+        (["animate", "x", "--guidance-predictor", "dice"], ["dice", "regions", "cvae-gan"]),
+        (["flow", "x", "--model", "oracle"], ["--model", "oracle", "blur-flow"]),
         (["train"], ["RECIPE"]),
         (["train", "animator", "--hours", "0"], ["--hours"]),
         (["train", "animator", "--samples", "0"], ["--samples"]),
@@ -181,13 +184,14 @@ def test_animate_writes_all_formats(capsys, tmp_path, photo):
     kinds = ",".join(cli.FORMATS)
     assert run("animate", photo, "-o", out, "--format", kinds, "--frames", 3) == 0
     shown, said = capsys.readouterr()
-    names = ["photo.mp4", "photo.gif", "photo.webp", "photo.png", "photo.flo", "photo-frames/"]
+    names = ["photo.mp4", "photo.gif", "photo.webp", "photo.png", "photo.flo", "photo.MP.jpg"]
+    names.append("photo-frames/")
     lines = shown.splitlines()
-    assert lines[:6] == [f"{out}/{name}" for name in names]
-    assert lines[6] == ""
-    assert lines[7].split() == ["file", "size", "seconds", "motion", "px", "re-blur", "dB"]
-    assert lines[8].split()[:2] == ["photo.jpg", "80x64"]
-    assert len(lines) == 9
+    assert lines[:7] == [f"{out}/{name}" for name in names]
+    assert lines[7] == ""
+    assert lines[8].split() == ["file", "size", "seconds", "motion", "px", "re-blur", "dB"]
+    assert lines[9].split()[:2] == ["photo.jpg", "80x64"]
+    assert len(lines) == 10
     assert "Traceback" not in said
     assert sorted(path.name for path in out.iterdir()) == sorted(n.rstrip("/") for n in names)
     assert len(list((out / "photo-frames").glob("*.png"))) == 3
@@ -376,6 +380,35 @@ def test_deblur(capsys, tmp_path, photo):
     assert capsys.readouterr().out == f"{out}/photo-sharp.png\n"
     with Image.open(out / "photo-sharp.png") as picture:
         assert (picture.size, picture.mode) == ((80, 64), "RGB")
+
+
+def test_deblurring_along_the_motion(capsys, tmp_path, photo):
+    from b2m import animate, deblur_with_flow
+
+    assert run("deblur", photo, "-o", tmp_path, "--deconvolve") == 0
+    with Image.open(tmp_path / "photo-sharp.png") as picture:
+        expected = deblur_with_flow(photo, animate(photo)[0].flow)
+        assert np.array_equal(np.asarray(picture), expected)
+
+
+def test_other_models(capsys, tmp_path, photo):
+    from b2m import models, motion
+
+    for name, kind in {"jin": models.JinSequence, "flow": models.BlurFlowNet}.items():
+        kind(kind.config_class.tiny()).save_pretrained(tmp_path / name)
+    jin = ["--model", "jin", "--weights", tmp_path / "jin", "-o", tmp_path]
+    assert run("animate", photo, *jin, "--format", "flo", "--motions", 3) == 0
+    assert "no more than 2 ways" in capsys.readouterr().err
+    forwards, backwards = (motion.read_flow(tmp_path / f"photo{n}.flo") for n in ("", "-2"))
+    assert forwards.shape == backwards.shape == (64, 80, 2)
+    assert run("animate", photo, *jin, "--frames", 9) == 1
+    one_sentence(capsys, "frames=9", "7", "model='animator'")
+    assert run("deblur", photo, *jin) == 0
+    assert run("animate", photo, *jin, "--guidance-predictor", "cvae-gan") == 1
+    one_sentence(capsys, "jin", "cvae-gan")
+    flow = ["--model", "blur-flow", "--weights", tmp_path / "flow", "-o", tmp_path / "found"]
+    assert run("flow", photo, *flow) == 0
+    assert motion.read_flow(tmp_path / "found" / "photo.flo").shape == (64, 80, 2)
 
 
 def test_preview(capsys, tmp_path):
