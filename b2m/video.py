@@ -289,7 +289,7 @@ class Video:
                 start = max(known, start + self.tick) if count else known
                 end = start + (frame.duration * self.tick if frame.duration else usual)
                 count += 1
-                yield _upright_rgb(frame), (start, end)
+                yield upright_rgb(frame), (start, end)
             # FFmpeg ends in silence where a file was cut; edit lists hide a few frames by right.
             if count < 0.9 * self.frames:
                 raise InputError(complaint)
@@ -336,7 +336,8 @@ def read_video(path: str | os.PathLike[str]) -> Video:
         raise InputError(f"{path} is not a video that can be read, or it is damaged") from error
 
 
-def _upright_rgb(frame: Any) -> Pixels:
+def upright_rgb(frame: Any) -> Pixels:
+    """A decoded frame of PyAV as (H, W, 3) uint8 sRGB, turned as it is to be shown."""
     # Where a file does not say, players take the small ones for BT.601.
     color = {1: "ITU709", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020"}.get(
         int(frame.colorspace), "ITU709" if frame.height >= 720 else "ITU601"
