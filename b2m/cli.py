@@ -1,4 +1,4 @@
-"""The command line: ``b2m animate | flow | deblur | segment | video | data | train | evaluate | push``.
+"""The command line: ``b2m animate | flow | deblur | segment | video | data | train | …``.
 
 Results go to standard output, everything else to standard error. Exit code 0 is success, 2 a
 command that cannot be meant (an unknown format, one frame), 1 anything that went wrong.

@@ -169,17 +169,26 @@ class HubModel(torch.nn.Module):
             if OWNER == "OWNER" or self.weights_name is None:
                 raise InputError("say where to publish: push_to_hub('owner/name')")
             repo_id = f"{OWNER}/b2m-{self.weights_name}"
-        if not _HUB_ID.fullmatch(repo_id):
-            raise InputError(f"'{repo_id}' is not a Hub id: give 'owner/name'")
+        check_hub_id(repo_id)
         api = HfApi(token=token)
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder, dtype=dtype, card=card)
-            with _hub_errors(repo_id):
+            with hub_errors(repo_id):
                 page = api.create_repo(repo_id, private=private, exist_ok=True)
                 api.upload_folder(
                     repo_id=repo_id, folder_path=folder, commit_message=commit_message
                 )
         return str(page)
+
+
+def check_hub_id(repo_id: str) -> None:
+    """Refuse what is not "owner/name".
+
+    Raises:
+        InputError: it is not.
+    """
+    if not _HUB_ID.fullmatch(repo_id):
+        raise InputError(f"'{repo_id}' is not a Hub id: give 'owner/name'")
 
 
 def find_weights(
@@ -192,7 +201,8 @@ def find_weights(
 
     Looked up in this order: ``weights``; the environment variable ``B2M_WEIGHTS``; the weights
     inside the installed package; the weights of the repository. The first two may each be a
-    checkpoint folder, a folder that holds it as ``NAME/``, or a Hub id.
+    checkpoint folder, a folder that holds it as ``NAME/``, or a Hub id, which may pin a revision:
+    ``owner/name@revision``.
 
     Args:
         name: which checkpoint; None takes what ``weights`` names as it is.
@@ -358,11 +368,12 @@ def _resolve(given: str, name: str | None, what: str, revision: str | None) -> P
         )
     if folder.exists():
         raise InputError(f"{what} '{given}' is a file: name the folder that holds it")
-    if not _HUB_ID.fullmatch(given):
+    repo_id, _, pinned = given.partition("@")
+    if not _HUB_ID.fullmatch(repo_id):
         raise InputError(
             f"{what} '{given}' does not exist: name a folder, or a Hub id as 'owner/name'"
         )
-    return _download(given, name, what, revision)
+    return _download(repo_id, name, what, revision or pinned or None)
 
 
 def _download(repo_id: str, name: str | None, what: str, revision: str | None) -> Path:
@@ -380,7 +391,7 @@ def _download(repo_id: str, name: str | None, what: str, revision: str | None) -
     if loud:
         disable_progress_bars()
     try:
-        with _hub_errors(repo_id, f"{what} '{repo_id}' is no folder here, and "):
+        with hub_errors(repo_id, f"{what} '{repo_id}' is no folder here, and "):
             folder = Path(snapshot_download(repo_id, revision=revision, allow_patterns=files))
     finally:
         if loud:
@@ -391,8 +402,19 @@ def _download(repo_id: str, name: str | None, what: str, revision: str | None) -
 
 
 @contextmanager
-def _hub_errors(repo_id: str, start: str = "") -> Iterator[None]:
-    """Turn what the Hub client raises into one sentence."""
+def hub_errors(
+    repo_id: str, start: str = "", remedy: str = "check the network, or name a folder"
+) -> Iterator[None]:
+    """Turn what the Hub client raises into one sentence.
+
+    Args:
+        repo_id: the repository that is read or written.
+        start: of the sentence.
+        remedy: its end, where the Hub cannot be reached.
+
+    Raises:
+        InputError: whatever was raised inside.
+    """
     from huggingface_hub import errors
 
     try:
@@ -405,13 +427,15 @@ def _hub_errors(repo_id: str, start: str = "") -> Iterator[None]:
     except errors.RevisionNotFoundError as error:
         raise InputError(f"{start}'{repo_id}' on the Hub has no such revision") from error
     except (errors.HfHubHTTPError, errors.HFValidationError) as error:
-        raise InputError(
-            f"{start}the Hugging Face Hub refused '{repo_id}': {_first_line(error)}"
-        ) from error
+        response = getattr(error, "response", None)
+        if getattr(response, "status_code", None) in (401, 403):
+            reason = "your token is not known there, or may not write: log in with 'hf auth login'"
+        else:
+            reason = _first_line(error)
+        raise InputError(f"{start}the Hugging Face Hub refused '{repo_id}': {reason}") from error
     except Exception as error:
         # Without a network the client raises LocalEntryNotFoundError, an httpx error or an
         # OSError, by version and by stage.
         raise InputError(
-            f"{start}the Hugging Face Hub cannot be reached for '{repo_id}': "
-            "check the network, or name a folder"
+            f"{start}the Hugging Face Hub cannot be reached for '{repo_id}': {remedy}"
         ) from error

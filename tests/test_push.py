@@ -1,0 +1,249 @@
+"""Publishing on the Hub: what would be sent, and sending it to a server that speaks as the Hub."""
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from b2m.cli import main
+from b2m.errors import InputError
+from b2m.push import plan
+
+ROOT = Path(__file__).parents[1]
+ANIMATOR, PAGE = ROOT / "weights" / "animator", ROOT / "demo" / "gradio"
+TOKEN = "hf_for_the_tests"
+
+
+class Hub(BaseHTTPRequestHandler):
+    """The few endpoints that a push uses; what arrives is kept."""
+
+    def do_POST(self):
+        self.take("POST")
+
+    def do_PUT(self):
+        self.take("PUT")
+
+    def do_GET(self):
+        self.take("GET")
+
+    def log_message(self, *_):
+        pass
+
+    def take(self, method):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        status, answer = self.answer(method, self.path.split("?")[0], body)
+        data = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def answer(self, method, path, body):
+        kept = self.server.kept
+        kept["asked"].append(f"{method} {path}")
+        if method == "PUT":
+            kept["large"][path.rsplit("/", 1)[1]] = body
+            return 200, {}
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return 401, {"error": "Invalid credentials in Authorization header"}
+        if path == "/api/repos/create":
+            kept["created"].append(json.loads(body))
+            repo = "/".join(
+                kept["created"][-1].get(key, "user") for key in ("organization", "name")
+            )
+            return 200, {"url": f"{self.server.address}/{repo}", "name": repo}
+        if path == "/api/validate-yaml":
+            return 200, {"errors": [], "warnings": []}
+        if "/preupload/" in path:
+            files = [
+                {
+                    "path": file["path"],
+                    "uploadMode": "lfs" if file["path"].endswith(".safetensors") else "regular",
+                    "shouldIgnore": False,
+                }
+                for file in json.loads(body)["files"]
+            ]
+            return 200, {"files": files}
+        if path.endswith("/info/lfs/objects/batch"):
+            objects = [
+                {
+                    "oid": item["oid"],
+                    "size": item["size"],
+                    "actions": {"upload": {"href": f"{self.server.address}/lfs/{item['oid']}"}},
+                }
+                for item in json.loads(body)["objects"]
+            ]
+            return 200, {"transfer": "basic", "objects": objects}
+        if "/commit/" in path:
+            kept["commits"].append([json.loads(line) for line in body.splitlines()])
+            page = path.removeprefix("/api/").removeprefix("models/").removesuffix("main")
+            url = f"{self.server.address}/{page}{'0' * 40}"
+            return 200, {"commitUrl": url, "commitOid": "0" * 40}
+        return 404, {"error": f"nothing at {path}"}
+
+
+@pytest.fixture
+def hub():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server.kept = {"asked": [], "created": [], "large": {}, "commits": []}
+    server.address = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def push(folder, endpoint, *commands, token=TOKEN):
+    """Run commands, one after the other: codes, what was said, and the errors."""
+    # The client reads its settings when imported, hence another process.
+    code = (
+        "import json, sys\n"
+        "from b2m.cli import main\n"
+        "print(*[main(['push', *c]) for c in json.loads(sys.argv[1])])"
+    )
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    environment |= {
+        "HF_ENDPOINT": endpoint,
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HOME": str(folder),
+    }
+    if token:
+        environment["HF_TOKEN"] = token
+    result = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(commands)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    *said, codes = result.stdout.splitlines()
+    return [int(one) for one in codes.split()], said, result.stderr
+
+
+def committed(commit):
+    """Contents of the small files of a commit, and the hashes of the large ones."""
+    small = {
+        entry["value"]["path"]: base64.b64decode(entry["value"]["content"])
+        for entry in commit
+        if entry["key"] == "file"
+    }
+    large = {e["value"]["path"]: e["value"]["oid"] for e in commit if e["key"] == "lfsFile"}
+    return small, large
+
+
+def test_weights_and_a_space_arrive_whole(hub, tmp_path):
+    codes, said, errors = push(
+        tmp_path,
+        hub.address,
+        [str(ANIMATOR), "user/b2m-animator", "--yes"],
+        [str(PAGE), "user/b2m", "--space", "--owner", "someone", "--yes"],
+    )
+    assert codes == [0, 0], errors
+    assert [line for line in said if line.startswith("sent")] == [
+        f"sent: {hub.address}/user/b2m-animator",
+        f"sent: {hub.address}/spaces/user/b2m",
+    ]
+    model, space = hub.kept["created"]
+    assert (model["name"], model.get("type", "model")) == ("b2m-animator", "model")
+    assert (space["name"], space["type"], space["sdk"]) == ("b2m", "space", "gradio")
+    first, second = hub.kept["commits"]
+    small, large = committed(first)
+    weights = (ANIMATOR / "model.safetensors").read_bytes()
+    assert large == {"model.safetensors": hashlib.sha256(weights).hexdigest()}
+    assert hub.kept["large"] == {large["model.safetensors"]: weights}
+    assert sorted(small) == sorted(
+        path.name for path in ANIMATOR.iterdir() if path.name != "model.safetensors"
+    )
+    assert small["config.json"] == (ANIMATOR / "config.json").read_bytes()
+    small, large = committed(second)
+    assert not large and {"app.py", "README.md", "requirements.txt"} <= small.keys()
+    assert small["app.py"] == (PAGE / "app.py").read_bytes()
+    assert b"github.com/someone/b2m" in small["requirements.txt"]
+    assert not any(name.startswith((".", "__pycache__")) for name in small)
+
+
+def test_a_refusal_is_one_sentence(hub, tmp_path):
+    command = [str(ANIMATOR), "user/repo", "--yes"]
+    codes, _, errors = push(tmp_path, hub.address, command, token="hf_wrong")
+    assert codes == [1] and "hf auth login" in errors and len(errors.splitlines()) == 1
+    assert not hub.kept["commits"]
+
+
+def test_without_a_token_or_a_network(tmp_path):
+    nobody = "http://127.0.0.1:9"  # where nothing listens
+    command = [str(ANIMATOR), "user/repo"]
+    codes, said, errors = push(tmp_path, nobody, command, [*command, "--yes"], token=None)
+    assert codes == [0, 1]  # to look needs neither
+    assert "nothing was sent; --yes sends it" in said
+    assert "you are not logged in" in errors and len(errors.splitlines()) == 1
+    codes, _, errors = push(tmp_path, nobody, [*command, "--yes"])
+    assert codes == [1] and "cannot be reached" in errors and len(errors.splitlines()) == 1
+
+
+def test_a_dry_run_names_files_sizes_and_target(capsys, tmp_path):
+    assert main(["push", str(ANIMATOR), "user/repo"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    sizes = {line.split()[0]: line.split(maxsplit=1)[1].strip() for line in lines}
+    assert sizes["model.safetensors"] == "5.0 MB" and "config.json" in sizes
+    assert any("/user/repo" in line and "to the model" in line for line in lines)
+    assert lines[-1] == "nothing was sent; --yes sends it"
+
+
+def space(folder, card="---\nsdk: gradio\n---\n", **files):
+    (folder / "README.md").write_text(card)
+    for name, text in files.items():
+        (folder / name.replace("_", ".")).write_text(text)
+    return folder
+
+
+def test_what_is_left_out(tmp_path):
+    space(tmp_path, app_py="1", requirements_txt="b2m @ git+https://github.com/OWNER/b2m\n")
+    for hidden in (".secret", ".git/config", "__pycache__/app.pyc"):
+        (tmp_path / hidden).parent.mkdir(exist_ok=True)
+        (tmp_path / hidden).write_text("x")
+    (tmp_path / "link").symlink_to("/etc/hostname")
+    upload = plan(tmp_path, "user/name", space=True)
+    assert sorted(upload.files) == ["README.md", "app.py", "requirements.txt"]
+    assert upload.nameless == ("requirements.txt",)
+    owned = plan(tmp_path, "user/name", space=True, owner="me")
+    assert owned.files["requirements.txt"] == b"b2m @ git+https://github.com/me/b2m\n"
+    assert owned.nameless == ()
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "words"),
+    [
+        ({}, {}, "no whole checkpoint"),
+        ({"app_py": "1"}, {}, "for a Space give --space"),
+        ({"card": "---\nsdk: [\n---\n"}, {"space": True}, "not valid YAML"),
+        ({"card": "---\nsdk: cobol\n---\n"}, {"space": True}, "must say sdk"),
+        ({}, {"space": True}, r"lacks app\.py"),
+        ({"card": "---\nsdk: docker\n---\n"}, {"space": True}, "lacks Dockerfile"),
+    ],
+)
+def test_what_is_not_whole(tmp_path, files, options, words):
+    with pytest.raises(InputError, match=words):
+        plan(space(tmp_path, **files), "user/name", **options)
+
+
+def test_bad_names(tmp_path):
+    for repo_id in ("name", "a/b/c", "user/", "../x"):
+        with pytest.raises(InputError, match="not a Hub id"):
+            plan(ANIMATOR, repo_id)
+    with pytest.raises(InputError, match="no folder"):
+        plan(tmp_path / "nowhere", "user/name")
+
+
+def test_a_space_that_could_not_be_installed_is_not_sent(monkeypatch, capsys):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert main(["push", str(PAGE), "user/b2m", "--space", "--yes"]) == 1
+    assert "--owner" in capsys.readouterr().err
