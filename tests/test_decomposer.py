@@ -1,5 +1,7 @@
 """BlurDecomposer: the paper's size, and the promises of its form."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from scipy import ndimage
@@ -11,7 +13,8 @@ from b2m.models import BlurDecomposer, BlurDecomposerConfig
 
 TINY = BlurDecomposerConfig.tiny()
 UNGUIDED = BlurDecomposerConfig(width=4, blocks=1, guided=False)
-VARIANTS = [TINY, TINY.one_stage(), UNGUIDED]
+PLAIN = replace(TINY, residual=False)
+VARIANTS = [TINY, TINY.one_stage(), UNGUIDED, PLAIN]
 
 
 def make(config=TINY, seed=0):
@@ -21,6 +24,8 @@ def make(config=TINY, seed=0):
     with torch.no_grad():
         if model.refine is not None:
             model.refine[-1].weight.mul_(100)
+        if config.residual:
+            model.rough[-1].weight.mul_(100)
         for _ in range(20):
             model(photos(4, 64, 64), directions(4, 64, 64))
     return model.eval()
@@ -118,16 +123,28 @@ def test_guidance_says_which_way():
         assert torch.equal(unguided(photo, guidance), unguided(photo))
 
 
-def test_still_pixels_of_the_rough_sequence_are_the_photo():
+@pytest.mark.parametrize("config", [TINY, PLAIN])
+def test_still_pixels_of_the_rough_sequence_are_the_photo(config):
     photo, guidance = photos(1, 66, 66), directions(1, 66, 66)
     with torch.inference_mode():
-        rough = make().stages(photo, guidance)[:, 0]
+        rough = make(config).stages(photo, guidance)[:, 0]
     assert torch.equal(
         rough[..., :33, :33], photo[:, None, :, :33, :33].expand_as(rough[..., :33, :33])
     )
-    assert (rough - photo[:, None])[..., 33:].abs().min() > 0
-    assert rough.min() >= 0
-    assert rough.max() <= 1
+    assert (rough != photo[:, None])[..., 33:].float().mean() > 0.5
+    if not config.residual:
+        assert rough.min() >= 0
+        assert rough.max() <= 1
+
+
+def test_a_residual_begins_at_the_photo_and_the_papers_form_does_not():
+    photo, guidance = photos(2, 64, 64), directions(2, 64, 64)
+    for config, near in ((TINY, True), (PLAIN, False)):
+        torch.manual_seed(0)
+        with torch.inference_mode():
+            frames = BlurDecomposer(config).eval()(photo, guidance)
+        assert ((frames - photo[:, None]).abs().max() < 0.05) == near
+    assert not BlurDecomposerConfig.paper().residual
 
 
 def test_the_second_stage_may_darken_and_brighten():

@@ -172,7 +172,7 @@ def test_no_other_frames_than_there_are(sliding, photo):
     assert len(list(clip.render())) == 7
     with pytest.raises(InputError, match="frames=31"):
         clip.render(31)
-    with pytest.raises(InputError, match="none at time 0.1"):
+    with pytest.raises(InputError, match=r"none at time 0\.1"):
         clip.at(0.1)
 
 

@@ -17,8 +17,9 @@ Ours:
 * The residual of stage 2 may be negative. Theirs ends in a sigmoid, and can only brighten.
 * Convolutions before a batch norm have no bias, which the norm would take away again.
 * Sizes that are no multiple of four are padded inside and cropped back.
-* Smaller sizes with smaller outer convolutions, and the variants of the ablation tables: one stage
-  of equal size, and without guidance.
+* Smaller sizes with smaller outer convolutions, whose first stage, too, predicts a change of the
+  photo: at the paper's size it has the colours to learn first, for which a CPU has no time.
+* The variants of the ablation tables: one stage of equal size, and without guidance.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class BlurDecomposerConfig:
         kernel: side of the first and last convolution of each stage; odd.
         stages: 2, or 1 for the rough sequence alone.
         guided: whether stage 1 sees guidance.
+        residual: whether stage 1 predicts a change of the photo, not the frames themselves.
     """
 
     width: int = 12
@@ -58,6 +60,7 @@ class BlurDecomposerConfig:
     kernel: int = 3
     stages: int = 2
     guided: bool = True
+    residual: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built.
@@ -75,7 +78,7 @@ class BlurDecomposerConfig:
     @classmethod
     def paper(cls) -> Self:
         """The paper's size: 129.3 million parameters, 682 GMAC for a photo of 256x256."""
-        return cls(width=128, blocks=12, kernel=7)
+        return cls(width=128, blocks=12, kernel=7, residual=False)
 
     @classmethod
     def compact(cls) -> Self:
@@ -148,11 +151,10 @@ class BlurDecomposer(HubModel):
         super().__init__(config)
         self.rough = _Stage(config, 5 if config.guided else 3)
         self.refine = _Stage(config, 3 + 3 * FRAMES) if config.stages == 2 else None
-        if self.refine is not None:  # begin near the rough sequence
-            last = self.refine[-1]
-            assert isinstance(last, nn.Conv2d)
-            nn.init.normal_(last.weight, std=1e-3)
-            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        if config.residual:  # begin near the photo
+            _quieten(self.rough)
+        if self.refine is not None:  # and near the rough sequence
+            _quieten(self.refine)
 
     def forward(self, photo: Tensor, guidance: Tensor | None = None) -> Tensor:
         """Seven frames.
@@ -175,8 +177,8 @@ class BlurDecomposer(HubModel):
             guidance: as in `forward`.
 
         Returns:
-            (B, S, 7, 3, H, W) sRGB, S the number of stages; those of the first are in [0, 1],
-            those of the second are not clipped.
+            (B, S, 7, 3, H, W) sRGB, S the number of stages; not clipped, but for those of a first
+            stage that is not residual, which are in [0, 1].
         """
         height, width = photo.shape[-2:]
         padded = pad_to_multiple(photo, STRIDE)
@@ -190,11 +192,25 @@ class BlurDecomposer(HubModel):
     def _rough(self, photo: Tensor, guidance: Tensor | None) -> Tensor:
         """Stage 1 on a padded photo, (B, 21, H, W)."""
         if not self.config.guided:
-            return torch.sigmoid(self.rough(photo).float())
+            return self._frames(photo, self.rough(photo))
         if guidance is None:
             way = photo.new_tensor(_RIGHT).view(1, 2, 1, 1)
             guidance = way.expand(len(photo), 2, *photo.shape[-2:])
         guidance = pad_to_multiple(guidance.to(photo.dtype), STRIDE)
-        frames = torch.sigmoid(self.rough(torch.cat([photo, guidance], 1)).float())
+        frames = self._frames(photo, self.rough(torch.cat([photo, guidance], 1)))
         still = (guidance == 0).all(1, keepdim=True)
         return torch.where(still, photo.repeat(1, FRAMES, 1, 1), frames)
+
+    def _frames(self, photo: Tensor, given: Tensor) -> Tensor:
+        """Frames from what stage 1 gives."""
+        if self.config.residual:
+            return photo.repeat(1, FRAMES, 1, 1) + given.float()
+        return torch.sigmoid(given.float())
+
+
+def _quieten(stage: _Stage) -> None:
+    """Let a stage that predicts a change begin with next to none."""
+    last = stage[-1]
+    assert isinstance(last, nn.Conv2d) and last.bias is not None
+    nn.init.normal_(last.weight, std=1e-3)
+    nn.init.zeros_(last.bias)
