@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -247,3 +248,21 @@ def test_a_space_that_could_not_be_installed_is_not_sent(monkeypatch, capsys):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     assert main(["push", str(PAGE), "user/b2m", "--space", "--yes"]) == 1
     assert "--owner" in capsys.readouterr().err
+
+
+CARDS = sorted(path.parent for path in (ROOT / "weights").glob("*/README.md"))
+
+
+@pytest.mark.parametrize("folder", CARDS, ids=lambda folder: folder.name)
+def test_model_cards(folder):
+    from huggingface_hub import ModelCard
+
+    card = ModelCard.load(folder / "README.md")
+    assert card.data.license == "mit" and card.data.library_name == "b2m"
+    assert "https://arxiv.org/abs/" in card.text
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", card.text)  # each with a text for the blind
+    assert pictures and all((folder / name).is_file() for name in pictures)
+    # Numbers of the Hub's form are those of the tables.
+    numbers = {float(number) for number in re.findall(r"(?<![\w.])\+?(\d+(?:\.\d+)?)", card.text)}
+    values = [float(result.metric_value) for result in card.data.eval_results]
+    assert values and set(values) <= numbers
