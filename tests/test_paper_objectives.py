@@ -120,7 +120,6 @@ def test_models_without_guidance_are_not_asked_for_an_order(kind):
 def test_the_decomposer_is_told_the_order():
     given, training = batch(), make(DecomposerObjective)
     back = given | {"frames": given["frames"].flip(1)}
-    training.eval()
     with torch.no_grad():  # it begins as the photo, which has no order
         training.model.rough[-1].weight.mul_(1000)
     one, other = (training(which, step=0)["model"] for which in (given, back))
