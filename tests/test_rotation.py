@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from b2m.blur import decode_bytes, encode_bytes
 from b2m.data import rotation
 from b2m.data.rotation import RotationConfig, render_panorama, render_rotation, render_view
-from b2m.data.textures import Textures, _pack, procedural_textures
+from b2m.data.textures import Textures, pack_textures, procedural_textures
 from b2m.errors import InputError
 from b2m.motion import warp
 
@@ -213,7 +213,7 @@ def test_flow_carries_the_middle_frame_to_the_ends(panorama, source):
     else:
         smooth = np.concatenate([panorama[:, :180], np.full((180, 180, 1), 255, np.uint8)], 2)
         config = RotationConfig(size=64, blur=(8.0, 10.0), saturation=0, softness=0)
-        scenes = render_rotation(_pack([smooth]), config, 2, seed=3)
+        scenes = render_rotation(pack_textures([smooth]), config, 2, seed=3)
     # The first frame at x - flow / 2, nearly, is the last one at x + flow / 2.
     frames, flow = scenes.frames, scenes.flow
     middle = frames[:, 3]

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from b2m.data import paths, scenes
 from b2m.data.scenes import SceneConfig, render
-from b2m.data.textures import Textures, _pack, procedural_cutouts, procedural_textures
+from b2m.data.textures import Textures, pack_textures, procedural_cutouts, procedural_textures
 from b2m.motion import warp
 
 
@@ -37,7 +37,7 @@ def smooth(sigma) -> Textures:
         opaque = np.ones((192, 192, 1))
         return (np.clip(np.concatenate([image, opaque], 2), 0, 1) * 255).astype(np.uint8)
 
-    return _pack(photo(seed) for seed in range(3))
+    return pack_textures(photo(seed) for seed in range(3))
 
 
 def lengths(flow):

@@ -75,7 +75,8 @@ def _reflect(index: Tensor, length: Tensor) -> Tensor:
     return index.minimum(period - index)
 
 
-def _pack(images: Iterable[NDArray[np.uint8]]) -> Textures:
+def pack_textures(images: Iterable[NDArray[np.uint8]]) -> Textures:
+    """Lay images (H, W, 4) uint8, sRGB and alpha, end to end, each with its smaller copies."""
     pieces: list[NDArray[np.uint8]] = []
     table: list[list[tuple[int, int, int]]] = []
     offset = 0
@@ -159,7 +160,7 @@ def load_textures(folder: str | Path | None, split: str, *, cutouts: bool = Fals
             raise InputError(f"'{split}' is no split; there are {', '.join(seeds)}.")
         seed = seeds[split]
         return procedural_cutouts(seed=seed + 1) if cutouts else procedural_textures(seed=seed)
-    return _pack(map(_read, split_files(folder, split)))
+    return pack_textures(map(_read, split_files(folder, split)))
 
 
 def _noise_photo(rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
@@ -184,7 +185,7 @@ def procedural_textures(count: int = 24, side: int = 256, seed: int = 0) -> Text
     """Photos where none are at hand: coloured 1/f noise with hard-edged shapes, opaque."""
     rng = np.random.default_rng(seed)
     opaque = np.full((side, side, 1), 255, np.uint8)
-    return _pack(np.concatenate([_noise_photo(rng, side), opaque], 2) for _ in range(count))
+    return pack_textures(np.concatenate([_noise_photo(rng, side), opaque], 2) for _ in range(count))
 
 
 def procedural_cutouts(count: int = 24, side: int = 128, seed: int = 1) -> Textures:
@@ -202,4 +203,4 @@ def procedural_cutouts(count: int = 24, side: int = 128, seed: int = 1) -> Textu
         mask = np.asarray(255 * alpha, np.uint8)
         return np.concatenate([_noise_photo(rng, side), mask[..., None]], 2)
 
-    return _pack(blob() for _ in range(count))
+    return pack_textures(blob() for _ in range(count))
