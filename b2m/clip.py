@@ -245,7 +245,12 @@ class Clip:
     @cached_property
     def reblur_psnr_raw(self) -> float:
         """The same before the projection, at working size: how well the motion explains it."""
-        return psnr(encode_bytes(self._exposed(self.count).mean), self._prepared.working)
+        return psnr(self.reblurred, self._prepared.working)
+
+    @property
+    def reblurred(self) -> Pixels:
+        """(h, w, 3) uint8 sRGB at working size: the mean of the frames, before the projection."""
+        return encode_bytes(self._exposed(self.count).mean)
 
     @property
     def score(self) -> float:
