@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from b2m import __version__, filming, push, workbench
+from b2m import __version__, data_commands, filming, push, workbench
 from b2m.console import (
     Output,
     Row,
@@ -322,6 +322,7 @@ def segment(
 
 
 filming.add_to(app)
+data_commands.add_to(app)
 workbench.add_to(app)
 push.add_to(app)
 

@@ -1,4 +1,4 @@
-"""The commands that look at data, train and measure: ``b2m data | train | evaluate``."""
+"""The commands that train and measure: ``b2m train | evaluate``."""
 
 from __future__ import annotations
 
@@ -27,27 +27,6 @@ CutoutFolder = Annotated[
 Samples = Annotated[
     int | None, typer.Option(metavar="N", help="How many samples.", show_default=False)
 ]
-
-
-def preview(
-    photos: PhotoFolder = None,
-    cutouts: CutoutFolder = None,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="PNG", help="The picture to write.")
-    ] = Path("preview.png"),
-    count: Annotated[int, typer.Option(metavar="N", help="How many scenes.")] = 8,
-    size: Annotated[int, typer.Option(metavar="PIXELS", help="Side of each picture.")] = 192,
-    seed: Seed = 0,
-) -> None:
-    """Draw scenes as training sees them: blur, frames, motion and guidance, one row each."""
-    at_least(count, 1, "--count", "there must be something to draw")
-    at_least(size, 32, "--size", "smaller scenes show nothing")
-
-    from b2m.data.preview import preview_sheet
-    from b2m.media import write_png
-
-    write_png(output, preview_sheet(photos, cutouts, seed=seed, count=count, size=size))
-    print(output)
 
 
 def train(
@@ -156,8 +135,5 @@ def evaluate(
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the program."""
-    data = typer.Typer(rich_markup_mode=None, help="Look at the training data.")
-    data.command(short_help="Draw some scenes.")(preview)
     app.command(short_help="Train a model.")(train)
     app.command()(evaluate)
-    app.add_typer(data, name="data")

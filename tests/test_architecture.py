@@ -32,14 +32,20 @@ MAY_IMPORT = {
     "answers": LEAVES | {"api", "guided", "models"},
     "api": LEAVES | {"ambiguity", "clip", "film", "guided", "hub", "models", "scales", "sequences"},
     "clip": LEAVES | {"models"},
-    "cli": LEAVES | {"api", "clip", "console", "directing", "filming", "push", "workbench"},
+    "cli": LEAVES
+    | {"api", "clip", "console", "data_commands", "directing", "filming", "push", "workbench"},
     "console": {"files"},
     "directing": LEAVES | {"api", "clip", "console"},
     "data": LEAVES - {"losses", "metrics"},
-    "evaluate": LEAVES | {"answers", "api", "data", "evaluate_motions", "evaluate_video", "report"},
+    "data_commands": {"console", "data", "media", "workbench"},
+    "cases": LEAVES | {"answers", "data"},
+    "contenders": LEAVES | {"answers", "api", "cases", "hub", "models"},
+    "evaluate": LEAVES
+    | {"answers", "api", "data", "report", "train"}
+    | {"evaluate_motions", "evaluate_papers", "evaluate_video", "paper_tables"},
     "evaluate_deconvolution": LEAVES | {"data", "report"},
-    "evaluate_motions": LEAVES
-    | {"ambiguity", "answers", "api", "clip", "data", "models", "report"},
+    "evaluate_motions": LEAVES | {"ambiguity", "api", "cases", "clip", "data", "models", "report"},
+    "evaluate_papers": LEAVES | {"cases", "contenders", "data", "paper_tables", "plots", "report"},
     "evaluate_video": LEAVES | {"api", "data", "film", "report"},
     "film": LEAVES | {"clip", "models"},
     "filming": {"api", "console", "files", "film"},
@@ -51,6 +57,8 @@ MAY_IMPORT = {
     "paper_objectives": LEAVES | {"data", "hub", "models", "objectives"},
     "push": {"hub"},
     "recipes": {"data", "hub", "models", "objectives", "paper_objectives"},
+    "paper_tables": set(),
+    "plots": {"files", "report"},
     "report": {"files"},
     "scales": {"media", "models"},
     "sequences": LEAVES | {"ambiguity", "clip", "models", "scales"},

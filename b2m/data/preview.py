@@ -1,4 +1,4 @@
-"""A look at scenes before anything is trained on them."""
+"""A look at scenes and data sets before anything is trained on them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from b2m.data.samples import read_index, read_sample
 from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import develop
 from b2m.data.textures import load_textures
+from b2m.errors import InputError
 from b2m.guidance import STILL_THRESHOLD, to_color
-from b2m.media import Pixels
+from b2m.media import Pixels, fit
 from b2m.motion import flow_to_color
 from b2m.sheets import grid
 
@@ -70,6 +72,42 @@ def preview_sheet(
             tiles += pictures.values()
             labels += pictures
     return grid(tiles, labels, columns=len(pictures), font_size=max(10, min(15, size // 11)))
+
+
+def dataset_sheet(folder: str | Path, *, count: int, size: int) -> Pixels:
+    """Draw samples of a data set, evenly spread: photo, frames, motion and guidance, a row each.
+
+    Args:
+        folder: of the data set.
+        count: rows.
+        size: longest side of each picture, pixels.
+
+    Returns:
+        (H, W, 3) uint8 sRGB.
+
+    Raises:
+        InputError: there is no data set, it is empty, or a file is missing or damaged.
+    """
+    records = read_index(folder)
+    if not records:
+        raise InputError(f"{folder} holds no samples: there is nothing to draw")
+    chosen = sorted({round(row) for row in np.linspace(0, len(records) - 1, count).tolist()})
+    tiles: list[Pixels] = []
+    labels: list[str] = []
+    for record in (records[row] for row in chosen):
+        sample, guidance = read_sample(folder, record)
+        last = len(sample.frames) - 1
+        tiles += [sample.blur, *(sample.frames[place] for place in (0, last // 2, last))]
+        labels += [f"{record.number}, {record.split}", "first frame", "middle frame", "last frame"]
+        if sample.flow is None or guidance is None:
+            tiles += [np.zeros_like(sample.blur)] * 2
+            labels += ["motion unknown", ""]
+            continue
+        longest = float(np.linalg.norm(np.nan_to_num(sample.flow), axis=-1).max())
+        tiles += [flow_to_color(sample.flow, max(longest, STILL_THRESHOLD)), to_color(guidance)]
+        labels += [_motion(longest), "guidance"]
+    small = [fit(tile, size) for tile in tiles]
+    return grid(small, labels, columns=6, font_size=max(10, min(15, size // 11)))
 
 
 def _motion(longest: float) -> str:

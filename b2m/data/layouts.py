@@ -1,0 +1,306 @@
+"""Readers of the layouts in which data sets are given out: from a folder to its sources.
+
+Each knows the official folders, names and splits of one data set, and refuses a folder that is laid
+out otherwise with what was expected and what was found.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from b2m.data.footage import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Source, frames_of
+from b2m.errors import InputError
+
+SPLITS = ("train", "val", "test")
+
+GOPRO_TEST = tuple(
+    f"GOPR{number}_11_{part}"
+    for number, part in (
+        ("0384", "00"), ("0384", "05"), ("0385", "01"), ("0396", "00"), ("0410", "00"),
+        ("0854", "00"), ("0862", "00"), ("0868", "00"), ("0869", "00"), ("0871", "00"),
+        ("0881", "01"),
+    )
+)  # fmt: skip
+"""The 11 test videos of Nah et al. 2017, which 2021a tests on, too."""
+
+GOPRO_TEST_OF_8 = GOPRO_TEST[3:]
+"""Eight test videos, as many as 2021b has. It does not say which: here those three go to training
+whose recordings (GOPR0384, GOPR0385) training videos come from, too."""
+
+_SEQUENCE = re.compile(r"GOPR\d{4}_(\d\d)_\d\d")
+_LISTED = 6
+
+
+def read_layout(layout: str, folder: str | Path, split: str | None = None) -> list[Source]:
+    """The sources in a folder, in the order of their names.
+
+    Args:
+        layout: one of `LAYOUTS`.
+        folder: what was downloaded and unpacked; a single video is possible, too, for "video".
+        split: a named way to split: for "gopro" "2021a" (22 videos to train on, 11 to test on: the
+            official one, and the default) or "2021b" (25 and 8); for "aist" "pose" (the default:
+            no dancer in two splits) or "crossmodal".
+
+    Raises:
+        InputError: no folder, another layout, another split, or one source in two splits.
+    """
+    path = Path(folder)
+    if not path.exists():
+        raise InputError(f"{path} does not exist: check the path of the source")
+    if path.is_file() and layout != "video":
+        raise InputError(f"{path} is a file: the layout {layout} is a folder")
+    read, ways = LAYOUTS[layout]
+    if split is not None and split not in ways:
+        offered = f"choose from {', '.join(ways)}" if ways else "leave it out"
+        raise InputError(f"'{split}' is no split of {layout}: {offered}")
+    sources = sorted(read(path, split or (ways[0] if ways else "")), key=lambda one: one.name)
+    names: dict[str, Source] = {}
+    for source in sources:
+        if (other := names.setdefault(source.name, source)) is not source:
+            raise InputError(
+                f"{other.path} and {source.path} would both be called {source.name}: rename one, "
+                "as nothing may be in two splits"
+            )
+    return sources
+
+
+def _wrong(folder: Path, name: str, expected: str, hint: str = "") -> InputError:
+    found = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+    listed = ", ".join(found[:_LISTED]) + (" …" if len(found) > _LISTED else "")
+    return InputError(
+        f"{folder} is not laid out as {name}: expected {expected}, found {listed or 'nothing'}"
+        f"{'; ' + hint if hint else ''}"
+    )
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir())
+
+
+def _videos(folder: Path) -> list[Path]:
+    found = (path for path in folder.iterdir() if path.is_file())
+    return sorted(path for path in found if path.suffix.lower() in VIDEO_SUFFIXES)
+
+
+def dealt_split(name: str) -> str:
+    """Split of a name where nobody says it: by a hash, eight tenths to train on."""
+    tenth = zlib.crc32(name.encode()) % 10
+    return "test" if tenth == 9 else "val" if tenth == 8 else "train"
+
+
+def _by_split(folder: Path) -> list[tuple[str | None, Path]]:
+    """The folders train, val and test inside a folder; itself, of no split, where there is none."""
+    inside = [(split, folder / split) for split in SPLITS if (folder / split).is_dir()]
+    return [*inside] or [(None, folder)]
+
+
+# --- one data set each ----------------------------------------------------------------------------
+
+
+def _gopro(folder: Path, way: str) -> list[Source]:
+    """GOPRO_Large_all: train/GOPR0372_07_00/000047.png, all frames at 240 per second."""
+    sources = []
+    for split, inside in _by_split(folder):
+        for sequence in _folders(inside):
+            if not _SEQUENCE.fullmatch(sequence.name):
+                continue
+            files = frames_of(sequence)
+            if not files:
+                hint = ""
+                if (sequence / "sharp").is_dir():
+                    hint = "this is GOPRO_Large: get GOPRO_Large_all, with all frames at 240 fps"
+                raise _wrong(sequence, "GoPro", "its frames 000001.png, 000002.png …", hint)
+            if way == "2021b":
+                chosen = "test" if sequence.name in GOPRO_TEST_OF_8 else "train"
+            else:
+                chosen = split or ("test" if sequence.name in GOPRO_TEST else "train")
+            sources.append(
+                Source(sequence.name, chosen, sequence, files, 240.0, "CC BY 4.0 (GoPro, Nah 2017)")
+            )
+    if not sources:
+        raise _wrong(folder, "GoPro", "train/ and test/ with folders GOPR0372_07_00 …")
+    return sources
+
+
+def gopro_window(source: Source) -> int:
+    """Frames that the original set averages of a video: 7, 11 or 13, the middle of its name.
+
+    Raises:
+        InputError: another name.
+    """
+    found = _SEQUENCE.fullmatch(source.name)
+    if not found:
+        raise InputError(
+            f"{source.name} does not say how many frames to average, as GOPR0372_07_00 does: give "
+            "a number for the window"
+        )
+    return int(found[1])
+
+
+def _dvd(folder: Path, _: str) -> list[Source]:
+    """original_high_fps_videos/*.mov|mp4, 240 fps; or quantitative_datasets/NAME/{input,GT}."""
+    licence = "as the authors of DVD (Su 2017) say"
+    inner = folder / "original_high_fps_videos"
+    inner = inner if inner.is_dir() else folder
+    sources = [
+        Source(path.stem, dealt_split(path.stem), path, licence=licence) for path in _videos(inner)
+    ]
+    inner = folder / "quantitative_datasets"
+    for pair in _folders(inner if inner.is_dir() else folder):
+        if (pair / "input").is_dir() and (pair / "GT").is_dir():
+            files = frames_of(pair / "GT")
+            sources.append(Source(pair.name, dealt_split(pair.name), pair, files, licence=licence))
+    if not sources:
+        raise _wrong(
+            folder,
+            "DVD",
+            "original_high_fps_videos/ with videos, or quantitative_datasets/NAME/input and GT",
+        )
+    return sources
+
+
+def _reds(folder: Path, _: str) -> list[Source]:
+    """train/000/00000000.png … at 120 fps; the official archives put train_orig/ between."""
+    sources = []
+    for split, inside in _by_split(folder):
+        nested = inside / f"{split}_orig"
+        for sequence in _folders(nested if nested.is_dir() else inside):
+            if split and re.fullmatch(r"\d{3}", sequence.name) and (files := frames_of(sequence)):
+                name = f"{split}_{sequence.name}"
+                licence = "CC BY 4.0 (REDS, Nah 2019)"
+                sources.append(Source(name, split, sequence, files, 120.0, licence))
+    if not sources:
+        raise _wrong(folder, "REDS", "train/000/00000000.png and so on, the 120 fps frames")
+    return sources
+
+
+def _nfs(folder: Path, _: str) -> list[Source]:
+    """NAME/240/NAME/00001.jpg …; 70 of 100 videos to train on, as 2021b, 15 each to val and test.
+
+    2021b does not say which: here they are counted in the order of their names.
+    """
+    found = [path for path in sorted(folder.glob("*/240/*")) if path.is_dir() and frames_of(path)]
+    if not found:
+        raise _wrong(folder, "NfS", "NAME/240/NAME/00001.jpg and so on")
+    shares = [(place + 0.5) / len(found) for place in range(len(found))]
+    return [
+        Source(
+            path.parents[1].name,
+            "train" if share < 0.7 else "val" if share < 0.85 else "test",
+            path,
+            frames_of(path),
+            240.0,
+            "as the authors of NfS (Galoogahi 2017) say",
+        )
+        for path, share in zip(found, shares, strict=True)
+    ]
+
+
+def _aist(folder: Path, way: str) -> list[Source]:
+    """*.mp4 at 60 fps with splits/pose_train.txt …, in which all cameras are called cAll."""
+    videos = _videos(folder / "videos") if (folder / "videos").is_dir() else _videos(folder)
+    lists = {split: folder / "splits" / f"{way}_{split}.txt" for split in SPLITS}
+    if not videos or not any(path.is_file() for path in lists.values()):
+        raise _wrong(
+            folder, "AIST++", f"gBR_sBM_c01_d04_mBR0_ch01.mp4 … and splits/{way}_train.txt"
+        )
+    split_of = {
+        name: split
+        for split, path in lists.items()
+        if path.is_file()
+        for name in path.read_text("utf-8").split()
+    }
+    licence = "as the authors of AIST++ (Li 2021) say"
+    sources = []
+    for path in videos:
+        # One performance, seen by nine cameras.
+        split = split_of.get(re.sub(r"_c\d\d_", "_cAll_", path.stem)) or split_of.get(path.stem)
+        if split:
+            sources.append(Source(path.stem, split, path, licence=licence))
+    if not sources:
+        raise _wrong(folder, "AIST++", f"videos that splits/{way}_train.txt names")
+    return sources
+
+
+def _monkaa(folder: Path, _: str) -> list[Source]:
+    """frames_cleanpass/SCENE/left/0000.png and optical_flow/SCENE/into_future/left/*.pfm."""
+    scenes = folder / "frames_cleanpass"
+    if not scenes.is_dir() or not (folder / "optical_flow").is_dir():
+        raise _wrong(folder, "Monkaa", "frames_cleanpass/ and optical_flow/")
+    sources = []
+    for scene in _folders(scenes):
+        for side in ("left", "right"):
+            if (scene / side).is_dir() and (files := frames_of(scene / side)):
+                # Both eyes of a scene are one source of the split.
+                name, licence = f"{scene.name}/{side}", "as the authors of Monkaa (Mayer 2016) say"
+                split = dealt_split(scene.name)
+                sources.append(Source(name, split, scene / side, files, None, licence))
+    if not sources:
+        raise _wrong(scenes, "Monkaa", "SCENE/left/0000.png and so on")
+    return sources
+
+
+def _images(folder: Path, _: str) -> list[Source]:
+    """Images, in train/, val/ and test/ or dealt out by their names."""
+    sources = [
+        Source(path.stem, split or dealt_split(path.name), path)
+        for split, inside in _by_split(folder)
+        for path in sorted(inside.iterdir())
+        if path.suffix.lower() in IMAGE_SUFFIXES
+    ]
+    if not sources:
+        raise _wrong(folder, "a folder of images", "JPEG or PNG, in train/, val/ and test/ or not")
+    return sources
+
+
+def _video(folder: Path, _: str) -> list[Source]:
+    """A video; or videos and folders of frames, in train/, val/ and test/ or dealt by names."""
+    if folder.is_file():
+        return [Source(folder.stem, "train", folder)]
+    sources = []
+    for split, inside in _by_split(folder):
+        for path in _videos(inside):
+            sources.append(Source(path.stem, split or dealt_split(path.stem), path))
+        for path in _folders(inside):
+            if files := frames_of(path):
+                sources.append(Source(path.name, split or dealt_split(path.name), path, files))
+    if not sources:
+        raise _wrong(
+            folder, "videos", "videos or folders of frames, in train/, val/ and test/ or not"
+        )
+    return sources
+
+
+def _genblur(folder: Path, way: str) -> list[Source]:
+    """What GenBlur is made of: GoPro, DVD's original videos and one's own, in any folder of it."""
+    sources: list[Source] = []
+    for place in (folder, *_folders(folder)):
+        for read in (_gopro, _dvd, _video):
+            try:
+                sources += [one for one in read(place, way) if one.path not in _paths(sources)]
+            except InputError:
+                continue
+    return [one for one in sources if not (one.path / "GT").is_dir()] or _video(folder, way)
+
+
+def _paths(sources: Sequence[Source]) -> set[Path]:
+    return {one.path for one in sources}
+
+
+Read = Callable[[Path, str], Iterable[Source]]
+
+LAYOUTS: dict[str, tuple[Read, tuple[str, ...]]] = {
+    "gopro": (_gopro, ("2021a", "2021b")),
+    "dvd": (_dvd, ()),
+    "reds": (_reds, ()),
+    "nfs": (_nfs, ()),
+    "aist": (_aist, ("pose", "crossmodal")),
+    "monkaa": (_monkaa, ()),
+    "images": (_images, ()),
+    "video": (_video, ()),
+    "genblur": (_genblur, ("2021a", "2021b")),
+}
+"""Readers by name, each with its ways to split, the default first."""

@@ -1,0 +1,267 @@
+"""Samples on disk: one format for every source.
+
+A data set is a folder:
+
+    dataset.json                recipe and settings with which it was built
+    index.jsonl                 one record for each sample, in the order of their numbers
+    skipped.jsonl               what could not be made, and why; only where there is any
+    blur/00000012.png           the photo
+    sharp/00000012_003.png      its sharp frames, 000 the first
+    flow/00000012.flo           pixels over the exposure; the record names its grid
+    guidance/00000012.png       in the palette of `b2m.guidance.to_png`, on the middle frame's grid
+
+Numbers belong to places in the sources, so that those of dropped or skipped samples are missing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from b2m.errors import InputError
+from b2m.files import atomic_path
+from b2m.guidance import Guidance, from_flow, from_png, to_png
+from b2m.media import Pixels, read_image
+from b2m.motion import Flow, read_flo, to_middle_grid, write_flo
+
+INDEX = "index.jsonl"
+SKIPPED = "skipped.jsonl"
+SETTINGS = "dataset.json"
+FOLDERS = ("blur", "sharp", "flow", "guidance")
+
+
+class Sample(NamedTuple):
+    """What is learnt from.
+
+    Attributes:
+        blur: (H, W, 3) uint8 sRGB.
+        frames: (T, H, W, 3) uint8 sRGB, evenly spaced over the exposure.
+        flow: (H, W, 2) pixels over the exposure; None where it is not known.
+    """
+
+    blur: Pixels
+    frames: NDArray[np.uint8]
+    flow: Flow | None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the index says about one sample.
+
+    Attributes:
+        number: in the data set.
+        source: the video, photo or scene it was made from; never in two splits.
+        split: "train", "val" or "test".
+        recipe: by which it was made.
+        width, height: pixels.
+        frames: sharp frames kept.
+        averaged: instants whose mean the photo is; 0 where that is not said.
+        start: first frame in the source, or None.
+        fps: frames per second of the source, or None.
+        exposure: seconds from the first to the last instant, or None.
+        curve: "srgb", or the exponent of the power law by which light was decoded.
+        flow_grid: "middle" or "first": on which frame's grid the flow is; None without flow.
+        flow_from: "exact", "given" or "dis" (estimated); None without flow.
+        licence: of the source.
+    """
+
+    number: int
+    source: str
+    split: str
+    recipe: str
+    width: int
+    height: int
+    frames: int
+    averaged: int
+    start: int | None = None
+    fps: float | None = None
+    exposure: float | None = None
+    curve: str | float = "srgb"
+    flow_grid: str | None = "middle"
+    flow_from: str | None = "dis"
+    licence: str = "unknown"
+
+    @property
+    def blur(self) -> str:
+        """Path of the photo in the data set."""
+        return f"blur/{self.number:08d}.png"
+
+    @property
+    def sharp(self) -> list[str]:
+        """Paths of the sharp frames, in order."""
+        return [f"sharp/{self.number:08d}_{frame:03d}.png" for frame in range(self.frames)]
+
+    @property
+    def flow(self) -> str | None:
+        """Path of the flow, or None."""
+        return f"flow/{self.number:08d}.flo" if self.flow_grid else None
+
+    @property
+    def guidance(self) -> str | None:
+        """Path of the guidance, or None."""
+        return f"guidance/{self.number:08d}.png" if self.flow_grid else None
+
+    @property
+    def files(self) -> list[str]:
+        """Paths of all its files."""
+        return [self.blur, *self.sharp, *(path for path in (self.flow, self.guidance) if path)]
+
+    def to_json(self) -> dict[str, Any]:
+        """A line of the index."""
+        paths = {"blur": self.blur, "sharp": self.sharp}
+        return asdict(self) | paths | {"flow": self.flow, "guidance": self.guidance}
+
+    @classmethod
+    def from_json(cls, line: dict[str, Any]) -> Record:
+        """The record of a line.
+
+        Raises:
+            InputError: something is missing.
+        """
+        try:
+            return cls(**{name: line[name] for name in cls.__dataclass_fields__})
+        except (KeyError, TypeError) as error:
+            raise InputError(f"a line of {INDEX} lacks {error}: build the data set anew") from None
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A sample that was not made.
+
+    Attributes:
+        number: it would have had; -1 for a whole source.
+        source: of which.
+        reason: one sentence.
+        meant: by the recipe, as for motion that is too long; else something is wrong.
+    """
+
+    number: int
+    source: str
+    reason: str
+    meant: bool = False
+
+
+def guidance_of(flow: Flow, grid: str | None) -> Guidance:
+    """Guidance of a flow on either grid: (H, W, 2) int8 on the middle frame's."""
+    return from_flow(to_middle_grid(flow) if grid == "first" else flow)
+
+
+def write_sample(folder: Path, record: Record, sample: Sample) -> None:
+    """Write the files of a sample, each whole or not at all.
+
+    Raises:
+        OutputError: the folder is missing, not writable or full.
+    """
+    _write_png(folder / record.blur, sample.blur)
+    for path, frame in zip(record.sharp, sample.frames, strict=True):
+        _write_png(folder / path, frame)
+    if record.flow and record.guidance and sample.flow is not None:
+        write_flo(folder / record.flow, sample.flow)
+        to_png(guidance_of(sample.flow, record.flow_grid), folder / record.guidance)
+
+
+def _write_png(path: Path, pixels: Pixels) -> None:
+    with atomic_path(path) as temporary:
+        # Twice as fast as the usual level, for files a tenth larger.
+        Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, compress_level=1)
+
+
+def read_sample(folder: str | Path, record: Record) -> tuple[Sample, Guidance | None]:
+    """Read a sample, and its guidance.
+
+    Raises:
+        InputError: a file is missing, damaged or of another size.
+    """
+    folder = Path(folder)
+
+    def picture(path: str) -> Pixels:
+        pixels = read_image(folder / path).pixels
+        if pixels.shape[:2] != (record.height, record.width):
+            raise InputError(
+                f"{folder / path} is {pixels.shape[1]}x{pixels.shape[0]}, the index says "
+                f"{record.width}x{record.height}: build the data set anew"
+            )
+        return pixels
+
+    blur = picture(record.blur)
+    frames = np.stack([picture(path) for path in record.sharp])
+    flow = read_flo(folder / record.flow) if record.flow else None
+    size = (record.height, record.width)
+    guidance = from_png(folder / record.guidance) if record.guidance else None
+    for name, field in (("flow", flow), ("guidance", guidance)):
+        if field is not None and field.shape[:2] != size:
+            raise InputError(
+                f"the {name} of sample {record.number} is {field.shape[1]}x{field.shape[0]}, its "
+                f"photo {record.width}x{record.height}: build the data set anew"
+            )
+    return Sample(blur, frames, flow), guidance
+
+
+def read_index(folder: str | Path) -> list[Record]:
+    """The records of a data set.
+
+    Raises:
+        InputError: there is no index, or it is damaged.
+    """
+    path = Path(folder) / INDEX
+    if not path.is_file():
+        raise InputError(
+            f"{folder} has no {INDEX}: give a folder that `b2m data build` has finished, or run "
+            "the same build again"
+        )
+    return [Record.from_json(line) for line in read_lines(path)]
+
+
+def read_lines(path: Path, torn: bool = False) -> Iterator[dict[str, Any]]:
+    """The objects of a file of JSON lines.
+
+    Args:
+        path: of the file.
+        torn: the last line may be cut off, and is then left out.
+
+    Raises:
+        InputError: a line is damaged.
+    """
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    for number, line in enumerate(lines, 1):
+        if torn and not line.endswith("\n"):
+            return
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            raise InputError(
+                f"{path}, line {number}, is damaged: build the data set anew"
+            ) from None
+
+
+def write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
+    """Write JSON lines, whole or not at all."""
+    with atomic_path(path) as temporary:
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        temporary.write_text(text, "utf-8")
+
+
+def export_parquet(folder: str | Path) -> Path:
+    """Write the index as index.parquet, which `datasets.load_dataset("parquet", …)` reads.
+
+    Raises:
+        InputError: there is no index, or pyarrow is not installed.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise InputError("--parquet needs pyarrow: pip install 'b2m[data]'") from None
+    # A power law's exponent and the word "srgb" share a column.
+    rows = [record.to_json() | {"curve": str(record.curve)} for record in read_index(folder)]
+    path = (Path(folder) / INDEX).with_suffix(".parquet")
+    with atomic_path(path) as temporary:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), temporary)
+    return path
