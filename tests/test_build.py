@@ -1,0 +1,562 @@
+"""Data sets: their physics against NumPy, and that nothing stops them from ending the same."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from b2m.cli import main
+from b2m.data import build as building
+from b2m.data import textures
+from b2m.data.averaging import Averaging, decode, encode, fit_frame
+from b2m.data.build import build, run_task
+from b2m.data.check import check
+from b2m.data.recipes import RECIPES
+from b2m.data.rotation import RotationConfig
+from b2m.data.samples import export_parquet, read_index, read_sample
+from b2m.data.scenes import SceneConfig
+from b2m.data.textures import procedural_cutouts, procedural_textures
+from b2m.errors import InputError, OutputError
+from b2m.guidance import from_flow
+from b2m.motion import to_middle_grid, write_pfm
+from b2m.video import write_mp4
+
+GOPRO = RECIPES["gopro"]
+SMALL_SCENES = replace(RECIPES["scenes"], count=12, scenes=SceneConfig(size=32, blur=(2.0, 6.0)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_textures():
+    """Made-up textures take seconds to make."""
+    with pytest.MonkeyPatch.context() as patch:
+        small = {"count": 4, "side": 96}
+        patch.setattr(textures, "procedural_textures", partial(procedural_textures, **small))
+        patch.setattr(textures, "procedural_cutouts", partial(procedural_cutouts, **small))
+        yield
+
+
+def texture(seed, height, width):
+    noise = np.random.default_rng(seed).normal(size=(height, width, 3))
+    image = cv2.GaussianBlur(noise, None, 2.0)
+    return np.uint8(np.clip(128 + 40 * image / image.std(), 0, 255))
+
+
+def panning(count, speed=1, size=(64, 96)):
+    """Frames of a camera that looks farther right, whole pixels a frame, things going left."""
+    wall = texture(0, size[0], size[1] + speed * count)
+    return [wall[:, speed * i : speed * i + size[1]] for i in range(count)]
+
+
+def gopro_tree(folder, frames=30, sequences=("train/GOPR0374_11_00", "test/GOPR0384_11_00")):
+    for place, name in enumerate(sequences):
+        inside = folder / name
+        inside.mkdir(parents=True)
+        for index, frame in enumerate(panning(frames, 1 + place)):
+            Image.fromarray(frame).save(inside / f"{index + 1:06d}.png", compress_level=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gopro(tmp_path_factory):
+    return gopro_tree(tmp_path_factory.mktemp("gopro"))
+
+
+@pytest.fixture(scope="module")
+def built(gopro, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "set"
+    return out, build(GOPRO, gopro, out)
+
+
+def contents(folder):
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def srgb_decoded(codes):
+    x = codes.astype(np.float64) / 255
+    return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
+
+
+def srgb_encoded(x):
+    y = np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055)
+    return np.rint(255 * y).astype(int)
+
+
+# --- what is averaged ----------------------------------------------------------------------------
+
+
+def test_gopro_windows_touch_and_are_averaged_in_linear_light(built, gopro):
+    out, result = built
+    assert result == (8, 0, [])
+    records = read_index(out)
+    assert [record.number for record in records] == list(range(8))
+    assert [record.start for record in records] == [0, 7, 14, 21] * 2
+    for record in (records[0], records[6]):
+        folder = next(gopro.glob(f"*/{record.source}"))
+        files = sorted(folder.iterdir())[record.start : record.start + 7]
+        frames = np.stack([np.asarray(Image.open(file)) for file in files])
+        sample, guidance = read_sample(out, record)
+        np.testing.assert_array_equal(sample.frames, frames)
+        expected = srgb_encoded(srgb_decoded(frames).mean(0))
+        assert np.abs(sample.blur - expected).max() <= 1
+        np.testing.assert_array_equal(guidance, from_flow(sample.flow))
+        # Things go left by the camera's speed, six steps from first to last.
+        speed = -6 * (1 if record.split == "train" else 2)
+        assert np.median(sample.flow[8:-8, 16:-16], axis=(0, 1)) == pytest.approx(
+            [speed, 0], abs=0.3
+        )
+        assert record.exposure == pytest.approx(6 / 240) and record.fps == 240
+        assert record.licence.startswith("CC BY 4.0")
+
+
+@pytest.mark.parametrize("gamma", [2.2, 1.0])
+def test_the_power_law_of_the_data_sets(gopro, tmp_path, gamma):
+    recipe = replace(GOPRO, averaging=Averaging(gamma=gamma))
+    build(recipe, gopro, tmp_path / "set")
+    record = read_index(tmp_path / "set")[2]
+    assert record.curve == gamma
+    sample, _ = read_sample(tmp_path / "set", record)
+    light = ((sample.frames / 255.0) ** gamma).mean(0)
+    assert np.abs(sample.blur - 255 * light ** (1 / gamma)).max() < 0.51
+    assert list(check(tmp_path / "set")) == []
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0, 1.8, 2.2])
+def test_curves_bring_every_code_back(gamma):
+    codes = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(encode(decode(codes, gamma), gamma), codes)
+
+
+def test_original_windows_are_as_long_as_names_say(tmp_path):
+    names = ("train/GOPR0372_07_00", "train/GOPR0374_11_00", "train/GOPR0378_13_00")
+    source = gopro_tree(tmp_path / "in", 26, names)
+    recipe = replace(GOPRO, averaging=Averaging(average=0))
+    build(recipe, source, tmp_path / "set")
+    starts = {}
+    for record in read_index(tmp_path / "set"):
+        starts.setdefault((record.source[5:8], record.averaged), []).append(record.start)
+    assert starts == {("372", 7): [0, 7, 14], ("374", 11): [0, 11], ("378", 13): [0, 13]} or (
+        starts == {("037", 7): [0, 7, 14]}
+    )
+
+
+def test_genblur_is_7680_frames_a_second_128_averaged_7_kept():
+    recipe = RECIPES["genblur"]
+    how = recipe.averaging
+    assert (recipe.fps, how.factor, how.average, how.frames) == (240, 32, 128, 7)
+    assert recipe.fps * how.factor == 7680 and how.size == (540, 960)
+    assert RECIPES["aist"].averaging == replace(how, size=(720, 960))
+    # 128 of 7680 last four frames of 240; windows touch and need the frame after, too.
+    assert how.starts(13) == [0, 4, 8] and how.starts(12) == [0, 4]
+    assert how.needed(4) == (4, 9)
+
+
+def test_dense_windows_average_what_they_say(tmp_path):
+    """Where nothing can be mistaken, 128 instants are those of a line integral."""
+    ramp = np.tile(np.linspace(40, 200, 96)[None, :, None], (64, 1, 3))
+    frames = [np.uint8(np.rint(ramp + 1.25 * i)) for i in range(9)]
+    folder = tmp_path / "in" / "clip"
+    folder.mkdir(parents=True)
+    for index, frame in enumerate(frames):
+        Image.fromarray(frame).save(folder / f"{index}.png")
+    recipe = replace(RECIPES["video"], averaging=Averaging(128, factor=32, interpolate="flow"))
+    build(recipe, tmp_path / "in", tmp_path / "set")
+    records = read_index(tmp_path / "set")
+    assert [record.averaged for record in records] == [128, 128]
+    assert [record.start for record in records] == [0, 4]
+    sample, _ = read_sample(tmp_path / "set", records[0])
+    times = np.arange(128) / 32
+    light = np.mean([srgb_decoded(ramp + 1.25 * t) for t in times], axis=0)
+    inner = (slice(8, -8), slice(12, -12))
+    assert np.abs(sample.blur - srgb_encoded(light))[inner].max() <= 3
+    # Seven, evenly: 0, 127/6 … 127 of 128 instants.
+    for frame, place in zip(sample.frames, np.round(np.linspace(0, 127, 7)), strict=True):
+        assert np.abs(frame - (ramp + 1.25 * place / 32))[inner].max() <= 3
+
+
+def test_largest_step_decides_how_many_frames_are_put_between(tmp_path):
+    for name, speed in (("slow", 1), ("fast", 3)):
+        folder = tmp_path / "in" / name
+        folder.mkdir(parents=True)
+        for index, frame in enumerate(panning(8, speed)):
+            Image.fromarray(frame).save(folder / f"{index}.png")
+    how = Averaging(max_step=1.5, interpolate="flow")
+    build(replace(RECIPES["video"], averaging=how), tmp_path / "in", tmp_path / "set")
+    averaged = {record.source: record.averaged for record in read_index(tmp_path / "set")}
+    assert averaged["slow"] == 7
+    assert averaged["fast"] >= 13 and (averaged["fast"] - 1) % 6 == 0
+    bounded = replace(how, max_step=0.01, most=2)
+    build(replace(RECIPES["video"], averaging=bounded), tmp_path / "in", tmp_path / "two")
+    assert {record.averaged for record in read_index(tmp_path / "two")} == {13}
+
+
+def test_frames_are_cut_about_the_middle_and_shrunk():
+    frame = texture(1, 90, 160)
+    fitted = fit_frame(frame, (36, 48))  # 4:3 out of 16:9
+    expected = cv2.resize(frame[:, 20:140], (48, 36), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(fitted, expected)
+    with pytest.raises(InputError, match="not enlarged"):
+        fit_frame(frame, (100, 160))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"frames": 6},
+        {"frames": 1},
+        {"average": 5},
+        {"gamma": 9.0},
+        {"max_step": 1.0},
+        {"max_step": -1.0, "interpolate": "flow"},
+        {"factor": 4},
+    ],
+)
+def test_what_cannot_be_averaged_is_refused(settings):
+    with pytest.raises(InputError):
+        Averaging(**settings)
+
+
+# --- other recipes -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def monkaa(tmp_path):
+    root = tmp_path / "monkaa"
+    frames = root / "frames_cleanpass" / "eating_x2" / "left"
+    flows = root / "optical_flow" / "eating_x2" / "into_future" / "left"
+    frames.mkdir(parents=True)
+    flows.mkdir(parents=True)
+    for index, frame in enumerate(panning(6, 8)):
+        Image.fromarray(frame).save(frames / f"{index:04d}.png")
+    for index, length in enumerate((8.0, 2.0, 100.5)):
+        flow = np.zeros((64, 96, 2), np.float32)
+        flow[..., 0] = -length
+        write_pfm(flows / f"OpticalFlowIntoFuture_{index:04d}_L.pfm", flow)
+    return root
+
+
+def test_monkaa_puts_as_many_frames_between_as_things_move(monkaa, tmp_path):
+    out = tmp_path / "set"
+    result = build(RECIPES["monkaa"], monkaa, out)
+    records = read_index(out)
+    # n = max(|s|, 5) between the two: 8 + 2 and 5 + 2.
+    assert [record.averaged for record in records] == [10, 7]
+    assert result.left_out == 1 and "100" in (out / "skipped.jsonl").read_text()
+    assert len(result.skipped) == 2 and "does not exist" in result.skipped[0].reason
+    sample, guidance = read_sample(out, records[0])
+    assert records[0].flow_grid == "first" and records[0].flow_from == "given"
+    np.testing.assert_array_equal(sample.flow[..., 0], -8)
+    np.testing.assert_array_equal(guidance, from_flow(to_middle_grid(sample.flow)))
+    assert list(check(out)) == []
+
+
+def test_dvds_pairs_are_taken_as_they_are(tmp_path):
+    inner = tmp_path / "in" / "quantitative_datasets" / "clip_1"
+    for kind, seed in (("input", 1), ("GT", 2)):
+        (inner / kind).mkdir(parents=True)
+        for index in range(3):
+            Image.fromarray(texture(seed + index, 32, 48)).save(inner / kind / f"{index:05d}.png")
+    (inner / "input" / "00002.png").unlink()
+    result = build(RECIPES["dvd"], tmp_path / "in", tmp_path / "set")
+    assert result.samples == 2 and len(result.skipped) == 1
+    record = read_index(tmp_path / "set")[0]
+    sample, guidance = read_sample(tmp_path / "set", record)
+    assert sample.flow is None and guidance is None and record.frames == 1
+    assert list(check(tmp_path / "set")) == []
+
+
+@pytest.mark.parametrize("name", ["rotation", "panorama"])
+def test_camera_turns_in_images(tmp_path, name):
+    folder = tmp_path / "in"
+    for split in ("train", "test"):
+        (folder / split).mkdir(parents=True)
+        for index in range(2):
+            image = texture(index, 96, 192)
+            Image.fromarray(image).save(folder / split / f"{split}{index}.jpg", quality=95)
+    rotation = RotationConfig(size=32, blur=(2.0, 6.0), angle=4.0)
+    recipe = replace(RECIPES[name], rotation=rotation, count=9)
+    assert build(recipe, folder, tmp_path / "set") == (9, 0, [])
+    records = read_index(tmp_path / "set")
+    assert {record.flow_from for record in records} == {"exact"}
+    assert {record.source: record.split for record in records} == {
+        "train0": "train", "train1": "train", "test0": "test", "test1": "test",
+    }  # fmt: skip
+    assert list(check(tmp_path / "set")) == []
+
+
+def test_an_ordinary_photo_is_no_panorama(tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(texture(0, 60, 80)).save(tmp_path / "in" / "a.jpg")
+    result = build(replace(RECIPES["panorama"], count=2), tmp_path / "in", tmp_path / "set")
+    assert result.samples == 0 and "twice as wide" in result.skipped[0].reason
+
+
+def test_scenes_of_all_splits_without_any_source(tmp_path):
+    assert build(SMALL_SCENES, None, tmp_path / "set").samples == 12
+    splits = [record.split for record in read_index(tmp_path / "set")]
+    assert (splits.count("train"), splits.count("val"), splits.count("test")) == (10, 1, 1)
+    assert list(check(tmp_path / "set")) == []
+
+
+# --- going on ------------------------------------------------------------------------------------
+
+
+def test_a_second_run_does_nothing(built, gopro):
+    out, first = built
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.name != ".lock"}
+    assert build(GOPRO, gopro, out) == first
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_processes_give_the_same_bytes(built, gopro, tmp_path):
+    build(GOPRO, gopro, tmp_path / "two", workers=2)
+    assert contents(tmp_path / "two") == contents(built[0])
+
+
+def test_killed_and_started_again_it_ends_the_same(built, gopro, tmp_path):
+    out = tmp_path / "set"
+    code = (
+        "import sys, time\n"
+        "from b2m.data import build\n"
+        "from b2m.data.recipes import RECIPES\n"
+        "write = build.write_sample\n"
+        "def slow(*given):\n"
+        "    write(*given); time.sleep(0.15)\n"
+        "build.write_sample = slow\n"
+        "build.build(RECIPES['gopro'], sys.argv[1], sys.argv[2])\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(gopro), str(out)], stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None and len(list(out.glob("guidance/0*.png"))) < 6:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (out / "index.jsonl").exists()
+    (out / "blur" / ".00000003.abcd.png").write_bytes(b"left over")
+    with (out / ".progress.jsonl").open("a") as stream:
+        stream.write('{"number": 5, "torn')
+    assert build(GOPRO, gopro, out) == built[1]
+    assert contents(out) == contents(built[0])
+
+
+def test_a_stop_within_python_keeps_what_is_done(built, gopro, tmp_path, monkeypatch):
+    calls = []
+
+    def stopped(*given):
+        calls.append(given)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return run_task(*given)
+
+    monkeypatch.setattr(building, "run_task", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        build(GOPRO, gopro, tmp_path / "set")
+    monkeypatch.undo()
+    done = (tmp_path / "set" / ".progress.jsonl").read_text().count("\n")
+    assert done == 4
+    build(GOPRO, gopro, tmp_path / "set")
+    assert contents(tmp_path / "set") == contents(built[0])
+
+
+def test_two_builds_at_once_are_told_apart(gopro, tmp_path):
+    with building._locked(make_dir(tmp_path / "set")), pytest.raises(OutputError, match="another"):
+        # A lock counts between processes; within one, another object stands for it.
+        build(GOPRO, gopro, tmp_path / "set")
+
+
+def make_dir(path):
+    path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize("change", ["settings", "sources", "foreign"])
+def test_other_settings_or_sources_need_another_folder(built, gopro, tmp_path, change):
+    if change == "foreign":
+        (tmp_path / "set").mkdir()
+        (tmp_path / "set" / "diary.txt").write_text("dear")
+        with pytest.raises(InputError, match=r"diary\.txt"):
+            build(GOPRO, gopro, tmp_path / "set")
+    elif change == "settings":
+        with pytest.raises(InputError, match="other settings"):
+            build(replace(GOPRO, averaging=Averaging(gamma=2.2)), gopro, built[0])
+    else:
+        with pytest.raises(InputError, match="other sources"):
+            build(GOPRO, gopro, built[0], split="2021b")
+
+
+# --- what is wrong is skipped --------------------------------------------------------------------
+
+
+def test_bad_frames_cost_only_their_windows(tmp_path):
+    source = gopro_tree(tmp_path / "in")
+    folder = source / "train" / "GOPR0374_11_00"
+    good = (folder / "000009.png").read_bytes()
+    (folder / "000009.png").write_bytes(good[:100])
+    result = build(GOPRO, source, tmp_path / "set")
+    assert result.samples == 7
+    assert [skip.number for skip in result.skipped] == [1]
+    assert "000009.png is damaged" in result.skipped[0].reason
+    listed = [json.loads(line) for line in (tmp_path / "set" / "skipped.jsonl").open()]
+    assert [line["number"] for line in listed] == [1]
+    # Mended, the next run makes just that one, and nothing is listed any more.
+    (folder / "000009.png").write_bytes(good)
+    assert build(GOPRO, source, tmp_path / "set") == (8, 0, [])
+    assert not (tmp_path / "set" / "skipped.jsonl").exists()
+    assert list(check(tmp_path / "set")) == []
+
+
+def test_bad_sources_are_listed_and_the_rest_is_made(tmp_path, capsys):
+    source = tmp_path / "in"
+    source.mkdir()
+    write_mp4(source / "good.mp4", panning(15), 30)
+    write_mp4(source / "short.mp4", panning(5), 30)
+    (source / "broken.mp4").write_bytes(b"no video")
+    cut = (source / "good.mp4").read_bytes()
+    (source / "cut.mp4").write_bytes(cut[: len(cut) * 2 // 3])
+    command = ["data", "build", "--recipe", "video", "--source", str(source), "--workers", "1"]
+    assert main([*command, "-o", str(tmp_path / "set")]) == 1
+    said = capsys.readouterr()
+    assert "samples" in said.out
+    assert "short.mp4 has 5 frames: 7 are needed" in said.err
+    assert "broken.mp4 is not a video" in said.err
+    assert "cut.mp4 is damaged or truncated" in said.err
+    records = read_index(tmp_path / "set")
+    assert [r.start for r in records if r.source == "good"] == [0, 7]
+    assert list(check(tmp_path / "set")) == []
+
+
+def test_footage_of_another_rate_is_not_of_the_recipe(tmp_path):
+    (tmp_path / "in").mkdir()
+    write_mp4(tmp_path / "in" / "slow.mp4", panning(15), 30)
+    result = build(replace(RECIPES["dvd"]), tmp_path / "in", tmp_path / "set")
+    assert "30 frames per second" in result.skipped[0].reason
+
+
+def test_a_full_disk_stops_with_a_sentence_and_goes_on_later(built, gopro, tmp_path, monkeypatch):
+    write = building.write_sample
+    calls = []
+
+    def full(*given):
+        calls.append(1)
+        if len(calls) == 6:
+            raise OSError(28, "No space left on device")
+        write(*given)
+
+    monkeypatch.setattr(building, "write_sample", full)
+    with pytest.raises(OutputError, match="disk is full"):
+        build(GOPRO, gopro, tmp_path / "set")
+    monkeypatch.undo()
+    assert build(GOPRO, gopro, tmp_path / "set") == built[1]
+    assert contents(tmp_path / "set") == contents(built[0])
+
+
+# --- check ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copy(built, tmp_path):
+    return Path(shutil.copytree(built[0], tmp_path / "copy"))
+
+
+def test_check_finds_nothing_in_what_was_built(built):
+    assert list(check(built[0])) == []
+
+
+def test_check_finds_each_kind_of_harm(copy):
+    (copy / "sharp" / "00000000_003.png").unlink()
+    blur = np.asarray(Image.open(copy / "blur" / "00000001.png"))
+    Image.fromarray(np.clip(blur.astype(int) + 3, 0, 255).astype(np.uint8)).save(
+        copy / "blur" / "00000001.png"
+    )
+    os.replace(copy / "guidance" / "00000007.png", copy / "guidance" / "00000002.png")
+    flow = (copy / "flow" / "00000003.flo").read_bytes()
+    (copy / "flow" / "00000003.flo").write_bytes(flow[:-8])
+    Image.fromarray(blur[:-1]).save(copy / "blur" / "00000004.png")
+    (copy / "blur" / "stray.png").write_bytes(b"")
+    lines = (copy / "index.jsonl").read_text().splitlines()
+    other = json.loads(lines[6]) | {"split": "train"}
+    (copy / "index.jsonl").write_text("\n".join([*lines[:6], json.dumps(other), lines[7]]) + "\n")
+    said = "\n".join(check(copy))
+    for part in (
+        "00000000_003.png does not exist",
+        "sample 1: the mean of its frames is not its photo",
+        "sample 2: guidance is not that of the flow",
+        "00000003.flo is truncated",
+        "00000004.png is 96x63",
+        "blur/stray.png belongs to no sample",
+        "GOPR0384_11_00 is in the splits test and train",
+        "sample 7",
+    ):
+        assert part in said, part
+
+
+def test_check_sees_that_sparse_frames_are_of_another_photo(tmp_path):
+    build(replace(SMALL_SCENES, count=4), None, tmp_path / "set")
+    assert list(check(tmp_path / "set")) == []
+    Image.open(tmp_path / "set" / "blur" / "00000001.png").save(
+        tmp_path / "set" / "blur" / "00000002.png"
+    )
+    assert any("sample 2" in sentence for sentence in check(tmp_path / "set"))
+
+
+# --- the command line ----------------------------------------------------------------------------
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def test_commands_from_source_to_picture(gopro, tmp_path, capsys):
+    pytest.importorskip("pyarrow")
+    out = tmp_path / "set"
+    command = ["data", "build", "--recipe", "gopro", "--source", gopro, "-o", out]
+    assert run(*command, "--split", "2021b", "--workers", 1, "--parquet") == 0
+    assert run("data", "check", out) == 0
+    assert "all is well with 8 samples" in capsys.readouterr().out
+    assert run("data", "preview", out, "-o", tmp_path / "sheet.png", "--count", 3) == 0
+    assert np.asarray(Image.open(tmp_path / "sheet.png")).shape[2] == 3
+    (out / "blur" / "00000000.png").unlink()
+    assert run("data", "check", out) == 1
+
+
+def test_parquet_holds_the_index(built, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    out = Path(shutil.copytree(built[0], tmp_path / "copy"))
+    rows = parquet.read_table(export_parquet(out)).to_pylist()
+    assert [row["number"] for row in rows] == list(range(8))
+    assert rows[0]["sharp"] == [f"sharp/00000000_{n:03d}.png" for n in range(7)]
+    assert (out / rows[3]["blur"]).is_file() and rows[7]["split"] == "test"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--recipe", "holiday"], "choose from"),
+        (["--recipe", "scenes", "--window", "7"], "--window means nothing"),
+        (["--recipe", "gopro", "--count", "7"], "--count means nothing"),
+        (["--recipe", "gopro", "--window", "many"], "--window is many"),
+        (["--recipe", "gopro", "--size", "9"], "--size is 9"),
+        (["--recipe", "scenes", "--size", "64x32"], "square"),
+        (["--recipe", "scenes", "--workers", "0"], "--workers"),
+    ],
+)
+def test_commands_that_cannot_be_meant(tmp_path, capsys, arguments, said):
+    assert run("data", "build", *arguments, "-o", tmp_path / "set") == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_source_is_needed(tmp_path, capsys):
+    assert run("data", "build", "--recipe", "gopro", "-o", tmp_path / "set") == 1
+    assert "needs a source" in capsys.readouterr().err
