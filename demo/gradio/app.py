@@ -2,73 +2,47 @@
 
     python demo/gradio/app.py          # http://127.0.0.1:7860, weights from $B2M_WEIGHTS or bundled
 
-Every button is also an endpoint (`gradio_client`) and a tool (MCP). One model is in memory; photos
-are looked at one at a time, and what the page shows follows from the photo and a list of edits.
+Buttons are endpoints (`gradio_client`) and tools (MCP), too. One model is in memory; photos are
+looked at one at a time, and what the page shows follows from the photo and a list of edits.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-import time
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from clips import MOTIONS, Edit, animator, both_ends, directed, look, pad_value, stem, told
+from actions import (
+    KEEP_SECONDS,
+    KINDS,
+    again,
+    animate,
+    deblur,
+    drawn,
+    explain,
+    flow,
+    keep_sweeping,
+    propose,
+    said,
+    save,
+    segment,
+    video,
+)
+from clips import default_model, models
+from pictures import examples
 
 import b2m
-from b2m import guidance as guidance_of
-from b2m.media import fit, write_png
-from b2m.motion import flow_to_color, resize_flow, write_flow
-from b2m.sheets import arrows
-
-try:  # ZeroGPU lends a GPU to decorated functions; elsewhere there is no such module
-    from spaces import GPU as on_gpu
-except ImportError:
-
-    def on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
-        """Leave the function as it is."""
-        return function
-
 
 HERE = Path(__file__).parent
-EXAMPLES = next((p for p in (HERE / "examples", HERE.parents[1] / "examples") if p.is_dir()), None)
-SHOWN_SIDE = 1280  # pixels, of the clip on the page; downloads are larger
-SMALL_SIDE = 320  # of the clips in the gallery
-KEEP_SECONDS = 3600  # how long results lie on disk
-DIRECTIONS = ("right", "left", "up", "down")
+PLACES = (HERE, HERE.parents[1], Path(b2m.__file__).parent)
+EXAMPLES = next((place / "examples" for place in PLACES if (place / "examples").is_dir()), None)
+WORDS = ("right", "left", "up", "down", "backwards", "surprise me", "undo", "start over")
 
 
-def in_plain_words(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Show what went wrong as a person would say it."""
-
-    @wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except b2m.InputError as error:
-            raise gr.Error(str(error), title="That does not work") from error
-        except MemoryError as error:
-            raise gr.Error("this photo is too large for this machine: make it smaller") from error
-
-    return wrapped
-
-
-def folder() -> Path:
-    """A new folder for results; those of an hour ago are removed."""
-    root = Path(tempfile.gettempdir()) / "b2m-demo"
-    root.mkdir(mode=0o700, exist_ok=True)
-    for old in root.iterdir():
-        if time.time() - old.stat().st_mtime > KEEP_SECONDS:
-            shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(dir=root))
-
-
-# --- what the page shows of a clip ---------------------------------------------------------------
+def text(name: str) -> str:
+    """A file beside this one."""
+    return (HERE / name).read_text(encoding="utf-8")
 
 
 def photo_input(**kwargs: Any) -> gr.Image:
@@ -78,223 +52,22 @@ def photo_input(**kwargs: Any) -> gr.Image:
     return image
 
 
-def shown(
-    photo: str, edits: list[Edit], motion: int, frames: int, speed: float, pingpong: bool
-) -> tuple[Any, ...]:
-    """Everything the page shows of a clip but the gallery."""
-    prepared = look(photo)
-    clip = directed(prepared, edits, motion, int(frames))
-    where = folder()
-    video = clip.save(
-        where / f"{stem(photo)}.mp4",
-        fps=max(1.0, float(frames) * float(speed)),
-        pingpong=bool(pingpong),
-        max_side=SHOWN_SIDE,
+def own(name: str, value: Any, elem_id: str, **kwargs: Any) -> gr.HTML:
+    """A part of the page with a template, a style and, where there is one, a script of its own."""
+    script = text(f"{name}.js") if (HERE / f"{name}.js").exists() else None
+    return gr.HTML(
+        value=value,
+        html_template=text(f"{name}.html"),
+        css_template=text(f"{name}.css"),
+        js_on_load=script,
+        elem_id=elem_id,
+        **kwargs,
     )
-    small = fit(clip.photo, SHOWN_SIDE)
-    middle = fit(clip.middle, SHOWN_SIDE)
-    colors = fit(flow_to_color(clip.flow), SHOWN_SIDE)
-    palette = fit(guidance_of.to_color(clip.guidance), SHOWN_SIDE)
-    pictures = [
-        (arrows(small, resize_flow(clip.flow, small.shape[:2])), "motion over the exposure"),
-        (colors, "the same as colours: hue is the direction"),
-        (palette, "guidance: red right and up, green left and up, yellow left and down, blue right "
-                  "and down"),
-        (fit(both_ends(clip), SHOWN_SIDE), "both ends of the clip, one over the other"),
-    ]  # fmt: skip
-    return str(video), (small, middle), pictures, told(clip)
-
-
-# --- what the buttons, the endpoints and the tools do --------------------------------------------
-
-
-@on_gpu
-@in_plain_words
-def animate(
-    photo: str, frames: float = 7, speed: float = 1.0, pingpong: bool = False
-) -> tuple[Any, ...]:
-    """Turn one motion-blurred photo into a short sharp clip of what happened in the exposure.
-
-    Args:
-        photo: the blurred photo, a file.
-        frames: of the clip, from shutter open to shutter closed, 3 to 31.
-        speed: 1 plays the exposure in a second, 2 in half of one.
-        pingpong: whether the clip plays forwards, then backwards.
-
-    Returns:
-        The clip (mp4), photo and sharp photo, pictures of the motion, what is known about it,
-        clips of other motions that would have left the same blur, and what the page needs.
-    """
-    prepared = look(photo)
-    results = shown(photo, [], 0, int(frames), speed, pingpong)
-    where, others = folder(), []
-    clips = animator().animate(prepared, motions=MOTIONS)
-    for number, clip in enumerate(clips, 1):
-        small = clip.save(where / f"{stem(photo)}-{number}.gif", max_side=SMALL_SIDE)
-        others.append((str(small), "most plausible" if number == 1 else f"motion {number}"))
-    return *results, others, pad_value(prepared.photo), [], 0
-
-
-@on_gpu
-@in_plain_words
-def again(
-    photo: str, edits: list[Edit], motion: int, frames: float, speed: float, pingpong: bool
-) -> tuple[Any, ...]:
-    """The clip after a change of mind."""
-    return shown(photo, edits, motion, int(frames), speed, pingpong)
-
-
-@on_gpu
-@in_plain_words
-def drawn(
-    photo: str,
-    edits: list[Edit],
-    motion: int,
-    frames: float,
-    speed: float,
-    pingpong: bool,
-    event: gr.EventData,
-) -> tuple[Any, ...]:
-    """A stroke, a tap or a hold on the pad."""
-    points = [(float(x), float(y)) for x, y in event.points][:500]
-    if event.tool == "stroke":
-        edit: Edit = {"kind": "stroke", "points": points}
-    else:
-        edit = {"kind": event.tool, "point": points[0]}
-    edits = [*edits, edit]
-    return *shown(photo, edits, motion, int(frames), speed, pingpong), edits
-
-
-@on_gpu
-@in_plain_words
-def said(
-    photo: str,
-    edits: list[Edit],
-    motion: int,
-    frames: float,
-    speed: float,
-    pingpong: bool,
-    where: str,
-) -> tuple[Any, ...]:
-    """A word for everything that moves."""
-    if where == "undo":
-        edits = edits[:-1]
-    elif where == "start over":
-        edits = []
-    elif where == "backwards":
-        edits = [*edits, {"kind": "backwards"}]
-    else:
-        edits = [*edits, {"kind": "direction", "where": where}]
-    return *shown(photo, edits, motion, int(frames), speed, pingpong), edits
-
-
-@on_gpu
-@in_plain_words
-def picked(
-    photo: str, frames: float, speed: float, pingpong: bool, event: gr.SelectData
-) -> tuple[Any, ...]:
-    """Another of the motions."""
-    motion = int(event.index)
-    return *shown(photo, [], motion, int(frames), speed, pingpong), [], motion
-
-
-@on_gpu
-@in_plain_words
-def flow(photo: str) -> tuple[str, str]:
-    """Find the motion in a motion-blurred photo.
-
-    Args:
-        photo: the blurred photo, a file.
-
-    Returns:
-        The motion field as colours (png), and as numbers in pixels over the exposure (Middlebury
-        flo).
-    """
-    field = directed(look(photo), []).flow
-    where = folder()
-    picture, numbers = where / f"{stem(photo)}-flow.png", where / f"{stem(photo)}.flo"
-    write_png(picture, flow_to_color(field))
-    write_flow(numbers, field)
-    return str(picture), str(numbers)
-
-
-@on_gpu
-@in_plain_words
-def deblur(photo: str) -> str:
-    """Make the sharp photo of the middle instant of a motion-blurred one, in full size.
-
-    Args:
-        photo: the blurred photo, a file.
-
-    Returns:
-        The sharp photo (png).
-    """
-    path = folder() / f"{stem(photo)}-sharp.png"
-    write_png(path, directed(look(photo), []).middle)
-    return str(path)
-
-
-@on_gpu
-@in_plain_words
-def video(
-    clip: str,
-    shutter: float = 1.0,
-    progress: Any = gr.Progress(track_tqdm=True),  # noqa: B008 (where Gradio looks for it)
-) -> str:
-    """Turn a short motion-blurred video into sharp slow motion, seven frames for each of its own.
-
-    Args:
-        clip: the blurred video, a file.
-        shutter: share of the time between two frames during which the shutter was open.
-
-    Returns:
-        The sharp video (mp4).
-    """
-    if not clip:
-        raise b2m.InputError("there is no video yet: drop one")
-    target = folder() / f"{stem(clip)}-sharp.mp4"
-    animator().animate_video(clip, target, shutter=float(shutter))
-    return str(target)
-
-
-@on_gpu
-@in_plain_words
-def save(
-    photo: str,
-    edits: list[Edit],
-    motion: int,
-    frames: float,
-    speed: float,
-    pingpong: bool,
-    kind: str,
-) -> str:
-    """The clip as a file of another kind."""
-    clip = directed(look(photo), edits, motion, int(frames))
-    where, name = folder(), stem(photo)
-    rate = max(1.0, float(frames) * float(speed))
-    if kind.startswith("GIF"):
-        path = where / f"{name}.gif"
-        for side in (960, 720, 540, 400, 300, 200):  # to share, under five megabytes
-            clip.save(path, fps=rate, pingpong=bool(pingpong), max_side=side)
-            if path.stat().st_size < 5e6:
-                break
-        return str(path)
-    if kind.startswith("PNG"):
-        clip.save(f"{where / name}{os.sep}")
-        return shutil.make_archive(str(where / f"{name}-frames"), "zip", where / name)
-    if kind.startswith("Sheet"):
-        return str(clip.save_sheet(where / f"{name}.png"))
-    suffix = ".webp" if kind.startswith("WebP") else ".mp4"
-    return str(
-        clip.save(where / f"{name}{suffix}", fps=rate, pingpong=bool(pingpong), max_side=1920)
-    )
-
-
-# --- the page ------------------------------------------------------------------------------------
 
 
 def build() -> gr.Blocks:
     """The page, the endpoints and the tools."""
+    paths = sorted(EXAMPLES.glob("*.jpg")) if EXAMPLES else []
     with gr.Blocks(
         title="b2m: blur to motion",
         delete_cache=(600, KEEP_SECONDS),
@@ -306,28 +79,30 @@ def build() -> gr.Blocks:
             "One motion-blurred photo in; out comes what happened while the shutter was open. "
             "Photos stay on this machine and are deleted after an hour."
         )
-        edits, motion = gr.State([]), gr.State(0)
+        edits = gr.State([])
+        motion = gr.Number(1, visible=False, precision=0)
         with gr.Tab("Photo"), gr.Row():
             with gr.Column(scale=1, min_width=300):
                 photo = photo_input(
-                    sources=["upload", "clipboard", "webcam"],
-                    elem_id="photo",
-                    height=300,
+                    sources=["upload", "clipboard", "webcam"], elem_id="photo", height=280
                 )
                 go = gr.Button("Animate", variant="primary", elem_id="go")
-                if EXAMPLES:
-                    gr.Examples(
-                        [[str(path)] for path in sorted(EXAMPLES.glob("*.jpg"))],
-                        inputs=photo,
-                        label="Examples",
-                        cache_examples=False,
-                    )
-                with gr.Accordion("Clip", open=False):
+                if paths:
+                    gr.Markdown("Or one of these:")
+                    picked_example = own("tiles", examples(paths), "examples")
+                with gr.Accordion("Settings", open=False):
                     frames = gr.Slider(3, 31, 7, step=1, label="Frames")
                     speed = gr.Slider(
-                        0.25, 4, 1, step=0.25, label="Speed (1 plays the exposure in a second)"
+                        0.25, 4, 1, step=0.25, label="Speed: 1 plays the exposure in a second"
                     )
                     pingpong = gr.Checkbox(False, label="Forwards, then backwards")
+                    model = gr.Dropdown(
+                        list(models()) or [default_model()],
+                        value=default_model(),
+                        label="Model",
+                        visible=len(models()) > 1,
+                        elem_id="model",
+                    )
             with gr.Column(scale=2, min_width=320):
                 clip = gr.Video(
                     label="What happened",
@@ -335,112 +110,168 @@ def build() -> gr.Blocks:
                     loop=True,
                     interactive=False,
                     elem_id="clip",
-                    height=420,
                 )
-                known = gr.Markdown(elem_id="known")
-                others = gr.Gallery(
-                    label="Motions that fit: pick one",
-                    columns=5,
-                    object_fit="contain",
-                    height=210,
-                    allow_preview=False,
-                    elem_id="motions",
+                known = gr.Markdown(
+                    "Drop a photo, paste one, take one, or click an example.", elem_id="known"
                 )
-                with gr.Tab("Direct it"):
-                    gr.Markdown(
-                        "Draw over a thing the way it went, tap a thing to turn it round, or "
-                        "hold it still."
-                    )
-                    pad = gr.HTML(
-                        value={"picture": "", "width": 1, "height": 1},
-                        html_template=(HERE / "pad.html").read_text(encoding="utf-8"),
-                        css_template=(HERE / "pad.css").read_text(encoding="utf-8"),
-                        js_on_load=(HERE / "pad.js").read_text(encoding="utf-8"),
-                        elem_id="pad",
-                    )
-                    with gr.Row():
-                        words = [
-                            gr.Button(f"all {where}", size="sm", min_width=80)
-                            for where in DIRECTIONS
-                        ]
-                        words.append(gr.Button("backwards", size="sm", min_width=80))
-                        words.append(gr.Button("undo", size="sm", min_width=80))
-                        words.append(gr.Button("start over", size="sm", min_width=80))
-                with gr.Tab("Photo and sharp frame"):
-                    slider = gr.ImageSlider(
-                        label="Left the photo, right the middle instant",
-                        interactive=False,
-                        elem_id="compare",
-                    )
-                with gr.Tab("See why"):
-                    pictures = gr.Gallery(label="Motion", columns=2, elem_id="why")
-                with gr.Tab("Download"):
-                    kind = gr.Radio(
-                        ["MP4", "GIF under 5 MB", "WebP", "PNG frames, full size", "Sheet"],
-                        value="MP4",
-                        label="As",
-                    )
-                    make = gr.Button("Make the file", elem_id="make")
-                    file = gr.File(label="Your file", elem_id="file")
+                with gr.Column(visible=False) as more:
+                    gr.Button("Hold to see the photo", size="sm", elem_id="peek")
+                    gr.Markdown("**Motions that fit.** Blur does not tell them apart: pick one.")
+                    others = own("tiles", {"label": "", "tiles": []}, "motions")
+                    with gr.Tab("Direct it"):
+                        gr.Markdown(
+                            "Draw over a thing the way it went, tap a thing to turn it round or to "
+                            "hold it still, or paint where things went."
+                        )
+                        pad = own("pad", {"picture": "", "width": 1, "height": 1}, "pad")
+                        with gr.Row(elem_id="words"):
+                            words = [
+                                gr.Button(
+                                    f"all {word}" if number < 4 else word, size="sm", min_width=90
+                                )
+                                for number, word in enumerate(WORDS)
+                            ]
+                    with gr.Tab("Photo and sharp frame"):
+                        slider = gr.ImageSlider(
+                            label="Left the photo, right the middle instant",
+                            interactive=False,
+                            elem_id="compare",
+                        )
+                    with gr.Tab("See why"):
+                        why = own("figures", {"pictures": []}, "why")
+                    with gr.Tab("Download"):
+                        kind = gr.Radio(list(KINDS), value=KINDS[0], label="As", elem_id="kind")
+                        make = gr.Button("Make the file", elem_id="make")
+                        file = gr.File(label="Your file", elem_id="file", height=110)
         with gr.Tab("Video"), gr.Row():
             with gr.Column():
                 blurry = gr.Video(label="Short blurred video", sources=["upload"])
                 shutter = gr.Slider(0.1, 1.0, 1.0, step=0.05, label="Share of the time exposed")
                 slow = gr.Button("Make it sharp slow motion", variant="primary")
             sharp = gr.Video(label="Sharp, seven times slower", autoplay=True, loop=True)
-        with gr.Tab("Motion field and sharp photo"), gr.Row():
+        with gr.Tab("Motion field"), gr.Row():
             with gr.Column():
-                given = photo_input(height=300)
+                given = photo_input(height=280, elem_id="given")
                 with gr.Row():
-                    find = gr.Button("Find the motion", variant="primary")
+                    find = gr.Button("Find the motion", variant="primary", elem_id="find")
+                    part = gr.Button("What moves by itself", elem_id="part")
                     sharpen = gr.Button("Make the sharp photo")
             with gr.Column():
-                colored = gr.Image(label="Motion as colours", type="filepath", interactive=False)
-                numbers = gr.File(label="Motion in pixels (.flo)")
-                still = gr.File(label="Sharp photo, full size (.png)")
+                colored = gr.Image(
+                    label="Motion as colours, or what moves by itself in white",
+                    type="filepath",
+                    interactive=False,
+                    elem_id="colored",
+                )
+                numbers = gr.File(label="Motion in pixels (.flo)", height=110)
+                still = gr.File(label="Sharp photo, full size (.png)", height=110)
 
-        results = [clip, slider, pictures, known]
-        settings = [frames, speed, pingpong]
         # One model: all that need it wait in one line.
         waits: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
         private: dict[str, Any] = {**waits, "api_visibility": "private"}
-        everything = [*results, others, pad, edits, motion]
-        gr.on(
-            [go.click, photo.input],
-            animate,
-            [photo, *settings],
-            everything,
-            api_name="animate",
-            trigger_mode="once",
-            **waits,
+        quietly: dict[str, Any] = {**private, "show_progress": "hidden"}
+        settings = [frames, speed, pingpong, motion, model]
+        state = [photo, edits, motion, frames, speed, pingpong, model]
+        results = [clip, known]
+
+        def explained(event: Any) -> Any:
+            """What follows once the clip is there."""
+            return event.success(
+                explain, [photo, edits, motion, frames, model], [slider, why], **quietly
+            )
+
+        def proposed(event: Any) -> None:
+            """What a new photo brings with it."""
+            shown = event.success(
+                lambda: gr.Column(visible=True), None, more, api_visibility="private"
+            )
+            explained(shown.success(propose, [photo, frames, model], [others, pad], **quietly))
+
+        anew: dict[str, Any] = {"fn": lambda: 1, "outputs": motion, "api_visibility": "private"}
+        inputs = [photo, *settings]
+        proposed(
+            gr.on([go.click, photo.input, model.input], trigger_mode="once", **anew).then(
+                animate, inputs, [*results, edits], api_name="animate", **waits
+            )
         )
-        state = [photo, edits, motion, *settings]
-        for setting in settings:
+        if paths:
+
+            def take(event: gr.EventData) -> tuple[str, int]:
+                """One of the example photos."""
+                return str(paths[int(event.index)]), 1
+
+            proposed(
+                picked_example.submit(
+                    take, None, [photo, motion], api_visibility="private"
+                ).success(animate, inputs, [*results, edits], **private)
+            )
+
+        def pick(event: gr.EventData) -> int:
+            """Another of the motions."""
+            return int(event.index) + 1
+
+        explained(
+            others.submit(pick, None, motion, api_visibility="private").success(
+                animate, inputs, [*results, edits], **private
+            )
+        )
+        for setting in (frames, speed, pingpong):
             changed = setting.release if isinstance(setting, gr.Slider) else setting.input
             changed(again, state, results, trigger_mode="always_last", **private)
-        pad.submit(drawn, state, [*results, edits], trigger_mode="multiple", **private)
-        for button in words:
-            where = gr.State(button.value.removeprefix("all "))
-            button.click(said, [*state, where], [*results, edits], **private)
-        others.select(picked, [photo, *settings], [*results, edits, motion], **private)
+        edited = [*results, edits]
+        explained(pad.submit(drawn, state, edited, trigger_mode="multiple", **private))
+        for button, word in zip(words, WORDS, strict=True):
+            explained(button.click(said, [*state, gr.State(word)], edited, **private))
         make.click(save, [*state, kind], file, **private)
         slow.click(video, [blurry, shutter], sharp, api_name="video", **waits)
         find.click(flow, given, [colored, numbers], api_name="flow", **waits)
+        part.click(segment, given, colored, api_name="segment", **waits)
         sharpen.click(deblur, given, still, api_name="deblur", **waits)
-    page.queue(max_size=32)
+    page.queue(max_size=64)
     return page
+
+
+def theme() -> gr.themes.Base:
+    """Calm, with fonts of the reader's own machine and colours that are read easily."""
+    fonts = ("system-ui", "sans-serif")
+    return gr.themes.Soft(
+        primary_hue="indigo",
+        neutral_hue="slate",
+        font=fonts,
+        font_mono=("ui-monospace", "monospace"),
+    ).set(
+        body_background_fill="*neutral_100",
+        block_border_width="1px",
+        block_border_color="*neutral_200",
+        block_shadow="none",
+        button_secondary_background_fill="*neutral_50",
+        button_secondary_border_color="*neutral_300",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        block_label_text_color="*primary_800",
+        block_title_text_color="*primary_800",
+        block_info_text_color="*neutral_600",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
+        color_accent="*primary_700",
+        checkbox_label_background_fill_selected="*primary_600",
+        checkbox_label_background_fill_selected_dark="*primary_600",
+        link_text_color="*primary_700",
+    )
 
 
 def main() -> None:
     """Serve it."""
+    keep_sweeping()
     build().launch(
         server_name=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
-        theme=gr.themes.Soft(primary_hue="indigo", neutral_hue="slate"),
+        theme=theme(),
         # As a style of the page: what is given as css loses its media queries.
-        head=f"<style>{(HERE / 'page.css').read_text(encoding='utf-8')}</style>",
+        head=f"<style>{text('page.css')}</style><script>{text('page.js')}</script>",
         max_file_size="64mb",
+        allowed_paths=[str(EXAMPLES)] if EXAMPLES else None,
         mcp_server=True,
-        show_error=True,
         footer_links=["api"],
         ssr_mode=False,
     )

@@ -2,72 +2,163 @@
 
 from __future__ import annotations
 
-import base64
+import json
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 import b2m
+from b2m import api, hub
 from b2m import guidance as guidance_of
 from b2m.clip import Clip, Prepared
-from b2m.media import fit
+from b2m.strokes import brushed, checked_strokes
 
 MOTIONS = 5
-PAD_SIDE = 960
 KEPT_PHOTOS = 3  # photos whose look is kept; others are looked at again
+KEPT_CLIPS = 2
+COLORS = {"red": "up-right", "green": "up-left", "yellow": "down-left", "blue": "down-right"}
 
 Edit = dict[str, Any]
-"""Something a person did: {"kind": "stroke", "points": …}, {"kind": "tap", "point": …},
-{"kind": "hold", "point": …}, {"kind": "direction", "where": …} or {"kind": "backwards"}."""
+"""Something a person did, by its "kind": "stroke" with "points"; "tap" or "hold" with a "point";
+"paint" with "points", a "color" and the brush's "radius"; "direction" with "where"; "surprise" with
+a "seed"; or "backwards"."""
+
+
+# --- the model -----------------------------------------------------------------------------------
 
 
 @cache
-def animator() -> b2m.BlurAnimator:
+def models() -> dict[str, str]:
+    """The models whose weights are at hand, by name, and where those are from."""
+    found = {}
+    for name, kind in api.ANIMATORS.items():
+        try:
+            folder = hub.find_weights(name)
+            config = json.loads((folder / hub.CONFIG_FILE).read_text(encoding="utf-8"))
+        except (b2m.InputError, OSError, ValueError):
+            continue
+        if config.get("model") == kind.__name__:
+            found[name] = _source(folder)
+    return found
+
+
+def default_model() -> str:
+    """The animator, unless other weights were named."""
+    return next(iter(models()), "animator")
+
+
+def _source(folder: Path) -> str:
+    """Where weights are from, in words that name no path of this machine."""
+    given = os.environ.get("B2M_WEIGHTS", "")
+    if not given:
+        return "bundled"
+    if "snapshots" in folder.parts:  # as the Hub's cache is laid out
+        revision = folder.parts[folder.parts.index("snapshots") + 1]
+        return f"{given.partition('@')[0]} at {revision[:7]}"
+    inside = folder.resolve().is_relative_to(Path(given).expanduser().resolve())
+    return f"folder {folder.name}" if inside else "bundled"
+
+
+@lru_cache(maxsize=1)  # one model in memory
+def animator(model: str) -> b2m.BlurAnimator:
     """The model, loaded when the first photo comes."""
-    return b2m.BlurAnimator.from_pretrained()
+    return b2m.BlurAnimator.from_pretrained(model=model)
 
 
-_looks: OrderedDict[str, Prepared] = OrderedDict()
+# --- clips ---------------------------------------------------------------------------------------
+
+_looks: OrderedDict[tuple[str, str], Prepared] = OrderedDict()
+_clips: OrderedDict[tuple[Any, ...], Clip] = OrderedDict()
 _looking = threading.Lock()
 
 
-def look(photo: str | None) -> Prepared:
+def look(photo: str | None, model: str) -> Prepared:
     """Look at a photo, or remember the look."""
     if not photo:
         raise b2m.InputError("there is no photo yet: drop one, or click an example")
+    key = photo, model
     with _looking:
-        if photo not in _looks:
-            _looks[photo] = animator().prepare(photo)
+        if key not in _looks:
+            _looks[key] = animator(model).prepare(photo)
             while len(_looks) > KEPT_PHOTOS:
                 _looks.popitem(last=False)
-        _looks.move_to_end(photo)
-        return _looks[photo]
+        _looks.move_to_end(key)
+        return _looks[key]
 
 
-def directed(prepared: Prepared, edits: Sequence[Edit], motion: int = 0, frames: int = 7) -> Clip:
-    """The clip after all edits, one after the other, of the motion that was picked."""
-    clips = animator().animate(prepared, motions=MOTIONS if motion else 1, frames=frames)
-    clip = clips[min(motion, len(clips) - 1)]
+def clip_of(
+    photo: str | None, model: str, edits: Sequence[Edit], motion: int = 1, frames: int = 7
+) -> Clip:
+    """The clip after all edits, one after the other, of the motion that was picked, from 1 on."""
+    prepared = look(photo, model)
+    key = photo, model, json.dumps(list(edits)), motion, frames
+    if key not in _clips:
+        _clips[key] = directed(prepared, model, edits, motion, frames)
+        while len(_clips) > KEPT_CLIPS:
+            _clips.popitem(last=False)
+    return _clips[key]
+
+
+def directed(
+    prepared: Prepared, model: str, edits: Sequence[Edit], motion: int = 1, frames: int = 7
+) -> Clip:
+    """As `clip_of`, of a photo that was looked at."""
+    clips = animator(model).animate(prepared, motions=MOTIONS if motion > 1 else 1, frames=frames)
+    clip = clips[min(motion, len(clips)) - 1]
     for edit in edits:
-        kind = edit["kind"]
-        if kind == "stroke":
-            chosen = guidance_of.from_strokes([edit["points"]], clip)
-        elif kind == "tap":
-            chosen = guidance_of.reverse(clip, edit["point"])
-        elif kind == "hold":
-            chosen = guidance_of.hold(clip, edit["point"])
-        elif kind == "direction":
-            chosen = guidance_of.from_direction(clip, edit["where"])
-        else:  # backwards
-            chosen = guidance_of.reverse(clip)
-        clip = animator().animate(prepared, guidance=chosen, frames=frames)[0]
+        clip = animator(model).animate(prepared, guidance=_said(edit, clip), frames=frames)[0]
     return clip
+
+
+def _said(edit: Edit, clip: Clip) -> guidance_of.Guidance:
+    """The guidance that an edit makes of a clip."""
+    kind = edit["kind"]
+    if kind == "stroke":
+        return guidance_of.from_strokes([edit["points"]], clip)
+    if kind == "tap":
+        return guidance_of.reverse(clip, edit["point"])
+    if kind == "hold":
+        return guidance_of.hold(clip, edit["point"])
+    if kind == "paint":
+        mask = painted(edit["points"], edit["radius"], *clip.photo.shape[:2])
+        if edit["color"] in COLORS:
+            return guidance_of.from_mask(mask, COLORS[edit["color"]], clip.guidance)
+        return guidance_of.hold(clip.guidance, mask)  # black
+    if kind == "direction":
+        return guidance_of.from_direction(clip, edit["where"])
+    if kind == "surprise":
+        return guidance_of.reverse(clip, surprise(clip, edit["seed"]))
+    return guidance_of.reverse(clip)
+
+
+def painted(
+    points: Sequence[Sequence[float]], radius: float, height: int, width: int
+) -> np.ndarray:
+    """(H, W) bool: what a brush covers on its way."""
+    points = points if len(points) > 1 else [points[0], [p + 0.5 for p in points[0]]]
+    (_, line), *_ = checked_strokes([points], height, width)
+    return np.any([*brushed(line, radius, height, width)], axis=0)
+
+
+def surprise(clip: Clip, seed: int) -> np.ndarray:
+    """(H, W) bool: some of the things that move, by chance, at least one."""
+    count = int(clip.regions.max())
+    if not count:
+        raise b2m.InputError("nothing moves in this photo, so there is nothing to surprise you")
+    chance = np.random.default_rng(seed)
+    chosen = 1 + np.flatnonzero(chance.integers(0, 2, count))
+    if not len(chosen):
+        chosen = 1 + chance.integers(0, count, 1)
+    return np.isin(clip.regions, chosen)
+
+
+# --- words ---------------------------------------------------------------------------------------
 
 
 def stem(photo: str) -> str:
@@ -75,37 +166,26 @@ def stem(photo: str) -> str:
     return Path(photo).stem or "photo"
 
 
-def pad_value(photo: np.ndarray) -> dict[str, Any]:
-    """What the drawing pad shows: a picture, and the photo's pixels to one of the picture's."""
-    shown = fit(photo, PAD_SIDE)
-    _, data = cv2.imencode(".jpg", shown[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
-    picture = "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
-    return {"picture": picture, "width": photo.shape[1], "height": photo.shape[0]}
-
-
-def told(clip: Clip) -> str:
-    """What is known about a clip, in Markdown."""
+def told(clip: Clip, model: str, working: tuple[int, ...], speed: float = 1.0) -> str:
+    """What is known about a clip, in Markdown; `speed` as in `actions.rate`."""
     fastest = clip.fastest
     lines = [f"⚠️ {sentence}" for sentence in clip.warnings]
     agreement = "exactly" if np.isinf(clip.reblur_psnr) else f"to {clip.reblur_psnr:.0f} dB"
     lines.append(f"These frames average back to your photo {agreement}.")
     if fastest >= 1:
-        speed = f"The fastest parts moved {fastest:.0f} px while the shutter was open"
+        line = f"The fastest parts moved {fastest:.0f} px while the shutter was open"
         if clip.exposure_time:
-            speed += f", {fastest / clip.exposure_time:.0f} px a second"
-            lasted, slower = _seconds(clip.exposure_time), 1 / clip.exposure_time
+            line += f", {fastest / clip.exposure_time:.0f} px a second"
+            lasted, slower = _seconds(clip.exposure_time), 1 / (speed * clip.exposure_time)
             lines.append(f"Exposure {lasted}: the clip plays {slower:.0f} times slower.")
-        lines.append(f"{speed}.")
+        lines.append(f"{line}.")
     height, width = clip.photo.shape[:2]
-    lines.append(f"{width} × {height} px, computed on {animator().device.type.upper()}.")
+    seen = f", looked at in {working[1]} × {working[0]}" if working[0] < height else ""
+    device = animator(model).device.type.upper()
+    source = models().get(model, "bundled")
+    lines.append(f"{width} × {height} px{seen}. Model: {model} ({source}), on {device}.")
     return "\n\n".join(lines)
 
 
 def _seconds(value: float) -> str:
     return f"1/{1 / value:.0f} s" if value < 0.4 else f"{value:.1f} s"
-
-
-def both_ends(clip: Clip) -> np.ndarray:
-    """Ends of the clip one over the other: what moved has coloured rims."""
-    first, last = clip.at(-1.0), clip.at(1.0)
-    return np.stack([first[..., 0], (first[..., 1] // 2 + last[..., 1] // 2), last[..., 2]], -1)

@@ -1,0 +1,344 @@
+"""What the buttons, the endpoints and the tools do: one function each."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from clips import COLORS, MOTIONS, Edit, animator, clip_of, default_model, look, stem, told
+from pictures import SHOWN_SIDE, figures, pad_value, tiles
+
+import b2m
+from b2m.clip import Clip
+from b2m.media import fit, write_png
+from b2m.motion import flow_to_color, write_flow
+from b2m.video import read_video
+
+try:  # ZeroGPU lends a GPU to decorated functions; elsewhere there is no such module
+    from spaces import GPU as on_gpu
+except ImportError:
+
+    def on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
+        """Leave the function as it is."""
+        return function
+
+
+KEEP_SECONDS = 3600  # how long results lie on disk
+MOST_FRAMES = 300  # of a video: others wait in line
+SHARED_BYTES = 5e6
+KINDS = (
+    "MP4",
+    "GIF under 5 MB",
+    "WebP",
+    "Motion Photo",
+    "PNG frames, full size",
+    "Sharp photo, full size",
+    "Sheet",
+)
+RESULTS = Path(tempfile.gettempdir()) / "b2m-demo"
+
+
+def in_plain_words(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Show what went wrong as a person would say it."""
+
+    @wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except (b2m.InputError, b2m.OutputError) as error:
+            sentence = str(error)
+            for given in (*args, *kwargs.values()):  # a photo is known by its name here
+                if isinstance(given, str) and os.path.isabs(given):
+                    sentence = sentence.replace(f"{Path(given).parent}{os.sep}", "")
+            raise gr.Error(sentence, title="That does not work") from error
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error):
+                raise
+            raise gr.Error("this photo is too large for this machine: make it smaller") from error
+
+    return wrapped
+
+
+def sweep() -> None:
+    """Remove results of more than an hour ago."""
+    for old in RESULTS.iterdir() if RESULTS.is_dir() else ():
+        try:
+            if time.time() - old.stat().st_mtime > KEEP_SECONDS:
+                shutil.rmtree(old, ignore_errors=True)
+        except FileNotFoundError:  # swept by another
+            continue
+
+
+def keep_sweeping(seconds: float = 600) -> None:
+    """Sweep every ten minutes, for as long as the program runs."""
+
+    def work() -> None:
+        while True:
+            time.sleep(seconds)
+            sweep()
+
+    threading.Thread(target=work, daemon=True).start()
+
+
+def folder() -> Path:
+    """A new folder for results, which nobody can guess."""
+    RESULTS.mkdir(mode=0o700, exist_ok=True)
+    return Path(tempfile.mkdtemp(dir=RESULTS))
+
+
+def rate(frames: float, speed: float) -> float:
+    """Frames per second: 1 plays the exposure in a second, 2 in half of one."""
+    return max(1.0, float(frames) * float(speed))
+
+
+def _shown(
+    photo: str,
+    edits: list[Edit],
+    motion: float,
+    frames: float,
+    speed: float,
+    pingpong: bool,
+    model: str,
+) -> tuple[str, str]:
+    """The clip as a file, and what is known about it."""
+    clip = clip_of(photo, model, edits, int(motion), int(frames))
+    video = clip.save(
+        folder() / f"{stem(photo)}.mp4",
+        fps=rate(frames, speed),
+        pingpong=bool(pingpong),
+        max_side=SHOWN_SIDE,
+    )
+    return str(video), told(clip, model, look(photo, model).working.shape, float(speed))
+
+
+@on_gpu
+@in_plain_words
+def animate(
+    photo: str,
+    frames: float = 7,
+    speed: float = 1.0,
+    pingpong: bool = False,
+    motion: float = 1,
+    model: str = "",
+) -> tuple[Any, ...]:
+    """Turn one motion-blurred photo into a short sharp clip of what happened in the exposure.
+
+    Args:
+        photo: the blurred photo, a file.
+        frames: of the clip, from shutter open to shutter closed, 3 to 31.
+        speed: 1 plays the exposure in a second, 2 in half of one.
+        pingpong: whether the clip plays forwards, then backwards.
+        motion: which of the motions that would have left the same blur, 1 the most plausible.
+        model: which model; empty for the usual one.
+
+    Returns:
+        The clip (mp4), and what is known about it.
+    """
+    return *_shown(photo, [], motion, frames, speed, pingpong, model or default_model()), []
+
+
+@on_gpu
+@in_plain_words
+def again(photo: str, edits: list[Edit], *settings: Any) -> tuple[str, str]:
+    """The clip after a change of mind."""
+    return _shown(photo, edits, *settings)
+
+
+@on_gpu
+@in_plain_words
+def drawn(
+    photo: str,
+    edits: list[Edit],
+    motion: float,
+    frames: float,
+    speed: float,
+    pingpong: bool,
+    model: str,
+    event: gr.EventData,
+) -> tuple[Any, ...]:
+    """A stroke, a tap, a hold or a brush on the pad."""
+    points = [(float(x), float(y)) for x, y in event.points][:500]
+    edit: Edit = {"kind": str(event.tool)}
+    if event.tool == "stroke":
+        edit["points"] = points
+    elif event.tool in (*COLORS, "black"):
+        edit |= {"kind": "paint", "points": points, "color": event.tool}
+        edit["radius"] = max(look(photo, model).photo.shape) / 40
+    else:
+        edit["point"] = points[0]
+    edits = [*edits, edit]
+    return *_shown(photo, edits, motion, frames, speed, pingpong, model), edits
+
+
+@on_gpu
+@in_plain_words
+def said(
+    photo: str,
+    edits: list[Edit],
+    motion: float,
+    frames: float,
+    speed: float,
+    pingpong: bool,
+    model: str,
+    where: str,
+) -> tuple[Any, ...]:
+    """A word for everything that moves."""
+    if where == "undo":
+        edits = edits[:-1]
+    elif where == "start over":
+        edits = []
+    elif where == "surprise me":
+        edits = [*edits, {"kind": "surprise", "seed": random.randrange(1 << 31)}]
+    elif where == "backwards":
+        edits = [*edits, {"kind": "backwards"}]
+    else:
+        edits = [*edits, {"kind": "direction", "where": where}]
+    return *_shown(photo, edits, motion, frames, speed, pingpong, model), edits
+
+
+@on_gpu
+@in_plain_words
+def explain(
+    photo: str, edits: list[Edit], motion: float, frames: float, model: str
+) -> tuple[Any, ...]:
+    """Photo and sharp photo, and pictures of the motion."""
+    clip = clip_of(photo, model, edits, int(motion), int(frames))
+    return (fit(clip.photo, SHOWN_SIDE), fit(clip.middle, SHOWN_SIDE)), figures(clip)
+
+
+@on_gpu
+@in_plain_words
+def propose(photo: str, frames: float, model: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Small clips of the motions that fit, and the pad with the photo."""
+    prepared = look(photo, model)
+    clips = animator(model).animate(prepared, motions=MOTIONS, frames=int(frames))
+    return tiles(clips), pad_value(prepared.photo)
+
+
+def _middle_clip(photo: str) -> Clip:
+    return clip_of(photo, default_model(), [])
+
+
+@on_gpu
+@in_plain_words
+def flow(photo: str) -> tuple[str, str]:
+    """Find the motion in a motion-blurred photo.
+
+    Args:
+        photo: the blurred photo, a file.
+
+    Returns:
+        The motion field as colours (png), and as numbers in pixels over the exposure (Middlebury
+        flo).
+    """
+    field = _middle_clip(photo).flow
+    where = folder()
+    picture, numbers = where / f"{stem(photo)}-flow.png", where / f"{stem(photo)}.flo"
+    write_png(picture, flow_to_color(field))
+    write_flow(numbers, field)
+    return str(picture), str(numbers)
+
+
+@on_gpu
+@in_plain_words
+def segment(photo: str) -> str:
+    """Tell what moves by itself in a motion-blurred photo from what the camera does.
+
+    Args:
+        photo: the blurred photo, a file.
+
+    Returns:
+        White where it moves against the camera, black elsewhere (png).
+    """
+    path = folder() / f"{stem(photo)}-moving.png"
+    write_png(path, 255 * _middle_clip(photo).moving.astype("uint8"))
+    return str(path)
+
+
+@on_gpu
+@in_plain_words
+def deblur(photo: str) -> str:
+    """Make the sharp photo of the middle instant of a motion-blurred one, in full size.
+
+    Args:
+        photo: the blurred photo, a file.
+
+    Returns:
+        The sharp photo (png).
+    """
+    path = folder() / f"{stem(photo)}-sharp.png"
+    write_png(path, _middle_clip(photo).middle)
+    return str(path)
+
+
+@on_gpu
+@in_plain_words
+def video(
+    clip: str,
+    shutter: float = 1.0,
+    progress: Any = gr.Progress(track_tqdm=True),  # noqa: B008 (where Gradio looks for it)
+) -> str:
+    """Turn a short motion-blurred video into sharp slow motion, seven frames for each of its own.
+
+    Args:
+        clip: the blurred video, a file.
+        shutter: share of the time between two frames during which the shutter was open.
+
+    Returns:
+        The sharp video (mp4).
+    """
+    if not clip:
+        raise b2m.InputError("there is no video yet: drop one")
+    if (count := read_video(clip).frames) > MOST_FRAMES:
+        raise b2m.InputError(
+            f"the video has {count} frames, and this page takes up to {MOST_FRAMES}: cut it, or "
+            "run 'b2m video' on your own machine"
+        )
+    target = folder() / f"{stem(clip)}-sharp.mp4"
+    animator("animator").animate_video(clip, target, shutter=float(shutter))
+    return str(target)
+
+
+@on_gpu
+@in_plain_words
+def save(
+    photo: str,
+    edits: list[Edit],
+    motion: float,
+    frames: float,
+    speed: float,
+    pingpong: bool,
+    model: str,
+    kind: str,
+) -> str:
+    """The clip as a file of another kind."""
+    clip = clip_of(photo, model, edits, int(motion), int(frames))
+    where, name = folder(), stem(photo)
+    options: dict[str, Any] = {"fps": rate(frames, speed), "pingpong": bool(pingpong)}
+    if kind.startswith("GIF"):
+        path = where / f"{name}.gif"
+        for side in (960, 720, 540, 400, 300, 200):
+            clip.save(path, max_side=side, **options)
+            if path.stat().st_size < SHARED_BYTES:
+                break
+        return str(path)
+    if kind.startswith("PNG"):
+        clip.save(f"{where / name}{os.sep}")
+        return shutil.make_archive(str(where / f"{name}-frames"), "zip", where / name)
+    if kind.startswith("Sharp"):
+        path = where / f"{name}-sharp.png"
+        write_png(path, clip.middle)
+        return str(path)
+    if kind == "Sheet":
+        return str(clip.save_sheet(where / f"{name}.png"))
+    ending = {"WebP": ".webp", "Motion Photo": ".MP.jpg"}.get(kind, ".mp4")
+    return str(clip.save(where / f"{name}{ending}", **options))

@@ -1,0 +1,36 @@
+// While the button is held, the photo lies over the clip.
+(() => {
+  let cover = null;
+  const lift = () => { cover?.remove(); cover = null; };
+  const hold = (event) => {
+    if (!event.target.closest?.("#peek") || cover) return;
+    if (event.type === "keydown" && ![" ", "Enter"].includes(event.key)) return;
+    const [clip, photo] = ["#clip video", "#pad .stage img"].map((s) => document.querySelector(s));
+    if (!clip || !photo?.getAttribute("src")) return;
+    event.preventDefault();
+    const [box, around] = [clip, clip.parentElement].map((e) => e.getBoundingClientRect());
+    clip.parentElement.style.position = "relative";
+    cover = document.createElement("img");
+    Object.assign(cover, { src: photo.src, alt: "Your photo", id: "cover" });
+    Object.assign(cover.style, {
+      position: "absolute", objectFit: "contain", width: `${box.width}px`, height: `${box.height}px`,
+      left: `${box.left - around.left}px`, top: `${box.top - around.top}px`, zIndex: 5,
+    });
+    clip.parentElement.append(cover);
+  };
+  for (const type of ["pointerdown", "keydown"]) document.addEventListener(type, hold);
+  for (const type of ["pointerup", "pointercancel", "keyup", "blur"]) window.addEventListener(type, lift);
+
+  // What Gradio's own parts leave out for those who listen to the page.
+  const mend = () => {
+    for (const empty of document.querySelectorAll('[aria-label="Empty value"]:not([role])')) {
+      empty.setAttribute("role", "img");
+    }
+    for (const drop of document.querySelectorAll(".upload-container[aria-label]")) {
+      drop.removeAttribute("aria-label");
+    }
+    const clip = document.querySelector("#clip video:not([aria-label])");
+    clip?.setAttribute("aria-label", "The clip: what happened while the shutter was open");
+  };
+  new MutationObserver(mend).observe(document, { subtree: true, childList: true });
+})();

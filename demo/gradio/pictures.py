@@ -1,0 +1,120 @@
+"""Pictures for the page, each with a text for those who do not see it."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from b2m import guidance as guidance_of
+from b2m.clip import Clip
+from b2m.media import Pixels, fit, read_image
+from b2m.motion import flow_to_color, resize_flow
+from b2m.sheets import arrows
+from b2m.video import write_webp
+
+SHOWN_SIDE = 1280  # pixels, of the clip on the page; downloads are larger
+PAD_SIDE = 960
+FIGURE_SIDE = 640
+TILE_SIDE = 240
+DIFFERENCE = 8  # by which the difference between the photo and the mean of the frames is amplified
+
+
+def as_data(picture: Pixels) -> str:
+    """A picture as an address that holds it."""
+    _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 86])
+    return _data("image/jpeg", data.tobytes())
+
+
+def _data(mime: str, data: bytes) -> str:
+    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+
+
+def pad_value(photo: Pixels) -> dict[str, Any]:
+    """What the drawing pad shows: a picture, and the size of the photo in its own pixels."""
+    picture = as_data(fit(photo, PAD_SIDE))
+    return {"picture": picture, "width": photo.shape[1], "height": photo.shape[0]}
+
+
+def examples(paths: Sequence[Path]) -> dict[str, Any]:
+    """Example photos to pick."""
+    found = []
+    for path in paths:
+        picture = fit(read_image(path).pixels, 2 * TILE_SIDE)
+        side = min(picture.shape[:2])
+        top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
+        square = fit(picture[top : top + side, left : left + side], 160)
+        name = path.stem.replace("-", " ")
+        found.append({"picture": as_data(square), "alt": f"Example photo: {name}", "caption": ""})
+    return {"label": "Example photos", "size": "small", "tiles": found}
+
+
+def tiles(clips: Sequence[Clip]) -> dict[str, Any]:
+    """A small looping clip with its guidance for each of the motions that fit."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number, clip in enumerate(clips, 1):
+            small = fit(clip.photo, TILE_SIDE)
+            palette = fit(guidance_of.to_color(clip.guidance), TILE_SIDE)
+            beside = int(small.shape[0] > small.shape[1])  # upright photos
+            path = Path(folder) / "clip.webp"
+            write_webp(
+                path,
+                (
+                    np.concatenate([frame, palette], axis=beside)
+                    for frame in clip.render(clip.count, small.shape[:2])
+                ),
+                clip.count,
+            )
+            found.append(
+                {
+                    "picture": _data("image/webp", path.read_bytes()),
+                    "alt": f"Clip of motion {number} with its guidance",
+                    "caption": "most plausible" if number == 1 else f"motion {number}",
+                }
+            )
+    return {"label": "Motions that fit", "size": "large", "tiles": found}
+
+
+def figures(clip: Clip) -> dict[str, Any]:
+    """See why: the motion, its guidance, and how closely the clip explains the photo."""
+    small = fit(clip.photo, FIGURE_SIDE)
+    size = small.shape[:2]
+    mean = fit(clip.reblurred, FIGURE_SIDE)
+    seen = fit(clip.photo, max(mean.shape[:2]))
+    difference = np.abs(seen.astype(int) - mean).clip(0, 255 // DIFFERENCE) * DIFFERENCE
+    raw = clip.reblur_psnr_raw
+    first, last = (fit(clip.at(time), FIGURE_SIDE) for time in (-1.0, 1.0))
+    ends = np.stack([first[..., 0], first[..., 1] // 2 + last[..., 1] // 2, last[..., 2]], axis=-1)
+    shown = (
+        (
+            arrows(small, resize_flow(clip.flow, size)),
+            "The motion over the exposure, as arrows",
+        ),
+        (fit(flow_to_color(clip.flow), FIGURE_SIDE), "The same as colours: hue is the direction"),
+        (
+            fit(guidance_of.to_color(clip.guidance), FIGURE_SIDE),
+            "Guidance: red right and up, green left and up, yellow left and down, blue right and "
+            "down, black still",
+        ),
+        (ends, "Both ends of the clip, one over the other: what moved has coloured rims"),
+        (
+            difference.astype(np.uint8),
+            f"What the found motion alone leaves unexplained, {DIFFERENCE} times amplified",
+        ),
+    )
+    return {
+        "final": _decibels(clip.reblur_psnr),
+        "raw": _decibels(raw),
+        "meter": float(np.clip(raw, 10, 60)),
+        "pictures": [{"picture": as_data(p), "text": text} for p, text in shown],
+    }
+
+
+def _decibels(value: float) -> str:
+    return "exactly" if np.isinf(value) else f"to {value:.0f} dB"

@@ -1,0 +1,51 @@
+"""The Gradio page as a process of its own, for the tests that ask it or open it."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+APP = Path(__file__).parents[1] / "demo" / "gradio" / "app.py"
+
+
+@dataclass(frozen=True)
+class Server:
+    address: str
+    process: subprocess.Popen
+
+    def memory(self):
+        """Bytes that the process holds."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return 1024 * int(status.split("VmRSS:")[1].split()[0])
+
+
+@contextlib.contextmanager
+def serve(app=APP, python=sys.executable, **environment):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "HF_HUB_OFFLINE": "1",
+        **environment,
+    }
+    process = subprocess.Popen([python, app], env=environment, cwd=app.parent)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{address}/config", timeout=5).close()
+                break
+            except OSError:
+                assert process.poll() is None, "the app has ended"
+                time.sleep(0.5)
+        yield Server(address, process)
+    finally:
+        process.terminate()
+        process.wait(20)

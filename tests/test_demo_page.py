@@ -1,0 +1,235 @@
+"""The page in a real browser: what a person sees, touches, hears read out, and takes along."""
+
+import base64
+import importlib.util
+import io
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+APART = EXAMPLES / "moving-apart.jpg"
+THINGS = {"left": (195, 215), "right": (460, 295)}  # in pixels of its 640x426
+WAYS = {"right": [(255, 0, 0), (0, 0, 255)], "left": [(0, 255, 0), (255, 255, 0)]}
+
+
+@pytest.fixture(scope="module")
+def address(page_server):
+    return page_server.address
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("no chromium and chromedriver here")
+    selenium = pytest.importorskip("selenium.webdriver")
+    from selenium.webdriver.chrome.service import Service
+
+    options = selenium.ChromeOptions()
+    options.binary_location = chromium
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--disable-dev-shm-usage",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--autoplay-policy=no-user-gesture-required",
+        "--window-size=1280,1400",
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(argument)
+    browser = selenium.Chrome(options=options, service=Service(driver))
+    yield browser
+    browser.quit()
+
+
+def wait_for(probe, seconds=90):
+    from selenium.common.exceptions import StaleElementReferenceException
+
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if found := probe():
+                return found
+        except StaleElementReferenceException:
+            pass
+        time.sleep(0.2)
+    raise AssertionError(f"nothing came in {seconds} s")
+
+
+def find(browser, selector):
+    return browser.find_elements("css selector", selector)
+
+
+def played(browser):
+    """The address of the clip, once it plays."""
+    for element in find(browser, "#clip video"):
+        if browser.execute_script("return arguments[0].currentTime", element) > 0:
+            return element.get_attribute("src")
+    return None
+
+
+def opened(browser, address, theme="light"):
+    browser.get(f"{address}/?__theme={theme}")
+    wait_for(lambda: find(browser, "#photo input[type=file]"))
+    return browser
+
+
+@pytest.fixture
+def page(browser, address):
+    return opened(browser, address)
+
+
+def upload(page, path):
+    find(page, "#photo input[type=file]")[0].send_keys(str(path))
+
+
+def settled(page):
+    """Wait for all that follows a clip; then the clip's address."""
+    source = wait_for(lambda: played(page))
+    wait_for(lambda: find(page, "#motions button"))
+    return source
+
+
+def tab(page, name):
+    (button,) = [
+        b for b in find(page, "button[role=tab]") if b.get_attribute("textContent").strip() == name
+    ]
+    page.execute_script("arguments[0].click()", button)
+
+
+def ways(page):
+    """Which way the two things go, by the colours of the guidance under "See why"."""
+    tab(page, "See why")
+    images = wait_for(lambda: find(page, "#why img"))
+    data = base64.b64decode(images[2].get_attribute("src").split(",")[1])
+    with Image.open(io.BytesIO(data)) as picture:
+        colors = np.asarray(picture.convert("RGB")).astype(int)
+    tab(page, "Direct it")
+    found = {}
+    for thing, (x, y) in THINGS.items():
+        color = np.median(colors[y - 8 : y + 8, x - 8 : x + 8].reshape(-1, 3), axis=0)
+        found[thing] = next(
+            way for way, pure in WAYS.items() if any(np.abs(color - c).max() < 60 for c in pure)
+        )
+    return found
+
+
+def touch(page, start, *moves):
+    """Press on the pad at a point of the photo, move, and let go."""
+    from selenium.webdriver import ActionChains
+
+    canvas = wait_for(lambda: find(page, "#pad canvas"))[0]
+    wait_for(lambda: canvas.size["height"] > 100)
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    scale = canvas.size["width"] / 640
+    offset = [round((start[0] - 320) * scale), round((start[1] - 213) * scale)]
+    actions = ActionChains(page).move_to_element_with_offset(canvas, *offset).click_and_hold()
+    for x, y in moves:
+        actions.move_by_offset(round(x * scale), round(y * scale))
+    actions.release().perform()
+
+
+def changed(page, before):
+    return wait_for(lambda: (now := ways(page)) != before and now)
+
+
+def test_directing_by_hand_and_by_key(page):
+    upload(page, APART)
+    settled(page)
+    assert ways(page) == {"left": "right", "right": "right"}
+    touch(page, THINGS["left"], (-20, 2), (-20, 2))  # a stroke from right to left
+    assert changed(page, ways(page)) == {"left": "left", "right": "right"}
+    touch(page, THINGS["right"])  # a tap
+    assert changed(page, {"left": "left", "right": "right"}) == {"left": "left", "right": "left"}
+    (undo,) = [b for b in find(page, "#words button") if b.text == "undo"]
+    page.execute_script("arguments[0].click()", undo)
+    assert changed(page, {"left": "left", "right": "left"}) == {"left": "left", "right": "right"}
+    # The same without a pointer: the cross goes to the thing on the left.
+    from selenium.webdriver import Keys
+
+    tap = find(page, "#pad input[value=tap]")[0]
+    page.execute_script("arguments[0].click()", tap)
+    find(page, "#pad canvas")[0].send_keys(Keys.ARROW_LEFT * 8, Keys.ENTER)
+    assert changed(page, {"left": "left", "right": "right"}) == {"left": "right", "right": "right"}
+
+
+def test_picking_an_example_a_motion_and_the_photo_underneath(page):
+    from selenium.webdriver import ActionChains
+
+    names = [image.get_attribute("alt") for image in find(page, "#examples img")]
+    find(page, "#examples button")[names.index("Example photo: moving apart")].click()
+    first = settled(page)
+    before = ways(page)
+    page.execute_script("arguments[0].click()", find(page, "#motions button")[1])
+    wait_for(lambda: (now := played(page)) and now != first)
+    assert changed(page, before) == {"left": "left", "right": "left"}
+    assert find(page, "#motions button")[1].get_attribute("aria-pressed") == "true"
+    peek = find(page, "#peek")[0]
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", peek)
+    ActionChains(page).click_and_hold(peek).perform()
+    cover = wait_for(lambda: find(page, "#cover"))[0]
+    clip = find(page, "#clip video")[0]
+    assert abs(cover.rect["width"] - clip.rect["width"]) < 2
+    assert cover.get_attribute("alt") == "Your photo"
+    ActionChains(page).release().perform()
+    assert not find(page, "#cover")
+    tab(page, "Download")
+    wait_for(lambda: find(page, "#make"))[0].click()
+    wait_for(lambda: any("moving-apart" in a.get_attribute("href") for a in find(page, "#file a")))
+
+
+def test_a_bad_upload_gives_a_toast(page, tmp_path):
+    bad = tmp_path / "letter.jpg"
+    bad.write_text("Dear photo,")
+    upload(page, bad)
+    wait_for(lambda: any("is not an image" in e.text for e in find(page, ".toast-body")))
+
+
+def test_it_fits_a_phone(page):
+    size = {"width": 360, "height": 780, "deviceScaleFactor": 1, "mobile": True}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        upload(page, APART)
+        settled(page)
+        assert page.execute_script("return document.documentElement.scrollWidth") <= 360
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_everybody_can_use_it(browser, address, theme):
+    found = importlib.util.find_spec("axe_core_python")
+    if found is None:
+        pytest.skip("no axe-core-python here")
+    page = opened(browser, address, theme)
+    page.execute_script((Path(found.origin).parent / "axe.min.js").read_text("utf-8"))
+
+    def problems():
+        violations = page.execute_async_script(
+            "const done = arguments[0]; axe.run(document).then((found) => done(found.violations))"
+        )
+        return [
+            f"{problem['id']}: {node['html'][:200]}"
+            for problem in violations
+            if problem["impact"] in ("serious", "critical")
+            for node in problem["nodes"]
+        ]
+
+    assert not problems()
+    upload(page, APART)
+    settled(page)
+    for name in ("See why", "Download", "Direct it", "Video", "Motion field"):
+        tab(page, name)
+        time.sleep(0.5)
+        assert not problems(), name
+    assert page.execute_script("return document.documentElement.lang")
