@@ -151,6 +151,18 @@ class Clip:
         return frames
 
     @property
+    def raw_frames(self) -> NDArray[np.uint8]:
+        """(T, H, W, 3) uint8 sRGB: the model's own frames, before they are made to average to the
+        photo; enlarged where the photo is larger than the working size."""
+        frames = np.empty((self.count, *self.photo.shape), np.uint8)
+        for index in range(self.count):
+            codes = encode_bytes(self._working_frame(_time(index, self.count)))
+            if codes.shape != self.photo.shape:
+                codes = cv2.resize(codes, self.photo.shape[1::-1]).astype(np.uint8, copy=False)
+            frames[index] = codes
+        return frames
+
+    @property
     def middle(self) -> Pixels:
         """(H, W, 3) uint8 sRGB, the sharp photo: the middle instant."""
         return self.at(0.0)

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from b2m import evaluate_motions, evaluate_video
+from b2m import evaluate_motions, evaluate_papers, evaluate_video, paper_tables
 from b2m.answers import (
     COST_RUNS,
     COST_SIZE,
@@ -74,13 +74,16 @@ def evaluate(
             "clips" (real ones, averaged into blurred photos) or "video" (the same as blurred
             videos, see `b2m.evaluate_video`) or "motions" (the first few of all that a blur
             allows, on scenes and, where there are any, on clips, see `b2m.evaluate_motions`) or
-            "enlarged" (scenes whose blurred photos were enlarged).
+            "enlarged" (scenes whose blurred photos were enlarged), or a table of the papers, one of
+            `b2m.paper_tables.TABLES`, such as "2022-T1".
         samples: scenes in all (default 200), or windows or blurred frames of each clip (default
-            40; for "motions" at most 20).
+            40; for "motions" at most 20), or photos of each group (tables of the papers, default
+            60).
         photos, cutouts: folders for the scenes (see `b2m.data.textures.split_files`); None for
             made-up textures.
         clips: folder of videos, or of one folder of them for each split.
-        weights: see `b2m.hub.find_weights`.
+        weights: see `b2m.hub.find_weights`; for the tables of the papers a folder of checkpoints,
+            beside those of trainings in `b2m.train.runs_folder()`.
         output: folder, made when missing.
         split: "train", "val" or "test".
         seed: of the scenes and their noise.
@@ -100,6 +103,9 @@ def evaluate(
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder {output}: {error.strerror or error}") from error
+    if table in paper_tables.TABLES:
+        sources = {"photos": photos, "cutouts": cutouts, "clips": clips, "weights": weights}
+        return _paper_table(table, samples, sources, output, split, seed)
     animator = BlurAnimator.from_pretrained(weights)
     answers = (enlarged_answers if table == "enlarged" else animator_answers)(animator)
     if table in ("scenes", "enlarged"):
@@ -146,6 +152,39 @@ def evaluate(
     columns = others.get(table, _COLUMNS)
     path, text = write_report(output, table, command, rows, columns, notes, table == "clips")
     print(text)
+    return path
+
+
+def _paper_table(
+    table: str,
+    samples: int | None,
+    sources: dict[str, str | os.PathLike[str] | None],
+    output: Path,
+    split: str,
+    seed: int,
+) -> Path:
+    """Compute, print, draw and write one of the tables of the papers."""
+    from b2m.train import runs_folder
+
+    asked, runs, clips = samples or evaluate_papers.SAMPLES, runs_folder(), sources["clips"]
+    rows, notes, judged = evaluate_papers.paper_rows(
+        paper_tables.TABLES[table],
+        photos=sources["photos"],
+        cutouts=sources["cutouts"],
+        clips=[] if clips is None else find_clips(Path(clips), split),
+        weights=sources["weights"],
+        runs=runs,
+        samples=asked,
+        split=split,
+        seed=seed,
+    )
+    given: dict[str, Any] = {"samples": asked, **sources}
+    given |= {"split": None if split == "test" else split, "seed": seed or None}
+    command = command_line(["b2m", "evaluate", "--table", table], given)
+    path, text = write_report(output, table, command, rows, evaluate_papers.COLUMNS, notes)
+    print(text)
+    for picture in evaluate_papers.draw(table, output, rows, judged, runs):
+        print(picture)
     return path
 
 
@@ -382,5 +421,5 @@ _COLUMNS = {
     "paper": ("paper", ".2f"),
 }
 
-TABLES = ("scenes", "clips", "video", "motions", "enlarged")
+TABLES = ("scenes", "clips", "video", "motions", "enlarged", *paper_tables.TABLES)
 SPLITS = ("train", "val", "test")

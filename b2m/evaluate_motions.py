@@ -10,28 +10,23 @@ predictor.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from b2m.ambiguity import APART
-from b2m.answers import to_pixels
 from b2m.api import BlurAnimator
+from b2m.cases import Case, clip_cases, scene_cases
 from b2m.clip import Clip
-from b2m.data.clips import crossed, flow_over, read_windows
-from b2m.data.scenes import Kind, SceneConfig, render
-from b2m.data.sensor import develop
-from b2m.data.textures import load_textures
+from b2m.data.scenes import Kind, SceneConfig
 from b2m.errors import InputError
 from b2m.guidance import STILL_THRESHOLD, from_flow
-from b2m.media import Pixels
 from b2m.metrics import psnr
 from b2m.models.guidance_predictor import GuidancePredictor
-from b2m.motion import Flow
 from b2m.report import Row
 from b2m.signs import length_of
 
@@ -67,57 +62,10 @@ COLUMNS = {
     "different": ("two motions", ".1%"),
 }
 
-_BATCH = 8
 _EXACT = 100.0  # dB; stands for an infinite PSNR, which no mean could hold
 
 Frames = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
-
-
-class Case(NamedTuple):
-    """A blurred photo with its true motion.
-
-    Attributes:
-        photo: (H, W, 3) uint8.
-        frames: (T, H, W, 3) uint8.
-        flow: (H, W, 2) pixels over the exposure, on the middle frame's grid.
-        judged: (H, W) bool, the pixels whose PSNR is taken; None for all.
-    """
-
-    photo: Pixels
-    frames: Frames
-    flow: Flow
-    judged: Mask | None
-
-
-def scene_cases(
-    photos: str | os.PathLike[str] | None,
-    cutouts: str | os.PathLike[str] | None,
-    config: SceneConfig,
-    count: int,
-    *,
-    split: str,
-    number: int,
-) -> Iterator[Case]:
-    """Rendered scenes: those of the table "scenes", given the same configuration and number."""
-    textures = (
-        load_textures(None if photos is None else Path(photos), split),
-        load_textures(None if cutouts is None else Path(cutouts), split, cutouts=True),
-    )
-    for start in range(0, count, _BATCH):
-        # Always whole batches, so that the first scenes of a longer run are the same.
-        scenes = render(*textures, config, _BATCH, number + start)
-        blurred = to_pixels(develop(scenes.blur, number + start))
-        for index in range(min(_BATCH, count - start)):
-            flow = scenes.flow[index].permute(1, 2, 0).contiguous().cpu().numpy()
-            yield Case(blurred[index], to_pixels(scenes.frames[index]), flow, None)
-
-
-def clip_cases(path: Path, count: int) -> Iterator[Case]:
-    """Windows of a real clip, those of the table "clips"."""
-    for window in read_windows(path, count):
-        flow = flow_over(window.frames)
-        yield Case(window.photo, window.frames, flow, crossed(flow))
 
 
 def motions_rows(

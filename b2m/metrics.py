@@ -8,7 +8,7 @@ choice for the whole image). NumPy in, float out.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
 import cv2
@@ -92,6 +92,35 @@ def ssim(image: Image, truth: Image, mask: Mask | None = None) -> float:
     )
     inner = (slice(_SSIM_RADIUS, -_SSIM_RADIUS),) * 2
     return _mean(similarity[inner], None if mask is None else mask[inner])
+
+
+def load_lpips() -> Callable[[Image, Image], float] | None:
+    """Shift-tolerant LPIPS (Ghildyal and Liu, ECCV 2022) between two images; lower is more alike.
+
+    Its weights come with the optional package `stlpips-pytorch` (the extra `lpips`), whose backbone
+    is for non-commercial use: for evaluation only.
+
+    Returns:
+        A function of two 8-bit sRGB images, or None where the package is not installed.
+    """
+    try:
+        from stlpips_pytorch import stlpips
+    except ImportError:
+        return None
+    import contextlib
+    import io
+
+    import torch
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it tells what it loads
+        network = stlpips.LPIPS(net="alex", variant="shift_tolerant")
+
+    def distance(image: Image, truth: Image) -> float:
+        pair = [torch.tensor(_to_8_bit(one)).permute(2, 0, 1)[None] for one in (image, truth)]
+        with torch.inference_mode():
+            return float(network(*(one.float() / 127.5 - 1 for one in pair)))
+
+    return distance
 
 
 def epe(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from b2m.data.scenes import SceneConfig
 from b2m.errors import InputError
@@ -17,8 +17,10 @@ from b2m.models.jin import JinSequence, JinSequenceConfig
 from b2m.models.video_restorer import VideoRestorer, VideoRestorerConfig
 from b2m.objectives import AnimatorObjective, Objective, PredictorObjective
 from b2m.paper_objectives import (
+    ConsistentObjective,
     DecomposerObjective,
     FlowObjective,
+    PhotometricObjective,
     RestorerObjective,
     SequenceObjective,
 )
@@ -54,6 +56,7 @@ class Recipe:
         defocus: share of the scenes with a background out of focus, which is not to be taken for
             motion.
         still: share of the scenes in which nothing moves.
+        turning: share of what is rendered in which only the camera turns (Argaw 2021a, section 3).
         real_share: share of the samples that are cut from real clips, where there are any.
         optimizer: "adam", whose weight decay is part of the gradient, or "adamw".
         learning_rate: after the warm-up; constant but for the next two.
@@ -83,6 +86,7 @@ class Recipe:
     reuse: int = 8
     defocus: float = 0.3
     still: float = 0.12
+    turning: float = 0.0
     real_share: float = 0.15
     optimizer: Literal["adam", "adamw"] = "adamw"
     learning_rate: float = 6e-4
@@ -332,6 +336,53 @@ RECIPES = {
             weight_decay=4e-4,
             clip_norm=math.inf,
         ),
+    )
+}
+
+
+def _variant(of: str, name: str, model: dict[str, Any] | None = None, **changes: Any) -> Recipe:
+    """A recipe with some things changed, of its model or of itself."""
+    recipe = RECIPES[of]
+    return replace(recipe, name=name, config=replace(recipe.config, **(model or {})), **changes)
+
+
+# What the papers' tables compare: each is a compact recipe with one thing changed.
+RECIPES |= {
+    recipe.name: recipe
+    for recipe in (
+        _variant("animator", "animator-short", blur_samples=_SHORT),
+        replace(
+            RECIPES["decomposer-compact"],
+            name="decomposer-one-stage",
+            config=BlurDecomposerConfig.compact().one_stage(),
+        ),
+        _variant("decomposer-compact", "decomposer-unguided", {"guided": False}),
+        _variant("jin-compact", "jin-rotation", turning=1.0, real_share=0.0),
+        _variant("video-restorer-compact", "video-restorer-rotation", turning=1.0, real_share=0.0),
+        # Begins with `--init` the compact weights, at the blur that they have seen.
+        _variant("blur-flow-compact", "blur-flow-fine-tuned", blur=(36.0, 36.0), real_share=0.9),
+        # Argaw 2021a, Table 5: the network's parts, and the loss's at seven and at three frames.
+        _variant(
+            "video-restorer-compact",
+            "video-restorer-stn",
+            {"warped": False, "pictured": False},
+        ),
+        _variant("video-restorer-compact", "video-restorer-stn-lw", {"pictured": False}),
+        _variant("video-restorer-compact", "video-restorer-stn-itn", {"warped": False}),
+        _variant("video-restorer-compact", "video-restorer-unrefined", {"refined": False}),
+        *(
+            _variant("video-restorer-compact", f"video-restorer{name}{size}", frames, **loss)
+            for size, frames in (("", {}), ("-three", {"frames": 3}))
+            for name, loss in (
+                ("-pml", {"objective": PhotometricObjective}),
+                ("-pml-tcl", {"objective": ConsistentObjective}),
+            )
+        ),
+        _variant("video-restorer-compact", "video-restorer-three", {"frames": 3}),
+        # Argaw 2021b, Table 3: without refining block, without spatial transformers, without both.
+        _variant("blur-flow-compact", "blur-flow-stn", {"refined": False}),
+        _variant("blur-flow-compact", "blur-flow-rb", {"transformed": False}),
+        _variant("blur-flow-compact", "blur-flow-plain", {"refined": False, "transformed": False}),
     )
 }
 

@@ -177,6 +177,7 @@ class Run:
             crop=recipe.crop,
             batch=recipe.batch,
             reuse=recipe.reuse,
+            turning=recipe.turning,
             real=None if clips is None else cut_crops(clips, recipe.scene),
             real_share=recipe.real_share,
             seed=self.seed,

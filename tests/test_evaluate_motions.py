@@ -15,7 +15,8 @@ from b2m import evaluate_motions
 from b2m.ambiguity import TORN, differ, tornness
 from b2m.api import BlurAnimator
 from b2m.errors import InputError
-from b2m.evaluate_motions import PHOTO, REGIONS, SAMPLES, TRUE, Case
+from b2m.cases import Case
+from b2m.evaluate_motions import PHOTO, REGIONS, SAMPLES, TRUE
 from b2m.guidance import from_flow
 from b2m.models import GuidancePredictor, GuidancePredictorConfig
 from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
@@ -250,7 +251,7 @@ def test_the_scenes_are_those_of_the_table_of_scenes(monkeypatch):
         (scenes.flow[index].permute(1, 2, 0).numpy(), photo[index])) or {})  # fmt: skip
     evaluation.scenes_rows(lambda *_: iter(()), 4, size=32)
     config = evaluation.SceneConfig(size=32, blur=evaluation.SCENE_BLUR, kind="camera")
-    cases = evaluate_motions.scene_cases(None, None, config, 2, split="test", number=1 << 20)
+    cases = cases.scene_cases(None, None, config, 2, split="test", number=1 << 20)
     for one, (flow, photo) in zip(cases, seen[2:], strict=True):
         np.testing.assert_array_equal(one.flow, flow)
         codes = (photo * 255).round().permute(1, 2, 0).numpy()

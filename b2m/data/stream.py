@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from b2m.data.clips import Crops
+from b2m.data.rotation import RotationConfig, render_rotation
 from b2m.data.scenes import SceneConfig, Scenes, render
 from b2m.data.sensor import develop
 from b2m.data.textures import Textures
@@ -58,6 +59,7 @@ class SceneStream:
         crop: side, pixels.
         batch: samples.
         reuse: times each scene is used.
+        turning: share of what is rendered in which only the camera turns.
         real: squares of real clips, at least as large as the crop, mixed in; None for none.
         real_share: of the samples.
         seed: of everything.
@@ -73,6 +75,7 @@ class SceneStream:
         crop: int,
         batch: int,
         reuse: int,
+        turning: float = 0.0,
         real: Crops | None = None,
         real_share: float = 0.0,
         seed: int = 0,
@@ -81,6 +84,7 @@ class SceneStream:
     ) -> None:
         self.photos, self.cutouts, self.scenes = photos, cutouts, scenes
         self.crop, self.batch, self.reuse = crop, batch, reuse
+        self.turning = turning
         self.seed, self.rank, self.ranks = seed, rank, ranks
         self.device = photos.pixels.device
         self.real, self.real_share = real, real_share if real is not None else 0.0
@@ -105,8 +109,8 @@ class SceneStream:
             some = min(_SCENES_AT_ONCE, wanted - count)
             ceiling = float(torch.rand((), generator=generator))
             seed = int(torch.randint(2**62, (), generator=generator))
-            config = self.scenes(samples, ceiling)
-            parts.append(render(self.photos, self.cutouts, config, some, seed, self.device))
+            turns = self.turning > float(torch.rand((), generator=generator))
+            parts.append(self._render(self.scenes(samples, ceiling), some, seed, turns))
             count += some
         self._clips = torch.cat(
             [
@@ -121,6 +125,12 @@ class SceneStream:
             self._clips = torch.cat([self._clips, self.real.clips[rows].to(self.device)])
             self._flows = torch.cat([self._flows, self.real.flows[rows].to(self.device)])
         self._chunk_number = number
+
+    def _render(self, config: SceneConfig, count: int, seed: int, turns: bool) -> Scenes:
+        if not turns:
+            return render(self.photos, self.cutouts, config, count, seed, self.device)
+        turning = RotationConfig(size=config.size, frames=config.frames, blur=config.blur)
+        return render_rotation(self.photos, turning, count, seed, self.device)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """The batch of a step: photo, frames, flow, guidance, as the objectives take them."""

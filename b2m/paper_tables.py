@@ -1,0 +1,178 @@
+"""What the papers' tables compare, and what the papers found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """One table of a paper.
+
+    Attributes:
+        found: what the paper found, in words.
+        groups: of "movers", "camera", "rotation" and "video" (each real clip).
+        contenders: names in `b2m.contenders.NAMES`.
+        flow: whether motion is judged, not frames.
+        paper: from (group, row) to the paper's own PSNR or EPE, on its own data.
+    """
+
+    found: str
+    groups: tuple[str, ...]
+    contenders: tuple[str, ...]
+    flow: bool = False
+    paper: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+
+TABLES: dict[str, PaperTable] = {
+    "2022-T1": PaperTable(
+        "Zhong 2022, Table 1: a single sample beats Jin by 2.5 to 3 dB; more samples are better, "
+        "by much where things move before a static camera (B-AIST++), by little where the camera "
+        "moves (GenBlur).",
+        ("movers", "camera"),
+        (
+            "Jin",
+            "decomposer",
+            "decomposer, true guidance",
+            "animator on the same budget",
+            "animator",
+            "animator, true guidance",
+        ),
+        paper={
+            ("movers", "Jin"): 17.01,
+            ("movers", "decomposer, best of 1"): 19.97,
+            ("movers", "decomposer, best of 3"): 22.44,
+            ("movers", "decomposer, best of 5"): 23.49,
+            ("camera", "Jin"): 20.88,
+            ("camera", "decomposer, best of 1"): 23.41,
+            ("camera", "decomposer, best of 3"): 23.56,
+            ("camera", "decomposer, best of 5"): 23.61,
+        },
+    ),
+    "2022-T2": PaperTable(
+        "Zhong 2022, Table 2: guidance from the neighbouring frames of a video, 24.03 dB on "
+        "B-AIST++ and 27.04 on GenBlur, beats BIN, which is not built here.",
+        ("video",),
+        (
+            "decomposer",
+            "decomposer, guidance from video",
+            "animator",
+            "animator, guidance from video",
+        ),
+    ),
+    "2022-T3": PaperTable(
+        "Zhong 2022, Table 3, Fig. 8 and 9: two stages are 1 dB better than one of equal size; "
+        "dilated guidance does no harm, eroded guidance does; with guidance training is faster.",
+        ("movers", "camera"),
+        (
+            "decomposer of one stage, true guidance",
+            "decomposer, true guidance",
+            "decomposer, dilated guidance",
+            "decomposer, eroded guidance",
+            "decomposer, random guidance",
+            "decomposer trained without guidance",
+        ),
+        paper={
+            ("movers", "decomposer of one stage, true guidance"): 24.47,
+            ("movers", "decomposer, true guidance"): 25.45,
+        },
+    ),
+    "2021a-T1": PaperTable(
+        "Argaw 2021a, Table 1 and Fig. 6: on rotational blur better than Jin by 1.65 dB, all "
+        "frames alike; the longer the blur, the worse.",
+        ("rotation",),
+        (
+            "Jin, trained on rotation",
+            "VideoRestorer, trained on rotation",
+            "animator, better order",
+        ),
+        paper={
+            ("rotation", "Jin, trained on rotation"): 22.22,
+            ("rotation", "VideoRestorer, trained on rotation"): 23.87,
+        },
+    ),
+    "2021a-T2": PaperTable(
+        "Argaw 2021a, Table 2, 3 and Fig. 7: on video better than Jin by 2.5 dB in the middle and "
+        "by 3.7 dB at the ends; an error of the middle frame does not spread to the others.",
+        ("movers", "camera", "video"),
+        (
+            "Jin",
+            "VideoRestorer",
+            "animator on the same budget, better order",
+            "animator, better order",
+        ),
+        paper={
+            ("video", "Jin"): 25.62,
+            ("video", "VideoRestorer"): 28.92,
+        },
+    ),
+    "2021a-T4": PaperTable(
+        "Argaw 2021a, Table 4: what was trained on rotation works on video, at the level of Jin "
+        "trained on video.",
+        ("video",),
+        ("Jin", "VideoRestorer", "VideoRestorer, trained on rotation"),
+        paper={
+            ("video", "Jin"): 25.62,
+            ("video", "VideoRestorer"): 28.92,
+            ("video", "VideoRestorer, trained on rotation"): 25.69,
+        },
+    ),
+    "2021a-T5": PaperTable(
+        "Argaw 2021a, Table 5: spatial transformers alone 25.86, 31.20, 25.78 dB (first, middle, "
+        "last), with local warping 26.67, 32.02, 26.58, with image transformers 26.06, 31.78, "
+        "26.05, with all 27.35, 31.98, 27.41; photometric loss alone 25.98, 30.77, 25.97, with "
+        "consistency 27.08, 31.78, 27.12. The refining block adds 0.43 dB, the penalty 0.25 dB at "
+        "3 frames and 0.6 dB at 7.",
+        ("movers", "camera"),
+        (
+            "VideoRestorer of STN",
+            "VideoRestorer of STN and LW",
+            "VideoRestorer of STN and ITN",
+            "VideoRestorer",
+            "VideoRestorer without refining block",
+            "VideoRestorer by PML",
+            "VideoRestorer by PML and TCL",
+            "VideoRestorer of 3 frames by PML",
+            "VideoRestorer of 3 frames by PML and TCL",
+            "VideoRestorer of 3 frames",
+        ),
+    ),
+    "2021b-T1": PaperTable(
+        "Argaw 2021b, Table 1 and Analysis: flow from the photo itself has an error of 2.08 px on "
+        "GoPro, flow between restored end frames one of 5.88.",
+        ("movers", "camera", "rotation", "video"),
+        (
+            "BlurFlowNet",
+            "BlurFlowNet, fine-tuned on video",
+            "Jin",
+            "VideoRestorer",
+            "animator",
+        ),
+        flow=True,
+        paper={
+            ("video", "BlurFlowNet"): 2.077,
+            ("video", "BlurFlowNet, fine-tuned on video"): 2.038,
+            ("video", "Jin"): 5.875,
+        },
+    ),
+    "2021b-T3": PaperTable(
+        "Argaw 2021b, Table 3: on GoPro an error of 2.077 px with both parts of the feature "
+        "decoder, 2.263 without spatial transformers, 2.383 without the refining block, 2.748 "
+        "without both.",
+        ("movers", "camera"),
+        (
+            "BlurFlowNet",
+            "BlurFlowNet without transformers",
+            "BlurFlowNet without refining block",
+            "BlurFlowNet without both",
+        ),
+        flow=True,
+        paper={
+            ("camera", "BlurFlowNet"): 2.077,
+            ("camera", "BlurFlowNet without transformers"): 2.263,
+            ("camera", "BlurFlowNet without refining block"): 2.383,
+            ("camera", "BlurFlowNet without both"): 2.748,
+        },
+    ),
+}

@@ -1,0 +1,147 @@
+"""Plots of the papers' tables: what a figure of a paper shows, and every table at a glance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from b2m.files import atomic_path
+from b2m.report import Row
+
+_SIZES = 6  # steps of blur
+
+
+class Sample(NamedTuple):
+    """Scores of one row of a table on one photo.
+
+    Attributes:
+        row: its name.
+        psnrs: (T,) dB of each frame, in the order that counts.
+        blur: pixels, the longest motion.
+    """
+
+    row: str
+    psnrs: NDArray[np.float64]
+    blur: float
+
+
+def draw_table(path: Path, title: str, rows: Sequence[Row], score: str, label: str) -> None:
+    """Draw one score of a table as bars, a panel for each group.
+
+    Args:
+        path: the PNG to write.
+        title: of the picture.
+        rows: named "GROUP: ROW"; those without the score are left out.
+        score: key of the rows.
+        label: of the score, with its unit.
+    """
+    panels: dict[str, list[tuple[str, float]]] = {}
+    for row in rows:
+        group, name = row["name"].split(": ", 1)
+        if row.get(score) is not None:
+            panels.setdefault(group, []).append((name, row[score]))
+    longest = max((len(bars) for bars in panels.values()), default=1)
+    figure, axes = _panels(len(panels), height=1.4 + 0.28 * longest, share_y=True)
+    for place, (group, bars) in zip(axes, panels.items(), strict=True):
+        names, values = zip(*bars, strict=True)
+        place.barh(range(len(bars)), values, color="#3b6ea5")
+        place.set_yticks(range(len(bars)), names)
+        place.invert_yaxis()
+        place.axvline(0, color="black", linewidth=0.8)
+        place.set(title=group, xlabel=label)
+        place.grid(axis="x", alpha=0.3)
+    _save(figure, path, title)
+
+
+def draw_errors(path: Path, samples: Sequence[Sample], rows: Sequence[str]) -> None:
+    """Error propagation (Argaw 2021a, Fig. 7): PSNR of the end frames against the middle one's.
+
+    Args:
+        path: the PNG to write.
+        samples: of all rows.
+        rows: which to draw, a panel each.
+    """
+    shown = [row for row in rows if any(sample.row == row for sample in samples)]
+    figure, axes = _panels(len(shown), height=3.6, share_y=True)
+    for place, row in zip(axes, shown, strict=True):
+        scores = [sample.psnrs for sample in samples if sample.row == row]
+        middle = [score[len(score) // 2] for score in scores]
+        ends = [(score[0] + score[-1]) / 2 for score in scores]
+        place.scatter(middle, ends, s=9, alpha=0.6, color="#3b6ea5")
+        limits = min(middle + ends), max(middle + ends)
+        place.plot(limits, limits, "--", color="grey", linewidth=0.8)
+        place.set(title=row, xlabel="middle frame (dB)", ylabel="first and last (dB)")
+        place.grid(alpha=0.3)
+    _save(figure, path, "End frames against the middle frame, photo by photo")
+
+
+def draw_blur(path: Path, samples: Sequence[Sample], rows: Sequence[str]) -> None:
+    """Quality against the size of blur (Argaw 2021a, Fig. 6).
+
+    Args:
+        path: the PNG to write.
+        samples: of all rows.
+        rows: which to draw, a line each.
+    """
+    figure, (place,) = _panels(1, height=3.8)
+    longest = max(sample.blur for sample in samples)
+    edges = np.linspace(0, longest * 1.001, _SIZES + 1)
+    for row in rows:
+        some = [sample for sample in samples if sample.row == row]
+        steps = np.digitize([sample.blur for sample in some], edges)
+        points = [
+            (
+                (edges[step - 1] + edges[step]) / 2,
+                np.mean(
+                    [one.psnrs.mean() for one, at in zip(some, steps, strict=True) if at == step]
+                ),
+            )
+            for step in sorted(set(steps.tolist()))
+        ]
+        if points:
+            place.plot(*zip(*points, strict=True), "o-", label=row)
+    place.set(xlabel="longest blur (px)", ylabel="PSNR (dB)")
+    place.legend()
+    place.grid(alpha=0.3)
+    _save(figure, path, "Quality against the size of blur")
+
+
+def draw_training(path: Path, logs: Mapping[str, Path], score: str, label: str) -> None:
+    """Scores during training (Zhong 2022, Fig. 9).
+
+    Args:
+        path: the PNG to write.
+        logs: from a name to the log of a training, which may not exist.
+        score: key in the logs.
+        label: of the score, with its unit.
+    """
+    figure, (place,) = _panels(1, height=3.8)
+    for name, log in logs.items():
+        if not log.is_file():
+            place.plot([], [], label=f"{name} (not run)")
+            continue
+        rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        place.plot([row["samples"] for row in rows], [row[score] for row in rows], "o-", label=name)
+    place.set(xlabel="samples", ylabel=label)
+    place.legend()
+    place.grid(alpha=0.3)
+    _save(figure, path, "Training")
+
+
+def _panels(count: int, height: float, share_y: bool = False) -> tuple[Any, list[Any]]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.5 + 3.5 * count, height), layout="constrained")
+    axes = figure.subplots(1, max(1, count), sharey=share_y)
+    return figure, list(np.ravel(axes))[:count]
+
+
+def _save(figure: Any, path: Path, title: str) -> None:
+    figure.suptitle(title)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=90)

@@ -1,0 +1,348 @@
+"""The papers' tables: protocols on answers that are known, and every table on a few photos."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from b2m import contenders, evaluate_papers, metrics, paper_tables
+from b2m.cases import Case, rotation_cases, scene_cases, video_cases
+from b2m.contenders import Contender, dilate, erode, find_contender, shuffle
+from b2m.data.rotation import RotationConfig
+from b2m.data.scenes import SceneConfig
+from b2m.errors import InputError
+from b2m.evaluate import evaluate
+from b2m.evaluate_papers import PHOTO, ZERO
+from b2m.models import (
+    BlurDecomposer,
+    BlurFlowNet,
+    GuidancePredictor,
+    JinSequence,
+    MotionAnimator,
+    VideoRestorer,
+)
+from b2m.paper_tables import TABLES, PaperTable
+from b2m.recipes import RECIPES
+
+SIZE = (96, 128)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Small photos, quick costs, and no perceptual metric."""
+    monkeypatch.setattr(evaluate_papers, "SIZE", 48)
+    monkeypatch.setattr(evaluate_papers, "BLUR", (8.0, 12.0))
+    monkeypatch.setattr(evaluate_papers, "cost", lambda model: (1.0, 2.0))
+    monkeypatch.setattr(evaluate_papers, "load_lpips", lambda: None)
+
+
+def noisy(frames, sigma, seed=0):
+    noise = np.random.default_rng(seed).normal(0, sigma, frames.shape)
+    return (frames + noise).clip(0, 255).round().astype(np.uint8)
+
+
+@pytest.fixture
+def case():
+    """A texture that moves 12 px to the right."""
+    noise = np.random.default_rng(3).normal(size=(*SIZE, 3))
+    picture = ndimage.gaussian_filter(noise, (2, 2, 0))
+    picture = 255 * (picture - picture.min()) / np.ptp(picture)
+    frames = (
+        np.stack(
+            [
+                ndimage.shift(picture, (0, step, 0), order=1, mode="nearest")
+                for step in range(-6, 7, 2)
+            ]
+        )
+        .round()
+        .astype(np.uint8)
+    )
+    flow = np.zeros((*SIZE, 2), np.float32)
+    flow[..., 0] = 12
+    return Case(frames.mean(0).round().astype(np.uint8), frames, flow)
+
+
+class Nobody(torch.nn.Module):
+    """A model that costs nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, photo, guidance=None):
+        return photo * self.weight
+
+
+def frame_rows(case, *several):
+    judge = evaluate_papers._FrameJudge(several)
+    judge.add(case)
+    judge.add(case)
+    return {row["name"].removeprefix("g: "): row for row in judge.rows("g")}
+
+
+def test_the_order_counts_where_it_was_told(case):
+    found = noisy(case.frames[::-1], 5)
+    told = Contender("told", lambda _: [found], Nobody())
+    free = Contender("free", lambda _: [found], Nobody(), either_order=True)
+    rows = frame_rows(case, told, free)
+    for name in ("told", "free"):
+        assert rows[name]["psnr_better"] == pytest.approx(20 * np.log10(255 / 5), abs=0.2)
+        assert rows[name]["psnr_given"] < 25
+    assert rows["told"]["psnr"] == rows["told"]["psnr_given"]
+    assert rows["free"]["psnr"] == rows["free"]["psnr_better"]
+    assert rows["free"]["samples"] == 2
+    base = np.mean([metrics.psnr(case.photo, frame) for frame in case.frames[[0, 1, 2, 4, 5, 6]]])
+    middle = metrics.psnr(case.photo, case.frames[3])
+    assert rows[PHOTO]["psnr"] == pytest.approx((6 * base + middle) / 7)
+    assert rows[PHOTO]["middle"] == pytest.approx(middle)
+    assert rows["free"]["gain"] == pytest.approx(rows["free"]["psnr"] - rows[PHOTO]["psnr"])
+
+
+def test_the_first_and_last_frames_follow_the_order_that_counts(case):
+    found = case.frames[::-1].copy()
+    found[0] = noisy(found[0], 20)  # the true last one
+    row = frame_rows(case, Contender("free", lambda _: [found], Nobody(), either_order=True))[
+        "free"
+    ]
+    assert row["last"] == pytest.approx(20 * np.log10(255 / 20), abs=0.5)
+    assert row["first"] == row["middle"] == 100
+
+
+def test_best_of_n_takes_all_scores_of_one_clip(case):
+    tries = [noisy(case.frames, sigma) for sigma in (20, 30, 10, 40, 5)]
+    rows = frame_rows(case, Contender("some", lambda _: tries, Nobody(), tries=(1, 3, 5)))
+    for best, sigma in ((1, 20), (3, 10), (5, 5)):
+        row = rows[f"some, best of {best}"]
+        assert row["psnr"] == pytest.approx(20 * np.log10(255 / sigma), abs=0.5)
+        index = (20, 30, 10, 40, 5).index(sigma)
+        likeness = [metrics.ssim(tries[index][i], case.frames[i]) for i in (0, 3, 6)]
+        assert row["ssim"] == pytest.approx(np.mean(likeness))
+
+
+def test_a_clip_of_three_frames_is_compared_at_its_instants(case):
+    three = case.frames[[0, 3, 6]]
+    assert frame_rows(case, Contender("three", lambda _: [three], Nobody()))["three"]["psnr"] == 100
+
+
+def test_only_what_moves_is_judged_in_video(case):
+    judged = np.zeros(SIZE, bool)
+    judged[:10] = True
+    found = case.frames.copy()
+    found[:, 10:] = 0
+    rows = frame_rows(case._replace(judged=judged), Contender("c", lambda _: [found], Nobody()))
+    assert rows["c"]["psnr"] == 100
+
+
+def test_flow_is_judged_up_to_its_sign(case):
+    half = Contender("half", lambda _: [], Nobody(), flow=lambda _: -case.flow / 2)
+    frames = Contender("frames", lambda _: [case.frames[::-1]], Nobody())
+    judge = evaluate_papers._FlowJudge([half, frames])
+    judge.add(case)
+    rows = {row["name"]: row for row in judge.rows("g")}
+    assert rows["g: half"]["epe"] == pytest.approx(6)
+    assert rows["g: half"]["epe_ratio"] == pytest.approx(0.5)
+    assert rows[f"g: {ZERO}"]["epe"] == pytest.approx(12)
+    assert rows["g: frames"]["epe"] < 4  # optical flow between its ends
+
+
+def test_photos_in_which_nothing_moves_are_left_out(case):
+    judge = evaluate_papers._FrameJudge([])
+    judge.add(case._replace(flow=np.zeros_like(case.flow)))
+    assert judge.rows("g") == []
+
+
+# --- guidance that is wrong -----------------------------------------------------------------------
+
+
+def square():
+    guidance = np.zeros((40, 50, 2), np.int8)
+    guidance[10:30, 12:40] = (1, -1)
+    return guidance
+
+
+def test_erosion_takes_the_rim():
+    moving = square().any(-1)
+    left = erode(square(), 4).any(-1)
+    expected = ndimage.distance_transform_edt(moving) > 4
+    assert np.mean(left != expected) < 0.02
+    assert not (left & ~moving).any()
+    whole = np.full((40, 50, 2), 1, np.int8)
+    assert np.array_equal(erode(whole, 4), whole)  # the frame's border is no rim
+
+
+def test_dilation_goes_on_as_the_nearest():
+    guidance = square()
+    guidance[10:30, 26:40] = (-1, 1)
+    wide = dilate(guidance, 4)
+    expected = ndimage.distance_transform_edt(~guidance.any(-1)) <= 4
+    assert np.mean(wide.any(-1) != expected) < 0.02
+    assert (wide[20, 9] == (1, -1)).all()
+    assert (wide[20, 42] == (-1, 1)).all()
+    assert np.array_equal(wide[10:30, 12:40], guidance[10:30, 12:40])
+    still = np.zeros((8, 9, 2), np.int8)
+    assert np.array_equal(dilate(still), still)
+
+
+def test_random_guidance_keeps_what_moves():
+    drawn = [shuffle(square(), seed) for seed in range(12)]
+    for guidance in drawn:
+        assert np.array_equal(guidance.any(-1), square().any(-1))
+    assert len({tuple(guidance[20, 20]) for guidance in drawn}) == 4
+
+
+# --- photos ---------------------------------------------------------------------------------------
+
+
+def test_rendered_photos_are_the_mean_of_their_frames():
+    config = SceneConfig(size=48, blur=(6.0, 8.0), frames=31, saturation=0.0)
+    turning = RotationConfig(size=48, blur=(6.0, 8.0), frames=31, saturation=0.0)
+    for cases in (
+        scene_cases(None, None, config, 2, split="test", number=0),
+        rotation_cases(None, turning, 2, split="test", number=0),
+    ):
+        for case in cases:
+            light = (case.frames / 255.0) ** 2.2
+            again = 255 * light.mean(0) ** (1 / 2.2)
+            assert np.abs(again - case.photo)[4:-4, 4:-4].mean() < 6
+
+
+def test_video_tells_the_way(tmp_path):
+    from b2m.video import write_mp4
+
+    noise = np.random.default_rng(0).normal(size=(64, 200, 3))
+    wide = ndimage.gaussian_filter(noise, (1.5, 1.5, 0))
+    wide = (255 * (wide - wide.min()) / np.ptp(wide)).astype(np.uint8)
+    frames = (np.ascontiguousarray(wide[:, 60 - 2 * n : 156 - 2 * n]) for n in range(28))
+    write_mp4(tmp_path / "right.mp4", frames, 30)
+    cases = list(video_cases(tmp_path / "right.mp4"))
+    assert len(cases) == 4
+    assert len(list(video_cases(tmp_path / "right.mp4", 2))) == 2
+    for case in cases:
+        assert case.frames.shape == (7, 64, 96, 3)
+        assert np.median(case.flow[16:-16, 24:-24, 0]) == pytest.approx(12, abs=1)
+        assert (case.told[16:-16, 24:-24, 0] == 1).mean() > 0.9
+
+
+# --- whole tables ---------------------------------------------------------------------------------
+
+
+KINDS = {
+    "animator": MotionAnimator,
+    "blur": BlurFlowNet,
+    "decomposer": BlurDecomposer,
+    "jin": JinSequence,
+    "video": VideoRestorer,
+}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Untrained weights of every recipe of the tables but two, and of the predictor."""
+    folder = tmp_path_factory.mktemp("weights")
+    recipes = {contenders.recipe_of(name) for name in contenders.NAMES}
+    for recipe in recipes - {"animator-short", "jin-rotation"}:
+        kind = KINDS[recipe.split("-")[0]]
+        torch.manual_seed(0)
+        kind(kind.config_class.tiny()).save_pretrained(folder / recipe)
+    predictor = GuidancePredictor(GuidancePredictor.config_class.tiny())
+    predictor.save_pretrained(folder / "guidance-predictor")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    from b2m.video import write_mp4
+
+    folder = tmp_path_factory.mktemp("clips")
+    wide = np.random.default_rng(0).integers(0, 256, (64, 200, 3), np.uint8)
+    wide = ndimage.gaussian_filter(wide, (1.5, 1.5, 0))
+    frames = (np.ascontiguousarray(wide[:, 2 * n : 2 * n + 96]) for n in range(28))
+    write_mp4(folder / "street.mp4", frames, 30)
+    return folder
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_on_a_few_photos(name, weights, clips, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("B2M_RUNS", str(tmp_path / "runs"))
+    path = evaluate(name, samples=2, clips=clips, weights=weights, output=tmp_path)
+    result = json.loads(path.read_text())
+    table = TABLES[name]
+    names = [row["name"] for row in result["rows"]]
+    groups = [group if group != "video" else "street" for group in table.groups]
+    for group in groups:
+        assert f"{group}: {ZERO if table.flow else PHOTO}" in names
+        for contender in table.contenders:
+            assert any(row.startswith(f"{group}: {contender}") for row in names)
+    score = "epe" if table.flow else "psnr"
+    for row in result["rows"]:
+        missing = (
+            contenders.recipe_of(contender_of(row["name"])) if "(not run)" in row["name"] else ""
+        )
+        if "(not run)" in row["name"]:
+            assert missing in ("animator-short", "jin-rotation")
+            assert row.get(score) is None
+        else:
+            assert np.isfinite(row[score])
+    assert table.found in path.with_suffix(".md").read_text()
+    pictures = [line for line in capsys.readouterr().out.splitlines() if line.endswith(".png")]
+    assert str(tmp_path / f"{name}.png") in pictures
+    for picture in pictures:
+        assert (tmp_path / picture).stat().st_size > 3000
+
+
+def contender_of(row):
+    return row.split(": ", 1)[1].removesuffix(" (not run)")
+
+
+def test_runs_come_before_what_is_shipped(tmp_path, weights):
+    torch.manual_seed(1)
+    JinSequence(JinSequence.config_class.tiny()).save_pretrained(
+        tmp_path / "jin-compact" / "released"
+    )
+    trained = find_contender("Jin", weights, tmp_path)
+    shipped = find_contender("Jin", weights, tmp_path / "none")
+    one, other = (next(c.model.parameters()) for c in (trained, shipped))
+    assert not torch.equal(one, other)
+    assert find_contender("animator on the same budget", weights, tmp_path) is None
+
+
+def test_a_table_without_any_weights(tmp_path, weights):
+    only = PaperTable("nothing", ("movers",), ("animator on the same budget",))
+    with pytest.raises(InputError, match="train any of animator-short first"):
+        evaluate_papers.paper_rows(
+            only, photos=None, cutouts=None, clips=[], weights=weights, runs=tmp_path, samples=1
+        )
+
+
+def test_costs(monkeypatch):
+    monkeypatch.setattr(contenders, "COST_SIZE", (48, 64))
+    model = BlurDecomposer(BlurDecomposer.config_class.tiny()).eval()
+    gmacs, seconds = contenders.cost(model)
+    counted = []
+
+    def count(module, given, result):
+        taken, side = module.weight.shape[0 if module.transposed else 1], module.kernel_size[0]
+        places = given[0].shape if module.transposed else result.shape
+        width = module.weight.shape[1] if module.transposed else result.shape[1]
+        counted.append(taken * side * side * width * places[-2] * places[-1])
+
+    for module in model.modules():
+        if hasattr(module, "transposed"):
+            module.register_forward_hook(count)
+    model(torch.rand(1, 3, 48, 64), torch.ones(1, 2, 48, 64))
+    assert gmacs == pytest.approx(sum(counted) / 1e9, rel=1e-3)
+    assert seconds > 0
+
+
+def test_tables_name_what_there_is():
+    for table in TABLES.values():
+        assert set(table.contenders) <= set(contenders.NAMES)
+        for group, row in table.paper:
+            assert group in table.groups
+            assert row.split(", best of")[0] in table.contenders
+    shipped = {"animator"}
+    for name in contenders.NAMES:
+        assert contenders.recipe_of(name) in set(RECIPES) | shipped
+    assert paper_tables.TABLES is TABLES
