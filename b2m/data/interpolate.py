@@ -109,17 +109,20 @@ def _carry(
     height, width = flow.shape[:2]
     rows, columns = np.indices((height, width), np.float32)
     x, y = columns + share * flow[..., 0], rows + share * flow[..., 1]
-    left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
-    total = np.zeros((3, height * width))
+    left, top = np.floor(x), np.floor(y)
+    # A rim of one pixel takes what leaves the picture.
+    place = (np.clip(top, -1, height - 1) + 1) * (width + 2) + np.clip(left, -1, width - 1) + 1
+    leaves = (left < -1) | (left >= width) | (top < -1) | (top >= height)
+    corner, trust = place.astype(np.int64).ravel(), np.where(leaves, 0, trust)
+    right, below = x - left, y - top
+    total = np.zeros((3, (height + 2) * (width + 2)))
     for down in (0, 1):
         for across in (0, 1):
-            column, row = left + across, top + down
-            part = trust * (1 - np.abs(x - column)) * (1 - np.abs(y - row))
-            inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-            place, part = (row * width + column)[inside], part[inside]
-            for plane, values in enumerate((flow[..., 0], flow[..., 1], None)):
-                weights = part if values is None else part * values[inside]
-                total[plane] += np.bincount(place, weights, height * width)
+            part = trust * (right if across else 1 - right) * (below if down else 1 - below)
+            target = corner + (down * (width + 2) + across)
+            for plane, values in enumerate((part * flow[..., 0], part * flow[..., 1], part)):
+                total[plane] += np.bincount(target, values.ravel(), total.shape[1])
+    total = total.reshape(3, height + 2, width + 2)[:, 1:-1, 1:-1].reshape(3, -1)
     covered = total[2]
     # Where nothing lands, the flow of the place itself has to do.
     bare = covered < 1e-6

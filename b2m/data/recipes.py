@@ -30,7 +30,7 @@ from b2m.data.rotation import (
 )
 from b2m.data.samples import Record, Sample, Skip
 from b2m.data.scenes import SceneConfig, Scenes, render
-from b2m.data.textures import Textures, load_textures, pack_textures
+from b2m.data.textures import Textures, load_textures, pack_textures, split_files
 from b2m.errors import InputError
 from b2m.media import Pixels, read_image
 from b2m.motion import read_flow
@@ -316,9 +316,13 @@ def _scene_places(recipe: Recipe, folder: Path | None) -> Iterator[tuple[Source,
     counts = {"train": recipe.count - 2 * tenth, "val": tenth, "test": tenth}
     for split in SPLITS:
         if counts[split]:
-            source = Source(f"scenes-{split}", split, folder or Path())
-            _scene_textures(source.path, split)
-            yield source, range(counts[split])
+            if folder is not None:
+                split_files(_photos_in(folder), split)  # sees that there are any
+            yield Source(f"scenes-{split}", split, folder or Path()), range(counts[split])
+
+
+def _photos_in(folder: Path) -> Path:
+    return folder / "photos" if (folder / "photos").is_dir() else folder
 
 
 @lru_cache(maxsize=1)
@@ -326,9 +330,8 @@ def _scene_textures(folder: Path, split: str) -> tuple[Textures, Textures]:
     """Photos and cut-outs: folders of these names, or photos alone, or made up."""
     if folder == Path():
         return load_textures(None, split), load_textures(None, split, cutouts=True)
-    photos = folder / "photos" if (folder / "photos").is_dir() else folder
     cutouts = folder / "cutouts" if (folder / "cutouts").is_dir() else None
-    return load_textures(photos, split), load_textures(cutouts, split, cutouts=True)
+    return load_textures(_photos_in(folder), split), load_textures(cutouts, split, cutouts=True)
 
 
 def _render(recipe: Recipe, task: Task) -> Iterator[Made]:
