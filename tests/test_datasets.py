@@ -1,0 +1,251 @@
+"""Data sets for PyTorch: what is on disk, turned alike, in an order that can be repeated."""
+
+import itertools
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from b2m.data.build import build
+from b2m.data.datasets import (
+    SHARES,
+    BlurClipDataset,
+    MixedClips,
+    MixSampler,
+    StreamBatches,
+    _varied,
+    mixed_loader,
+)
+from b2m.data.recipes import RECIPES
+from b2m.data.rotation import RotationConfig
+from b2m.data.samples import read_index, read_sample
+from b2m.data.scenes import SceneConfig
+from b2m.data.stream import SceneStream, augment
+from b2m.data.textures import procedural_cutouts, procedural_textures
+from b2m.errors import InputError
+from b2m.guidance import quantise
+from b2m.media import write_png
+from b2m.motion import flip_flow, rotate90_flow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Photos in front of which a camera turned: six to train on, two to test on."""
+    root = tmp_path_factory.mktemp("data")
+    for split, count in (("train", 3), ("test", 1)):
+        (root / "in" / split).mkdir(parents=True)
+        for number in range(count):
+            noise = np.random.default_rng(number).integers(0, 256, (12, 12, 3), np.uint8)
+            picture = noise.repeat(8, 0).repeat(8, 1)
+            write_png(root / "in" / split / f"{split}{number}.png", picture)
+    rotation = RotationConfig(size=40, blur=(5.0, 12.0), saturation=0.0)
+    recipe = replace(RECIPES["rotation"], rotation=rotation, count=8)
+    build(recipe, root / "in", root / "set")
+    return root / "set"
+
+
+# --- items ---------------------------------------------------------------------------------------
+
+
+def test_whole_samples_are_what_is_on_disk(folder):
+    data = BlurClipDataset(folder, "test")
+    assert len(data) == 2
+    record = [one for one in read_index(folder) if one.split == "test"][1]
+    sample, guidance = read_sample(folder, record)
+    item = data[1]
+    np.testing.assert_array_equal((item["photo"] * 255).permute(1, 2, 0).byte(), sample.blur)
+    assert item["frames"].shape == (7, 3, 40, 40)
+    np.testing.assert_array_equal(
+        (item["frames"][3] * 255).permute(1, 2, 0).byte(), sample.frames[3]
+    )
+    np.testing.assert_array_equal(item["flow"].permute(1, 2, 0), sample.flow)
+    np.testing.assert_array_equal(item["guidance"].permute(1, 2, 0), guidance)
+    assert len(list(data)) == 2
+
+
+def test_crops_hold_together(folder):
+    """The same window of photo, frames, flow and guidance, somewhere in the sample."""
+    data = BlurClipDataset(folder, "train", 16, 3, vary=False)
+    whole = BlurClipDataset(folder, "train", vary=False)
+    corners = set()
+    for number in range(len(data)):
+        item, full = data[number], whole[number]
+        found = [
+            (top, left)
+            for top, left in itertools.product(range(25), repeat=2)
+            if torch.equal(full["photo"][:, top : top + 16, left : left + 16], item["photo"])
+        ]
+        assert len(found) == 1
+        top, left = found[0]
+        corners.add(found[0])
+        window = (..., slice(top, top + 16), slice(left, left + 16))
+        assert torch.equal(item["frames"], full["frames"][::3][window])
+        assert torch.equal(item["flow"], full["flow"][window])
+        assert torch.equal(item["guidance"], full["guidance"][window])
+    assert len(corners) > 1
+
+
+def test_items_depend_on_seed_epoch_and_number_alone(folder):
+    def items(epoch, seed=0, order=range(6)):
+        data = BlurClipDataset(folder, "train", 24, seed=seed)
+        data.set_epoch(epoch)
+        return {number: data[number]["photo"] for number in order}
+
+    first, again = items(3), items(3, order=[5, 0, 3, 1, 2, 4])
+    assert all(torch.equal(first[number], again[number]) for number in range(6))
+    for other in (items(4), items(3, seed=1)):
+        assert not any(torch.equal(first[number], other[number]) for number in range(6))
+
+
+def test_numbers_beyond_the_length_are_other_crops_of_the_same(folder):
+    data = BlurClipDataset(folder, "train", 24, vary=False)
+    with pytest.raises(IndexError):
+        data[6]
+    assert not torch.equal(data.item(0)["photo"], data.item(6)["photo"])
+
+
+# --- augmentation --------------------------------------------------------------------------------
+
+WAYS = list(itertools.product(range(4), (False, True), (False, True)))
+
+
+@pytest.mark.parametrize(("turns", "mirror", "backwards"), WAYS)
+def test_every_augmentation_changes_flow_and_guidance_with_the_frames(turns, mirror, backwards):
+    """A dot at a known place with a known way: after any turning it still goes where flow says."""
+    torch.manual_seed(turns)
+    size, start, way = 21, (7, 5), (6, 4)  # x, y
+    frames = torch.zeros(1, 3, 1, size, size)
+    for step, share in enumerate((0, 0.5, 1)):
+        frames[0, step, 0, round(start[1] + share * way[1]), round(start[0] + share * way[0])] = 1
+    flow = torch.tensor(way, dtype=torch.float32)[None, :, None, None].expand(1, 2, size, size)
+    turned, vectors = augment(frames, flow, turns, mirror, backwards)
+    places = [turned[0, step, 0].nonzero()[0].flip(0) for step in range(3)]  # x, y
+    middle = vectors[0, :, places[1][1], places[1][0]]
+    assert torch.equal(middle.round().long(), places[2] - places[0])
+
+
+@pytest.mark.parametrize(("turns", "mirror", "backwards"), WAYS)
+def test_augmented_flow_and_guidance_are_those_of_numpy(turns, mirror, backwards):
+    rng = np.random.default_rng(turns)
+    flow = rng.normal(0, 6, (8, 13, 2)).astype(np.float32)
+    tensor = torch.from_numpy(flow).permute(2, 0, 1)[None]
+    _, ours = augment(torch.zeros(1, 2, 3, 8, 13), tensor, turns, mirror, backwards)
+    theirs = rotate90_flow(flip_flow(flow) if mirror else flow, turns)
+    theirs = -theirs if backwards else theirs
+    np.testing.assert_allclose(ours[0].permute(1, 2, 0), theirs, atol=1e-6)
+    # Guidance of what was turned is the guidance, turned as a vector.
+    guidance = quantise(tensor)[0].permute(1, 2, 0).numpy()
+    guidance = rotate90_flow(flip_flow(guidance) if mirror else guidance, turns)
+    guidance = -guidance if backwards else guidance
+    np.testing.assert_array_equal(quantise(ours)[0].permute(1, 2, 0), guidance)
+
+
+def test_augmented_samples_obey_physics(folder):
+    """Frames still average to the photo, and guidance is that of the flow."""
+    plain = BlurClipDataset(folder, "train", vary=False)[0]
+    seen = set()
+    for seed in range(24):
+        draw = torch.Generator().manual_seed(seed)
+        item = _varied(plain["photo"], plain["frames"], plain["flow"], draw, False)
+        assert torch.equal(item["guidance"], quantise(item["flow"][None])[0].float())
+        before = (plain["frames"].mean(0) - plain["photo"]).abs().mean()
+        after = (item["frames"].mean(0) - item["photo"]).abs().mean()
+        torch.testing.assert_close(after, before)
+        seen.add(tuple(item["flow"][:, 0, 0].tolist()))
+    assert len(seen) >= 8  # the ways to turn, mirror and reverse
+
+
+# --- mixes ---------------------------------------------------------------------------------------
+
+
+def test_mixes_hold_their_shares_and_take_all_before_any_again():
+    sizes = {"scenes": 40, "rotation": 300, "clips": 7}
+    order = list(MixSampler(sizes, SHARES, 200))
+    assert len(order) == 200
+    assert Counter(name for name, _ in order) == {"scenes": 150, "rotation": 30, "clips": 20}
+    scenes = Counter(number % 40 for name, number in order if name == "scenes")
+    assert set(scenes.values()) == {3, 4}
+    assert len({number for name, number in order if name == "scenes"}) == 150
+    assert [name for name, _ in order] != sorted(name for name, _ in order)
+
+
+def test_ranks_share_out_one_order():
+    sizes, shares = {"a": 5, "b": 9}, {"a": 1.0, "b": 2.0}
+    whole = list(MixSampler(sizes, shares, 30, seed=4))
+    parts = [list(MixSampler(sizes, shares, 30, seed=4, rank=r, ranks=3)) for r in range(3)]
+    assert [len(part) for part in parts] == [10, 10, 10]
+    assert [place for row in zip(*parts, strict=True) for place in row] == whole
+    sampler = MixSampler(sizes, shares, 30, seed=4)
+    sampler.set_epoch(1)
+    assert list(sampler) != whole
+
+
+@pytest.mark.parametrize(
+    ("shares", "samples"),
+    [({"a": 1.0}, 8), ({"a": -1.0, "b": 2.0}, 8), ({"a": 0.0, "b": 0.0}, 8), ({"a": 1, "b": 1}, 0)],
+)
+def test_impossible_mixes_are_refused(shares, samples):
+    with pytest.raises(InputError):
+        MixSampler({"a": 5, "b": 9}, shares, samples)
+
+
+def test_batches_of_a_mix_do_not_depend_on_workers(folder):
+    def batches(workers):
+        parts = {
+            name: BlurClipDataset(folder, name, 24, 3, vary=True) for name in ("train", "test")
+        }
+        shares = {"train": 0.75, "test": 0.25}
+        loader = mixed_loader(parts, shares, samples=8, batch=4, epoch=2, workers=workers)
+        return list(loader)
+
+    alone, helped = batches(0), batches(2)
+    assert len(alone) == 2 and alone[0]["frames"].shape == (4, 3, 3, 24, 24)
+    for one, other in zip(alone, helped, strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_what_does_not_go_together_is_refused(folder, tmp_path):
+    with pytest.raises(InputError, match="sizes"):
+        MixedClips(
+            {"a": BlurClipDataset(folder, "test", 24), "b": BlurClipDataset(folder, "test", 16)}
+        )
+    with pytest.raises(InputError, match="no samples"):
+        BlurClipDataset(folder, "val")
+    with pytest.raises(InputError, match="do not fit"):
+        BlurClipDataset(folder, "test", 64)
+    with pytest.raises(InputError, match="evenly"):
+        BlurClipDataset(folder, "test", 16, 5)
+    with pytest.raises(InputError, match="b2m data build"):
+        BlurClipDataset(tmp_path, "test")
+
+
+# --- rendered on the fly -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_streams_give_batches_in_a_loader(workers):
+    photos, cutouts = procedural_textures(2, 64), procedural_cutouts(2, 32)
+    config = SceneConfig(size=32, blur=(2.0, 5.0))
+
+    def stream(rank, ranks):
+        return SceneStream(
+            photos, cutouts, lambda *_: config, crop=24, batch=2, reuse=1, turning=0.2,
+            rank=rank, ranks=ranks,
+        )  # fmt: skip
+
+    data = StreamBatches(stream, 3)
+    batches = list(
+        DataLoader(
+            data, None, num_workers=workers, multiprocessing_context="fork" if workers else None
+        )
+    )
+    assert len(batches) == 3
+    assert {batch["photo"].shape for batch in batches} == {(2, 3, 24, 24)}
+    alone = stream(0, max(1, workers))(0)
+    assert torch.equal(batches[0]["photo"], alone["photo"])
+    assert len({batch["photo"].sum().item() for batch in batches}) == 3
+    data.set_epoch(1)
+    assert not torch.equal(next(iter(data))["photo"], batches[0]["photo"])
