@@ -13,7 +13,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -231,6 +231,41 @@ def find_weights(
         f"there are no weights '{name}' (looked in {' and '.join(f'{str(p)!r}' for p in places)}):"
         f" reinstall b2m, or name a folder or Hub id with weights=… (--weights) or $B2M_WEIGHTS"
     )
+
+
+def models_at_hand(models: Mapping[str, type[HubModel]]) -> dict[str, Path]:
+    """Those models whose weights `find_weights` finds, and the folders they are in.
+
+    Args:
+        models: classes by the names they are asked for, such as `b2m.api.ANIMATORS`.
+    """
+    found = {}
+    for name, model in models.items():
+        try:
+            folder = find_weights(model.weights_name)
+            config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        except (InputError, OSError, ValueError):
+            continue
+        if config.get("model") == model.__name__:
+            found[name] = folder
+    return found
+
+
+def source_of(folder: Path) -> str:
+    """Where the weights of `find_weights` are from, without a path of this machine.
+
+    Args:
+        folder: that it found.
+
+    Returns:
+        "bundled", "folder NAME", or "owner/name at REVISION" for those of the Hub.
+    """
+    given = os.environ.get("B2M_WEIGHTS", "")
+    if "snapshots" in folder.parts:  # as the Hub's cache is laid out
+        revision = folder.parts[folder.parts.index("snapshots") + 1]
+        return f"{given.partition('@')[0]} at {revision[:7]}"
+    bundled = (_PACKAGE_WEIGHTS.resolve(), _REPOSITORY_WEIGHTS.resolve())
+    return "bundled" if folder.resolve().parent in bundled else f"folder {folder.name}"
 
 
 def read_config(folder: Path, model_class: type[HubModel]) -> Any:

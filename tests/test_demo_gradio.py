@@ -132,29 +132,12 @@ def test_what_is_told(app):
     assert "looked at in 150 × 100" in said
 
 
-def test_models_at_hand(app, tmp_path, monkeypatch):
-    from b2m.models import BlurDecomposer, BlurDecomposerConfig
-
+def test_models_at_hand(app, monkeypatch):
     clips, _ = app
     clips.models.cache_clear()
     assert clips.models()["animator"] == "bundled"
-    BlurDecomposer(BlurDecomposerConfig.compact()).save_pretrained(tmp_path / "mine" / "decomposer")
-    monkeypatch.setenv("B2M_WEIGHTS", str(tmp_path / "mine"))
-    clips.models.cache_clear()
-    try:
-        assert clips.models() == clips.models() | {
-            "animator": "bundled",
-            "decomposer": "folder decomposer",
-        }
-        monkeypatch.setenv("B2M_WEIGHTS", "someone/b2m@v1")
-        snapshot = tmp_path / "models--someone--b2m" / "snapshots" / ("a1b2c3d" * 5)
-        assert clips._source(snapshot) == "someone/b2m at a1b2c3d"
-        monkeypatch.setenv("B2M_WEIGHTS", str(tmp_path / "mine" / "decomposer"))
-        clips.models.cache_clear()
-        assert clips.default_model() == "decomposer"  # the only one that was named
-    finally:
-        clips.models.cache_clear()
-    assert clips.animator.cache_info().maxsize == 1
+    assert clips.default_model() == "animator"
+    assert clips.animator.cache_info().maxsize == 1  # one in memory
 
 
 def test_files_to_take_home(app):

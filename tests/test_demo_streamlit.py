@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("streamlit")
-from streamlit.testing.v1 import AppTest
+st = pytest.importorskip("streamlit")
+from streamlit.testing.v1 import AppTest  # noqa: E402
 
 APP = Path(__file__).parents[1] / "demo" / "streamlit" / "app.py"
 
@@ -51,12 +51,41 @@ def test_an_example_and_each_control():
     app.selectbox(key="direction").select("left").run()
     app.radio(key="source").set_value("a clip reversed").run()
     assert not app.exception
+    app.radio(key="source").set_value("samples of the guidance predictor").run()
+    assert not app.exception and len(numbers(app)) == 1
+    assert "animator (bundled). Computed on CPU" in app.caption[0].value
     app.slider(key="motions").set_value(2).run()
     app.selectbox(key="motion-left").select(2).run()
     assert not app.exception
     assert {button.label for button in app.get("download_button")} == {
-        "Clip (MP4)", "Clip (GIF)", "Motion (.flo)", "Contact sheet"
+        "Clip (MP4)", "Clip (GIF)", "Motion Photo", "Motion (.flo)", "Contact sheet"
     }  # fmt: skip
+
+
+def test_two_models_side_by_side(tmp_path, monkeypatch):
+    import torch
+
+    from b2m.models import BlurDecomposer, BlurDecomposerConfig
+
+    torch.manual_seed(0)
+    model = BlurDecomposer(BlurDecomposerConfig.compact())
+    model.save_pretrained(tmp_path / "weights" / BlurDecomposer.weights_name)
+    monkeypatch.setenv("B2M_WEIGHTS", str(tmp_path / "weights"))
+    st.cache_data.clear()
+    try:
+        app = choose(start())
+        app.slider(key="frames").set_value(5).run()
+        app.selectbox(key="model-right").select("decomposer").run()
+        assert not app.exception and not [error.value for error in app.error]
+        rows = [row["model"] for row in numbers(app)]
+        assert rows[0] == "animator" and rows[-1] == "decomposer"
+        assert [title.value for title in app.subheader] == ["animator", "decomposer"]
+        assert app.slider(key="frame-left").max == 5
+        assert app.slider(key="frame-right").max == 7  # the decomposer has no other number
+        assert f"decomposer (folder {BlurDecomposer.weights_name})" in app.caption[0].value
+    finally:
+        st.cache_data.clear()
+        st.cache_resource.clear()
 
 
 def test_uploads_good_and_bad(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -36,33 +35,13 @@ a "seed"; or "backwards"."""
 @cache
 def models() -> dict[str, str]:
     """The models whose weights are at hand, by name, and where those are from."""
-    found = {}
-    for name, kind in api.ANIMATORS.items():
-        try:
-            folder = hub.find_weights(name)
-            config = json.loads((folder / hub.CONFIG_FILE).read_text(encoding="utf-8"))
-        except (b2m.InputError, OSError, ValueError):
-            continue
-        if config.get("model") == kind.__name__:
-            found[name] = _source(folder)
-    return found
+    found = hub.models_at_hand(api.ANIMATORS)
+    return {name: hub.source_of(folder) for name, folder in found.items()}
 
 
 def default_model() -> str:
     """The animator, unless other weights were named."""
     return next(iter(models()), "animator")
-
-
-def _source(folder: Path) -> str:
-    """Where weights are from, in words that name no path of this machine."""
-    given = os.environ.get("B2M_WEIGHTS", "")
-    if not given:
-        return "bundled"
-    if "snapshots" in folder.parts:  # as the Hub's cache is laid out
-        revision = folder.parts[folder.parts.index("snapshots") + 1]
-        return f"{given.partition('@')[0]} at {revision[:7]}"
-    inside = folder.resolve().is_relative_to(Path(given).expanduser().resolve())
-    return f"folder {folder.name}" if inside else "bundled"
 
 
 @lru_cache(maxsize=1)  # one model in memory

@@ -1,4 +1,4 @@
-"""The research view: one photo, its motions side by side, with their numbers.
+"""The research view: one photo, its motions or two models side by side, with their numbers.
 
 streamlit run demo/streamlit/app.py          # http://localhost:8501
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 import streamlit as st
 
 import b2m
+from b2m import api, hub
 from b2m import guidance as guidance_of
 from b2m.clip import Clip, Prepared
 from b2m.media import fit
@@ -18,55 +19,81 @@ from b2m.motion import flow_to_color, resize_flow, write_flow
 from b2m.sheets import arrows
 
 HERE = Path(__file__).parent
-EXAMPLES = next((p for p in (HERE / "examples", HERE.parents[1] / "examples") if p.is_dir()), None)
+PLACES = (HERE, HERE.parents[1], Path(b2m.__file__).parent)
+EXAMPLES = next((place / "examples" for place in PLACES if (place / "examples").is_dir()), None)
 SHOWN_SIDE = 960
 SOURCES = (
     "the likeliest motions",
+    "samples of the guidance predictor",
     "a direction",
     "a picture in the five colours",
     "a clip reversed",
 )
+FILES = {
+    "mp4": "Clip (MP4)",
+    "gif": "Clip (GIF)",
+    "MP.jpg": "Motion Photo",
+    "flo": "Motion (.flo)",
+    "png": "Contact sheet",
+}
 
 
 @st.cache_resource(show_spinner="Loading the model …")
-def animator() -> b2m.BlurAnimator:
-    """One model for all visitors."""
-    return b2m.BlurAnimator.from_pretrained()
+def animator(model: str, predictor: str | None) -> b2m.BlurAnimator:
+    """One of each model for all visitors."""
+    return b2m.BlurAnimator.from_pretrained(model=model, guidance_predictor=predictor)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Looking at the photo …")
-def look(data: bytes) -> Prepared:
+def look(data: bytes, model: str) -> Prepared:
     """Look at a photo, or remember the look."""
-    return animator().prepare(data)
+    return animator(model, None).prepare(data)
 
 
-def clips_of(prepared: Prepared, source: str, frames: int, motions: int, seed: int) -> list[Clip]:
-    """The clips for the guidance that was chosen; its controls are drawn in the side bar."""
-    guidance = None
-    if source == SOURCES[1]:
-        where = st.sidebar.selectbox("Direction", list(guidance_of.DIRECTIONS), key="direction")
-        base = animator().animate(prepared)[0]
-        guidance = guidance_of.from_direction(base, where)
-    elif source == SOURCES[2]:
-        st.sidebar.caption(
-            "Black still, red right and up, green left and up, yellow left and down, blue right "
-            "and down."
-        )
-        painted = st.sidebar.file_uploader("Guidance (PNG)", ["png"], key="guidance")
-        if painted is None:
-            st.info("Upload a guidance picture in the side bar; until then nothing is given.")
-        else:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / painted.name
-                path.write_bytes(painted.getvalue())
-                guidance = guidance_of.from_png(path)
-            if guidance.shape[:2] != prepared.photo.shape[:2]:
-                guidance = guidance_of.resize(guidance, prepared.photo.shape[:2])
-    elif source == SOURCES[3]:
-        guidance = guidance_of.reverse(animator().animate(prepared)[0])
-    return animator().animate(
-        prepared, guidance=guidance, frames=frames, motions=motions, seed=seed
+@st.cache_data
+def sources() -> dict[str, str]:
+    """The models whose weights are at hand, by name, and where those are from."""
+    found = hub.models_at_hand(api.ANIMATORS)
+    return {name: hub.source_of(folder) for name, folder in found.items()}
+
+
+def painted() -> guidance_of.Guidance | None:
+    """Guidance from a picture that is uploaded."""
+    st.sidebar.caption(
+        "Black still, red right and up, green left and up, yellow left and down, blue right and "
+        "down."
     )
+    upload = st.sidebar.file_uploader("Guidance (PNG)", ["png"], key="guidance")
+    if upload is None:
+        st.info("Upload a guidance picture in the side bar; until then nothing is given.")
+        return None
+    return guidance_of.from_png(upload.getvalue())
+
+
+def clips_of(
+    data: bytes,
+    model: str,
+    source: str,
+    where: str,
+    picture: guidance_of.Guidance | None,
+    frames: int,
+    motions: int,
+    seed: int,
+) -> list[Clip]:
+    """The clips of a model for the guidance that was chosen."""
+    prepared = look(data, model)
+    sampled = source == SOURCES[1] and model == "animator"
+    chosen = animator(model, "cvae-gan" if sampled else None)
+    count = chosen.model.native_frames or frames  # some models have a fixed number
+    guidance = None
+    if source == SOURCES[2]:
+        guidance = guidance_of.from_direction(chosen.animate(prepared, frames=count)[0], where)
+    elif source == SOURCES[3] and picture is not None:
+        size = prepared.photo.shape[:2]
+        guidance = picture if picture.shape[:2] == size else guidance_of.resize(picture, size)
+    elif source == SOURCES[4]:
+        guidance = guidance_of.reverse(chosen.animate(prepared, frames=count)[0])
+    return chosen.animate(prepared, guidance=guidance, frames=count, motions=motions, seed=seed)
 
 
 def saved(clip: Clip, name: str) -> bytes:
@@ -82,21 +109,21 @@ def saved(clip: Clip, name: str) -> bytes:
         return path.read_bytes()
 
 
-def table(clips: list[Clip]) -> list[dict[str, str]]:
-    """The numbers of each motion."""
-    rows = []
-    for number, clip in enumerate(clips, 1):
-        rows.append(
-            {
-                "motion": str(number),
-                "re-blur, dB": f"{clip.reblur_psnr:.1f}",
-                "re-blur before projection, dB": f"{clip.reblur_psnr_raw:.1f}",
-                "score": f"{clip.score:.2f}",
-                "fastest, px": f"{clip.fastest:.1f}",
-                "moving": f"{(clip.guidance != 0).any(-1).mean():.0%}",
-            }
-        )
-    return rows
+def table(clips: dict[str, list[Clip]]) -> list[dict[str, str]]:
+    """The numbers of each motion of each model."""
+    return [
+        {
+            "model": model,
+            "motion": str(number),
+            "re-blur, dB": f"{clip.reblur_psnr:.1f}",
+            "re-blur before projection, dB": f"{clip.reblur_psnr_raw:.1f}",
+            "score": f"{clip.score:.2f}",
+            "fastest, px": f"{clip.fastest:.1f}",
+            "moving": f"{(clip.guidance != 0).any(-1).mean():.0%}",
+        }
+        for model, found in clips.items()
+        for number, clip in enumerate(found, 1)
+    ]
 
 
 def photo_bytes() -> tuple[str, bytes] | None:
@@ -113,12 +140,45 @@ def photo_bytes() -> tuple[str, bytes] | None:
     return path.name, path.read_bytes()
 
 
+def panel(place: str, name: str, model: str, clips: list[Clip], default: int) -> None:
+    """One side of the page: a motion's frame, flow, guidance and files."""
+    numbers = list(range(1, len(clips) + 1))
+    number = st.selectbox(
+        "Motion", numbers, index=min(default, len(clips) - 1), key=f"motion-{place}"
+    )
+    clip = clips[number - 1]
+    count = clip.count
+    index = st.slider("Frame", 1, count, (count + 1) // 2, key=f"frame-{place}")
+    time = 2 * (index - 1) / (count - 1) - 1
+    st.image(fit(clip.at(time), SHOWN_SIDE), caption=f"t = {(time + 1) / 2:.2f}")
+    small = fit(clip.photo, SHOWN_SIDE)
+    flow = resize_flow(clip.flow, small.shape[:2])
+    st.image(arrows(small, flow), caption="Motion over the exposure")
+    st.image(fit(flow_to_color(clip.flow), SHOWN_SIDE), caption="The same as colours")
+    st.image(fit(guidance_of.to_color(clip.guidance), SHOWN_SIDE), caption="Guidance")
+    stem = f"{Path(name).stem}-{model}-{number}"
+    for suffix, label in FILES.items():
+        st.download_button(
+            label,
+            lambda file=f"{stem}.{suffix}": saved(clip, file),
+            file_name=f"{stem}.{suffix}",
+            key=f"{suffix}-{place}",
+            on_click="ignore",
+        )
+
+
 def main() -> None:
     """Draw the page."""
     st.set_page_config("b2m: blur to motion", layout="wide")
     st.title("Blur to motion")
     given = photo_bytes()
+    models = list(sources()) or ["animator"]
+    left = st.sidebar.selectbox("Model, left", models, key="model-left")
+    right = st.sidebar.selectbox("Model, right", models, key="model-right")
     source = st.sidebar.radio("Guidance from", SOURCES, key="source")
+    where = ""
+    if source == SOURCES[2]:
+        where = st.sidebar.selectbox("Direction", list(guidance_of.DIRECTIONS), key="direction")
     frames = st.sidebar.slider("Frames", 3, 31, 7, key="frames")
     motions = st.sidebar.slider("Motions at the most", 1, 5, 3, key="motions")
     seed = int(st.sidebar.number_input("Seed", 0, 9999, 0, key="seed"))
@@ -126,43 +186,27 @@ def main() -> None:
         st.info("Upload a motion-blurred photo in the side bar, or choose an example.")
         return
     name, data = given
+    clips: dict[str, list[Clip]] = {}
     try:
-        prepared = look(data)
-        clips = clips_of(prepared, source, frames, motions, seed)
-    except b2m.InputError as error:
-        st.error(str(error).replace("these bytes", name))
+        picture = painted() if source == SOURCES[3] else None
+        for model in (left, right):
+            if model not in clips:
+                clips[model] = clips_of(data, model, source, where, picture, frames, motions, seed)
+    except (b2m.InputError, MemoryError) as error:
+        sentence = str(error) or "there is not enough memory for this photo: make it smaller"
+        st.error(sentence.replace("these bytes", name).replace("image is not", f"{name} is not"))
         return
-    for sentence in clips[0].warnings:
+    for sentence in clips[left][0].warnings:
         st.warning(sentence)
     st.dataframe(table(clips), hide_index=True)
-    numbers = list(range(1, len(clips) + 1))
-    columns = st.columns(2)
-    for column, place, default in zip(columns, ("left", "right"), (0, len(clips) - 1), strict=True):
+    device = animator(left, None).device.type.upper()
+    known = ", ".join(f"{model} ({sources().get(model, 'bundled')})" for model in clips)
+    st.caption(f"Weights: {known}. Computed on {device}.")
+    sides = (("left", left, 0), ("right", right, len(clips[right]) - 1 if left == right else 0))
+    for column, (place, model, default) in zip(st.columns(2), sides, strict=True):
         with column:
-            number = st.selectbox("Motion", numbers, index=default, key=f"motion-{place}")
-            clip = clips[number - 1]
-            index = st.slider("Frame", 1, frames, (frames + 1) // 2, key=f"frame-{place}")
-            time = 2 * (index - 1) / (frames - 1) - 1
-            st.image(fit(clip.at(time), SHOWN_SIDE), caption=f"t = {(time + 1) / 2:.2f}")
-            small = fit(clip.photo, SHOWN_SIDE)
-            flow = resize_flow(clip.flow, small.shape[:2])
-            st.image(arrows(small, flow), caption="Motion over the exposure")
-            st.image(fit(flow_to_color(clip.flow), SHOWN_SIDE), caption="The same as colours")
-            st.image(fit(guidance_of.to_color(clip.guidance), SHOWN_SIDE), caption="Guidance")
-            stem = f"{Path(name).stem}-{number}"
-            for suffix, label in (
-                ("mp4", "Clip (MP4)"),
-                ("gif", "Clip (GIF)"),
-                ("flo", "Motion (.flo)"),
-                ("png", "Contact sheet"),
-            ):
-                st.download_button(
-                    label,
-                    lambda clip=clip, file=f"{stem}.{suffix}": saved(clip, file),
-                    file_name=f"{stem}.{suffix}",
-                    key=f"{suffix}-{place}",
-                    on_click="ignore",
-                )
+            st.subheader(model)
+            panel(place, name, model, clips[model], default)
 
 
 main()

@@ -1,0 +1,123 @@
+"""The folders of the two Spaces, as they run elsewhere: alone, with b2m from its wheel."""
+
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from b2m.hub import OWNER
+
+ROOT = Path(__file__).parents[1]
+SPACES = {name: ROOT / "demo" / name for name in ("gradio", "streamlit")}
+COLORS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+
+
+def front_matter(folder):
+    text = (folder / "README.md").read_text("utf-8")
+    return yaml.safe_load(re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)[1])
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_front_matter(name):
+    card = front_matter(SPACES[name])
+    assert card["title"] and card["license"] == "mit" and len(card["short_description"]) <= 60
+    assert {card["colorFrom"], card["colorTo"]} <= COLORS
+    if name == "gradio":
+        assert card["sdk"] == "gradio" and (SPACES[name] / card["app_file"]).is_file()
+        assert SpecifierSet(">=3.11").contains(card["python_version"])
+        (gradio,) = [r for r in requirements(name) if r.name == "gradio"]
+        assert gradio.specifier.contains(card["sdk_version"])
+    else:
+        assert (card["sdk"], card["app_port"]) == ("docker", 8501)
+
+
+def requirements(name):
+    lines = (SPACES[name] / "requirements.txt").read_text("utf-8").splitlines()
+    return [Requirement(line) for line in lines if line.strip()]
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_requirements(name):
+    ours, *others = requirements(name)
+    # There is no b2m on PyPI.
+    assert (ours.name, ours.url) == ("b2m", f"git+https://github.com/{OWNER}/b2m")
+    for other in others:
+        assert other.specifier.contains(importlib.metadata.version(other.name))
+
+
+def test_the_image_runs_as_spaces_do():
+    text = (SPACES["streamlit"] / "Dockerfile").read_text("utf-8")
+    lines = text.splitlines()
+    assert "EXPOSE 8501" in lines and "USER user" in lines
+    assert re.search(r"useradd .*--uid 1000 user", text)
+    assert '"--server.port=8501"' in lines[-1] and '"--server.address=0.0.0.0"' in lines[-1]
+    assert lines.index("USER user") < lines.index("COPY --chown=user . .")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Where b2m lies as it was built, with no checkout around."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+    built = subprocess.run(
+        [*command, "--wheel-dir", folder, ROOT], capture_output=True, text=True, timeout=300
+    )
+    if built.returncode and "hatchling" in built.stderr:
+        pytest.skip("hatchling, which builds the wheel, cannot be fetched here")
+    assert built.returncode == 0, built.stderr
+    (path,) = folder.glob("b2m-*.whl")
+    with zipfile.ZipFile(path) as opened:
+        opened.extractall(folder / "site")
+    return folder / "site"
+
+
+def copied(name, folder):
+    place = folder / "app"
+    shutil.copytree(SPACES[name], place, ignore=shutil.ignore_patterns("__pycache__"))
+    return place / "app.py"
+
+
+def test_gradio_runs_alone(wheel, tmp_path):
+    pytest.importorskip("gradio")
+    from demo_server import serve
+    from gradio_client import Client, handle_file
+
+    app = copied("gradio", tmp_path)
+    photo = ROOT / "examples" / "cat-roll.jpg"
+    with serve(app, PYTHONPATH=str(wheel)) as server:
+        client = Client(server.address, verbose=False)
+        sharp = client.predict(handle_file(photo), api_name="/deblur")
+        assert Path(sharp).name == "cat-roll-sharp.png"
+        tiles = [c for c in client.config["components"] if c["props"].get("elem_id") == "examples"]
+        assert len(tiles[0]["props"]["value"]["tiles"]) == len([*photo.parent.glob("*.jpg")])
+
+
+def test_streamlit_runs_alone(wheel, tmp_path):
+    pytest.importorskip("streamlit")
+    code = (
+        "from streamlit.testing.v1 import AppTest\n"
+        f"app = AppTest.from_file({str(copied('streamlit', tmp_path))!r}, default_timeout=120)\n"
+        "app.run()\n"
+        "app.selectbox(key='example').select('cat-roll').run()\n"
+        "import b2m\n"
+        "print(len(app.dataframe[0].value), app.exception, b2m.__file__)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(wheel), "HOME": str(tmp_path), "PATH": ""},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert result.returncode == 0, result.stderr
+    rows, *_, where = result.stdout.split()
+    assert int(rows) == 2 and where.startswith(str(wheel))
