@@ -37,6 +37,7 @@ class Case(NamedTuple):
         flow: (H, W, 2) pixels over the exposure, on the middle frame's grid.
         judged: (H, W) bool, the pixels whose PSNR is taken; None for all.
         told: (H, W, 2) guidance that a neighbouring frame of the video gives; None without one.
+        moving: (H, W) bool, what moves against the background; None where that is not known.
     """
 
     photo: Pixels
@@ -44,6 +45,7 @@ class Case(NamedTuple):
     flow: Flow
     judged: NDArray[np.bool_] | None = None
     told: Guidance | None = None
+    moving: NDArray[np.bool_] | None = None
 
 
 def scene_cases(
@@ -83,7 +85,8 @@ def _rendered(draw: Callable[[int], Scenes], count: int, number: int) -> Iterato
         blurred = to_pixels(develop(scenes.blur, number + start))
         for index in range(min(_BATCH, count - start)):
             flow = scenes.flow[index].permute(1, 2, 0).contiguous().cpu().numpy()
-            yield Case(blurred[index], to_pixels(scenes.frames[index]), flow)
+            moving = scenes.moving[index, 0].cpu().numpy()
+            yield Case(blurred[index], to_pixels(scenes.frames[index]), flow, moving=moving)
 
 
 def clip_cases(path: Path, count: int) -> Iterator[Case]:

@@ -1,58 +1,44 @@
-"""Tables of numbers: how good the animator is, on scenes and on real clips.
+"""Tables of numbers: `b2m evaluate --table NAME`.
 
-Every table is one call and one file of JSON and of Markdown. A clip made with true guidance is
-judged in the order in which it is given; one made without, in the better of its two orders, one
-choice for the whole clip, its frames and its flow (see `b2m.metrics`). "Photo repeated" is the
-blurred photo as every frame, with a flow of zero: what doing nothing scores.
+Every table is one call and one file of JSON and of Markdown.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
-from b2m import evaluate_motions, evaluate_papers, evaluate_video, paper_tables
+from b2m import (
+    evaluate_animator,
+    evaluate_deconvolution,
+    evaluate_motions,
+    evaluate_papers,
+    evaluate_segmentation,
+    evaluate_video,
+    paper_tables,
+)
 from b2m.answers import (
     COST_RUNS,
     COST_SIZE,
     COST_THREADS,
-    PHOTO,
-    Answer,
-    Answers,
     animator_answers,
     enlarged_answers,
     measure_costs,
-    to_flow,
-    to_pixels,
 )
 from b2m.api import BlurAnimator
-from b2m.data.clips import crossed, find_clips, flow_over, read_windows
-from b2m.data.scenes import Kind, SceneConfig, Scenes, render
-from b2m.data.sensor import develop
-from b2m.data.textures import load_textures
+from b2m.cases import Case
+from b2m.contenders import Contender, find_contender
+from b2m.data.clips import find_clips
+from b2m.data.textures import split_files
 from b2m.errors import InputError, OutputError
-from b2m.guidance import STILL_THRESHOLD, from_flow
-from b2m.media import Pixels
-from b2m.metrics import epe, psnr, ssim
+from b2m.media import Pixels, read_image
 from b2m.motion import Flow
-from b2m.report import Row, command_line, write_report
-
-SCENE_SIZE = 192
-SCENE_BLUR = (4.0, 32.0)
-SCENE_SAMPLES = 200
-CLIP_SAMPLES = 40
-LEAST_MOVING = 0.005
-"""Share of moving pixels below which a window of a real clip says nothing about motion."""
-
-_BATCH = 8
-_EXACT = 100.0  # dB; stands for an infinite PSNR, which no mean could hold
+from b2m.plots import draw_table
+from b2m.report import command_line, write_report
 
 
 def evaluate(
@@ -96,7 +82,7 @@ def evaluate(
         InputError: an unknown table or split, no samples, or bad folders, clips or weights.
         OutputError: the results cannot be written.
     """
-    if problem := refusal(table, samples, clips, split):
+    if problem := refusal(table, samples, photos, clips, split):
         raise InputError(problem)
     output = Path(output)
     try:
@@ -106,13 +92,17 @@ def evaluate(
     if table in paper_tables.TABLES:
         sources = {"photos": photos, "cutouts": cutouts, "clips": clips, "weights": weights}
         return _paper_table(table, samples, sources, output, split, seed)
+    if table in _USES:
+        return _use_table(table, samples, photos, cutouts, weights, output, split, seed)
     animator = BlurAnimator.from_pretrained(weights)
     answers = (enlarged_answers if table == "enlarged" else animator_answers)(animator)
     if table in ("scenes", "enlarged"):
-        asked = samples or SCENE_SAMPLES
-        rows, notes = scenes_rows(answers, asked, photos, cutouts, split=split, seed=seed)
+        asked = samples or evaluate_animator.SCENE_SAMPLES
+        rows, notes = evaluate_animator.scenes_rows(
+            answers, asked, photos, cutouts, split=split, seed=seed
+        )
     elif table == "motions":
-        asked = samples or SCENE_SAMPLES
+        asked = samples or evaluate_animator.SCENE_SAMPLES
         rows, notes = evaluate_motions.motions_rows(
             animator,
             photos,
@@ -120,21 +110,21 @@ def evaluate(
             [] if clips is None else find_clips(Path(clips), split),
             scenes=asked,
             windows=min(asked, evaluate_motions.WINDOWS),
-            size=SCENE_SIZE,
-            blur=SCENE_BLUR,
+            size=evaluate_animator.SCENE_SIZE,
+            blur=evaluate_animator.SCENE_BLUR,
             split=split,
             seed=seed,
         )
-        rows = [dict.fromkeys(_ALWAYS) | row for row in rows]
+        rows = [dict.fromkeys(evaluate_animator.ALWAYS) | row for row in rows]
     else:
-        asked = samples or CLIP_SAMPLES
+        asked = samples or evaluate_animator.CLIP_SAMPLES
         assert clips is not None
         paths = find_clips(Path(clips), split)
         if table == "clips":
-            rows, notes = clips_rows(answers, paths, asked)
+            rows, notes = evaluate_animator.clips_rows(answers, paths, asked)
         else:
             rows, notes = evaluate_video.video_rows(animator, paths, asked)
-            rows = [dict.fromkeys(_ALWAYS) | row for row in rows]
+            rows = [dict.fromkeys(evaluate_animator.ALWAYS) | row for row in rows]
     if table in ("scenes", "clips"):
         costs = measure_costs(animator)
         for row in rows:
@@ -149,7 +139,7 @@ def evaluate(
     options |= {"seed": seed or None}
     command = command_line(["b2m", "evaluate", "--table", table], options)
     others = {"video": evaluate_video.COLUMNS, "motions": evaluate_motions.COLUMNS}
-    columns = others.get(table, _COLUMNS)
+    columns = others.get(table, evaluate_animator.COLUMNS)
     path, text = write_report(output, table, command, rows, columns, notes, table == "clips")
     print(text)
     return path
@@ -188,8 +178,74 @@ def _paper_table(
     return path
 
 
+def _use_table(
+    table: str,
+    samples: int | None,
+    photos: str | os.PathLike[str] | None,
+    cutouts: str | os.PathLike[str] | None,
+    weights: str | os.PathLike[str] | None,
+    output: Path,
+    split: str,
+    seed: int,
+) -> Path:
+    """Compute, print and write a table of what flow is used for."""
+    from b2m.train import runs_folder
+
+    contenders = {name: find_contender(name, weights, runs_folder()) for name in _FLOWS}
+    there = {name: one for name, one in contenders.items() if one is not None}
+    given = {"photos": photos, "weights": weights, "split": None if split == "test" else split}
+    if table == "segmentation":
+        asked = samples or evaluate_segmentation.SAMPLES
+        rows, notes = evaluate_segmentation.segmentation_rows(
+            {name: one.motion for name, one in there.items()},
+            photos,
+            cutouts,
+            samples=asked,
+            split=split,
+            seed=seed,
+        )
+        columns, score = evaluate_segmentation.COLUMNS, ("iou", "IoU")
+        given |= {"cutouts": cutouts}
+    else:
+        asked = samples or evaluate_deconvolution.SAMPLES
+        assert photos is not None
+        rows, notes = evaluate_deconvolution.deconvolution_rows(
+            [read_image(path).pixels for path in split_files(Path(photos), split)],
+            {name: _flow_of(one) for name, one in there.items()},
+            samples=asked,
+            seed=seed,
+        )
+        columns, score = (
+            evaluate_deconvolution.COLUMNS,
+            ("gain", "PSNR over the blurred photo (dB)"),
+        )
+    rows += [{"name": f"all: {name} (not run)"} for name in contenders if name not in there]
+    command = command_line(
+        ["b2m", "evaluate", "--table", table], {"samples": asked, **given, "seed": seed or None}
+    )
+    path, text = write_report(output, table, command, rows, columns, notes)
+    print(text)
+    draw_table(output / f"{table}.png", table, rows, *score)
+    print(output / f"{table}.png")
+    return path
+
+
+def _flow_of(contender: Contender) -> Callable[[Pixels], Flow]:
+    """What finds the motion in a photo of which nothing is known."""
+
+    def flow(photo: Pixels) -> Flow:
+        nothing = np.zeros((*photo.shape[:2], 2), np.float32)
+        return contender.motion(Case(photo, photo[None], nothing))
+
+    return flow
+
+
 def refusal(
-    table: str, samples: int | None, clips: str | os.PathLike[str] | None, split: str
+    table: str,
+    samples: int | None,
+    photos: str | os.PathLike[str] | None,
+    clips: str | os.PathLike[str] | None,
+    split: str,
 ) -> str | None:
     """Why `evaluate` would not begin, in one sentence, or None."""
     if table not in TABLES:
@@ -198,228 +254,15 @@ def refusal(
         return f"no split is called '{split}'; there are {', '.join(SPLITS)}"
     if samples is not None and samples < 1:
         return f"samples (--samples) is {samples}: give at least 1, there must be some to measure"
+    if table == "2021b-T2" and photos is None:
+        return f"the table '{table}' needs photos: name their folder with photos=… (--photos)"
     if table in ("clips", "video") and clips is None:
         return f"the table '{table}' needs real clips: name their folder with clips=… (--clips)"
     return None
 
 
-# --- scores ---------------------------------------------------------------------------------------
+_USES = ("2021b-T2", "segmentation")
+_FLOWS = ("BlurFlowNet", "animator")
 
-
-class _Truth(NamedTuple):
-    frames: NDArray[np.uint8]  # (T, H, W, 3)
-    flow: Flow
-    moving: NDArray[np.bool_] | None  # (H, W), the pixels by which the order is chosen
-    similar: Sequence[int]  # the frames whose SSIM is taken
-
-
-def _psnrs(
-    frames: NDArray[np.uint8], truth: _Truth, mask: NDArray[np.bool_] | None = None
-) -> NDArray[np.float64]:
-    pairs = zip(frames, truth.frames, strict=True)
-    return np.array([min(psnr(frame, target, mask), _EXACT) for frame, target in pairs])
-
-
-def _score(answer: Answer, truth: _Truth) -> dict[str, Any]:
-    """Every score of one answer; `per_frame` is a list, the others are numbers."""
-    frames, flow = answer.frames, answer.flow
-    judged = "psnr" if truth.moving is None else "psnr_moving"
-    given = _psnrs(frames, truth, truth.moving)
-    backwards = _psnrs(frames[::-1], truth, truth.moving)
-    scores: dict[str, Any] = {
-        f"{judged}_given": given.mean(),
-        f"{judged}_better": max(given.mean(), backwards.mean()),
-    }
-    chosen = given
-    if answer.either_order and backwards.mean() > given.mean():
-        frames, flow, chosen = frames[::-1], -flow, backwards
-    scores[judged] = chosen.mean()
-    if truth.moving is not None:
-        scores["psnr"] = _psnrs(frames, truth).mean()
-        scores["epe_moving"] = epe(flow, truth.flow, truth.moving)
-    middle = len(chosen) // 2
-    scores["first"], scores["middle"], scores["last"] = chosen[[0, middle, -1]]
-    scores["non_middle"] = np.delete(chosen, middle).mean()
-    scores["per_frame"] = chosen
-    scores["ssim"] = np.mean([ssim(frames[i], truth.frames[i]) for i in truth.similar])
-    scores["epe"] = epe(flow, truth.flow)
-    scores["epe_zero"] = epe(np.zeros_like(flow), truth.flow)
-    return scores
-
-
-def _judge(answers: Iterator[Answer], photo: Pixels, truth: _Truth) -> dict[str, dict[str, Any]]:
-    """Scores by name, the photo repeated first, each with its gain over that."""
-    still = np.broadcast_to(photo, truth.frames.shape)
-    results = {PHOTO: _score(Answer(PHOTO, still, np.zeros_like(truth.flow), False), truth)}
-    results |= {answer.name: _score(answer, truth) for answer in answers}
-    base = results[PHOTO]
-    for scores in results.values():
-        scores["gain"] = scores["psnr"] - base["psnr"]
-        scores["gain_per_frame"] = scores["per_frame"] - base["per_frame"]
-        if truth.moving is not None:
-            scores["gain_moving"] = scores["psnr_moving"] - base["psnr_moving"]
-    return results
-
-
-_SPREAD = {"psnr", "psnr_moving", "gain", "gain_moving"}
-
-
-def _rows(group: str, samples: list[dict[str, dict[str, Any]]]) -> list[Row]:
-    """Means over samples, and standard deviations of some scores, a row for each name."""
-    rows = []
-    for name in samples[0] if samples else ():
-        row: Row = {"name": f"{group}: {name}", "samples": len(samples), **dict.fromkeys(_ALWAYS)}
-        for key, value in samples[0][name].items():
-            values = [sample[name][key] for sample in samples]
-            if np.ndim(value):
-                continue
-            row[key] = float(np.mean(values))
-            if key in _SPREAD:
-                row[f"{key}_std"] = float(np.std(values))
-        row["epe_ratio"] = row["epe"] / row["epe_zero"] if row["epe_zero"] else None
-        gains = [sample[name]["gain_per_frame"] for sample in samples]
-        if len({len(gain) for gain in gains}) == 1:
-            row["gain_least_frame"] = float(np.mean(gains, axis=0).min())
-        rows.append(row)
-    return rows
-
-
-# --- tables ---------------------------------------------------------------------------------------
-
-
-def scenes_rows(
-    answers: Answers,
-    samples: int = SCENE_SAMPLES,
-    photos: str | os.PathLike[str] | None = None,
-    cutouts: str | os.PathLike[str] | None = None,
-    *,
-    split: str = "test",
-    seed: int = 0,
-    size: int | None = None,
-) -> tuple[list[Row], list[str]]:
-    """Rows and notes of the table "scenes": half of the samples of each kind, then all.
-
-    Args:
-        answers: what is judged.
-        samples: scenes in all.
-        photos, cutouts: folders; None for made-up textures.
-        split: of the folders, and of the made-up textures.
-        seed: of the scenes and their noise.
-        size: side of the scenes, pixels; None for `SCENE_SIZE`.
-    """
-    size = size or SCENE_SIZE
-    textures = (
-        load_textures(None if photos is None else Path(photos), split),
-        load_textures(None if cutouts is None else Path(cutouts), split, cutouts=True),
-    )
-    kinds: dict[Kind, int] = {"movers": samples - samples // 2, "camera": samples // 2}
-    rows, everything = [], []
-    with tqdm(total=samples, desc="scenes", unit="scene") as bar:
-        for place, (kind, count) in enumerate(kinds.items()):
-            config = SceneConfig(size=size, blur=SCENE_BLUR, kind=kind)
-            judged = []
-            for start in range(0, count, _BATCH):
-                # Always whole batches, so that the first scenes of a longer run are the same.
-                number = ((seed * 2 + place) << 20) + start
-                scenes = render(*textures, config, _BATCH, number)
-                photo = develop(scenes.blur, number)
-                for index in range(min(_BATCH, count - start)):
-                    judged.append(_judge_scene(answers, scenes, photo, index))
-                    bar.update()
-            rows += _rows(kind, judged)
-            everything += judged
-    rows += _rows("all", everything)
-    notes = [
-        f"{samples} scenes of {size}x{size} from the {split} split"
-        f"{' (made-up textures)' if photos is None else ''}, longest blur "
-        f"{SCENE_BLUR[0]:g} to {SCENE_BLUR[1]:g} px, 7 frames, photo with sensor noise and 8 bits.",
-        "movers: several things move before a static camera; camera: the camera moves. "
-        "least gain: of the frame whose mean gain is least. "
-        f"PSNR of 8-bit sRGB; where a frame is exact it counts as {_EXACT:g} dB.",
-    ]
-    return rows, notes
-
-
-def _judge_scene(
-    answers: Answers, scenes: Scenes, photo: torch.Tensor, index: int
-) -> dict[str, dict[str, Any]]:
-    pixels = to_pixels(photo[index : index + 1])[0]
-    frames = to_pixels(scenes.frames[index])
-    truth = _Truth(frames, to_flow(scenes.flow[index]), None, range(len(frames)))
-    guidance = scenes.guidance[index].permute(1, 2, 0).contiguous().cpu().numpy()
-    return _judge(answers(pixels, guidance, len(frames)), pixels, truth)
-
-
-def clips_rows(
-    answers: Answers, paths: Sequence[Path], samples: int = CLIP_SAMPLES
-) -> tuple[list[Row], list[str]]:
-    """Rows and notes of the table "clips": each clip by itself.
-
-    Args:
-        answers: what is judged.
-        paths: videos.
-        samples: windows of each, at most.
-    """
-    rows, left_out = [], []
-    for path in paths:
-        judged = []
-        seen = 0
-        for window in tqdm(read_windows(path, samples), desc=path.stem, unit="window"):
-            seen += 1
-            flow = flow_over(window.frames)
-            if np.mean(np.hypot(flow[..., 0], flow[..., 1]) >= STILL_THRESHOLD) < LEAST_MOVING:
-                continue
-            count = len(window.frames)
-            truth = _Truth(window.frames, flow, crossed(flow), (0, count // 2, count - 1))
-            judged.append(
-                _judge(answers(window.photo, from_flow(flow), count), window.photo, truth)
-            )
-        # A clip in which nothing moves still has its place in the table.
-        rows += _rows(path.stem, judged) or [
-            {"name": f"{path.stem}: {PHOTO}", "samples": 0, **dict.fromkeys(_ALWAYS)}
-        ]
-        left_out.append(f"{seen - len(judged)} of {seen} in {path.stem}")
-    notes = [
-        "Runs of 7, 9, 11, 13 and 15 frames in turn, every third frame a start, averaged in linear "
-        "light; mean ± standard deviation over them. "
-        f"Left out, as under {LEAST_MOVING:.1%} of the pixels move: {'; '.join(left_out)}.",
-        f"moving: pixels that something moving by {STILL_THRESHOLD:g} px or more over the exposure "
-        "crosses; they choose the order, and first, middle, last and non-middle are of them. "
-        "SSIM: whole first, middle and last frame.",
-        "Motion, so guidance and EPE too, is measured by optical flow (DIS) between the frames: "
-        "an estimate, not the truth.",
-    ]
-    return rows, notes
-
-
-# In every row, null where it was not measured.
-_ALWAYS = ("psnr", "ssim", "lpips", "epe", "gmacs", "seconds", "paper")
-
-_COLUMNS = {
-    "samples": ("n", "d"),
-    "psnr": ("PSNR", ".2f"),
-    "gain": ("gain", "+.2f"),
-    "gain_least_frame": ("least gain", "+.2f"),
-    "psnr_moving": ("PSNR moving", ".2f"),
-    "gain_moving": ("gain moving", "+.2f"),
-    "psnr_given": ("given order", ".2f"),
-    "psnr_better": ("better order", ".2f"),
-    "psnr_moving_given": ("moving, given order", ".2f"),
-    "psnr_moving_better": ("moving, better order", ".2f"),
-    "first": ("first", ".2f"),
-    "middle": ("middle", ".2f"),
-    "last": ("last", ".2f"),
-    "non_middle": ("non-middle", ".2f"),
-    "ssim": ("SSIM", ".4f"),
-    "lpips": ("LPIPS", ".4f"),
-    "epe": ("EPE", ".2f"),
-    "epe_zero": ("EPE of zero", ".2f"),
-    "epe_ratio": ("ratio", ".2f"),
-    "epe_moving": ("EPE moving", ".2f"),
-    "gmacs": ("GMAC", ".1f"),
-    "seconds": ("seconds", ".2f"),
-    "paper": ("paper", ".2f"),
-}
-
-TABLES = ("scenes", "clips", "video", "motions", "enlarged", *paper_tables.TABLES)
+TABLES = ("scenes", "clips", "video", "motions", "enlarged", *paper_tables.TABLES, *_USES)
 SPLITS = ("train", "val", "test")

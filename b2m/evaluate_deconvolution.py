@@ -1,4 +1,4 @@
-"""The table "deconvolution": photos sharpened along a flow (Argaw et al. 2021b, Table 2).
+"""The table "2021b-T2": photos sharpened along a flow (Argaw et al. 2021b, Table 2).
 
 Two sets of photos blurred along a line per pixel, made as BSD-M and BSD-S were. Rows: the blurred
 photo as it is, sharpened along the true flow, and along flows that are estimated from it.
@@ -25,7 +25,6 @@ BLURRED = "blurred"
 TRUE = "true flow"
 
 COLUMNS = {
-    "set": ("set", "s"),
     "samples": ("n", "d"),
     "psnr": ("PSNR", ".2f"),
     "gain": ("over blurred", "+.2f"),
@@ -82,7 +81,7 @@ def deconvolution_rows(
         blurred = float(np.mean([score[0] for score in scores[BLURRED]]))
         for way, found in scores.items():
             quality, likeness, error = (float(x) for x in np.mean(found, axis=0))
-            row: Row = {"set": name, "name": way, "samples": samples, "psnr": quality}
+            row: Row = {"name": f"{name}: {way}", "samples": samples, "psnr": quality}
             row |= {"gain": quality - blurred, "ssim": likeness, "epe": error}
             if way not in (BLURRED, TRUE):
                 row["paper"] = PAPER[name]

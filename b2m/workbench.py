@@ -97,7 +97,10 @@ def train(
 
 def evaluate(
     table: Annotated[
-        str, typer.Option(metavar="NAME", help="scenes, clips, video, motions or enlarged.")
+        str,
+        typer.Option(
+            metavar="NAME", help="scenes, clips, video, motions, enlarged, or of a paper: 2022-T1 …"
+        ),
     ],
     samples: Samples = None,
     photos: PhotoFolder = None,
@@ -114,11 +117,15 @@ def evaluate(
     static camera, and camera motion. "clips" is of real ones, their frames averaged into blurred
     photos; "video" of the same as blurred videos. --samples is then of each clip. "motions" says
     how often the true motion is among the first five, on scenes, and on clips where they are given;
-    "enlarged" what becomes of scenes whose photo was enlarged.
+    "enlarged" what becomes of scenes whose photo was enlarged, "segmentation" how well what moves
+    against the camera is found.
+
+    The tables of the papers: 2022-T1, -T2, -T3, 2021a-T1, -T2, -T4, -T5, 2021b-T1, -T2, -T3. They
+    compare models that this program trains; those that were not trained have a row that says so.
     """
     from b2m import evaluate as evaluation
 
-    if problem := evaluation.refusal(table, samples, clips, split):
+    if problem := evaluation.refusal(table, samples, photos, clips, split):
         raise UsageError(problem)
     evaluation.evaluate(
         table,

@@ -41,11 +41,14 @@ MAY_IMPORT = {
     "cases": LEAVES | {"answers", "data"},
     "contenders": LEAVES | {"answers", "api", "cases", "hub", "models"},
     "evaluate": LEAVES
-    | {"answers", "api", "data", "report", "train"}
-    | {"evaluate_motions", "evaluate_papers", "evaluate_video", "paper_tables"},
+    | {"answers", "api", "cases", "contenders", "data", "paper_tables", "plots", "report", "train"}
+    | {f"evaluate_{table}" for table in ("animator", "deconvolution", "motions", "papers")}
+    | {f"evaluate_{table}" for table in ("segmentation", "video")},
+    "evaluate_animator": LEAVES | {"answers", "data", "report"},
     "evaluate_deconvolution": LEAVES | {"data", "report"},
     "evaluate_motions": LEAVES | {"ambiguity", "api", "cases", "clip", "data", "models", "report"},
     "evaluate_papers": LEAVES | {"cases", "contenders", "data", "paper_tables", "plots", "report"},
+    "evaluate_segmentation": LEAVES | {"cases", "data", "report"},
     "evaluate_video": LEAVES | {"api", "data", "film", "report"},
     "film": LEAVES | {"clip", "models"},
     "filming": {"api", "console", "files", "film"},

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import b2m.evaluate as evaluation
-from b2m import evaluate_video, video
+from b2m import evaluate_animator, evaluate_video, video
 from b2m.answers import (
     FREE,
     GIVEN,
@@ -63,7 +63,7 @@ def clip(tmp_path_factory):
 @pytest.fixture
 def cheap(monkeypatch):
     """Scenes and costs of a size for tests."""
-    monkeypatch.setattr(evaluation, "SCENE_SIZE", SIZE)
+    monkeypatch.setattr(evaluate_animator, "SCENE_SIZE", SIZE)
     monkeypatch.setattr(evaluation, "COST_SIZE", (32, 48))
     monkeypatch.setattr(evaluation, "COST_RUNS", 1)
 
@@ -75,7 +75,7 @@ def by_name(rows):
 def first_scenes(kind, seed=0):
     """The first batch of a kind, as the table renders it, on made-up textures."""
     textures = load_textures(None, "test"), load_textures(None, "test", cutouts=True)
-    config = SceneConfig(size=SIZE, blur=evaluation.SCENE_BLUR, kind=kind)
+    config = SceneConfig(size=SIZE, blur=evaluate_animator.SCENE_BLUR, kind=kind)
     number = ((2 * seed + ("movers", "camera").index(kind)) << 20) + 0
     scenes = render(*textures, config, 8, number)
     return scenes, develop(scenes.blur, number)
@@ -95,7 +95,7 @@ def plain_psnr(image, truth):
 
 
 def test_photo_repeated_is_what_a_loop_computes():
-    rows, _ = evaluation.scenes_rows(lambda *_: iter(()), 6, size=SIZE)
+    rows, _ = evaluate_animator.scenes_rows(lambda *_: iter(()), 6, size=SIZE)
     rows = by_name(rows)
     both = {"psnr": [], "epe": []}
     for kind in ("movers", "camera"):
@@ -145,7 +145,7 @@ def test_the_truth_scores_best_and_its_reverse_needs_the_better_order():
         yield Answer("backwards", frames[::-1], -flow, False)
         yield Answer("backwards, better order", frames[::-1], -flow, True)
 
-    rows = by_name(evaluation.scenes_rows(truth, 4, size=SIZE)[0])
+    rows = by_name(evaluate_animator.scenes_rows(truth, 4, size=SIZE)[0])
     for kind in ("movers", "camera", "all"):
         best, wrong = rows[f"{kind}: truth"], rows[f"{kind}: backwards"]
         assert best["psnr"] == best["psnr_given"] == best["psnr_better"] == 100
@@ -260,7 +260,7 @@ def test_clips_on_known_answers(clip, monkeypatch):
         yield Answer("truth", window.frames, flow, False)
         yield Answer("backwards, better order", window.frames[::-1], -flow, True)
 
-    rows, notes = evaluation.clips_rows(truth, [clip / "square.mp4"], 100)
+    rows, notes = evaluate_animator.clips_rows(truth, [clip / "square.mp4"], 100)
     table = by_name(rows)
     assert list(table) == [
         f"square: {name}" for name in (PHOTO, "truth", "backwards, better order")
@@ -288,7 +288,7 @@ def test_clips_on_known_answers(clip, monkeypatch):
 def test_still_clips_are_left_out_and_counted(tmp_path):
     frame = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     video.write_mp4(tmp_path / "still.mp4", [frame] * 18, 30)
-    rows, notes = evaluation.clips_rows(lambda *_: iter(()), [tmp_path / "still.mp4"])
+    rows, notes = evaluate_animator.clips_rows(lambda *_: iter(()), [tmp_path / "still.mp4"])
     assert [row["samples"] for row in rows] == [0]
     assert rows[0]["psnr"] is None
     assert any("2 of 2 in still" in note for note in notes)
@@ -382,7 +382,7 @@ def test_same_seed_same_numbers(weights):
     animator = BlurAnimator.from_pretrained(weights, device="cpu")
     answers = animator_answers(animator)
     one, two, other = (
-        evaluation.scenes_rows(answers, 2, size=SIZE, seed=seed)[0] for seed in (0, 0, 1)
+        evaluate_animator.scenes_rows(answers, 2, size=SIZE, seed=seed)[0] for seed in (0, 0, 1)
     )
     assert one == two != other
 
@@ -443,7 +443,7 @@ def test_enlarged_photos_are_judged_at_their_own_size():
             flow = np.full((height, width, 2), height / 32, np.float32)
             return [SimpleNamespace(frames=np.stack([photo] * frames), flow=flow)]
 
-    rows, _ = evaluation.scenes_rows(enlarged_answers(Repeater()), 2, size=32)
+    rows, _ = evaluate_animator.scenes_rows(enlarged_answers(Repeater()), 2, size=32)
     assert seen == [32, 64, 128] * 2
     scores = {row["name"].split(": ")[1]: row for row in rows}
     assert set(scores) == {"photo repeated", "at its size", "enlarged 2 times", "enlarged 4 times"}

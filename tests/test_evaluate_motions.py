@@ -11,11 +11,11 @@ import torch
 
 import b2m
 import b2m.evaluate as evaluation
-from b2m import evaluate_motions
+from b2m import evaluate_animator, evaluate_motions
 from b2m.ambiguity import TORN, differ, tornness
 from b2m.api import BlurAnimator
+from b2m.cases import Case, scene_cases
 from b2m.errors import InputError
-from b2m.cases import Case
 from b2m.evaluate_motions import PHOTO, REGIONS, SAMPLES, TRUE
 from b2m.guidance import from_flow
 from b2m.models import GuidancePredictor, GuidancePredictorConfig
@@ -247,12 +247,18 @@ def test_the_better_order_may_be_backwards():
 
 def test_the_scenes_are_those_of_the_table_of_scenes(monkeypatch):
     seen = []
-    monkeypatch.setattr(evaluation, "_judge_scene", lambda _, scenes, photo, index: seen.append(
-        (scenes.flow[index].permute(1, 2, 0).numpy(), photo[index])) or {})  # fmt: skip
-    evaluation.scenes_rows(lambda *_: iter(()), 4, size=32)
-    config = evaluation.SceneConfig(size=32, blur=evaluation.SCENE_BLUR, kind="camera")
-    cases = cases.scene_cases(None, None, config, 2, split="test", number=1 << 20)
-    for one, (flow, photo) in zip(cases, seen[2:], strict=True):
+
+    def keep(_, scenes, photo, index):
+        seen.append((scenes.flow[index].permute(1, 2, 0).numpy(), photo[index]))
+        return {}
+
+    monkeypatch.setattr(evaluate_animator, "_judge_scene", keep)
+    evaluate_animator.scenes_rows(lambda *_: iter(()), 4, size=32)
+    config = evaluate_animator.SceneConfig(
+        size=32, blur=evaluate_animator.SCENE_BLUR, kind="camera"
+    )
+    drawn = scene_cases(None, None, config, 2, split="test", number=1 << 20)
+    for one, (flow, photo) in zip(drawn, seen[2:], strict=True):
         np.testing.assert_array_equal(one.flow, flow)
         codes = (photo * 255).round().permute(1, 2, 0).numpy()
         np.testing.assert_array_equal(one.photo, codes)
@@ -267,7 +273,7 @@ def test_the_whole_table(sampling, tmp_path, monkeypatch, with_predictor):
     else:
         monkeypatch.setattr("b2m.hub._REPOSITORY_WEIGHTS", tmp_path)
     monkeypatch.setenv("B2M_WEIGHTS", str(tmp_path / "weights"))
-    monkeypatch.setattr(evaluation, "SCENE_SIZE", 32)
+    monkeypatch.setattr(evaluate_animator, "SCENE_SIZE", 32)
     path = evaluation.evaluate("motions", samples=2, output=tmp_path / "results")
     report = json.loads(path.read_text())
     ways = (REGIONS, SAMPLES) if with_predictor else (REGIONS,)

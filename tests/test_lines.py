@@ -54,8 +54,8 @@ def test_photos_that_are_too_small_are_named():
 def test_the_table():
     flows = {"none": lambda photo: np.zeros((*photo.shape[:2], 2), np.float32)}
     rows, notes = deconvolution_rows(PHOTOS, flows, samples=2, size=(64, 80))
-    assert [(row["set"], row["name"]) for row in rows] == [
-        (name, way) for name in SETS for way in (BLURRED, TRUE, "none")
+    assert [row["name"] for row in rows] == [
+        f"{name}: {way}" for name in SETS for way in (BLURRED, TRUE, "none")
     ]
     assert len(notes) == 2
     for blurred, true, none in (rows[:3], rows[3:]):

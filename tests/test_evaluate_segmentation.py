@@ -1,0 +1,54 @@
+"""The table of segmentation: overlaps that are known by counting, and a few scenes."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from b2m import evaluate_segmentation
+from b2m.evaluate import evaluate
+from b2m.evaluate_segmentation import TRUE, overlap, segmentation_rows
+from b2m.models import MotionAnimator
+
+
+def test_overlap():
+    truth, found = np.zeros((10, 10), bool), np.zeros((10, 10), bool)
+    truth[:, :4] = True
+    found[:, 2:8] = True
+    assert overlap(found, truth) == pytest.approx((20 / 80, 20 / 60, 20 / 40))
+    assert overlap(truth, truth) == (1, 1, 1)
+    assert overlap(np.zeros_like(truth), truth) == (0, 0, 0)
+
+
+def test_the_true_flow_finds_what_moves(monkeypatch):
+    monkeypatch.setattr(evaluate_segmentation, "SIZE", 96)
+    flows = {"nothing": lambda case: np.zeros_like(case.flow)}
+    rows, notes = segmentation_rows(flows, None, None, samples=6)
+    by_name = {row["name"]: row for row in rows}
+    for group in ("static camera", "any motion"):
+        assert by_name[f"{group}: {TRUE}"]["iou"] > 0.6
+        assert by_name[f"{group}: nothing"]["iou"] == 0
+        assert 0 < by_name[f"{group}: {TRUE}"]["samples"] <= 6
+    assert "made-up" in notes[0]
+
+
+@pytest.mark.parametrize("table", ["segmentation", "2021b-T2"])
+def test_the_tables_say_what_was_not_run(table, tmp_path, monkeypatch, capsys):
+    from PIL import Image
+
+    monkeypatch.setenv("B2M_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(evaluate_segmentation, "SIZE", 64)
+    torch.manual_seed(0)
+    MotionAnimator(MotionAnimator.config_class.tiny()).save_pretrained(tmp_path / "w" / "animator")
+    noise = np.random.default_rng(0).integers(0, 256, (320, 480, 3), np.uint8)
+    (tmp_path / "photos" / "train").mkdir(parents=True)
+    (tmp_path / "photos" / "test").mkdir()
+    Image.fromarray(noise).save(tmp_path / "photos" / "test" / "noise.png")
+    photos = tmp_path / "photos" if table == "2021b-T2" else None
+    path = evaluate(table, samples=1, photos=photos, weights=tmp_path / "w", output=tmp_path)
+    names = [row["name"] for row in json.loads(path.read_text())["rows"]]
+    assert any(name.endswith(": animator") for name in names)
+    assert names[-1] == "all: BlurFlowNet (not run)"
+    assert (tmp_path / f"{table}.png").stat().st_size > 3000
+    assert "PSNR" in capsys.readouterr().out or table == "segmentation"
