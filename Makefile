@@ -14,13 +14,15 @@ OUT ?= out
 EXAMPLES = $(wildcard $(foreach e,jpg jpeg png webp tif tiff JPG JPEG PNG,examples/*.$(e)))
 RECIPE ?= animator
 TABLE ?= scenes
+PAPERS ?= 2022-T1 2022-T2 2022-T3 2021a-T1 2021a-T2 2021a-T4 2021a-T5 2021b-T1 2021b-T2 2021b-T3
+PACK ?= pack
 ARGS ?=
 
 # One thread is what the tests are timed for; more fight each other on a busy machine.
 TEST_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help animate demo demo-streamlit docker notebooks notebooks-run test lint train evaluate speed clean
+.PHONY: help animate demo demo-streamlit docker notebooks notebooks-run test lint train evaluate tables speed clean
 
 help: ## this list
 	@echo 'b2m: one motion-blurred photo in, a short sharp clip and its motion field out'
@@ -66,6 +68,12 @@ train: $(DEV) ## train RECIPE=animator (ARGS="--hours 2 …"); run it again to g
 
 evaluate: $(DEV) ## compute the numbers, TABLE=scenes (ARGS="--samples 200 …")
 	@$(BIN)/b2m evaluate --table $(TABLE) $(ARGS)
+
+tables: $(DEV) ## compute the papers' tables for models that are trained (PACK=pack, the open photos)
+	@for table in $(PAPERS); do \
+	  $(BIN)/b2m evaluate --table $$table --photos $(PACK)/photos --cutouts $(PACK)/cutouts \
+	    --clips $(PACK)/video -o benchmarks/results $(ARGS) || left="$$left $$table"; \
+	done; [ -z "$$left" ] || { echo "not computed:$$left" >&2; exit 1; }
 
 speed: $(CORE) ## time the model on this machine
 	@$(BIN)/python benchmarks/speed.py $(ARGS)
