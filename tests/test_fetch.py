@@ -133,7 +133,7 @@ def test_a_cut_out_is_premultiplied_and_filled_outwards(pack, tmp_path):
     pixels = np.asarray(Image.open(tmp_path / "wide" / wider.path)).astype(int)
     assert pixels[0, 0, 3] == 0 and pixels[15, 20, 3] == 255
     # Outside, the colour of the nearest opaque pixel goes on.
-    assert np.abs(pixels[8, 0, :3] - pixels[8, 11, :3]).max() < 24
+    assert np.abs(pixels[8, 0, :3] - pixels[8, 11, :3]).max() < 40  # WebP is lossy
 
 
 def test_archives_are_kept_and_used_again(pack, tmp_path):
