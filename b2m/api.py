@@ -29,7 +29,7 @@ from b2m.guidance import Guidance
 from b2m.guided import follow
 from b2m.hub import HubModel, find_weights
 from b2m.media import ImageLike, Pixels, read_image
-from b2m.models.animator import MotionAnimator
+from b2m.models.animator import Encoding, MotionAnimator
 from b2m.models.blur_flow import BlurFlowNet
 from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.motion import Flow
@@ -125,6 +125,8 @@ class BlurAnimator:
         working = scales.working_photo(source.pixels)
         with torch.inference_mode():
             encoding = scales.encode(self.model, _to_tensor(working, self.device) / 255)
+        # The network leaves channels last; frames are put together faster plane by plane.
+        encoding = Encoding(*(part.contiguous() for part in encoding))
         return Prepared(source, working, encoding).unless_still()
 
     def animate(

@@ -70,6 +70,25 @@ def decode_bytes(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
     return _decode_table()[codes]
 
 
+@cache
+def _light_table() -> NDArray[np.float32]:
+    srgb = torch.arange(_ENCODE_STEPS, dtype=torch.float64) / (_ENCODE_STEPS - 1)
+    return srgb_to_linear(srgb).float().numpy()
+
+
+def decode_frame(frame: Tensor) -> NDArray[np.float32]:
+    """Decode an image to linear light by table, to 0.0001: faster than `srgb_to_linear`.
+
+    Args:
+        frame: (1, 3, H, W) sRGB, clipped to [0, 1].
+
+    Returns:
+        (H, W, 3) in [0, 1].
+    """
+    steps = (frame.clamp(0, 1) * (_ENCODE_STEPS - 1)).add_(0.5)[0].to(torch.int16)
+    return _light_table()[steps.permute(1, 2, 0).contiguous().cpu().numpy()]
+
+
 def encode_bytes(linear: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Encode float linear light (any shape, clipped to [0, 1]) to uint8 sRGB codes by table."""
     steps = np.clip(linear, 0.0, 1.0)

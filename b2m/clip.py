@@ -28,7 +28,13 @@ from numpy.typing import NDArray
 
 from b2m import doubts
 from b2m import guidance as guidance_rules
-from b2m.blur import PROJECTION_INSTANTS, decode_bytes, encode_bytes, reblur_psnr, srgb_to_linear
+from b2m.blur import (
+    PROJECTION_INSTANTS,
+    decode_bytes,
+    decode_frame,
+    encode_bytes,
+    reblur_psnr,
+)
 from b2m.doubts import fastest
 from b2m.errors import InputError
 from b2m.guidance import Guidance
@@ -409,9 +415,9 @@ class Clip:
     def _working_frame(self, time: float) -> LinearImage:
         """(h, w, 3) linear light at working size."""
         with torch.inference_mode():
-            frame = render(self._prepared.encoding, self._working_flow, time, self._odd)
-            # Not in place: the frame at time 0 is the encoding's own.
-            return to_array(srgb_to_linear(frame.clamp(0, 1)))
+            return decode_frame(
+                render(self._prepared.encoding, self._working_flow, time, self._odd)
+            )
 
     def _fill(self, out: Pixels, count: int, time: float, photo: Pixels) -> None:
         """Write the frame at a time, of a clip of so many, for a photo of any size."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from b2m import ambiguity, scales
 from b2m import guidance as guidance_rules
-from b2m.blur import srgb_to_linear
+from b2m.blur import decode_frame
 from b2m.clip import Clip, LinearImage, Prepared, to_array
 from b2m.errors import InputError
 from b2m.guidance import Guidance
@@ -91,7 +91,7 @@ class FrameClip(Clip):
                 f"this model's {self.count} frames have none at time {time:g}; take one of theirs, "
                 "or model='animator', which has them all"
             )
-        return to_array(srgb_to_linear(self._given_frames[round(index)][None].clamp(0, 1)))
+        return decode_frame(self._given_frames[round(index)][None])
 
 
 def prepare(model: FrameModel, image: ImageLike, device: torch.device) -> PreparedFrames:

@@ -111,3 +111,14 @@ def test_reblur_psnr_is_that_of_scikit_image(height):
 def test_reblur_psnr_of_what_explains_the_photo_wholly():
     frame = random_clip(16, 20)[0]
     assert blur.reblur_psnr(np.stack([frame] * 3), frame) == math.inf
+
+
+def test_decoding_a_frame_by_table():
+    frame = torch.rand(1, 3, 41, 53, generator=torch.Generator().manual_seed(0)) * 1.4 - 0.2
+    exact = blur.srgb_to_linear(frame.clamp(0, 1).double())[0].permute(1, 2, 0).numpy()
+    found = blur.decode_frame(frame)
+    assert found.dtype == np.float32
+    assert found.flags.c_contiguous
+    assert np.abs(found - exact).max() < 1e-4
+    ends = blur.decode_frame(torch.tensor([0.0, 1.0, 2.0]).view(1, 3, 1, 1))
+    assert ends.ravel().tolist() == [0, 1, 1]

@@ -120,7 +120,8 @@ def test_a_model_without_guidance_has_two_orders(sliding, photo):
     animator = sliding("jin")
     prepared = animator.prepare(photo)
     forwards, backwards = animator.animate(prepared, motions=5)
-    assert np.array_equal(forwards.frames, backwards.frames[::-1])
+    # To a code: the mean over the exposure is summed in the other order.
+    assert np.abs(forwards.frames.astype(int) - backwards.frames[::-1]).max() <= 1
     left = np.full((72, 96, 2), (-1, -1), np.int8)
     told = animator.animate(prepared, guidance=left)[0]
     assert np.array_equal(told.frames, backwards.frames)
@@ -153,7 +154,7 @@ def test_a_decomposer_without_guidance_has_two_orders(photo):
     torch.manual_seed(0)
     config = BlurDecomposerConfig(width=4, blocks=1, guided=False)
     clips = BlurAnimator(BlurDecomposer(config).eval()).animate(photo, motions=3)
-    assert np.array_equal(clips[0].frames, clips[1].frames[::-1])
+    assert np.abs(clips[0].frames.astype(int) - clips[1].frames[::-1]).max() <= 1
 
 
 def test_large_photos_are_looked_at_smaller(monkeypatch, sliding, photo):

@@ -191,7 +191,7 @@ def render(encoding: Encoding, flow: Tensor, time: float, odd: Tensor | None = N
     bend = within**2 + 2 * within * (time - within)  # the square, and its tangents at both ends
     path = torch.add(flow * (-time / 2), encoding.curve, alpha=-bend)
     moved = warp(encoding.middle, path)
-    return moved.add(encoding.even, alpha=within**2).add(odd, alpha=within)
+    return moved.add_(encoding.even, alpha=within**2).add_(odd, alpha=within)
 
 
 class MotionAnimator(HubModel):
