@@ -1,7 +1,6 @@
 """The page: its edits, its files, and its endpoints for programs; test_demo_page.py opens it."""
 
 import asyncio
-import io
 import json
 import os
 import struct
@@ -47,7 +46,7 @@ def app():
 @pytest.fixture(scope="module")
 def directed(app):
     clips, _ = app
-    prepared = clips.look(str(APART), "animator")
+    prepared = clips.look(str(APART), "animator").prepared
     return lambda *edits: clips.directed(prepared, "animator", edits)
 
 
@@ -114,22 +113,49 @@ def test_looks_and_clips_are_few(app, tmp_path):
     assert len(clips._clips) <= clips.KEPT_CLIPS
 
 
-def test_what_is_told(app):
-    clips, _ = app
-    clip = clips.clip_of(str(APART), "animator", [])
-    said = clips.told(clip, "animator", (426, 640, 3))
-    assert "average back to your photo" in said and "animator (bundled), on CPU" in said
-    assert "times slower" not in said
+@pytest.fixture
+def large(app, tmp_path, monkeypatch):
+    """The example as a photo that is too large to be shown, and knows its exposure time."""
+    monkeypatch.setattr(app[0], "SHOWN_PIXELS", 320 * 213)
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x829A] = 0.1
-    buffer = io.BytesIO()
+    path = tmp_path / "large.jpg"
     with Image.open(APART) as opened:
-        opened.resize((320, 213)).save(buffer, "JPEG", exif=exif, quality=95)
-    timed = clips.animator("animator").animate(buffer.getvalue())[0]
-    said = clips.told(timed, "animator", (100, 150, 3), speed=0.5)
+        opened.save(path, exif=exif, quality=95)
+    return str(path)
+
+
+def test_what_is_told(app):
+    clips, _ = app
+    clip, seen = clips.clip_of(str(APART), "animator", []), clips.look(str(APART), "animator")
+    said = clips.told(clip, "animator", seen)
+    assert "average back to your photo" in said and "animator (bundled), on CPU" in said
+    assert "640 × 426 px. " in said and "times slower" not in said
+
+
+def test_what_is_told_of_a_large_photo(app, large):
+    clips, _ = app
+    clip, seen = clips.clip_of(large, "animator", []), clips.look(large, "animator")
+    said = clips.told(clip, "animator", seen, speed=0.5)
     assert "Exposure 1/10 s: the clip plays 20 times slower" in said
-    assert f"{timed.fastest * 10:.0f} px a second" in said
-    assert "looked at in 150 × 100" in said
+    fastest = clip.fastest * 2
+    assert f"moved {fastest:.0f} px" in said and f"{fastest * 10:.0f} px a second" in said
+    assert "640 × 426 px, shown in 320 × 213; downloads can be full size" in said
+
+
+def test_large_photos_are_shown_small_and_saved_in_full(app, large):
+    clips, actions = app
+    assert clips.look(large, "animator").scale == 2
+    edits = [{"kind": "tap", "point": [97.5, 107.5]}]
+    before = clips.full_clip_of(large, "animator", [], frames=3)
+    full = clips.full_clip_of(large, "animator", edits, frames=3)
+    assert full.photo.shape == (426, 640, 3)
+    assert across(full, LEFT) == pytest.approx(-across(before, LEFT), rel=0.05)
+    assert across(full, RIGHT) == pytest.approx(across(before, RIGHT), rel=0.05)
+    for kind in ("Sharp photo, full size", "Motion Photo"):
+        saved = actions.save(large, edits, 1, 3, 1.0, False, "animator", kind)
+        with Image.open(saved) as photo:
+            assert photo.size == (640, 426)
 
 
 def test_models_at_hand(app, monkeypatch):

@@ -14,11 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from clips import COLORS, MOTIONS, Edit, animator, clip_of, default_model, look, stem, told
+from clips import (
+    COLORS,
+    MOTIONS,
+    Edit,
+    animator,
+    clip_of,
+    default_model,
+    full_clip_of,
+    look,
+    stem,
+    told,
+)
 from pictures import SHOWN_SIDE, figures, pad_value, tiles
 
 import b2m
-from b2m.clip import Clip
 from b2m.media import fit, write_png
 from b2m.motion import flow_to_color, write_flow
 from b2m.video import read_video
@@ -117,7 +127,7 @@ def _shown(
         pingpong=bool(pingpong),
         max_side=SHOWN_SIDE,
     )
-    return str(video), told(clip, model, look(photo, model).working.shape, float(speed))
+    return str(video), told(clip, model, look(photo, model), float(speed))
 
 
 @on_gpu
@@ -172,7 +182,7 @@ def drawn(
         edit["points"] = points
     elif event.tool in (*COLORS, "black"):
         edit |= {"kind": "paint", "points": points, "color": event.tool}
-        edit["radius"] = max(look(photo, model).photo.shape) / 40
+        edit["radius"] = max(look(photo, model).prepared.photo.shape) / 40
     else:
         edit["point"] = points[0]
     edits = [*edits, edit]
@@ -219,13 +229,9 @@ def explain(
 @in_plain_words
 def propose(photo: str, frames: float, model: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Small clips of the motions that fit, and the pad with the photo."""
-    prepared = look(photo, model)
+    prepared = look(photo, model).prepared
     clips = animator(model).animate(prepared, motions=MOTIONS, frames=int(frames))
     return tiles(clips), pad_value(prepared.photo)
-
-
-def _middle_clip(photo: str) -> Clip:
-    return clip_of(photo, default_model(), [])
 
 
 @on_gpu
@@ -240,7 +246,7 @@ def flow(photo: str) -> tuple[str, str]:
         The motion field as colours (png), and as numbers in pixels over the exposure (Middlebury
         flo).
     """
-    field = _middle_clip(photo).flow
+    field = full_clip_of(photo, default_model(), []).flow
     where = folder()
     picture, numbers = where / f"{stem(photo)}-flow.png", where / f"{stem(photo)}.flo"
     write_png(picture, flow_to_color(field))
@@ -260,7 +266,7 @@ def segment(photo: str) -> str:
         White where it moves against the camera, black elsewhere (png).
     """
     path = folder() / f"{stem(photo)}-moving.png"
-    write_png(path, 255 * _middle_clip(photo).moving.astype("uint8"))
+    write_png(path, 255 * full_clip_of(photo, default_model(), []).moving.astype("uint8"))
     return str(path)
 
 
@@ -276,7 +282,7 @@ def deblur(photo: str) -> str:
         The sharp photo (png).
     """
     path = folder() / f"{stem(photo)}-sharp.png"
-    write_png(path, _middle_clip(photo).middle)
+    write_png(path, full_clip_of(photo, default_model(), []).middle)
     return str(path)
 
 
@@ -321,7 +327,8 @@ def save(
     kind: str,
 ) -> str:
     """The clip as a file of another kind."""
-    clip = clip_of(photo, model, edits, int(motion), int(frames))
+    made = full_clip_of if kind.endswith("full size") else clip_of
+    clip = made(photo, model, edits, int(motion), int(frames))
     where, name = folder(), stem(photo)
     options: dict[str, Any] = {"fps": rate(frames, speed), "pingpong": bool(pingpong)}
     if kind.startswith("GIF"):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,11 +18,14 @@ import b2m
 from b2m import api, hub
 from b2m import guidance as guidance_of
 from b2m.clip import Clip, Prepared
+from b2m.media import fit, read_image
+from b2m.scales import WORKING_PIXELS
 from b2m.strokes import brushed, checked_strokes
 
 MOTIONS = 5
 KEPT_PHOTOS = 3  # photos whose look is kept; others are looked at again
 KEPT_CLIPS = 2
+SHOWN_PIXELS = WORKING_PIXELS  # larger photos are shown, and directed, at this size
 COLORS = {"red": "up-right", "green": "up-left", "yellow": "down-left", "blue": "down-right"}
 
 Edit = dict[str, Any]
@@ -52,19 +57,41 @@ def animator(model: str) -> b2m.BlurAnimator:
 
 # --- clips ---------------------------------------------------------------------------------------
 
-_looks: OrderedDict[tuple[str, str], Prepared] = OrderedDict()
+
+class Look(NamedTuple):
+    """A photo that was looked at in the size in which it is shown, and its own height and width.
+
+    What is shown on the page follows from this, so that the largest photo is as quick as others.
+    """
+
+    prepared: Prepared
+    size: tuple[int, int]
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the photo to one of those that are shown."""
+        return self.size[1] / self.prepared.photo.shape[1]
+
+
+_looks: OrderedDict[tuple[str, str], Look] = OrderedDict()
 _clips: OrderedDict[tuple[Any, ...], Clip] = OrderedDict()
 _looking = threading.Lock()
 
 
-def look(photo: str | None, model: str) -> Prepared:
+def look(photo: str | None, model: str) -> Look:
     """Look at a photo, or remember the look."""
     if not photo:
         raise b2m.InputError("there is no photo yet: drop one, or click an example")
     key = photo, model
     with _looking:
         if key not in _looks:
-            _looks[key] = animator(model).prepare(photo)
+            source = read_image(photo)
+            height, width = source.pixels.shape[:2]
+            share = min(1.0, math.sqrt(SHOWN_PIXELS / (height * width)))
+            small = fit(source.pixels, int(share * max(height, width)))
+            prepared = animator(model).prepare(small)
+            small_source = replace(source, pixels=prepared.photo)
+            _looks[key] = Look(replace(prepared, source=small_source), (height, width))
             while len(_looks) > KEPT_PHOTOS:
                 _looks.popitem(last=False)
         _looks.move_to_end(key)
@@ -74,8 +101,8 @@ def look(photo: str | None, model: str) -> Prepared:
 def clip_of(
     photo: str | None, model: str, edits: Sequence[Edit], motion: int = 1, frames: int = 7
 ) -> Clip:
-    """The clip after all edits, one after the other, of the motion that was picked, from 1 on."""
-    prepared = look(photo, model)
+    """The clip as it is shown, after all edits, of the motion that was picked, from 1 on."""
+    prepared = look(photo, model).prepared
     key = photo, model, json.dumps(list(edits)), motion, frames
     if key not in _clips:
         _clips[key] = directed(prepared, model, edits, motion, frames)
@@ -84,10 +111,32 @@ def clip_of(
     return _clips[key]
 
 
+def full_clip_of(
+    photo: str | None, model: str, edits: Sequence[Edit], motion: int = 1, frames: int = 7
+) -> Clip:
+    """The same in the photo's own size."""
+    seen = look(photo, model)
+    if seen.scale == 1:
+        return clip_of(photo, model, edits, motion, frames)
+    larger = [_enlarged(edit, seen.scale) for edit in edits]
+    return directed(animator(model).prepare(photo), model, larger, motion, frames)
+
+
+def _enlarged(edit: Edit, scale: float) -> Edit:
+    changed = dict(edit)
+    if "points" in edit:
+        changed["points"] = [[scale * value for value in point] for point in edit["points"]]
+    if "point" in edit:
+        changed["point"] = [scale * value for value in edit["point"]]
+    if "radius" in edit:
+        changed["radius"] = scale * edit["radius"]
+    return changed
+
+
 def directed(
     prepared: Prepared, model: str, edits: Sequence[Edit], motion: int = 1, frames: int = 7
 ) -> Clip:
-    """As `clip_of`, of a photo that was looked at."""
+    """The clip of a photo that was looked at, after all edits, one after the other."""
     clips = animator(model).animate(prepared, motions=MOTIONS if motion > 1 else 1, frames=frames)
     clip = clips[min(motion, len(clips)) - 1]
     for edit in edits:
@@ -145,9 +194,16 @@ def stem(photo: str) -> str:
     return Path(photo).stem or "photo"
 
 
-def told(clip: Clip, model: str, working: tuple[int, ...], speed: float = 1.0) -> str:
-    """What is known about a clip, in Markdown; `speed` as in `actions.rate`."""
-    fastest = clip.fastest
+def told(clip: Clip, model: str, seen: Look, speed: float = 1.0) -> str:
+    """What is known about a clip, in Markdown; lengths are in pixels of the photo itself.
+
+    Args:
+        clip: as it is shown.
+        model: that made it.
+        seen: the photo.
+        speed: 1 plays the exposure in a second, 2 in half of one.
+    """
+    fastest = clip.fastest * seen.scale
     lines = [f"⚠️ {sentence}" for sentence in clip.warnings]
     agreement = "exactly" if np.isinf(clip.reblur_psnr) else f"to {clip.reblur_psnr:.0f} dB"
     lines.append(f"These frames average back to your photo {agreement}.")
@@ -158,11 +214,15 @@ def told(clip: Clip, model: str, working: tuple[int, ...], speed: float = 1.0) -
             lasted, slower = _seconds(clip.exposure_time), 1 / (speed * clip.exposure_time)
             lines.append(f"Exposure {lasted}: the clip plays {slower:.0f} times slower.")
         lines.append(f"{line}.")
-    height, width = clip.photo.shape[:2]
-    seen = f", looked at in {working[1]} × {working[0]}" if working[0] < height else ""
+    height, width = seen.size
+    shown = ""
+    if seen.scale > 1:
+        shown = (
+            f", shown in {clip.photo.shape[1]} × {clip.photo.shape[0]}; downloads can be full size"
+        )
     device = animator(model).device.type.upper()
     source = models().get(model, "bundled")
-    lines.append(f"{width} × {height} px{seen}. Model: {model} ({source}), on {device}.")
+    lines.append(f"{width} × {height} px{shown}. Model: {model} ({source}), on {device}.")
     return "\n\n".join(lines)
 
 
