@@ -233,3 +233,9 @@ def test_everybody_can_use_it(browser, address, theme):
         time.sleep(0.5)
         assert not problems(), name
     assert page.execute_script("return document.documentElement.lang")
+    # And nobody else hears of it.
+    asked = page.execute_script(
+        "return performance.getEntriesByType('resource').map((entry) => entry.name)"
+    )
+    others = [name for name in asked if not name.startswith((address, "data:", "blob:"))]
+    assert asked and not others

@@ -255,6 +255,7 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill_hover="*primary_700",
         button_primary_background_fill_dark="*primary_600",
         color_accent="*primary_700",
+        checkbox_border_color="*neutral_400",
         checkbox_label_background_fill_selected="*primary_600",
         checkbox_label_background_fill_selected_dark="*primary_600",
         link_text_color="*primary_700",
