@@ -31,6 +31,7 @@ from b2m.models.blur_flow import BlurFlowNet
 from b2m.models.decomposer import BlurDecomposer
 from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.models.jin import JinSequence
+from b2m.models.nafnet import NAFNet
 from b2m.models.video_restorer import VideoRestorer
 from b2m.motion import Flow, estimate_flow, to_middle_grid
 
@@ -278,6 +279,7 @@ _KINDS: dict[str, type[HubModel]] = {
     "blur": BlurFlowNet,
     "decomposer": BlurDecomposer,
     "jin": JinSequence,
+    "nafnet": NAFNet,
     "video": VideoRestorer,
 }
 
@@ -308,6 +310,7 @@ _CONTENDERS: dict[str, tuple[str, Callable[[str, HubModel, Weights], Contender]]
     "BlurFlowNet without refining block": ("blur-flow-stn", _flow_alone),
     "BlurFlowNet without transformers": ("blur-flow-rb", _flow_alone),
     "BlurFlowNet without both": ("blur-flow-plain", _flow_alone),
+    "NAFNet": ("nafnet-compact", _unguided),
     "VideoRestorer of STN": ("video-restorer-stn", _unguided),
     "VideoRestorer of STN and LW": ("video-restorer-stn-lw", _unguided),
     "VideoRestorer of STN and ITN": ("video-restorer-stn-itn", _unguided),

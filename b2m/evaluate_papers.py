@@ -102,7 +102,7 @@ def paper_rows(
     everything: list[Sample] = []
     groups = _groups(table, photos, cutouts, clips, samples, split, seed)
     for group, kind, cases in groups:
-        judge = _FlowJudge(there) if table.flow else _FrameJudge(there)
+        judge = _FlowJudge(there) if table.flow else _FrameJudge(there, table.middle)
         for case in tqdm(cases, group, total=samples, unit="photo"):
             judge.add(case)
         everything += judge.samples
@@ -251,9 +251,9 @@ class _Judge:
 
 
 class _FrameJudge(_Judge):
-    def __init__(self, contenders: Sequence[Contender]) -> None:
+    def __init__(self, contenders: Sequence[Contender], middle: bool = False) -> None:
         super().__init__(contenders)
-        self.lpips, self.seen = load_lpips(), 0
+        self.lpips, self.seen, self.middle = load_lpips(), 0, middle
 
     def judge(
         self, case: Case, moving: NDArray[np.bool_]
@@ -261,7 +261,9 @@ class _FrameJudge(_Judge):
         longest = float(np.hypot(case.flow[..., 0], case.flow[..., 1]).max())
         perceived = self.lpips is not None and self.seen % _LPIPS_EVERY == 0
         self.seen += 1
-        still = np.broadcast_to(case.photo, case.frames.shape)
+        still = np.broadcast_to(
+            case.photo, (1, *case.photo.shape) if self.middle else case.frames.shape
+        )
         base = _psnrs(still, case)
 
         def scored(name: str, frames: Frames, either_order: bool) -> dict[str, float]:
@@ -290,6 +292,8 @@ class _FrameJudge(_Judge):
             clips = contender.clips(case)
             if not clips:
                 continue
+            if self.middle:
+                clips = [clip[len(clip) // 2, None] for clip in clips]
             means = [_psnrs(clip, case).mean() for clip in clips]
             results: dict[int, dict[str, float]] = {}
             for tries in contender.tries:
@@ -331,6 +335,8 @@ def _psnrs(frames: Frames, case: Case) -> NDArray[np.float64]:
 
 
 def _truth(frames: Frames, case: Case) -> Frames:
-    """The true frames at the instants of a clip that may have fewer."""
+    """The true frames at the instants of a clip that may have fewer; one is the middle one."""
     last = len(case.frames) - 1
+    if len(frames) == 1:
+        return case.frames[last // 2, None]
     return case.frames[np.linspace(0, last, len(frames)).round().astype(np.intp)]

@@ -51,8 +51,13 @@ def rightwards(frames: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def frames_of(frames: Tensor, count: int) -> Tensor:
-    """Evenly spaced ones of (B, T, 3, H, W), first, middle and last among them: (B, count, …)."""
+    """Evenly spaced ones of (B, T, 3, H, W), first, middle and last among them: (B, count, …).
+
+    One alone is the middle one.
+    """
     last = frames.shape[1] - 1
+    if count == 1:
+        return frames[:, last // 2, None]
     return frames[:, [round(index * last / (count - 1)) for index in range(count)]]
 
 
@@ -121,6 +126,16 @@ class DecomposerObjective(ClipObjective):
         """One group."""
         stages = self.model.stages(batch["photo"], batch["guidance"])
         return {"model": staged_mse(stages, batch["frames"])}
+
+
+class DeblurObjective(ClipObjective):
+    """The middle frame alone, by its PSNR (Chen et al. 2022)."""
+
+    def forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """One group."""
+        truth = frames_of(batch["frames"], 1)
+        error = (self.model(batch["photo"]) - truth).square().mean((1, 2, 3, 4))
+        return {"model": 10 * (error + 1e-8).log10().mean()}
 
 
 class SequenceObjective(ClipObjective):

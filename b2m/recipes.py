@@ -14,10 +14,12 @@ from b2m.models.blur_flow import BlurFlowNet, BlurFlowNetConfig
 from b2m.models.decomposer import BlurDecomposer, BlurDecomposerConfig
 from b2m.models.guidance_predictor import GuidancePredictor, GuidancePredictorConfig
 from b2m.models.jin import JinSequence, JinSequenceConfig
+from b2m.models.nafnet import NAFNet, NAFNetConfig
 from b2m.models.video_restorer import VideoRestorer, VideoRestorerConfig
 from b2m.objectives import AnimatorObjective, Objective, PredictorObjective
 from b2m.paper_objectives import (
     ConsistentObjective,
+    DeblurObjective,
     DecomposerObjective,
     FlowObjective,
     PhotometricObjective,
@@ -34,6 +36,7 @@ Config = (
     | GuidancePredictorConfig
     | JinSequenceConfig
     | MotionAnimatorConfig
+    | NAFNetConfig
     | VideoRestorerConfig
 )
 
@@ -223,6 +226,15 @@ RECIPES = {
             blur_samples=_SHORT,
             learning_rate=5e-4,
             clip_norm=math.inf,  # the loss is a sum over pixels, and so is its gradient
+        ),
+        Recipe(
+            "nafnet-compact",
+            config=NAFNetConfig.compact(),
+            model=NAFNet,
+            objective=DeblurObjective,
+            blur_samples=_SHORT,
+            learning_rate=1e-3,
+            clip_norm=1.0,
         ),
         # At the papers' sizes, for a GPU, with their optimisers, batches and schedules; epochs are
         # counted in samples. Scenes are ours, cropped anywhere, and the averaged weights are kept.

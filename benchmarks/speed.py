@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from nafnet import NAFNet
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
 import b2m
+from b2m.models import NAFNet, NAFNetConfig
 from b2m.report import command_line, write_report
 
 RESULTS = Path(__file__).parent / "results"
@@ -55,7 +55,7 @@ def animation(
     """Rows about animating, and what they were checked against."""
     torch.set_num_threads(threads)
     animator = b2m.BlurAnimator.from_pretrained(weights, device="cpu")
-    nafnet = NAFNet().eval()
+    nafnet = NAFNet(NAFNetConfig.paper()).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         nafnet(torch.zeros(1, 3, 256, 256))
     parameters = sum(p.numel() for p in nafnet.parameters())

@@ -21,6 +21,7 @@ from b2m.models import (
     GuidancePredictor,
     JinSequence,
     MotionAnimator,
+    NAFNet,
     VideoRestorer,
 )
 from b2m.paper_tables import TABLES, PaperTable
@@ -124,6 +125,21 @@ def test_best_of_n_takes_all_scores_of_one_clip(case):
 def test_a_clip_of_three_frames_is_compared_at_its_instants(case):
     three = case.frames[[0, 3, 6]]
     assert frame_rows(case, Contender("three", lambda _: [three], Nobody()))["three"]["psnr"] == 100
+
+
+def test_only_the_middle_frame_is_judged(case):
+    judge = evaluate_papers._FrameJudge(
+        [
+            Contender("clip", lambda _: [noisy(case.frames, 10)], Nobody()),
+            Contender("frame", lambda _: [case.frames[3:4]], Nobody()),
+        ],
+        middle=True,
+    )
+    judge.add(case)
+    rows = {row["name"].removeprefix("g: "): row for row in judge.rows("g")}
+    assert rows["clip"]["psnr"] == pytest.approx(20 * np.log10(255 / 10), abs=0.5)
+    assert rows["frame"]["psnr"] == 100
+    assert rows[PHOTO]["psnr"] == pytest.approx(metrics.psnr(case.photo, case.frames[3]))
 
 
 def test_only_what_moves_is_judged_in_video(case):
@@ -233,6 +249,7 @@ KINDS = {
     "blur": BlurFlowNet,
     "decomposer": BlurDecomposer,
     "jin": JinSequence,
+    "nafnet": NAFNet,
     "video": VideoRestorer,
 }
 

@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from b2m import models
 from b2m.hub import HubModel
 
-FRAMES = ["BlurDecomposer", "JinSequence", "MotionAnimator", "VideoRestorer"]
+FRAMES = ["BlurDecomposer", "JinSequence", "MotionAnimator", "NAFNet", "VideoRestorer"]
 COMPARED = [*FRAMES, "BlurFlowNet"]
 
 

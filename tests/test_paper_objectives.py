@@ -14,12 +14,15 @@ from b2m.models import (
     BlurFlowNetConfig,
     JinSequence,
     JinSequenceConfig,
+    NAFNet,
+    NAFNetConfig,
     VideoRestorer,
     VideoRestorerConfig,
 )
 from b2m.paper_objectives import (
     ClipObjective,
     ConsistentObjective,
+    DeblurObjective,
     DecomposerObjective,
     FlowObjective,
     PhotometricObjective,
@@ -30,11 +33,21 @@ from b2m.paper_objectives import (
 )
 from b2m.recipes import find_recipe
 
+
+def _begun(model):
+    """A NAFNet whose blocks, which begin as the identity, have left it."""
+    for name, parameter in model.named_parameters():
+        if name.endswith(("beta", "gamma")):
+            torch.nn.init.constant_(parameter, 0.1)
+    return model
+
+
 OBJECTIVES = {
     DecomposerObjective: lambda: BlurDecomposer(BlurDecomposerConfig.tiny()),
     SequenceObjective: lambda: JinSequence(JinSequenceConfig.tiny()),
     RestorerObjective: lambda: VideoRestorer(VideoRestorerConfig.tiny()),
     FlowObjective: lambda: BlurFlowNet(BlurFlowNetConfig.tiny()),
+    DeblurObjective: lambda: _begun(NAFNet(NAFNetConfig.tiny())),
 }
 objectives = pytest.mark.parametrize("kind", OBJECTIVES)
 
@@ -75,7 +88,7 @@ def test_truth_is_turned_to_the_right():
     assert torch.equal(frames[1:], given["frames"][1:])
 
 
-@pytest.mark.parametrize(("count", "picked"), [(3, [0, 3, 6]), (7, list(range(7)))])
+@pytest.mark.parametrize(("count", "picked"), [(1, [3]), (3, [0, 3, 6]), (7, list(range(7)))])
 def test_frames_are_picked_evenly(count, picked):
     frames = torch.rand(2, 7, 3, 4, 4)
     assert torch.equal(frames_of(frames, count), frames[:, picked])

@@ -5,6 +5,7 @@ from b2m.models.blur_flow import BlurFlowNet, BlurFlowNetConfig
 from b2m.models.decomposer import BlurDecomposer, BlurDecomposerConfig
 from b2m.models.guidance_predictor import GuidancePredictor, GuidancePredictorConfig
 from b2m.models.jin import JinSequence, JinSequenceConfig
+from b2m.models.nafnet import NAFNet, NAFNetConfig
 from b2m.models.video_restorer import VideoRestorer, VideoRestorerConfig
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "JinSequenceConfig",
     "MotionAnimator",
     "MotionAnimatorConfig",
+    "NAFNet",
+    "NAFNetConfig",
     "VideoRestorer",
     "VideoRestorerConfig",
 ]
