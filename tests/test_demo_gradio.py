@@ -1,6 +1,8 @@
 """The page: its edits, its files, and its endpoints for programs; test_demo_page.py opens it."""
 
 import asyncio
+import base64
+import io
 import json
 import os
 import struct
@@ -103,6 +105,23 @@ def test_a_surprise_turns_whole_things_and_is_the_same_again(directed):
         np.testing.assert_allclose(np.abs(ways), 1, rtol=0.01)
         seen.add(tuple(np.sign(ways)))
     assert len(seen) > 1
+
+
+def test_why(app, directed):
+    import pictures
+
+    clip = directed()
+    told = pictures.figures(clip)
+    # The meter is for the mean of the frames before they were made to fit.
+    error = clip.reblurred.astype(float) - clip.photo
+    expected = 10 * np.log10(255**2 / (error**2).mean())
+    assert told["meter"] == pytest.approx(expected, abs=0.01)
+    assert f"to {expected:.0f} dB" == told["raw"]
+    assert len(told["pictures"]) == 5 and all(part["text"] for part in told["pictures"])
+    tiles = pictures.tiles([clip])["tiles"]
+    with Image.open(io.BytesIO(base64.b64decode(tiles[0]["picture"].split(",")[1]))) as small:
+        assert small.size == (240, 320) and small.n_frames == 7  # clip and guidance
+    assert tiles[0]["alt"] and tiles[0]["caption"] == "most plausible"
 
 
 def test_looks_and_clips_are_few(app, tmp_path):

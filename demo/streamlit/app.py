@@ -194,7 +194,10 @@ def main() -> None:
                 clips[model] = clips_of(data, model, source, where, picture, frames, motions, seed)
     except (b2m.InputError, MemoryError) as error:
         sentence = str(error) or "there is not enough memory for this photo: make it smaller"
-        st.error(sentence.replace("these bytes", name).replace("image is not", f"{name} is not"))
+        # What comes as bytes is "image" to b2m.
+        st.error(
+            f"{name} {rest}" if (rest := sentence.removeprefix("image ")) != sentence else rest
+        )
         return
     for sentence in clips[left][0].warnings:
         st.warning(sentence)
