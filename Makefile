@@ -14,7 +14,7 @@ OUT ?= out
 EXAMPLES = $(wildcard $(foreach e,jpg jpeg png webp tif tiff JPG JPEG PNG,examples/*.$(e)))
 RECIPE ?= animator
 TABLE ?= scenes
-PAPERS ?= 2022-T1 2022-T2 2022-T3 2021a-T1 2021a-T2 2021a-T3 2021a-T4 2021a-T5 2021b-T1 2021b-T2 2021b-T3
+PAPERS ?= 2022-T1 2022-T2 2022-T3 2022-directions 2021a-T1 2021a-T2 2021a-T3 2021a-T4 2021a-T5 2021b-T1 2021b-T2 2021b-T3
 PACK ?= pack
 ARGS ?=
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -34,6 +34,7 @@ from b2m.models.jin import JinSequence
 from b2m.models.nafnet import NAFNet
 from b2m.models.video_restorer import VideoRestorer
 from b2m.motion import Flow, estimate_flow, to_middle_grid
+from b2m.quadrants import quantise_finer
 
 Frames = NDArray[np.uint8]
 Weights = str | os.PathLike[str] | None
@@ -128,6 +129,17 @@ def _unguided(name: str, model: HubModel, weights: Weights) -> Contender:
 
 def _true_guidance(name: str, model: HubModel, weights: Weights) -> Contender:
     return Contender(name, lambda case: [_run(model, case, from_flow(case.flow))], model)
+
+
+def _finer_guidance(name: str, model: HubModel, weights: Weights) -> Contender:
+    """True guidance in more or fewer directions than four."""
+
+    def clips(case: Case) -> list[Frames]:
+        bits = quantise_finer(to_tensor(case.flow), model.config.bits)
+        with torch.inference_mode():
+            return [to_pixels(model(to_tensor(case.photo) / 255, bits)[0])]
+
+    return Contender(name, clips, model)
 
 
 def _told_by_video(name: str, model: HubModel, weights: Weights) -> Contender:
@@ -295,6 +307,9 @@ _CONTENDERS: dict[str, tuple[str, Callable[[str, HubModel, Weights], Contender]]
     "decomposer, dilated guidance": ("decomposer-compact", _dilated),
     "decomposer, random guidance": ("decomposer-compact", _random),
     "decomposer of one stage, true guidance": ("decomposer-one-stage", _true_guidance),
+    "decomposer, 2 directions": ("decomposer-2-directions", _finer_guidance),
+    "decomposer, 8 directions": ("decomposer-8-directions", _finer_guidance),
+    "decomposer, 16 directions": ("decomposer-16-directions", _finer_guidance),
     "decomposer trained without guidance": ("decomposer-unguided", _unguided),
     "animator": ("animator", _animated),
     "animator, better order": ("animator", _animated_alone),
@@ -333,14 +348,12 @@ def recipe_of(name: str) -> str:
 # --- what they cost -------------------------------------------------------------------------------
 
 
-def cost(model: HubModel, guided: bool = True) -> tuple[float, float]:
+def cost(model: HubModel) -> tuple[float, float]:
     """10^9 multiply-adds, and seconds, of one photo of `COST_SIZE`; median of a few runs."""
     photo = torch.rand(1, 3, *COST_SIZE, generator=torch.Generator().manual_seed(0))
-    guidance = torch.ones(1, 2, *COST_SIZE) if guided else None
+    guidance = torch.ones(1, getattr(model.config, "bits", 2), *COST_SIZE)
     device = next(model.parameters()).device
-    given: Sequence[Tensor | None] = (
-        photo.to(device), None if guidance is None else guidance.to(device)
-    )  # fmt: skip
+    given = photo.to(device), guidance.to(device)
     threads = torch.get_num_threads()
     torch.set_num_threads(COST_THREADS)
     try:

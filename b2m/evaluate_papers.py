@@ -203,9 +203,13 @@ def draw(
     elif name == "2021a-T2":
         written.append(folder / f"{name}-errors.png")
         plots.draw_errors(written[1], samples, ["Jin", "VideoRestorer", "animator, better order"])
-    elif name == "2022-T3":
+    elif name in ("2022-T3", "2022-directions"):
         written.append(folder / f"{name}-training.png")
-        recipes = {"with guidance": "decomposer-compact", "without": "decomposer-unguided"}
+        recipes = {"4 directions": "decomposer-compact"}
+        if name == "2022-T3":
+            recipes = {"with guidance": "decomposer-compact", "without": "decomposer-unguided"}
+        else:
+            recipes |= {f"{n} directions": f"decomposer-{n}-directions" for n in (2, 8, 16)}
         logs = {told: runs / recipe / "log.jsonl" for told, recipe in recipes.items()}
         plots.draw_training(written[1], logs, "psnr", "clip PSNR, better order (dB)")
     return written

@@ -30,6 +30,7 @@ from b2m.models.layers import pad_to_multiple
 from b2m.models.video_restorer import STRIDE, VideoRestorer
 from b2m.motion import Flow, estimate_flow, flow_to_color, to_middle_grid
 from b2m.objectives import Objective, pixels, psnrs
+from b2m.quadrants import quantise_finer
 from b2m.sheets import grid, training_sheet
 
 
@@ -61,6 +62,12 @@ def frames_of(frames: Tensor, count: int) -> Tensor:
     return frames[:, [round(index * last / (count - 1)) for index in range(count)]]
 
 
+def told(model: HubModel, guidance: Tensor, flow: Tensor) -> Tensor:
+    """True guidance in as many bits as a model takes: (B, 2, H, W) quadrants, or more or fewer."""
+    bits = getattr(model.config, "bits", 2)
+    return guidance if bits == 2 else quantise_finer(flow, bits)
+
+
 class ClipObjective(Objective):
     """What models of frames have in common: how their clips are scored and drawn."""
 
@@ -81,7 +88,9 @@ class ClipObjective(Objective):
         rows = []
         for start in range(0, len(photo), 8):
             some = slice(start, start + 8)
-            guidance = scenes.guidance[some].float() if cls.guided else None
+            guidance = None
+            if cls.guided:
+                guidance = told(model, scenes.guidance[some].float(), scenes.flow[some])
             with torch.inference_mode():
                 rows.append(model(photo[some], guidance))
         found = torch.cat(rows)
@@ -124,7 +133,9 @@ class DecomposerObjective(ClipObjective):
 
     def forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """One group."""
-        stages = self.model.stages(batch["photo"], batch["guidance"])
+        stages = self.model.stages(
+            batch["photo"], told(self.model, batch["guidance"], batch["flow"])
+        )
         return {"model": staged_mse(stages, batch["frames"])}
 
 

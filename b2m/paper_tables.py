@@ -80,6 +80,17 @@ TABLES: dict[str, PaperTable] = {
             ("movers", "decomposer, true guidance"): 25.45,
         },
     ),
+    "2022-directions": PaperTable(
+        "Zhong 2022, appendix B, Fig. 10: guidance of 2 directions already helps, 4 are better, 8 "
+        "or 16 hardly better still.",
+        ("movers", "camera"),
+        (
+            "decomposer, 2 directions",
+            "decomposer, true guidance",
+            "decomposer, 8 directions",
+            "decomposer, 16 directions",
+        ),
+    ),
     "2021a-T1": PaperTable(
         "Argaw 2021a, Table 1 and Fig. 6: on rotational blur better than Jin by 1.65 dB, all "
         "frames alike; the longer the blur, the worse.",

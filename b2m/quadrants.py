@@ -56,6 +56,30 @@ def quantise(flow: torch.Tensor, threshold: float = STILL_THRESHOLD) -> torch.Te
     return torch.where(moving[:, None], signs, 0.0).to(torch.int8)
 
 
+def quantise_finer(
+    flow: torch.Tensor, bits: int, threshold: float = STILL_THRESHOLD
+) -> torch.Tensor:
+    """Quantise flow into 2, 4, 8 or 16 directions (Zhong 2022, appendix B), a bit for each halving.
+
+    Args:
+        flow: (B, 2, H, W) pixels over the whole exposure.
+        bits: 1 to 4: right or left; up or down, which are the quadrants of :func:`quantise`;
+            flatter or steeper than 45 degrees; nearer to or farther from the axis than 22.5.
+        threshold: shorter vectors are still.
+
+    Returns:
+        (B, bits, H, W) float of 1 and -1, all 0 where still.
+    """
+    quadrants = quantise(flow, threshold).float()
+    across, down = flow.float().abs().unbind(1)
+    steep = torch.where(down > across, 1.0, -1.0)
+    # From the nearer axis: a ratio above tan 22.5 degrees.
+    between = torch.minimum(across, down) > (2**0.5 - 1) * torch.maximum(across, down)
+    finer = torch.stack([steep, torch.where(between, 1.0, -1.0)], 1)
+    finer = finer * quadrants[:, :1].abs()
+    return torch.cat([quadrants, finer], 1)[:, :bits]
+
+
 def from_flow(flow: NDArray[np.floating[Any]], threshold: float = STILL_THRESHOLD) -> Guidance:
     """Quantise a flow array; the rule is :func:`quantise`'s.
 

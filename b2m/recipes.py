@@ -369,6 +369,11 @@ RECIPES |= {
             config=BlurDecomposerConfig.compact().one_stage(),
         ),
         _variant("decomposer-compact", "decomposer-unguided", {"guided": False}),
+        # Zhong 2022, appendix B: 2, 8 and 16 directions instead of 4.
+        *(
+            _variant("decomposer-compact", f"decomposer-{2**bits}-directions", {"bits": bits})
+            for bits in (1, 3, 4)
+        ),
         _variant("jin-compact", "jin-rotation", turning=1.0, real_share=0.0),
         _variant("video-restorer-compact", "video-restorer-rotation", turning=1.0, real_share=0.0),
         # Begins with `--init` the compact weights, at the blur that they have seen.

@@ -120,7 +120,7 @@ def evaluate(
     "enlarged" what becomes of scenes whose photo was enlarged, "segmentation" how well what moves
     against the camera is found.
 
-    The tables of the papers: 2022-T1, -T2, -T3, 2021a-T1 to -T5, 2021b-T1, -T2, -T3. They
+    The tables of the papers: 2022-T1 to -T3, -directions, 2021a-T1 to -T5, 2021b-T1, -T2, -T3. They
     compare models that this program trains; those that were not trained have a row that says so.
     """
     from b2m import evaluate as evaluation

@@ -78,7 +78,7 @@ def test_one_stage_is_of_equal_size(size):
 
 
 @pytest.mark.parametrize(
-    "sizes", [{"width": 0}, {"blocks": 0}, {"kernel": 4}, {"stages": 3}, {"stages": 0}]
+    "sizes", [{"width": 0}, {"blocks": 0}, {"kernel": 4}, {"stages": 3}, {"stages": 0}, {"bits": 5}]
 )
 def test_impossible_sizes_are_refused(sizes):
     with pytest.raises(ValueError, match=next(iter(sizes))):
@@ -221,3 +221,13 @@ def test_it_learns_a_batch_by_heart():
     one_for_both = (photo[:, None] - frames).square().mean()
     assert (rough - frames).square().mean() < 0.7 * one_for_both
     assert (refined - frames).square().mean() < 0.3 * one_for_both
+
+
+@pytest.mark.parametrize("bits", [1, 3, 4])
+def test_other_numbers_of_directions(bits):
+    torch.manual_seed(0)
+    model = BlurDecomposer(replace(TINY, bits=bits)).eval()
+    with torch.inference_mode():
+        photo, guidance = photos(1, 64, 64), torch.ones(1, bits, 64, 64)
+        assert model(photo, guidance).shape == (1, 7, 3, 64, 64)
+        assert model(photo).shape == (1, 7, 3, 64, 64)

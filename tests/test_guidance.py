@@ -473,3 +473,21 @@ def test_resize() -> None:
             guidance.resize(small, size)
     with pytest.raises(InputError, match=r"b2m\.guidance\.resize"):
         guidance.validate(small, 30, 20)
+
+
+@pytest.mark.parametrize(("bits", "begin"), [(1, -90.0), (2, 0.0), (3, 0.0), (4, 0.0)])
+def test_finer_guidance_halves_the_circle_again_and_again(bits, begin):
+    from b2m.quadrants import quantise_finer
+
+    degrees = np.random.default_rng(bits).uniform(0, 360, 4000)
+    radians = torch.from_numpy(np.deg2rad(degrees))
+    flow = 9 * torch.stack([radians.cos(), radians.sin()])[None, :, None].float()
+    codes = quantise_finer(flow, bits)[0, :, 0].T.numpy()
+    assert codes.shape == (4000, bits)
+    assert set(np.unique(codes)) == {-1, 1}
+    sectors = ((degrees - begin) % 360 // (360 / 2**bits)).astype(int)
+    pairs = {(sector, tuple(code)) for sector, code in zip(sectors, codes.tolist(), strict=True)}
+    assert len(pairs) == 2**bits  # one code for each sector, one sector for each code
+    assert not quantise_finer(flow / 9, bits).any()
+    if bits == 2:
+        assert torch.equal(quantise_finer(flow, 2), guidance.quantise(flow).float())

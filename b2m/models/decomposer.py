@@ -39,7 +39,7 @@ STRIDE = 4
 FRAMES = 7
 """How many frames there are."""
 
-_RIGHT = (1.0, -1.0)  # the class of motion to the right, which stands for unknown motion
+_RIGHT = (1.0, -1.0, -1.0, -1.0)  # the class of motion to the right, for unknown motion
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class BlurDecomposerConfig:
         kernel: side of the first and last convolution of each stage; odd.
         stages: 2, or 1 for the rough sequence alone.
         guided: whether stage 1 sees guidance.
+        bits: of guidance: 2 for quadrants; 1, 3 or 4 for the paper's study of how many directions
+            there should be, see `b2m.quadrants.quantise_finer`.
         residual: whether stage 1 predicts a change of the photo, not the frames themselves.
     """
 
@@ -60,6 +62,7 @@ class BlurDecomposerConfig:
     kernel: int = 3
     stages: int = 2
     guided: bool = True
+    bits: int = 2
     residual: bool = True
 
     def __post_init__(self) -> None:
@@ -74,6 +77,8 @@ class BlurDecomposerConfig:
             raise ValueError(f"kernel {self.kernel} must be odd")
         if self.stages not in (1, 2):
             raise ValueError(f"there are 1 or 2 stages, not {self.stages}")
+        if self.bits not in (1, 2, 3, 4):
+            raise ValueError(f"guidance has 1 to 4 bits, not {self.bits}")
 
     @classmethod
     def paper(cls) -> Self:
@@ -149,7 +154,7 @@ class BlurDecomposer(HubModel):
     def __init__(self, config: BlurDecomposerConfig | None = None) -> None:
         config = config or BlurDecomposerConfig()
         super().__init__(config)
-        self.rough = _Stage(config, 5 if config.guided else 3)
+        self.rough = _Stage(config, 3 + config.bits * config.guided)
         self.refine = _Stage(config, 3 + 3 * FRAMES) if config.stages == 2 else None
         if config.residual:  # begin near the photo
             _quieten(self.rough)
@@ -161,8 +166,8 @@ class BlurDecomposer(HubModel):
 
         Args:
             photo: (B, 3, H, W) sRGB in [0, 1], any size; made for sides of 64 pixels and more.
-            guidance: (B, 2, H, W) in {-1, 0, 1}; None says that everything goes right. A model
-                without guidance ignores it.
+            guidance: (B, 2, H, W) in {-1, 0, 1}, as many channels as the config's bits; None says
+                that everything goes right. A model without guidance ignores it.
 
         Returns:
             (B, 7, 3, H, W) sRGB, not clipped.
@@ -194,8 +199,8 @@ class BlurDecomposer(HubModel):
         if not self.config.guided:
             return self._frames(photo, self.rough(photo))
         if guidance is None:
-            way = photo.new_tensor(_RIGHT).view(1, 2, 1, 1)
-            guidance = way.expand(len(photo), 2, *photo.shape[-2:])
+            way = photo.new_tensor(_RIGHT[: self.config.bits]).view(1, -1, 1, 1)
+            guidance = way.expand(len(photo), -1, *photo.shape[-2:])
         guidance = pad_to_multiple(guidance.to(photo.dtype), STRIDE)
         frames = self._frames(photo, self.rough(torch.cat([photo, guidance], 1)))
         still = (guidance == 0).all(1, keepdim=True)
