@@ -309,6 +309,46 @@ def test_scenes_of_all_splits_without_any_source(tmp_path):
     assert list(check(tmp_path / "set")) == []
 
 
+def write_frames(folder, names, frames):
+    folder.mkdir(parents=True)
+    for name, frame in zip(names, frames, strict=True):
+        Image.fromarray(frame).save(folder / name)
+
+
+def official_trees(root):
+    """Each data set as it is given out, in small; and how many samples come of it."""
+    frames = panning(11)
+    write_frames(root / "reds" / "train" / "000", [f"{n:08d}.png" for n in range(11)], frames)
+    write_frames(
+        root / "nfs" / "ball" / "240" / "ball", [f"{n:05d}.jpg" for n in range(11)], frames
+    )
+    (root / "aist" / "splits").mkdir(parents=True)
+    write_mp4(root / "aist" / "gBR_sBM_c01_d04_mBR0_ch01.mp4", frames, 60)
+    (root / "aist" / "splits" / "pose_test.txt").write_text("gBR_sBM_cAll_d04_mBR0_ch01\n")
+    (root / "dvd" / "original_high_fps_videos").mkdir(parents=True)
+    write_mp4(root / "dvd" / "original_high_fps_videos" / "IMG_0001.mp4", frames, 240)
+    gopro_tree(root / "genblur", 9)
+    return {"reds": 2, "nfs": 1, "aist": 2, "dvd": 1, "genblur": 4}
+
+
+def test_every_official_layout_becomes_a_data_set(tmp_path):
+    for recipe, count in official_trees(tmp_path).items():
+        given = ["--recipe", recipe, "--source", tmp_path / recipe, "--workers", 1]
+        given += ["--size", "64x48"] if recipe in ("aist", "genblur") else []
+        out = tmp_path / "sets" / recipe
+        assert run("data", "build", *given, "-o", out) == 0
+        records = read_index(out)
+        assert len(records) == count and list(check(out)) == []
+        dense = {"reds": (80, 5, 120), "aist": (128, 4, 60), "genblur": (128, 4, 240)}
+        averaged, step, fps = dense.get(recipe, (7, 7, 240))
+        for place, record in enumerate(record for record in records if record.number < 2):
+            assert (record.averaged, record.frames) == (averaged, 7)
+            assert record.start == place * step and record.fps == fps
+            factor = 32 if averaged == 128 else 16 if averaged == 80 else 1
+            assert record.exposure == pytest.approx((averaged - 1) / factor / fps)
+    assert read_index(tmp_path / "sets" / "genblur")[0].width == 64
+
+
 # --- going on ------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -240,6 +241,12 @@ def _use_one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def _begin_worker() -> None:
+    _use_one_thread()
+    # A person's Ctrl-C reaches all processes; this one ends when the first has heard it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _on_processes(
     recipe: Recipe, tasks: list[Task], folder: Path, workers: int
 ) -> Iterator[list[Line]]:
@@ -249,7 +256,7 @@ def _on_processes(
                 yield run_task(recipe, task, folder)
         return
     pool = ProcessPoolExecutor(
-        min(workers, len(tasks)), multiprocessing.get_context("spawn"), _use_one_thread
+        min(workers, len(tasks)), multiprocessing.get_context("spawn"), _begin_worker
     )
     waiting = iter(tasks)
     try:

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,9 +102,15 @@ class _Clock(NamedTuple):
 
 def _read_clock(path: Path) -> _Clock:
     """Read times and number of frames from the packets, without decoding them."""
+    file = check_file(path, "video")
+    state = file.stat()
+    return _clock_of(file, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=64)  # each task asks, and the whole file has to be read
+def _clock_of(file: Path, *_: int) -> _Clock:
     import av
 
-    file = check_file(path, "video")
     try:
         with av.open(str(file)) as container:
             stream = container.streams.video[0]
