@@ -1,0 +1,161 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Reproduce the papers
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/b2m/blob/main/notebooks/04_reproduce_the_papers.ipynb)
+#
+# b2m holds the models, losses and protocols of three papers: *Animation from Blur* (Zhong et al. 2022),
+# *Restoration of Video Frames from a Single Blurred Image* (Argaw et al. 2021a) and *Optical Flow
+# Estimation from a Single Motion-blurred Image* (Argaw et al. 2021b). Their data is not free to pass on
+# and their budgets are those of GPUs, so that their numbers cannot come out again here; what can is the
+# **order**: who is better than whom, on open data, with one equal and small budget for all. Each table
+# stands beside the paper's own figures.
+
+# %%
+# In Colab, or wherever b2m is not installed yet; OWNER stands for the account that publishes it.
+try:
+    import b2m
+except ImportError:
+    # %pip install --quiet "b2m[train] @ git+https://github.com/OWNER/b2m"
+    import b2m
+
+# %% [markdown]
+# How many photos the cells below measure anew. The tables of the repository were computed with 60 of each
+# kind and take minutes each; 2 are enough to see the machinery work.
+
+# %%
+BUDGET = 2
+
+# %% [markdown]
+# ## Why one photo has many answers
+#
+# Blur does not say which way things went: the film run backwards leaves the same photo. A network that is
+# asked for *the* first frame is trained on both answers, and the mean of two motions is no motion: it is a
+# double exposure. This is why the decomposer of Zhong 2022 is told the direction by guidance, why Jin's
+# pairs have a loss that asks for no order, and why everything without guidance is judged in the better of
+# its two orders.
+
+# %%
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import Image, Markdown, display
+
+from b2m.data.scenes import SceneConfig, render
+from b2m.data.textures import load_textures
+from b2m.evaluate import evaluate
+from b2m.metrics import psnr
+
+# %config InlineBackend.figure_formats = ["jpeg"]
+
+textures = load_textures(None, "test"), load_textures(None, "test", cutouts=True)
+scene = render(*textures, SceneConfig(size=160, blur=(18, 20), kind="movers"), 1, seed=7)
+frames = (scene.frames[0].permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
+photo = (scene.blur[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+mean = ((frames.astype(int) + frames[::-1]) // 2).astype(np.uint8)  # of both answers
+
+pictures = {
+    "the photo": photo,
+    "first frame": frames[0],
+    "first frame, had it gone backwards": frames[-1],
+    f"their mean ({psnr(mean[0], frames[0]):.1f} dB)": mean[0],
+    "middle frame: the same both ways": frames[3],
+}
+figure, axes = plt.subplots(1, 5, figsize=(15, 3.4))
+for axis, (title, picture) in zip(axes, pictures.items(), strict=True):
+    axis.imshow(picture)
+    axis.set_title(title, fontsize=9)
+    axis.set_axis_off()
+figure.tight_layout()
+plt.show()
+
+# %% [markdown]
+# ## The tables
+#
+# Those that the repository holds, each with what the paper found and, in the last column, the paper's own
+# figure. "Not run" stands where a model has not been trained on this budget yet: `b2m train RECIPE`, then
+# `b2m train RECIPE --decay 6000`, then `b2m evaluate --table NAME`, or `make tables` for all.
+
+# %%
+RESULTS = next(
+    (path for path in (Path("../benchmarks/results"), Path("benchmarks/results")) if path.is_dir()),
+    Path("none"),
+)
+DIFFERENCES = (
+    "**Where ours and the paper's differ**: data (rendered scenes of open photos and real clips of "
+    "no high-speed camera, not GenBlur, B-AIST++, GoPro, panoramas or NfS), size (compact models, "
+    "a few GMAC instead of hundreds) and budget (30,000 samples of 96x96 instead of hundreds of "
+    "epochs)."
+)
+
+
+def show(name):
+    """A table of the repository, with what the paper found, and its plots."""
+    path = RESULTS / f"{name}.md"
+    if not path.is_file():
+        print(f"{name} has not been computed: b2m evaluate --table {name}")
+        return
+    display(Markdown(f"{path.read_text(encoding='utf-8')}\n\n{DIFFERENCES}"))
+    for picture in sorted(RESULTS.glob(f"{name}*.png")):
+        display(Image(str(picture), width=760))
+
+
+for name in ("2022-T1", "2022-T2", "2022-T3", "2022-directions"):
+    show(name)
+
+# %%
+for name in ("2021a-T1", "2021a-T2", "2021a-T3", "2021a-T4", "2021a-T5"):
+    show(name)
+
+# %%
+for name in ("2021b-T1", "2021b-T2", "2021b-T3", "segmentation"):
+    show(name)
+
+# %% [markdown]
+# ## One of them, here and now
+#
+# On made-up textures and `BUDGET` photos of each kind: far too few for conclusions, the same code. With the
+# open pack (`b2m data fetch`) name its folders with `photos=`, `cutouts=` and `clips=`.
+
+# %%
+path = evaluate("2022-T1", samples=BUDGET, output=tempfile.mkdtemp())
+Image(str(path.with_suffix(".png")), width=760)
+
+# %% [markdown]
+# ## What flow is good for
+#
+# Argaw 2021b deblurs along the flow it finds, by a known deconvolution, and segments what moves. Both are one
+# call, here along the animator's flow.
+
+# %%
+EXAMPLES = next((p for p in (Path("../examples"), Path("examples")) if p.is_dir()), Path("."))
+PHOTO = EXAMPLES / "temple-shake.jpg"
+flow = b2m.flow(PHOTO)
+sharp = b2m.deblur_with_flow(PHOTO, flow)
+
+figure, axes = plt.subplots(1, 3, figsize=(12, 4))
+for axis, (title, picture) in zip(
+    axes,
+    {
+        "photo": b2m.media.read_image(PHOTO).pixels,
+        "flow": b2m.motion.flow_to_color(flow),
+        "deconvolved along it": sharp,
+    }.items(),
+    strict=True,
+):
+    axis.imshow(picture)
+    axis.set_title(title)
+    axis.set_axis_off()
+figure.tight_layout()
+plt.show()
