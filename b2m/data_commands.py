@@ -113,6 +113,14 @@ def build(
             metavar="N", help="Samples, where they are rendered (1000).", show_default=False
         ),
     ] = None,
+    blur: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEAST-MOST",
+            help="Longest motion in pixels, of scenes and rotation (2-32).",
+            show_default=False,
+        ),
+    ] = None,
     seed: Seed = 0,
     licence: Annotated[
         str | None,
@@ -156,6 +164,7 @@ def build(
         "--size": size,
         "--fps": fps,
         "--count": count,
+        "--blur": blur,
     }
     chosen = _chosen(RECIPES[recipe], {name: v for name, v in given.items() if v is not None})
     if workers is not None:
@@ -195,6 +204,7 @@ def _chosen(recipe: Recipe, given: dict[str, Any]) -> Recipe:
     """The recipe with what was said about it."""
     rendered = _RENDERED.get(recipe.name)
     allowed = {"--frames", "--size"} | ({"--count"} if rendered else {"--fps"})
+    allowed |= {"--blur"} if recipe.name in ("scenes", "rotation") else set()
     if not rendered:
         allowed |= {"--gamma", "--interpolate"}
         allowed |= {"--window", "--step", "--max-step", "--most"} - (
@@ -218,6 +228,8 @@ def _chosen(recipe: Recipe, given: dict[str, Any]) -> Recipe:
             if size[0] != size[1]:
                 raise UsageError(f"--size is {given['--size']}: rendered samples are square")
             settings["size"] = size[0]
+        if "--blur" in given:
+            settings["blur"] = _blur(given["--blur"])
         return replace(recipe, **{rendered: replace(getattr(recipe, rendered), **settings)})
     if size:
         settings["size"] = size
@@ -234,6 +246,17 @@ def _window(given: str, recipe: Recipe) -> int:
     if not given.isdecimal() or int(given) < 2:
         raise UsageError(f"--window is {given}: give a number of frames, or for gopro 'original'")
     return int(given)
+
+
+def _blur(given: str) -> tuple[float, float]:
+    """Least and most of LEAST-MOST, pixels."""
+    parts = given.split("-")
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        raise UsageError(f"--blur is {given}: give two whole numbers of pixels, as in 2-32")
+    least, most = map(int, parts)
+    if not 0 < most <= 512 or least > most:
+        raise UsageError(f"--blur is {given}: give the smaller number first, and up to 512")
+    return float(least), float(most)
 
 
 def _size(given: str) -> tuple[int, int]:

@@ -1,11 +1,13 @@
 """Data sets: their physics against NumPy, and that nothing stops them from ending the same."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from functools import partial
@@ -359,7 +361,21 @@ def test_a_second_run_does_nothing(built, gopro):
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
-def test_processes_give_the_same_bytes(built, gopro, tmp_path):
+def test_processes_give_the_same_bytes_and_may_be_killed(built, gopro, tmp_path):
+    ended = threading.Event()
+
+    def kill():
+        while not ended.wait(0.01):
+            for process in multiprocessing.active_children()[:1]:
+                process.kill()
+                return
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(OutputError, match="worker was killed"):
+        build(GOPRO, gopro, tmp_path / "two", workers=2)
+    ended.set()
+    killer.join()
     build(GOPRO, gopro, tmp_path / "two", workers=2)
     assert contents(tmp_path / "two") == contents(built[0])
 
@@ -590,11 +606,25 @@ def test_parquet_holds_the_index(built, tmp_path):
         (["--recipe", "gopro", "--size", "9"], "--size is 9"),
         (["--recipe", "scenes", "--size", "64x32"], "square"),
         (["--recipe", "scenes", "--workers", "0"], "--workers"),
+        (["--recipe", "scenes", "--blur", "9"], "as in 2-32"),
+        (["--recipe", "scenes", "--blur", "9-4"], "smaller number first"),
+        (["--recipe", "gopro", "--blur", "4-9"], "--blur means nothing"),
     ],
 )
 def test_commands_that_cannot_be_meant(tmp_path, capsys, arguments, said):
     assert run("data", "build", *arguments, "-o", tmp_path / "set") == 2
     assert said in capsys.readouterr().err
+
+
+def test_rendered_samples_take_their_settings(tmp_path):
+    given = ["--count", 3, "--size", 32, "--blur", "2-4", "--frames", 3, "--workers", 1]
+    assert run("data", "build", "--recipe", "scenes", *given, "-o", tmp_path / "set") == 0
+    records = read_index(tmp_path / "set")
+    assert [(one.width, one.frames) for one in records] == [(32, 3)] * 3
+    longest = [
+        np.linalg.norm(read_sample(tmp_path / "set", one)[0].flow, axis=-1).max() for one in records
+    ]
+    assert max(longest) < 8  # paths from the middle outwards; what bends goes a little farther
 
 
 def test_a_source_is_needed(tmp_path, capsys):
