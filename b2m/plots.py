@@ -51,10 +51,11 @@ def draw_table(path: Path, title: str, rows: Sequence[Row], score: str, label: s
         names, values = zip(*bars, strict=True)
         place.barh(range(len(bars)), values, color="#3b6ea5")
         place.set_yticks(range(len(bars)), names)
-        place.invert_yaxis()
         place.axvline(0, color="black", linewidth=0.8)
         place.set(title=group, xlabel=label)
         place.grid(axis="x", alpha=0.3)
+    if axes:
+        axes[0].invert_yaxis()  # which all share
     _save(figure, path, title)
 
 
