@@ -401,6 +401,7 @@ def test_killed_and_started_again_it_ends_the_same(built, gopro, tmp_path):
     process.wait()
     assert not (out / "index.jsonl").exists()
     (out / "blur" / ".00000003.abcd.png").write_bytes(b"left over")
+    (out / ".index.0123abcd.jsonl").write_bytes(b"left over")
     with (out / ".progress.jsonl").open("a") as stream:
         stream.write('{"number": 5, "torn')
     assert build(GOPRO, gopro, out) == built[1]

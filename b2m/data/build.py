@@ -11,6 +11,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import signal
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -25,7 +26,7 @@ import cv2
 import torch
 from tqdm import tqdm
 
-from b2m.data.recipes import Recipe, Task, make, plan
+from b2m.data.recipes import MADE_UP, Recipe, Task, make, plan
 from b2m.data.samples import (
     FOLDERS,
     INDEX,
@@ -42,6 +43,7 @@ from b2m.files import atomic_path, explain_write_error, make_folder
 ENGINES = ("local", "ray")
 _PROGRESS = ".progress.jsonl"
 _LOCK = ".lock"
+_TEMPORARY = re.compile(r"\.+(dataset|index|skipped|progress)\.[0-9a-f]{8}\.jsonl?")
 
 Line = dict[str, Any]
 
@@ -145,6 +147,9 @@ def _settle(folder: Path, recipe: Recipe, tasks: list[Task]) -> None:
 
 def _clean(folder: Path) -> None:
     """Remove the temporary files of a build that was killed."""
+    for entry in os.scandir(folder):
+        if _TEMPORARY.fullmatch(entry.name):
+            os.unlink(entry.path)
     for name in FOLDERS:
         for entry in os.scandir(folder / name):
             if entry.name.startswith("."):
@@ -295,11 +300,18 @@ def _on_ray(recipe: Recipe, tasks: list[Task], folder: Path, workers: int) -> It
     if not ray.is_initialized():
         # The cluster that RAY_ADDRESS names, or else a small one on this machine.
         ray.init(num_cpus=None if "RAY_ADDRESS" in os.environ else workers, log_to_driver=False)
-    folder = folder.resolve()
-    waiting = iter(tasks)
+    folder = folder.absolute()
+    waiting = map(_anywhere, tasks)
     most = 2 * max(workers, int(ray.cluster_resources().get("CPU", 1)))
     running = [remote.remote(task) for task in islice(waiting, most)]
     while running:
         ready, running = ray.wait(running)
         running += [remote.remote(task) for task in islice(waiting, len(ready))]
         yield from ray.get(ready)
+
+
+def _anywhere(task: Task) -> Task:
+    """The task, for workers that stand in another folder."""
+    if task.source.path == MADE_UP:
+        return task
+    return task._replace(source=replace(task.source, path=task.source.path.absolute()))

@@ -35,6 +35,9 @@ from b2m.errors import InputError
 from b2m.media import Pixels, read_image
 from b2m.motion import read_flow
 
+MADE_UP = Path()
+"""Stands for the folder of textures that are made up."""
+
 _WINDOWS_AT_ONCE = 4
 _MONKAA_LEAST, _MONKAA_LONGEST = 5, 100
 
@@ -318,7 +321,7 @@ def _scene_places(recipe: Recipe, folder: Path | None) -> Iterator[tuple[Source,
         if counts[split]:
             if folder is not None:
                 split_files(_photos_in(folder), split)  # sees that there are any
-            yield Source(f"scenes-{split}", split, folder or Path()), range(counts[split])
+            yield Source(f"scenes-{split}", split, folder or MADE_UP), range(counts[split])
 
 
 def _photos_in(folder: Path) -> Path:
@@ -328,7 +331,7 @@ def _photos_in(folder: Path) -> Path:
 @lru_cache(maxsize=1)
 def _scene_textures(folder: Path, split: str) -> tuple[Textures, Textures]:
     """Photos and cut-outs: folders of these names, or photos alone, or made up."""
-    if folder == Path():
+    if folder == MADE_UP:
         return load_textures(None, split), load_textures(None, split, cutouts=True)
     cutouts = folder / "cutouts" if (folder / "cutouts").is_dir() else None
     return load_textures(_photos_in(folder), split), load_textures(cutouts, split, cutouts=True)
