@@ -13,6 +13,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from b2m.cards import training_card
 from b2m.data.clips import cut_crops
 from b2m.data.scenes import SceneConfig, Scenes, render
 from b2m.data.sensor import develop
@@ -38,6 +40,7 @@ RANDOM = "random"
 
 _CHECKPOINT = "checkpoint.pt"
 _LOG = "log.jsonl"
+_RELEASED = "released"
 _VALIDATION_SCENES = 48
 
 
@@ -63,6 +66,7 @@ def train(
     seed: int = 0,
     validate_every: int = 4096,
     save_minutes: float = 5.0,
+    on_save: Callable[[Path], object] | None = None,
 ) -> Path:
     """Train a model, or go on with a training.
 
@@ -86,13 +90,14 @@ def train(
         seed: of the initial weights and of all batches.
         validate_every: samples.
         save_minutes: between checkpoints and contact sheets.
+        on_save: called with `output` after each of them, as `b2m.notebook.live_view()`.
 
     Returns:
         The folder of the averaged weights, laid out as a Hub repository.
 
     Raises:
         InputError: unknown recipe, bad folders, a damaged checkpoint or one of another model,
-            weights of another model, or decay without a checkpoint.
+            weights of another model, decay without a checkpoint, or a GPU with too little memory.
         OutputError: `output` cannot be written.
     """
     if threads:
@@ -102,7 +107,15 @@ def train(
     make_folder(run.folder)
     if decay and not run.step:
         raise InputError(f"'{run.folder}' holds no checkpoint to release; train first.")
-    return run.loop(samples, hours, decay, validate_every, save_minutes)
+    run.on_save = on_save
+    try:
+        return run.loop(samples, hours, decay, validate_every, save_minutes)
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"the GPU's memory is too small for recipe '{recipe}', whose batch is "
+            f"{run.recipe.batch} crops of {run.recipe.crop} pixels: end what else uses the GPU "
+            "(in a notebook, restart the kernel), or take a smaller recipe, such as 'animator'."
+        ) from error
 
 
 class Run:
@@ -117,6 +130,7 @@ class Run:
     def __init__(self, recipe: Recipe, folder: Path, seed: int) -> None:
         self.recipe, self.folder, self.seed = recipe, folder, seed
         self.step, self.samples, self.seconds = 0, 0, 0.0
+        self.on_save: Callable[[Path], object] | None = None
 
     def build(
         self,
@@ -135,7 +149,9 @@ class Run:
 
         recipe = self.recipe
         gpu = torch.cuda.is_available()
-        self.accelerator = Accelerator(cpu=not gpu, mixed_precision="bf16" if gpu else "no")
+        # Cards before Ampere, as Colab's T4, only emulate bfloat16, which is slower than float32.
+        half = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+        self.accelerator = Accelerator(cpu=not gpu, mixed_precision="bf16" if half else "no")
         self.device = self.accelerator.device
         torch.manual_seed(self.seed)
         model = recipe.model(recipe.config)
@@ -288,7 +304,7 @@ class Run:
                 saved = now
         bar.close()
         if decay:
-            return self._export(self.folder / "released")
+            return self._export(self.folder / _RELEASED)
         return self.save()
 
     def _optimise(self, batch: dict[str, Tensor]) -> float:
@@ -333,12 +349,23 @@ class Run:
         with atomic_path(self.folder / _CHECKPOINT) as path:
             torch.save(state, path)
         self._draw()
-        return self._export(weights)
+        self._export(weights)
+        if self.on_save is not None:
+            self.on_save(self.folder)
+        return weights
 
     def _export(self, folder: Path) -> Path:
         if self.accelerator.is_main_process:
-            self.ema.module.save_pretrained(folder, dtype=torch.float16)
+            rows = self._rows("decay.jsonl" if folder.name == _RELEASED else _LOG)
+            card = training_card(self.recipe, self.samples, self.seconds, rows[-1:])
+            self.ema.module.save_pretrained(folder, dtype=torch.float16, card=card)
         return folder
+
+    def _rows(self, log: str) -> list[dict[str, float]]:
+        """Of a log, which may not have begun."""
+        path = self.folder / log
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines]
 
     def _draw(self) -> None:
         from b2m.sheets import training_curve
@@ -347,7 +374,5 @@ class Run:
         some = Scenes(*(part[:count] for part in self.truth))
         sheet = objective.draw(self.ema.module.eval(), some, self.photo[:count])
         write_png(self.folder / "sheet.png", sheet)
-        log = self.folder / _LOG
-        if log.exists():
-            rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        if rows := self._rows(_LOG):
             training_curve(rows, self.folder / "curve.png", objective.panels)

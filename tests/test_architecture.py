@@ -66,7 +66,9 @@ MAY_IMPORT = {
     "scales": {"media", "models"},
     "sequences": LEAVES | {"ambiguity", "clip", "models", "scales"},
     "workbench": {"console", "data", "evaluate", "media", "train"},
-    "train": LEAVES | {"recipes", "models", "data", "hub"},
+    "cards": {"hub", "recipes"},
+    "notebook": set(),
+    "train": LEAVES | {"cards", "recipes", "models", "data", "hub"},
     **{name: LEAVES - {name, "losses"} for name in LEAVES - {"losses"}},
 }
 

@@ -2,7 +2,11 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +25,9 @@ from b2m.models.guidance_predictor import (
     GuidancePredictor,
     GuidancePredictorConfig,
 )
+from b2m.notebook import live_view
 from b2m.objectives import AnimatorObjective
+from b2m.push import plan
 from b2m.recipes import RECIPES, Recipe, find_recipe
 
 RECIPE = "animator-tiny"
@@ -113,9 +119,34 @@ def test_a_run_writes_log_pictures_checkpoint_and_weights(run):
             assert min(picture.size) > 100
     assert checkpoint(run)["step"] == 10
     assert sorted(path.name for path in (run / "weights").iterdir()) == [
+        "README.md",
         "config.json",
         "model.safetensors",
     ]
+
+
+def test_what_a_run_leaves_can_be_published(run):
+    upload = plan(run / "weights", "someone/animator", owner="someone")
+    assert set(upload.files) == {"README.md", "config.json", "model.safetensors"}
+    row = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
+    card = (run / "weights" / "README.md").read_text()
+    assert "`b2m train animator-tiny`" in card and "20 samples" in card
+    assert f"| animator, true guidance (clip PSNR (dB)) | {row['psnr']:.2f} |" in card
+
+
+def test_a_notebook_sees_the_run_at_every_checkpoint(run, textures, tmp_path, monkeypatch):
+    shown = []
+
+    def display(picture, display_id):
+        shown.append(picture)
+        return SimpleNamespace(update=shown.append)
+
+    monkeypatch.setattr("IPython.display.display", display)
+    train(tmp_path, textures, 4, validate_every=2, save_minutes=0, on_save=live_view())
+    # A checkpoint after each of two steps and one at the end.
+    assert len(shown) == 3 * 2
+    written = [(tmp_path / name).read_bytes() for name in ("curve.png", "sheet.png")]
+    assert [picture.data for picture in shown[-2:]] == written
 
 
 def test_the_weights_are_the_averaged_ones_in_half_precision(run):
@@ -440,6 +471,15 @@ def test_a_damaged_checkpoint(run, textures, tmp_path):
             train(tmp_path, textures, 2)
 
 
+def test_too_little_memory(textures, tmp_path, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(training.Run, "_optimise", full)
+    with pytest.raises(InputError, match=r"memory is too small for recipe 'animator-tiny'.*"):
+        train(tmp_path, textures, 4)
+
+
 def test_a_decay_without_a_checkpoint(textures, tmp_path):
     with pytest.raises(InputError, match="holds no checkpoint to release"):
         train(tmp_path, textures, None, decay=4)
@@ -533,3 +573,25 @@ def test_the_objective_compares_ends_middle_and_a_pair(textures):
         [fifth, 0],
         [fifth, fifth],
     ]
+
+
+def test_two_processes_train_together(textures, tmp_path):
+    folder, samples = tmp_path / "run", 12
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    command = [sys.executable, *launch, "--main_process_port", "0", "-m", "b2m.cli", "train"]
+    options = [f"--{kind}={path}" for kind, path in textures.items()]
+    done = subprocess.run(
+        [*command, RECIPE, *options, f"--samples={samples}", f"--output={folder}"],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    state = checkpoint(folder)
+    # Each step takes a batch of two in either process.
+    assert (state["samples"], state["step"]) == (samples, samples // 4)
+    alone = tmp_path / "alone"
+    train(alone, textures, samples)
+    assert checkpoint(alone)["step"] == samples // 2

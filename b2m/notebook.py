@@ -1,0 +1,31 @@
+"""What only a notebook needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+_PICTURES = ("curve.png", "sheet.png")
+
+
+def live_view() -> Callable[[Path], None]:
+    """Show the curve and the contact sheet of a training below the cell, anew at every checkpoint.
+
+    Returns:
+        What `b2m.train.train` takes as `on_save`.
+    """
+    from IPython.display import Image, display
+
+    handles: dict[str, object] = {}
+
+    def show(folder: Path) -> None:
+        for name in _PICTURES:
+            if not (path := folder / name).is_file():
+                continue
+            picture = Image(data=path.read_bytes(), width=760)  # type: ignore[no-untyped-call]
+            if name in handles:
+                handles[name].update(picture)  # type: ignore[attr-defined]
+            else:
+                handles[name] = display(picture, display_id=True)  # type: ignore[no-untyped-call]
+
+    return show
