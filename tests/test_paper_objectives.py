@@ -162,7 +162,7 @@ def test_ablations_of_the_restorers_loss(kind, consistency, penalty):
 
 def test_flow_is_compared_at_all_scales():
     training, given = make(FlowObjective), batch()
-    _, truth = rightwards(given["frames"], given["flow"])
+    truth = given["flow"] * torch.where(given["flow"][:, :1] < 0, -1, 1)
     expected = multiscale_epe(training.model.scales(given["photo"]), truth, EPE_WEIGHTS[-3:])
     torch.testing.assert_close(training(given, step=0)["model"], expected)
 
@@ -210,8 +210,14 @@ def test_flow_is_scored_with_the_better_sign():
 
     scores = FlowObjective.validate(Rightwards(), as_scenes(given), given["photo"])
     assert scores["epe"] == pytest.approx(2)
-    assert scores["epe_given"] == pytest.approx((22 + 2) / 2)
+    assert scores["epe_line"] == pytest.approx(2)
     assert scores["epe_zero"] == pytest.approx(12)
+    # Half of each photo goes the other way: no sign for the whole is right.
+    given["flow"][..., :5] *= -1
+    width = given["flow"].shape[-1]
+    scores = FlowObjective.validate(Rightwards(), as_scenes(given), given["photo"])
+    assert scores["epe"] == pytest.approx(2 + 20 * 5 / width)
+    assert scores["epe_line"] == pytest.approx(2)
 
 
 @objectives
