@@ -50,7 +50,8 @@ notebooks: $(NOTEBOOKS) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks
 
 notebooks-run: $(NOTEBOOKS) ## run all notebooks anew, and keep their outputs
-	@cd notebooks && for source in *.py; do ../$(BIN)/jupytext --quiet --to ipynb --execute $$source || exit 1; done
+	@cd notebooks && export B2M_RUNS=$$(mktemp -d) && for source in *.py; do \
+	  ../$(BIN)/jupytext --quiet --to ipynb --execute $$source || exit 1; done
 
 docker: ## build the image of the research view, where Docker is
 	@docker build -t b2m-streamlit demo/streamlit

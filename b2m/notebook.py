@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
+
+from b2m.media import open_image
 
 _PICTURES = ("curve.png", "sheet.png")
 
@@ -22,7 +25,10 @@ def live_view() -> Callable[[Path], None]:
         for name in _PICTURES:
             if not (path := folder / name).is_file():
                 continue
-            picture = Image(data=path.read_bytes(), width=760)  # type: ignore[no-untyped-call]
+            # A notebook keeps what it shows: a sheet as a JPEG is a tenth of its PNG.
+            small = io.BytesIO()
+            open_image(path).convert("RGB").save(small, "JPEG", quality=80)
+            picture = Image(data=small.getvalue(), width=760)  # type: ignore[no-untyped-call]
             if name in handles:
                 handles[name].update(picture)  # type: ignore[attr-defined]
             else:

@@ -67,7 +67,7 @@ MAY_IMPORT = {
     "sequences": LEAVES | {"ambiguity", "clip", "models", "scales"},
     "workbench": {"console", "data", "evaluate", "media", "train"},
     "cards": {"hub", "recipes"},
-    "notebook": set(),
+    "notebook": {"media"},
     "train": LEAVES | {"cards", "recipes", "models", "data", "hub"},
     **{name: LEAVES - {name, "losses"} for name in LEAVES - {"losses"}},
 }

@@ -1,5 +1,6 @@
 """The training loop: resumes to the bit, writes what it says, refuses what it must."""
 
+import io
 import json
 import math
 import os
@@ -145,8 +146,10 @@ def test_a_notebook_sees_the_run_at_every_checkpoint(run, textures, tmp_path, mo
     train(tmp_path, textures, 4, validate_every=2, save_minutes=0, on_save=live_view())
     # A checkpoint after each of two steps and one at the end.
     assert len(shown) == 3 * 2
-    written = [(tmp_path / name).read_bytes() for name in ("curve.png", "sheet.png")]
-    assert [picture.data for picture in shown[-2:]] == written
+    for picture, name in zip(shown[-2:], ("curve.png", "sheet.png"), strict=True):
+        written = np.asarray(Image.open(tmp_path / name).convert("RGB"), float)
+        seen = np.asarray(Image.open(io.BytesIO(picture.data)), float)
+        assert np.abs(written - seen).mean() < 5
 
 
 def test_the_weights_are_the_averaged_ones_in_half_precision(run):

