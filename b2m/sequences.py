@@ -158,6 +158,8 @@ def animate(
 def flow(model: BlurFlowNet, image: ImageLike) -> Flow:
     """The motion field of a photo by the flow network, (H, W, 2) float32 pixels.
 
+    The network lets each vector point to the right by itself; neighbours are made to agree.
+
     Args:
         model: in evaluation mode, on any device.
         image: as for `b2m.flow`.
@@ -166,7 +168,8 @@ def flow(model: BlurFlowNet, image: ImageLike) -> Flow:
     working = scales.working_photo(source.pixels)
     with torch.inference_mode():
         found = model(_photo(working, next(model.parameters()).device))
-    return resize_flow(to_array(found), source.pixels.shape[:2])
+    signed = guidance_rules.coherent_signs(to_array(found))
+    return resize_flow(signed, source.pixels.shape[:2])
 
 
 def _guided(
