@@ -241,7 +241,8 @@ PHOTO = next(place for place in places if place.is_dir()) / "temple-shake.jpg"
 figure, axes = plt.subplots(1, 4, figsize=(15, 3))
 for column, (name, folder) in enumerate({"yours": weights, "shipped": None}.items()):
     clip = b2m.animate(PHOTO, weights=folder)[0]
-    pictures = {"first frame": clip.frames[0], "motion field": b2m.motion.flow_to_color(clip.flow)}
+    flow = b2m.motion.flow_to_color(clip.flow, max(clip.fastest, 3.0))
+    pictures = {"first frame": clip.frames[0], "motion field": flow}
     for place, (title, picture) in enumerate(pictures.items()):
         axes[2 * column + place].imshow(picture)
         axes[2 * column + place].set_title(f"{title}, {name}")

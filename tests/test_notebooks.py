@@ -1,22 +1,31 @@
-"""Notebooks run from top to bottom, and their sources are in step with them."""
+"""Notebooks run from top to bottom, their sources are in step, and nothing is left in them."""
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 jupytext = pytest.importorskip("jupytext")
 nbclient = pytest.importorskip("nbclient")
 
-FOLDER = Path(__file__).parents[1] / "notebooks"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+SECRETS = r"\b(hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|AKIA[A-Z0-9]{16})"
+BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+COLAB = "https://colab.research.google.com/github/OWNER/b2m/blob/main/"
+HOSTS = {"arxiv.org", "colab.research.google.com", "github.com", "huggingface.co"}
+
+each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
 def test_there_are_notebooks():
+    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04"]
     assert [path.with_suffix(".py") for path in NOTEBOOKS] == sorted(FOLDER.glob("*.py"))
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@each
 def test_sources_are_in_step(path):
     notebook, source = jupytext.read(path), jupytext.read(path.with_suffix(".py"))
     assert [(cell.cell_type, cell.source) for cell in notebook.cells] == [
@@ -24,20 +33,68 @@ def test_sources_are_in_step(path):
     ]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@each
 def test_outputs_are_small_and_of_no_one_machine(path):
     text = path.read_text(encoding="utf-8")
     assert len(text) < 800_000
-    assert not re.search(r"(?<![\w.])/(home|root|work|tmp|Users)/", text)
+    assert not re.search(r"(?<![\w.])/(home|root|work|tmp|var|mnt|Users)/|[A-Z]:\\\\Users", text)
+    assert not re.search(SECRETS, text)
     assert '"output_type": "error"' not in text
+    assert '"name": "stderr"' not in text
     cells = jupytext.read(path).cells
+    code = [cell for cell in cells if cell.cell_type == "code" and cell.source.strip()]
+    assert all(cell.execution_count for cell in code)  # all of it was run
     assert any(cell.get("outputs") for cell in cells)
-    badge = f"colab.research.google.com/github/OWNER/b2m/blob/main/notebooks/{path.name}"
-    assert badge in cells[0].source
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_it_runs(path):
+@each
+def test_the_badge_opens_this_notebook(path):
+    first = jupytext.read(path).cells[0].source
+    badge = f"[![Open in Colab]({BADGE})]({COLAB}notebooks/{path.name})"
+    assert badge in first
+
+
+@each
+def test_links_have_the_form_of_links(path):
+    source = path.with_suffix(".py").read_text(encoding="utf-8")
+    links = re.findall(r"https?://[^\s)\"'<>`]+", source)
+    assert links
+    for link in links:
+        parts = urlsplit(link)
+        assert parts.scheme == "https" and parts.netloc in HOSTS, link
+        assert re.fullmatch(r"/[\w./@-]+", parts.path) and not parts.query, link
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", source):
+        assert (FOLDER / link).exists(), link
+
+
+@each
+def test_it_says_what_it_installs_and_leaves_torch_alone(path):
+    installs = re.findall(r"%pip install (.+)", path.with_suffix(".py").read_text("utf-8"))
+    assert len(installs) == 1
+    assert "git+https://github.com/OWNER/b2m" in installs[0]
+    assert not re.search(r"\s(torch|numpy|--upgrade|-U)\b", installs[0])
+
+
+def test_the_readme_names_them_all():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for path in NOTEBOOKS:
+        assert f"[![Open in Colab]({BADGE})]({COLAB}notebooks/{path.name})" in text
+        assert f"(notebooks/{path.name})" in text
+
+
+def test_the_environment_asks_for_extras_that_there_are():
+    tomllib, yaml = pytest.importorskip("tomllib"), pytest.importorskip("yaml")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    (pip,) = [part["pip"] for part in environment["dependencies"] if isinstance(part, dict)]
+    (wanted,) = [re.fullmatch(r"-e \.\[([\w,]+)\]", line) for line in pip]
+    assert set(wanted[1].split(",")) <= set(project["optional-dependencies"])
+    assert "notebooks" in wanted[1]
+
+
+@each
+def test_it_runs(path, monkeypatch, tmp_path):
+    monkeypatch.setenv("B2M_RUNS", str(tmp_path))
     notebook = jupytext.read(path.with_suffix(".py"))
     client = nbclient.NotebookClient(
         notebook, timeout=300, resources={"metadata": {"path": FOLDER}}
