@@ -45,6 +45,8 @@ BUDGET = 2
 # its two orders.
 
 # %%
+import contextlib
+import io
 import tempfile
 from pathlib import Path
 
@@ -129,7 +131,9 @@ for name in ("2021b-T1", "2021b-T2", "2021b-T3", "segmentation"):
 # open pack (`b2m data fetch`) name its folders with `photos=`, `cutouts=` and `clips=`.
 
 # %%
-path = evaluate("2022-T1", samples=BUDGET, output=tempfile.mkdtemp())
+with contextlib.redirect_stdout(io.StringIO()):  # the table is shown below
+    path = evaluate("2022-T1", samples=BUDGET, output=tempfile.mkdtemp())
+display(Markdown(path.with_suffix(".md").read_text(encoding="utf-8")))
 Image(str(path.with_suffix(".png")), width=760)
 
 # %% [markdown]
