@@ -408,6 +408,40 @@ def test_killed_and_started_again_it_ends_the_same(built, gopro, tmp_path):
     assert contents(out) == contents(built[0])
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes where Linux lists them")
+def test_workers_do_not_outlive_a_kill(gopro, tmp_path):
+    out = tmp_path / "set"
+    code = (
+        "import sys, multiprocessing\n"
+        "from b2m.data import build\n"
+        "from b2m.data.recipes import RECIPES\n"
+        "if __name__ == '__main__':\n"
+        "    build.build(RECIPES['gopro'], sys.argv[1], sys.argv[2], workers=2)\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(gopro), str(out)], stderr=subprocess.DEVNULL
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    workers = []
+    while process.poll() is None and len(workers) < 2:
+        workers = [
+            int(pid)
+            for pid in children.read_text().split()
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        time.sleep(0.02)
+    time.sleep(2)  # until they have begun
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    left = [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+    assert workers and not left
+
+
 def test_a_stop_within_python_keeps_what_is_done(built, gopro, tmp_path, monkeypatch):
     calls = []
 

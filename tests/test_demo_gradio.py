@@ -343,13 +343,26 @@ def test_no_path_of_the_server_is_reachable(server, tmp_path):
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(f"{server.address}/gradio_api/file={path}", timeout=30)
         assert caught.value.code in (403, 404)
-    picture = {"path": str(small_photo(tmp_path, 1)), "meta": {"_type": "gradio.FileData"}}
-    answer = post(server, "/gradio_api/call/deblur", {"data": [picture]})
-    with urllib.request.urlopen(
-        f"{server.address}/gradio_api/call/deblur/{answer['event_id']}", timeout=60
-    ) as stream:
-        said = stream.read().decode()
-    assert "event: error" in said and "sharp.png" not in said
+    photo = small_photo(tmp_path, 1)
+    link = tmp_path / "link.jpg"
+    link.symlink_to(photo)
+    meta = {"_type": "gradio.FileData"}
+    for picture in (
+        {"path": str(photo), "meta": meta},
+        {"path": str(photo)},  # which Gradio's own check passes over
+        {"path": str(link)},
+        {"path": str(tmp_path / "none.jpg")},
+        {"path": f"{EXAMPLES}/../pyproject.toml"},
+    ):
+        for endpoint in ("deblur", "animate", "flow", "segment"):
+            answer = post(server, f"/gradio_api/call/{endpoint}", {"data": [picture]})
+            with urllib.request.urlopen(
+                f"{server.address}/gradio_api/call/{endpoint}/{answer['event_id']}", timeout=60
+            ) as stream:
+                said = stream.read().decode()
+            assert "event: error" in said
+            assert "sharp.png" not in said
+            assert "does not exist" not in said  # nor whether there is such a file
 
 
 def post(server, where, data):

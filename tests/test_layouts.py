@@ -93,9 +93,9 @@ def test_dvd(tmp_path):
         tmp_path / "quantitative_datasets" / "720p_240fps_2" / "GT" / "00001.jpg",
     )
     found = {source.name: source for source in read_layout("dvd", tmp_path)}
-    assert set(found) == {"720p_240fps_1", "IMG_0001", "720p_240fps_2"}
+    assert set(found) == {"720p_240fps_1", "IMG_0001", "720p_240fps_2-pairs"}
     assert found["IMG_0001"].files == ()
-    assert found["720p_240fps_2"].files == ("00001.jpg",)
+    assert found["720p_240fps_2-pairs"].files == ("00001.jpg",)
 
 
 @pytest.mark.parametrize("nested", [False, True])

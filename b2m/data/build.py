@@ -13,12 +13,14 @@ import multiprocessing
 import os
 import re
 import signal
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from itertools import islice
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -247,7 +249,16 @@ def _use_one_thread() -> None:
 
 
 def _begin_worker() -> None:
+    """One thread for the work, and one that ends it with its parent, however that ends."""
     _use_one_thread()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)
     # A person's Ctrl-C reaches all processes; this one ends when the first has heard it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -152,7 +152,9 @@ def _dvd(folder: Path, _: str) -> list[Source]:
     for pair in _folders(inner if inner.is_dir() else folder):
         if (pair / "input").is_dir() and (pair / "GT").is_dir():
             files = frames_of(pair / "GT")
-            sources.append(Source(pair.name, dealt_split(pair.name), pair, files, licence=licence))
+            # Its video, in the same split, may have the same name.
+            name = f"{pair.name}-pairs"
+            sources.append(Source(name, dealt_split(pair.name), pair, files, licence=licence))
     if not sources:
         raise _wrong(
             folder,

@@ -48,8 +48,22 @@ def text(name: str) -> str:
 def photo_input(**kwargs: Any) -> gr.Image:
     """An image whose file is handed over untouched, so that what is none is told by b2m."""
     image = gr.Image(label="Blurred photo", type="filepath", image_mode=None, **kwargs)
-    image.preprocess = lambda payload: None if payload is None else payload.path
+    image.preprocess = lambda payload: None if payload is None else received(payload.path, image)
     return image
+
+
+def received(path: str | None, image: gr.Image) -> str:
+    """The path of what was uploaded, or of an example.
+
+    Gradio's own check passes over requests that leave out what it goes by, and what such a request
+    names may be any file of the server.
+    """
+    place = Path(path or "").resolve()
+    folders = [Path(image.GRADIO_CACHE).resolve()]
+    folders += [EXAMPLES.resolve()] if EXAMPLES else []
+    if not any(place.is_relative_to(folder) for folder in folders):
+        raise gr.Error("this is not a file that was uploaded here: upload the photo first")
+    return str(place)
 
 
 def own(name: str, value: Any, elem_id: str, **kwargs: Any) -> gr.HTML:
