@@ -222,6 +222,7 @@ def test_frames_are_cut_about_the_middle_and_shrunk():
         {"max_step": 1.0},
         {"max_step": -1.0, "interpolate": "flow"},
         {"factor": 4},
+        {"interpolate": "foo"},
     ],
 )
 def test_what_cannot_be_averaged_is_refused(settings):

@@ -62,6 +62,9 @@ class Averaging:
         dense = self.factor > 1 or self.max_step is not None
         few = 0 < self.average < self.frames and self.max_step is None
         wrong = {
+            f"no interpolation is called '{self.interpolate}': choose flow, rife or none": (
+                self.interpolate not in ("flow", "rife", "none")
+            ),
             f"{self.frames} frames kept: give an odd number of at least 3, so that one is in the "
             "middle": self.frames < 3 or self.frames % 2 == 0,
             f"a window of {self.average}: {self.frames} frames are kept of it": few,
