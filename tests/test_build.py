@@ -366,9 +366,11 @@ def test_processes_give_the_same_bytes_and_may_be_killed(built, gopro, tmp_path)
     ended = threading.Event()
 
     def kill():
+        # Not before both are there: Python's pool waits for ever for one that it begins just then.
         while not ended.wait(0.01):
-            for process in multiprocessing.active_children()[:1]:
-                process.kill()
+            if len(workers := multiprocessing.active_children()) == 2:
+                ended.wait(0.3)
+                workers[0].kill()
                 return
 
     killer = threading.Thread(target=kill)
