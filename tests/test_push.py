@@ -258,7 +258,8 @@ def test_model_cards(folder):
     from huggingface_hub import ModelCard
 
     card = ModelCard.load(folder / "README.md")
-    assert card.data.license == "mit" and card.data.library_name == "b2m"
+    facts = card.data.to_dict()
+    assert (facts["license"], facts["library_name"]) == ("mit", "b2m")
     assert "https://arxiv.org/abs/" in card.text
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", card.text)  # each with a text for the blind
     assert pictures and all((folder / name).is_file() for name in pictures)
