@@ -117,14 +117,20 @@ def motions_rows(
     except InputError:
         notes.append("Without the cVAE-GAN, as no weights of it were found.")
     rows: list[Row] = []
+    pooled: dict[str, _Tally] = {}
     kinds: dict[Kind, int] = {"movers": scenes - scenes // 2, "camera": scenes // 2}
     for place, (kind, count) in enumerate(kinds.items()):
         config = SceneConfig(size=size, blur=blur, kind=kind)
         number = (seed * 2 + place) << 20
         cases = scene_cases(photos, cutouts, config, count, split=split, number=number)
-        rows += _rows(kind, ways, tqdm(cases, kind, total=count, unit="scene"))
+        tallies = _tallies(ways, tqdm(cases, kind, total=count, unit="scene"))
+        rows += _rows(kind, tallies)
+        for name, tally in tallies.items():
+            pooled.setdefault(name, _Tally()).take(tally)
+    rows += _rows("all scenes", pooled)
     for path in clips:
-        rows += _rows(path.stem, ways, tqdm(clip_cases(path, windows), path.stem, unit="window"))
+        tallies = _tallies(ways, tqdm(clip_cases(path, windows), path.stem, unit="window"))
+        rows += _rows(path.stem, tallies)
     return rows, notes
 
 
@@ -140,6 +146,12 @@ class _Tally:
             self.values.setdefault(name, []).append(score)
             self.pixels.setdefault(name, []).append(pixels)
 
+    def take(self, other: _Tally) -> None:
+        """Add all that another one holds."""
+        for name, values in other.values.items():
+            self.values.setdefault(name, []).extend(values)
+            self.pixels.setdefault(name, []).extend(other.pixels[name])
+
     def row(self) -> dict[str, Any]:
         # Shares of pixels are of those of all photos: one with little motion says little.
         return {
@@ -149,18 +161,25 @@ class _Tally:
         }
 
 
-def _rows(group: str, ways: dict[str, BlurAnimator], cases: Iterable[Case]) -> list[Row]:
+def _tallies(ways: dict[str, BlurAnimator], cases: Iterable[Case]) -> dict[str, _Tally]:
+    """What each row scored on the cases in which something moves."""
     tallies: dict[str, _Tally] = {PHOTO: _Tally(), TRUE: _Tally()}
     tallies |= {_best(way, tries): _Tally() for way in ways for tries in TRIES}
-    count = 0
     for case in cases:
         moving = length_of(case.flow) >= STILL_THRESHOLD
-        if moving.mean() < LEAST_MOVING:
-            continue
-        count += 1
-        _judge(case, moving, ways, tallies)
+        if moving.mean() >= LEAST_MOVING:
+            _judge(case, moving, ways, tallies)
+    return tallies
+
+
+def _rows(group: str, tallies: dict[str, _Tally]) -> list[Row]:
     return [
-        {"name": f"{group}: {name}", "samples": count, "psnr": None, **tally.row()}
+        {
+            "name": f"{group}: {name}",
+            "samples": len(tally.values.get("psnr", ())),
+            "psnr": None,
+            **tally.row(),
+        }
         for name, tally in tallies.items()
     ]
 

@@ -72,17 +72,16 @@ def video_rows(
         samples: blurred frames of each, at most; from the beginning.
     """
     rows: list[Row] = []
+    pooled: dict[str, _Tally] = {}
     for path in paths:
         tallies = {name: _Tally() for name in (PHOTO, NEIGHBOURS, TRUE, FILM, SHARP)}
-        judged = 0
         for blurred in tqdm(_blurred_frames(animator, path, samples), path.stem, unit="frame"):
-            judged += blurred.judge(tallies)
-        base = tallies[PHOTO].mean("psnr_moving")
+            blurred.judge(tallies)
+        rows += _rows(path.stem, tallies)
         for name, tally in tallies.items():
-            row: Row = {"name": f"{path.stem}: {name}", "samples": judged, **tally.row()}
-            if name != SHARP and row["psnr_moving"] is not None and base is not None:
-                row["gain_moving"] = row["psnr_moving"] - base
-            rows.append(row)
+            pooled.setdefault(name, _Tally()).take(tally)
+    if len(paths) > 1:
+        rows += _rows("all clips", pooled)
     notes = [
         f"The first {samples} blurred frames of each clip, at most: every {FRAMES} consecutive "
         "frames averaged in linear light. "
@@ -100,6 +99,18 @@ def video_rows(
     return rows, notes
 
 
+def _rows(group: str, tallies: dict[str, _Tally]) -> list[Row]:
+    base = tallies[PHOTO].mean("psnr_moving")
+    judged = len(tallies[PHOTO].scores.get("psnr", ()))
+    rows: list[Row] = []
+    for name, tally in tallies.items():
+        row: Row = {"name": f"{group}: {name}", "samples": judged, **tally.row()}
+        if name != SHARP and row["psnr_moving"] is not None and base is not None:
+            row["gain_moving"] = row["psnr_moving"] - base
+        rows.append(row)
+    return rows
+
+
 class _Tally:
     """What one way of filming scored, frame by frame."""
 
@@ -110,6 +121,11 @@ class _Tally:
     def add(self, **scores: float) -> None:
         for key, value in scores.items():
             self.scores.setdefault(key, []).append(float(value))
+
+    def take(self, other: _Tally) -> None:
+        """Add all that another one holds."""
+        for key, values in other.scores.items():
+            self.scores.setdefault(key, []).extend(values)
 
     def mean(self, key: str) -> float | None:
         values = self.scores.get(key)
@@ -140,8 +156,8 @@ class _Blurred:
     def __init__(self, scene: film.Scene, sharp: Frames, filmed: Frames) -> None:
         self.scene, self.sharp, self.filmed = scene, sharp, filmed
 
-    def judge(self, tallies: dict[str, _Tally]) -> bool:
-        """Add the scores; whether enough moved for that."""
+    def judge(self, tallies: dict[str, _Tally]) -> None:
+        """Add the scores, if enough moved."""
         flow = flow_over(self.sharp)
         moving = np.hypot(flow[..., 0], flow[..., 1]) >= STILL_THRESHOLD
         seen = crossed(flow)
@@ -162,7 +178,7 @@ class _Blurred:
                 _compare(tally, frames, self.sharp, seen, exact=name == SHARP)
             tally.last = frames[-1]
         if not enough:
-            return False
+            return
         moved = int(moving.sum())
         if self.scene.flow is not None:
             told = from_flow(resize_flow(self.scene.flow, flow.shape[:2]), _ANY_MOTION)
@@ -170,7 +186,6 @@ class _Blurred:
             tallies[NEIGHBOURS].add(quadrant=alike, right_way=_way(clip.flow, flow, moving))
             tallies[NEIGHBOURS].add(moving=moved)
         tallies[TRUE].add(right_way=_way(true.flow, flow, moving), moving=moved)
-        return True
 
 
 def _compare(

@@ -168,6 +168,10 @@ class Way:
         return self.clips[:motions]
 
 
+def rows_of(ways, cases):
+    return evaluate_motions._rows("group", evaluate_motions._tallies(ways, cases))
+
+
 def db(error):
     return 20 * np.log10(255 / error)
 
@@ -180,7 +184,7 @@ def test_the_best_of_so_many_gives_all_its_scores():
     partly[:, 29] = (5, 5)  # and a column of what is still moves
     way = Way([clip(backwards, 104), clip(across, 105), clip(backwards, 106), clip(partly, 102)])
     still = case(speed=1.0)
-    rows = evaluate_motions._rows("group", {REGIONS: way}, [case(), still, case()])
+    rows = rows_of({REGIONS: way}, [case(), still, case()])
     rows = {row["name"].removeprefix("group: "): row for row in rows}
     assert list(rows) == [PHOTO, TRUE, *(f"{REGIONS}, best of {n}" for n in (1, 3, 5))]
     assert {row["samples"] for row in rows.values()} == {2}
@@ -208,11 +212,7 @@ def test_shares_are_of_the_pixels_of_all_photos():
     ways = {REGIONS: SimpleNamespace()}
     ways[REGIONS].prepare = lambda photo: photo
     ways[REGIONS].animate = lambda *_, **__: [clip(case().flow, 104)]
-    (row,) = (
-        row
-        for row in evaluate_motions._rows("group", ways, [case(), few])
-        if row["name"].endswith("best of 5")
-    )
+    (row,) = (row for row in rows_of(ways, [case(), few]) if row["name"].endswith("best of 5"))
     assert row["moving"] == 1
     assert row["still"] == pytest.approx(1 - 100 / (400 + 500))
     assert row["different"] == 0
@@ -221,7 +221,7 @@ def test_shares_are_of_the_pixels_of_all_photos():
 def test_found_is_any_of_the_tries():
     truth = case().flow
     way = Way([clip(-truth, 101), clip(truth, 109)])
-    rows = evaluate_motions._rows("group", {REGIONS: way}, [case()])
+    rows = rows_of({REGIONS: way}, [case()])
     found = {row["name"][-1]: row["found"] for row in rows if "found" in row}
     assert found == {"1": 0, "3": 1, "5": 1}
     (way,) = {row["way"] for row in rows if row["name"].endswith("best of 3")}
@@ -235,7 +235,7 @@ def test_the_better_order_may_be_backwards():
     clips[0].frames[2] = 120  # the true clip, backwards
     clips[1].frames[1] = 120
     # The middle frame is right, and the first and last are wrong by 20; the other way, one is.
-    rows = evaluate_motions._rows("group", {REGIONS: Way(clips)}, [wanted])
+    rows = rows_of({REGIONS: Way(clips)}, [wanted])
     rows = {row["name"][-1]: row for row in rows if "psnr_better" in row}
     exact = evaluate_motions._EXACT
     for tries in "135":
@@ -278,8 +278,19 @@ def test_the_whole_table(sampling, tmp_path, monkeypatch, with_predictor):
     report = json.loads(path.read_text())
     ways = (REGIONS, SAMPLES) if with_predictor else (REGIONS,)
     names = [PHOTO, TRUE, *(f"{way}, best of {n}" for way in ways for n in (1, 3, 5))]
-    expected = [f"{kind}: {name}" for kind in ("movers", "camera") for name in names]
+    expected = [f"{kind}: {name}" for kind in ("movers", "camera", "all scenes") for name in names]
     assert [row["name"] for row in report["rows"]] == expected
     assert report["table"] == "motions"
     assert str(tmp_path) not in path.read_text()
     assert any("no weights" in note for note in report["notes"]) is not with_predictor
+
+
+def test_the_pooled_row_is_of_all_photos():
+    truth = case().flow
+    way = Way([clip(truth, 104), clip(-truth, 105)])
+    one, two = (evaluate_motions._tallies({REGIONS: way}, [case()] * n) for n in (1, 2))
+    for name, tally in one.items():
+        tally.take(two[name])
+    rows = evaluate_motions._rows("group", one)
+    assert rows == rows_of({REGIONS: way}, [case()] * 3)
+    assert {row["samples"] for row in rows} == {3}
