@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from b2m.blur import average_bytes, encode_bytes
+from b2m.data.folders import VIDEO_SUFFIXES
 from b2m.errors import InputError
 from b2m.guidance import STILL_THRESHOLD
 from b2m.media import Pixels
@@ -29,8 +30,6 @@ LENGTHS = (7, 9, 11, 13, 15)
 
 STEP = 3
 """Frames from the start of one window to the next."""
-
-_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi"}
 
 
 class Window(NamedTuple):
@@ -58,9 +57,9 @@ def find_clips(folder: str | Path, split: str) -> list[Path]:
         raise InputError(f"{folder} is not a folder: give one of videos, or of folders of them")
     inside = folder / split
     folder = inside if inside.is_dir() else folder
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
     if not paths:
-        raise InputError(f"{folder} holds no {', '.join(sorted(_SUFFIXES))}: put videos there")
+        raise InputError(f"{folder} holds no {', '.join(sorted(VIDEO_SUFFIXES))}: put videos there")
     return paths
 
 

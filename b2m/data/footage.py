@@ -14,12 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from b2m.data.folders import IMAGE_SUFFIXES
 from b2m.errors import InputError
 from b2m.files import check_file
 from b2m.media import Pixels
 
-VIDEO_SUFFIXES = {".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg"}
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 _NUMBER = re.compile(r"(\d+)\D*$")
 
 

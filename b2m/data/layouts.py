@@ -7,14 +7,12 @@ out otherwise with what was expected and what was found.
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from b2m.data.footage import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Source, frames_of
+from b2m.data.folders import IMAGE_SUFFIXES, SPLITS, VIDEO_SUFFIXES, dealt_split
+from b2m.data.footage import Source, frames_of
 from b2m.errors import InputError
-
-SPLITS = ("train", "val", "test")
 
 GOPRO_TEST = tuple(
     f"GOPR{number}_11_{part}"
@@ -83,12 +81,6 @@ def _folders(folder: Path) -> list[Path]:
 def _videos(folder: Path) -> list[Path]:
     found = (path for path in folder.iterdir() if path.is_file())
     return sorted(path for path in found if path.suffix.lower() in VIDEO_SUFFIXES)
-
-
-def dealt_split(name: str) -> str:
-    """Split of a name where nobody says it: by a hash, eight tenths to train on."""
-    tenth = zlib.crc32(name.encode()) % 10
-    return "test" if tenth == 9 else "val" if tenth == 8 else "train"
 
 
 def _by_split(folder: Path) -> list[tuple[str | None, Path]]:

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from b2m.data.averaging import Averaging, average_instants, expose
 from b2m.data.clips import flow_over
+from b2m.data.folders import SPLITS
 from b2m.data.footage import Reader, Source, examine
 from b2m.data.interpolate import Between, interpolator
-from b2m.data.layouts import SPLITS, gopro_window, read_layout
+from b2m.data.layouts import gopro_window, read_layout
 from b2m.data.rotation import (
     RotationConfig,
     render_panorama,

@@ -7,7 +7,6 @@ operation on CPU and GPU alike.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from b2m.data.folders import IMAGE_SUFFIXES, dealt_split
 from b2m.errors import InputError
 
 LEVELS = 4
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 @dataclass(frozen=True)
@@ -125,27 +124,22 @@ def split_files(folder: str | Path, split: str) -> list[Path]:
     by a hash of the names, eight tenths to train, so that a name is always in the same split.
 
     Raises:
-        InputError: the folder is missing, or has no JPEG, PNG or WebP image in that split.
+        InputError: the folder is missing, or has no image in that split.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder; give a folder of JPEG, PNG or WebP images.")
+        raise InputError(f"{folder} is not a folder; give a folder of images.")
     dealt = not (folder / "train").is_dir()
     paths = sorted((folder if dealt else folder / split).glob("*"))
-    paths = [path for path in paths if path.suffix.lower() in _SUFFIXES]
+    paths = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
     if dealt:
-        paths = [path for path in paths if _dealt_split(path.name) == split]
+        paths = [path for path in paths if dealt_split(path.name) == split]
     if not paths:
         raise InputError(
-            f"{folder} holds no JPEG, PNG or WebP image for the split '{split}'; "
+            f"{folder} holds no image (JPEG, PNG, WebP, BMP) for the split '{split}'; "
             "put images there or leave the folder out for made-up textures."
         )
     return paths
-
-
-def _dealt_split(name: str) -> str:
-    tenth = zlib.crc32(name.encode()) % 10
-    return "test" if tenth == 9 else "val" if tenth == 8 else "train"
 
 
 def load_textures(folder: str | Path | None, split: str, *, cutouts: bool = False) -> Textures:

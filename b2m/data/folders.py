@@ -1,0 +1,16 @@
+"""What is taken from folders, by its suffix, and in which split it is."""
+
+from __future__ import annotations
+
+import zlib
+
+SPLITS = ("train", "val", "test")
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg"})
+
+
+def dealt_split(name: str) -> str:
+    """Split of a name where nobody says it: by a hash, eight tenths to train on."""
+    tenth = zlib.crc32(name.encode()) % 10
+    return "test" if tenth == 9 else "val" if tenth == 8 else "train"
