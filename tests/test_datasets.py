@@ -107,6 +107,31 @@ def test_numbers_beyond_the_length_are_other_crops_of_the_same(folder):
     assert not torch.equal(data.item(0)["photo"], data.item(6)["photo"])
 
 
+def test_whole_samples_that_are_not_square_can_be_batched(tmp_path):
+    """A quarter turn would make some of them portraits."""
+    noise = np.random.default_rng(0).integers(0, 256, (10, 20, 3), np.uint8)
+    wall = noise.repeat(4, 0).repeat(4, 1)
+    for name in ("a", "b"):
+        (tmp_path / "in" / "train" / name).mkdir(parents=True)
+        for number in range(28):
+            picture = np.ascontiguousarray(wall[:, number : number + 48])
+            write_png(tmp_path / "in" / "train" / name / f"{number}.png", picture)
+    build(RECIPES["video"], tmp_path / "in", tmp_path / "set")
+    data = BlurClipDataset(tmp_path / "set", "train")
+    batch = next(iter(DataLoader(data, batch_size=8)))
+    assert batch["photo"].shape == (8, 3, 40, 48) and batch["flow"].shape == (8, 2, 40, 48)
+    plain = BlurClipDataset(tmp_path / "set", "train", vary=False)[0]
+    ways = set()
+    for seed in range(24):
+        draw = torch.Generator().manual_seed(seed)
+        item = _varied(plain["photo"], plain["frames"], plain["flow"], draw, False)
+        assert item["photo"].shape == plain["photo"].shape
+        # Motion is along the rows: half turns, mirrors and reversal leave it there.
+        assert item["flow"][1].abs().mean() < 1
+        ways.add(round(float(item["photo"][:, 0, 0].sum()), 3))
+    assert len(ways) == 4  # the corners that come to be the first
+
+
 # --- augmentation --------------------------------------------------------------------------------
 
 WAYS = list(itertools.product(range(4), (False, True), (False, True)))

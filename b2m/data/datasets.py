@@ -24,8 +24,8 @@ from b2m.guidance import quantise
 from b2m.motion import to_middle_grid
 
 Item = dict[str, Tensor]
-"""photo (3, S, S) and frames (T, 3, S, S), sRGB in [0, 1]; flow (2, S, S), pixels over the exposure
-on the middle frame's grid; guidance (2, S, S), float of -1, 0 and 1."""
+"""photo (3, H, W) and frames (T, 3, H, W), sRGB in [0, 1]; flow (2, H, W), pixels over the exposure
+on the middle frame's grid; guidance (2, H, W), float of -1, 0 and 1."""
 
 SHARES = {"scenes": 0.75, "rotation": 0.15, "clips": 0.10}
 """Of the animator's mix: there are only three real clips to train on."""
@@ -43,14 +43,18 @@ def _varied(
 ) -> Item:
     """Turn, mirror, reverse and recolour one sample, and put a camera's noise on its photo.
 
+    Shapes stay: what is not square is turned by halves only.
+
     Args:
-        photo: (3, S, S).
-        frames: (T, 3, S, S).
-        flow: (2, S, S).
+        photo: (3, H, W).
+        frames: (T, 3, H, W).
+        flow: (2, H, W).
         draw: what is done.
         noise: of the sensor.
     """
     turns, mirror, backwards = (int(torch.randint(high, (), generator=draw)) for high in (4, 2, 2))
+    if photo.shape[-2] != photo.shape[-1]:
+        turns = turns // 2 * 2  # a quarter turn would give another shape, which no batch can hold
     colours = torch.randperm(3, generator=draw)
     seed = int(torch.randint(2**31, (), generator=draw))
     photo, _ = augment(photo[None, None], flow[None], turns, mirror == 1, False)
@@ -70,7 +74,8 @@ class BlurClipDataset(Dataset[Item]):
     Args:
         folder: of the data set.
         split: "train", "val" or "test".
-        size: side of random crops, pixels; None for whole samples.
+        size: side of random crops, pixels; None for whole samples, which a `DataLoader` can put
+            together where all are of one size.
         frames: sharp frames, as many as were kept or evenly fewer of them; None for all.
         vary: turn, mirror, reverse, recolour, and put noise on photos; by default only "train".
         seed: of crops and augmentation.
