@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ APP = Path(__file__).parents[1] / "demo" / "gradio" / "app.py"
 class Server:
     address: str
     process: subprocess.Popen
+    temporary: Path  # where its temporary files are
 
     def memory(self):
         """Bytes that the process holds."""
@@ -29,23 +31,26 @@ def serve(app=APP, python=sys.executable, **environment):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | {
-        "GRADIO_SERVER_PORT": str(port),
-        "GRADIO_ANALYTICS_ENABLED": "False",
-        "HF_HUB_OFFLINE": "1",
-        **environment,
-    }
-    process = subprocess.Popen([python, app], env=environment, cwd=app.parent)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"{address}/config", timeout=5).close()
-                break
-            except OSError:
-                assert process.poll() is None, "the app has ended"
-                time.sleep(0.5)
-        yield Server(address, process)
-    finally:
-        process.terminate()
-        process.wait(20)
+    with tempfile.TemporaryDirectory() as temporary:
+        environment = os.environ | {
+            "GRADIO_SERVER_PORT": str(port),
+            "GRADIO_ANALYTICS_ENABLED": "False",
+            "HF_HUB_OFFLINE": "1",
+            "TMPDIR": temporary,
+            "GRADIO_TEMP_DIR": "",
+            **environment,
+        }
+        process = subprocess.Popen([python, app], env=environment, cwd=app.parent)
+        address = f"http://127.0.0.1:{port}"
+        try:
+            for _ in range(240):
+                try:
+                    urllib.request.urlopen(f"{address}/config", timeout=5).close()
+                    break
+                except OSError:
+                    assert process.poll() is None, "the app has ended"
+                    time.sleep(0.5)
+            yield Server(address, process, Path(temporary))
+        finally:
+            process.terminate()
+            process.wait(20)

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 gradio = pytest.importorskip("gradio")
-from demo_server import APP  # noqa: E402
+from demo_server import APP, serve  # noqa: E402
 from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
 
@@ -211,14 +211,35 @@ def test_files_to_take_home(app):
 
 
 def test_results_go_after_an_hour(app, monkeypatch, tmp_path):
-    _, actions = app
-    monkeypatch.setattr(actions, "RESULTS", tmp_path / "results")
-    old, new = actions.folder(), actions.folder()
+    import results
+
+    mine, alive, left = (tmp_path / f"b2m-demo-{name}" for name in ("mine", "alive", "left"))
+    for place in (mine, alive, left):
+        (place / "results").mkdir(parents=True)
+    monkeypatch.setattr(results, "HOME", mine)
+    monkeypatch.setattr(results, "RESULTS", mine / "results")
+    old, new = results.folder(), results.folder()
     (old / "clip.mp4").write_text("x")
     assert old.stat().st_mode & 0o077 == 0
-    os.utime(old, times=(0, time.time() - 3700))
-    actions.sweep()
+    for place in (mine, old, left):
+        os.utime(place, times=(0, time.time() - 3700))
+    results.sweep()
     assert not old.exists() and new.exists()
+    assert mine.stat().st_mtime > time.time() - 60
+    assert alive.exists() and not left.exists()  # that of another process, and of one long gone
+
+
+def test_two_on_one_machine_have_a_folder_each_that_goes_with_them(tmp_path):
+    places = []
+    with serve(TMPDIR=str(tmp_path)) as one, serve(TMPDIR=str(tmp_path)) as other:
+        for server in (one, other):
+            places.append(post_file(server, EXAMPLES / "cat-roll.jpg"))
+        homes = sorted(tmp_path.iterdir())
+        assert len(homes) == 2 and all(home.stat().st_mode & 0o077 == 0 for home in homes)
+        assert sorted(Path(place).relative_to(tmp_path).parts[0] for place in places) == [
+            home.name for home in homes
+        ]
+    assert not [*tmp_path.iterdir()]
 
 
 def test_errors_are_told_without_paths_of_the_machine(app, tmp_path):
@@ -339,7 +360,8 @@ def test_uploads_have_a_size(server):
 
 def test_no_path_of_the_server_is_reachable(server, tmp_path):
     secret = Path(__file__).resolve()
-    for path in (secret, APP, "/etc/hostname", f"{EXAMPLES}/../pyproject.toml"):
+    code = f"{EXAMPLES}/make.py"
+    for path in (secret, APP, "/etc/hostname", f"{EXAMPLES}/../pyproject.toml", code):
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(f"{server.address}/gradio_api/file={path}", timeout=30)
         assert caught.value.code in (403, 404)
@@ -353,15 +375,16 @@ def test_no_path_of_the_server_is_reachable(server, tmp_path):
         {"path": str(link)},
         {"path": str(tmp_path / "none.jpg")},
         {"path": f"{EXAMPLES}/../pyproject.toml"},
+        {"path": code},
     ):
-        for endpoint in ("deblur", "animate", "flow", "segment"):
+        for endpoint in ("deblur", "animate", "flow", "segment", "video"):
             answer = post(server, f"/gradio_api/call/{endpoint}", {"data": [picture]})
             with urllib.request.urlopen(
                 f"{server.address}/gradio_api/call/{endpoint}/{answer['event_id']}", timeout=60
             ) as stream:
                 said = stream.read().decode()
             assert "event: error" in said
-            assert "sharp.png" not in said
+            assert "sharp.png" not in said and "is not an image" not in said
             assert "does not exist" not in said  # nor whether there is such a file
 
 
@@ -394,6 +417,29 @@ def test_twenty_at_once_get_their_own_answers_in_flat_memory(server, tmp_path):
                 assert np.abs(np.asarray(given).astype(float) - answer).mean() < 12
         memory.append(server.memory())
     assert memory[1] < memory[0] + 64e6
+
+
+def test_whoever_vanishes_during_a_video_frees_the_slot(server, tmp_path):
+    random = np.random.default_rng(0)
+    wall = np.kron(random.integers(0, 255, (16, 60, 3), np.uint8), np.ones((16, 16, 1), np.uint8))
+    path = tmp_path / "long.mp4"
+    video.write_mp4(path, (wall[:, 2 * n : 2 * n + 320] for n in range(280)), 30)
+    uploaded = post_file(server, path)
+    data = [{"path": uploaded, "meta": {"_type": "gradio.FileData"}}, 1.0]
+    event = {"data": data, "fn_index": named(server, "video"), "session_hash": "gone"}
+    post(server, "/gradio_api/queue/join", event)
+    stream = urllib.request.urlopen(
+        f"{server.address}/gradio_api/queue/data?session_hash=gone", timeout=60
+    )
+    while b'"index":5,' not in (line := stream.readline()):  # so many frames were read
+        assert line and b"process_completed" not in line, line
+    assert [*server.temporary.rglob(".a-sharp.*.mp4")]
+    stream.close()
+    start = time.monotonic()
+    client = Client(server.address, verbose=False)
+    assert client.predict(handle_file(small_photo(tmp_path, 3)), api_name="/deblur")
+    assert time.monotonic() - start < 10  # the film would have taken a minute
+    assert not [*server.temporary.rglob("*a-sharp*")]
 
 
 def test_a_client_that_vanishes_frees_its_slot(server, tmp_path):

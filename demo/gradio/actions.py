@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import tempfile
-import threading
-import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from attended import Attended
 from clips import (
     COLORS,
     MOTIONS,
@@ -27,6 +25,7 @@ from clips import (
     told,
 )
 from pictures import SHOWN_SIDE, figures, pad_value, tiles
+from results import folder
 
 import b2m
 from b2m.media import fit, write_png
@@ -42,7 +41,6 @@ except ImportError:
         return function
 
 
-KEEP_SECONDS = 3600  # how long results lie on disk
 MOST_FRAMES = 300  # of a video: others wait in line
 SHARED_BYTES = 5e6
 KINDS = (
@@ -54,7 +52,6 @@ KINDS = (
     "Sharp photo, full size",
     "Sheet",
 )
-RESULTS = Path(tempfile.gettempdir()) / "b2m-demo"
 
 
 def in_plain_words(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -76,33 +73,6 @@ def in_plain_words(function: Callable[..., Any]) -> Callable[..., Any]:
             raise gr.Error("this photo is too large for this machine: make it smaller") from error
 
     return wrapped
-
-
-def sweep() -> None:
-    """Remove results of more than an hour ago."""
-    for old in RESULTS.iterdir() if RESULTS.is_dir() else ():
-        try:
-            if time.time() - old.stat().st_mtime > KEEP_SECONDS:
-                shutil.rmtree(old, ignore_errors=True)
-        except FileNotFoundError:  # swept by another
-            continue
-
-
-def keep_sweeping(seconds: float = 600) -> None:
-    """Sweep every ten minutes, for as long as the program runs."""
-
-    def work() -> None:
-        while True:
-            time.sleep(seconds)
-            sweep()
-
-    threading.Thread(target=work, daemon=True).start()
-
-
-def folder() -> Path:
-    """A new folder for results, which nobody can guess."""
-    RESULTS.mkdir(mode=0o700, exist_ok=True)
-    return Path(tempfile.mkdtemp(dir=RESULTS))
 
 
 def rate(frames: float, speed: float) -> float:
@@ -310,7 +280,11 @@ def video(
             "run 'b2m video' on your own machine"
         )
     target = folder() / f"{stem(clip)}-sharp.mp4"
-    animator("animator").animate_video(clip, target, shutter=float(shutter))
+    try:
+        Attended(animator("animator")).animate_video(clip, target, shutter=float(shutter))
+    finally:
+        if not target.exists():
+            shutil.rmtree(target.parent, ignore_errors=True)
     return str(target)
 
 

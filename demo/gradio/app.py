@@ -9,12 +9,15 @@ looked at one at a time, and what the page shows follows from the photo and a li
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from results import KEEP_SECONDS, clear, keep_sweeping  # before Gradio asks where to put files
+
+# isort: split
 import gradio as gr
 from actions import (
-    KEEP_SECONDS,
     KINDS,
     again,
     animate,
@@ -22,7 +25,6 @@ from actions import (
     drawn,
     explain,
     flow,
-    keep_sweeping,
     propose,
     said,
     save,
@@ -35,8 +37,9 @@ from pictures import examples
 import b2m
 
 HERE = Path(__file__).parent
-PLACES = (HERE, HERE.parents[1], Path(b2m.__file__).parent)
+PLACES = (HERE, HERE.parent.parent, Path(b2m.__file__).parent)
 EXAMPLES = next((place / "examples" for place in PLACES if (place / "examples").is_dir()), None)
+PHOTOS = sorted(EXAMPLES.glob("*.jpg")) if EXAMPLES else []
 WORDS = ("right", "left", "up", "down", "backwards", "surprise me", "undo", "start over")
 
 
@@ -47,23 +50,30 @@ def text(name: str) -> str:
 
 def photo_input(**kwargs: Any) -> gr.Image:
     """An image whose file is handed over untouched, so that what is none is told by b2m."""
-    image = gr.Image(label="Blurred photo", type="filepath", image_mode=None, **kwargs)
-    image.preprocess = lambda payload: None if payload is None else received(payload.path, image)
-    return image
+    return untouched(gr.Image(label="Blurred photo", type="filepath", image_mode=None, **kwargs))
 
 
-def received(path: str | None, image: gr.Image) -> str:
-    """The path of what was uploaded, or of an example.
+Upload = TypeVar("Upload", gr.Image, gr.Video)
+
+
+def untouched(upload: Upload) -> Upload:
+    """Have the file handed over as it was uploaded, or an example photo.
 
     Gradio's own check passes over requests that leave out what it goes by, and what such a request
     names may be any file of the server.
     """
-    place = Path(path or "").resolve()
-    folders = [Path(image.GRADIO_CACHE).resolve()]
-    folders += [EXAMPLES.resolve()] if EXAMPLES else []
-    if not any(place.is_relative_to(folder) for folder in folders):
-        raise gr.Error("this is not a file that was uploaded here: upload the photo first")
-    return str(place)
+
+    def preprocess(payload: Any) -> str | None:
+        if payload is None:
+            return None
+        place = Path(payload.path or "").resolve()
+        uploads = Path(upload.GRADIO_CACHE).resolve()
+        if not place.is_relative_to(uploads) and place not in [path.resolve() for path in PHOTOS]:
+            raise gr.Error("this is not a file that was uploaded here: upload it first")
+        return str(place)
+
+    upload.preprocess = preprocess
+    return upload
 
 
 def own(name: str, value: Any, elem_id: str, **kwargs: Any) -> gr.HTML:
@@ -81,7 +91,6 @@ def own(name: str, value: Any, elem_id: str, **kwargs: Any) -> gr.HTML:
 
 def build() -> gr.Blocks:
     """The page, the endpoints and the tools."""
-    paths = sorted(EXAMPLES.glob("*.jpg")) if EXAMPLES else []
     with gr.Blocks(
         title="b2m: blur to motion",
         delete_cache=(600, KEEP_SECONDS),
@@ -101,9 +110,9 @@ def build() -> gr.Blocks:
                     sources=["upload", "clipboard", "webcam"], elem_id="photo", height=280
                 )
                 go = gr.Button("Animate", variant="primary", elem_id="go")
-                if paths:
+                if PHOTOS:
                     gr.Markdown("Or one of these:")
-                    picked_example = own("tiles", examples(paths), "examples")
+                    picked_example = own("tiles", examples(PHOTOS), "examples")
                 with gr.Accordion("Settings", open=False):
                     frames = gr.Slider(3, 31, 7, step=1, label="Frames")
                     speed = gr.Slider(
@@ -159,7 +168,7 @@ def build() -> gr.Blocks:
                         file = gr.File(label="Your file", elem_id="file", height=110)
         with gr.Tab("Video"), gr.Row():
             with gr.Column():
-                blurry = gr.Video(label="Short blurred video", sources=["upload"])
+                blurry = untouched(gr.Video(label="Short blurred video", sources=["upload"]))
                 shutter = gr.Slider(0.1, 1.0, 1.0, step=0.05, label="Share of the time exposed")
                 slow = gr.Button("Make it sharp slow motion", variant="primary")
             sharp = gr.Video(label="Sharp, seven times slower", autoplay=True, loop=True)
@@ -208,11 +217,11 @@ def build() -> gr.Blocks:
                 animate, inputs, [*results, edits], api_name="animate", **waits
             )
         )
-        if paths:
+        if PHOTOS:
 
             def take(event: gr.EventData) -> tuple[str, int]:
                 """One of the example photos."""
-                return str(paths[int(event.index)]), 1
+                return str(PHOTOS[int(event.index)]), 1
 
             proposed(
                 picked_example.submit(
@@ -276,8 +285,17 @@ def theme() -> gr.themes.Base:
     )
 
 
+def stop(*_: Any) -> None:
+    """End at once, whatever is being computed, and leave no files."""
+    clear()
+    os._exit(0)
+
+
 def main() -> None:
     """Serve it."""
+    signal.signal(signal.SIGTERM, stop)
+    # Gradio would offer to send what was made to the Hub.
+    os.environ.setdefault("GRADIO_RUN_HISTORY", "False")
     keep_sweeping()
     build().launch(
         server_name=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
@@ -285,7 +303,7 @@ def main() -> None:
         # As a style of the page: what is given as css loses its media queries.
         head=f"<style>{text('page.css')}</style><script>{text('page.js')}</script>",
         max_file_size="64mb",
-        allowed_paths=[str(EXAMPLES)] if EXAMPLES else None,
+        allowed_paths=[str(path) for path in PHOTOS],
         mcp_server=True,
         footer_links=["api"],
         ssr_mode=False,

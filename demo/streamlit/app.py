@@ -19,7 +19,7 @@ from b2m.motion import flow_to_color, resize_flow, write_flow
 from b2m.sheets import arrows
 
 HERE = Path(__file__).parent
-PLACES = (HERE, HERE.parents[1], Path(b2m.__file__).parent)
+PLACES = (HERE, HERE.parent.parent, Path(b2m.__file__).parent)
 EXAMPLES = next((place / "examples" for place in PLACES if (place / "examples").is_dir()), None)
 SHOWN_SIDE = 960
 SOURCES = (

@@ -1,0 +1,40 @@
+"""An animator that stops when the visitor has gone, so that others need not wait for nobody."""
+
+from __future__ import annotations
+
+import gradio as gr
+from gradio.context import LocalContext
+
+import b2m
+from b2m.clip import Prepared
+from b2m.media import ImageLike
+
+
+class Attended(b2m.BlurAnimator):
+    """Another animator, that looks at no more frames of a video once nobody waits for it."""
+
+    def __init__(self, animator: b2m.BlurAnimator) -> None:
+        super().__init__(animator.model, animator.predictor)
+
+    def prepare(self, image: ImageLike) -> Prepared:
+        """Look at a photo, as `BlurAnimator.prepare` does.
+
+        Raises:
+            gr.Error: whoever asked has gone.
+        """
+        if not attended():
+            raise gr.Error("whoever asked for this has gone", print_exception=False)
+        return super().prepare(image)
+
+
+def attended() -> bool:
+    """Whether somebody still waits for what is being made; outside of requests, always.
+
+    Gradio marks a request when its connection breaks, but goes on: it knows no other way to tell
+    the function, unless that gives a result after every frame, under which progress cannot be seen.
+    """
+    page, event_id = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
+    if page is None or event_id is None:
+        return True
+    event = page._queue.event_ids_to_events.get(event_id)
+    return event is None or event.alive
