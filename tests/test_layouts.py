@@ -2,12 +2,13 @@
 
 from fractions import Fraction
 
+import av
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from b2m.data.footage import Footage, Reader, Source, examine, frames_of
+from b2m.data.footage import Reader, Source, examine, frames_of
 from b2m.data.layouts import GOPRO_TEST, GOPRO_TEST_OF_8, gopro_window, read_layout
 from b2m.errors import InputError
 from b2m.video import write_mp4, write_timed_mp4
@@ -233,7 +234,8 @@ def clip(tmp_path_factory):
 
 
 def test_windows_of_a_video_begin_where_they_should(clip):
-    assert examine(clip) == Footage(50, 30.0)
+    found = examine(clip)
+    assert (found.frames, found.fps, found.keys[0]) == (50, 30.0, 0)
     for spans in ([(0, 7), (7, 14), (12, 16)], [(23, 26), (40, 50), (3, 5)]):
         reader = Reader(clip)
         for start, stop in spans:
@@ -259,6 +261,66 @@ def test_a_variable_frame_rate_is_refused(tmp_path):
     path = tmp_path / "uneven.mp4"
     shown = ((numbered(i), time) for i, time in enumerate(times))
     write_timed_mp4(path, shown, Fraction(1, 300), Fraction(30))
+    with pytest.raises(InputError, match="variable frame rate"):
+        examine(Source("uneven", "train", path))
+
+
+def written(path, count, rate, *, codec="libx264", pixels="yuv420p", options=None):
+    """A video whose frames say their numbers, in any container."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate, options=options or {})
+        stream.width, stream.height, stream.pix_fmt = 48, 32, pixels
+        for index in range(count):
+            picture = av.VideoFrame.from_ndarray(numbered(index), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return Source(path.stem, "train", path)
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "settings"),
+    [
+        ("plain.mp4", 240, {}),
+        ("groups.mp4", 60, {"options": {"g": "9"}}),
+        ("open.mov", 240, {"options": {"x264-params": "keyint=8:open-gop=1:bframes=3"}}),
+        ("ticks.mkv", 240, {"options": {"g": "12"}}),  # milliseconds: 4, 4, 5
+        ("fast.mkv", 960, {"options": {"g": "12"}}),  # 1, 1, 1 … 2
+        ("ntsc.mp4", Fraction(30000, 1001), {"options": {"g": "10"}}),
+        ("pictures.avi", 240, {"codec": "mjpeg", "pixels": "yuvj420p"}),
+    ],
+)
+def test_frames_of_any_container_are_those_of_their_numbers(tmp_path, name, rate, settings):
+    source = written(tmp_path / name, 50, rate, **settings)
+    found = examine(source)
+    assert found.frames == 50 and found.fps == pytest.approx(float(rate))
+    if name == "groups.mp4":
+        with av.open(str(source.path)) as container:
+            decoded = enumerate(container.decode(video=0))
+            assert found.keys == tuple(place for place, frame in decoded if frame.key_frame)
+    for start in (0, 7, 8, 9, 23, 31, 41):
+        grey = [round((frame.mean() - 20) / 4) for frame in Reader(source, found).read(start, 50)]
+        assert grey == list(range(start, 50))
+
+
+def test_more_than_8_bits_are_refused(tmp_path):
+    source = written(tmp_path / "deep.mkv", 8, 30, codec="ffv1", pixels="yuv420p10le")
+    with pytest.raises(InputError, match="10 bits per channel"):
+        examine(source)
+
+
+@pytest.mark.parametrize(
+    ("times", "tick"),
+    [
+        ([0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12], 30),  # one frame left out, ticks of a frame
+        ([0, 1, 2, 4, 7, 8, 10, 11, 12, 15], 30),
+        ([0, 3, 6, 9, 12, 16, 19, 22, 25, 28, 31], 90),
+        ([step * 100 + (step > 20) * (step - 20) * 2 for step in range(60)], 3000),  # drifts
+    ],
+)
+def test_a_rate_that_varies_by_little_is_seen_at_any_scale_of_time(tmp_path, times, tick):
+    path = tmp_path / "uneven.mp4"
+    shown = ((numbered(place % 50), time) for place, time in enumerate(times))
+    write_timed_mp4(path, shown, Fraction(1, tick), Fraction(30))
     with pytest.raises(InputError, match="variable frame rate"):
         examine(Source("uneven", "train", path))
 

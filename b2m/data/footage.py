@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
-from bisect import bisect_left
-from collections.abc import Iterator
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from b2m.data.folders import IMAGE_SUFFIXES
@@ -19,6 +19,7 @@ from b2m.errors import InputError
 from b2m.files import check_file
 from b2m.media import Pixels
 
+_FARTHER_BACK = 64  # frames
 _NUMBER = re.compile(r"(\d+)\D*$")
 
 
@@ -50,10 +51,16 @@ class Footage:
     Attributes:
         frames: how many there are, or should be.
         fps: frames per second, or None.
+        origin: when the first comes, in ticks of the file; None where it does not say.
+        period: ticks from each to the next.
+        keys: numbers of those with which decoding can begin, where they are known; in order.
     """
 
     frames: int
     fps: float | None
+    origin: float | None = None
+    period: float = 1.0
+    keys: tuple[int, ...] = ()
 
 
 def frames_of(folder: Path) -> tuple[str, ...]:
@@ -71,64 +78,128 @@ def examine(source: Source) -> Footage:
     """Count the frames of a source without decoding them.
 
     Raises:
-        InputError: not a video, or one whose frames do not come at a constant rate.
+        InputError: not a video, one whose frames do not come at a constant rate, or one of more
+            than 8 bits.
     """
     if source.files:
         return Footage(len(source.files), source.fps)
-    clock = _read_clock(source.path)
-    if len(clock.times) > 2:
-        steps = np.diff(clock.times)
-        # Containers round times to their ticks.
-        if steps.max() - steps.min() > max(2.0, 0.02 * float(np.median(steps))):
-            shortest, longest = (
-                1000 * float(step * clock.tick) for step in np.sort(steps)[[0, -1]]
-            )
-            raise InputError(
-                f"{source.path} has a variable frame rate (frames last {shortest:.0f} to "
-                f"{longest:.0f} ms): convert it to a constant one first"
-            )
-    return Footage(clock.frames, source.fps or clock.fps)
+    file = check_file(source.path, "video")
+    state = file.stat()
+    footage = _examine_video(file, state.st_mtime_ns, state.st_size)
+    return replace(footage, fps=source.fps or footage.fps)
 
 
 class _Clock(NamedTuple):
-    """When the frames of a video come: sorted times in ticks, empty where the file does not say."""
+    """When the frames of a video come: times in ticks as they are shown, and which are keys."""
 
-    times: list[int]
-    tick: Fraction
-    frames: int
-    fps: float | None
+    times: NDArray[np.int64]
+    keys: tuple[int, ...]
 
 
-def _read_clock(path: Path) -> _Clock:
-    """Read times and number of frames from the packets, without decoding them."""
-    file = check_file(path, "video")
-    state = file.stat()
-    return _clock_of(file, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(maxsize=64)  # each task asks, and the whole file has to be read
-def _clock_of(file: Path, *_: int) -> _Clock:
+@lru_cache(maxsize=64)
+def _examine_video(file: Path, *_: int) -> Footage:
     import av
 
     try:
         with av.open(str(file)) as container:
             stream = container.streams.video[0]
-            claimed, rate, tick = stream.frames, stream.average_rate, stream.time_base
-            times = [packet.pts for packet in container.demux(stream) if packet.size]
-            known = sorted(time for time in times if time is not None)
+            pixels = stream.codec_context.format
+            if pixels is not None and pixels.components[0].bits > 8:
+                raise InputError(
+                    f"{file} has {pixels.components[0].bits} bits per channel ({pixels.name}): "
+                    "samples have 8, and its curve of light may be another one; convert it to 8 "
+                    "bits first"
+                )
+            rate, tick, claimed = stream.average_rate, stream.time_base, stream.frames
+            listed = stream.index_entries
+            # These tell all their frames in one table; others have to be read through.
+            whole = "mp4" in container.format.name and 0 < claimed == len(listed)
+            clock = _listed(listed, stream.start_time) if whole else None
+            count = 0
+            if clock is None:
+                packets = [
+                    (packet.pts, packet.is_keyframe)
+                    for packet in container.demux(stream)
+                    if packet.size
+                ]
+                count, clock = len(packets), _read(packets)
     except (av.error.FFmpegError, IndexError) as error:
         raise InputError(f"{file} is not a video that can be read, or it is damaged") from error
-    if tick is None or len(known) < len(times):
-        known = []
-    frames = max(claimed, len(times))
-    return _Clock(known, tick or Fraction(1), frames, float(rate) if rate else None)
+    fps = float(rate) if rate else None
+    if clock is None:
+        return Footage(max(claimed, count), fps)
+    _check_rate(file, clock.times, float(tick or 1))
+    origin, period = _line(clock.times)
+    frames = len(clock.times) if whole else max(claimed, count)
+    places = np.rint((clock.times - origin) / period)
+    if (places != np.arange(len(places))).any():
+        return Footage(frames, fps)  # ticks too coarse to tell frames apart
+    return Footage(frames, fps, origin, period, clock.keys)
+
+
+def _listed(entries: Iterable[Any], start: int | None) -> _Clock | None:
+    """From a container's table, which holds times of decoding: at a constant rate those of showing
+    are as far apart."""
+    shown = [entry for entry in entries if not entry.is_discard]
+    if not shown:
+        return None
+    times = np.array([entry.timestamp for entry in shown], np.int64)
+    times += (times[0] if start is None else start) - times[0]
+    return _Clock(times, tuple(place for place, entry in enumerate(shown) if entry.is_keyframe))
+
+
+def _read(packets: list[tuple[int | None, bool]]) -> _Clock | None:
+    known = sorted((time, key) for time, key in packets if time is not None)
+    if not known or len(known) < len(packets):
+        return None
+    times = np.array([time for time, _ in known], np.int64)
+    return _Clock(times, tuple(place for place, (_, key) in enumerate(known) if key))
+
+
+def _line(times: NDArray[np.int64]) -> tuple[float, float]:
+    """The time of the first frame and the time between frames that fit best, in ticks."""
+    if len(times) < 2:
+        return float(times[0]), 1.0
+    numbers = np.arange(len(times))
+    ahead = (times - times[0]).astype(np.float64)
+    period = float(np.polyfit(numbers, ahead, 1)[0])
+    off = ahead - period * numbers
+    return float(times[0] + (off.max() + off.min()) / 2), period
+
+
+def _check_rate(file: Path, times: NDArray[np.int64], tick: float) -> None:
+    """Refuse times that are not those of a constant rate, rounded to ticks.
+
+    Steps then differ by one tick at most, and evenly: a single longer step is a frame left out,
+    however coarse the ticks are. A fiftieth of a step is left to clocks that are not exact.
+    """
+    if len(times) < 3:
+        return
+    steps = np.diff(times)
+    _, period = _line(times)
+    off = times - times[0] - period * np.arange(len(times))
+    least, most = int(steps.min()), int(steps.max())
+    rare = min(int((steps == least).sum()), int((steps == most).sum()))
+    if most - least <= max(1.0, 0.02 * period) and np.ptp(off) <= max(1.25, 0.25 * period):
+        coarse = period < 4 and least < most
+        if not coarse or rare > 1 or len(times) < 5:
+            return
+    raise InputError(
+        f"{file} has a variable frame rate (frames last {1000 * least * tick:.3g} to "
+        f"{1000 * most * tick:.3g} ms): convert it to a constant one first"
+    )
 
 
 class Reader:
-    """Reads windows of frames of one source, forwards; frames that windows share are read once."""
+    """Reads windows of frames of one source, forwards; frames that windows share are read once.
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    Args:
+        source: of the frames.
+        footage: what `examine` found, where that is known.
+    """
+
+    def __init__(self, source: Source, footage: Footage | None = None) -> None:
+        self.source, self._footage = source, footage
         self._held: dict[int, Pixels] = {}
         self._size: tuple[int, int] | None = None
         self._video: Iterator[tuple[int, Pixels]] | None = None
@@ -162,7 +233,8 @@ class Reader:
 
     def _frame(self, index: int) -> Pixels:
         if self._video is None:
-            self._video = _decode(self.source.path, index)
+            self._footage = self._footage or examine(self.source)
+            self._video = _decode(self.source.path, index, self._footage)
         for place, frame in self._video:
             if place == index:
                 self._size = self._size or (frame.shape[0], frame.shape[1])
@@ -201,22 +273,36 @@ def _read_frame(path: Path) -> Pixels:
         raise InputError(f"{path} is damaged or not an image: get a complete copy of it") from error
 
 
-def _decode(path: Path, first: int) -> Iterator[tuple[int, Pixels]]:
+def _decode(path: Path, first: int, footage: Footage) -> Iterator[tuple[int, Pixels]]:
     """Frames of a video with their numbers, from the first wanted one to where it ends."""
     import av
 
     from b2m.video import upright_rgb
 
-    times = _read_clock(path).times if first else []
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            if first < len(times):
-                container.seek(times[first], stream=stream)
-            for count, frame in enumerate(container.decode(stream)):
-                place = count if frame.pts is None or not times else bisect_left(times, frame.pts)
-                if place >= first:
-                    yield place, upright_rgb(frame)
-    except av.error.FFmpegError:
-        return
+    # Containers look for keys by the times of decoding, and may give one that is shown too late.
+    begins = [first, max(0, first - _FARTHER_BACK), 0] if footage.origin is not None else [0]
+    for begin in dict.fromkeys(begins):
+        try:
+            with av.open(str(path)) as container:
+                stream = container.streams.video[0]
+                stream.thread_type = "AUTO"
+                if begin and footage.origin is not None:
+                    # A little after the frame, as times are rounded.
+                    target = footage.origin + (begin + 0.4) * footage.period
+                    container.seek(math.floor(target), stream=stream)
+                for count, frame in enumerate(container.decode(stream)):
+                    place = _place(frame.pts, count, footage)
+                    if begin and count == 0 and place > first:
+                        break
+                    if place >= first:
+                        yield place, upright_rgb(frame)
+                else:
+                    return
+        except av.error.FFmpegError:
+            return
+
+
+def _place(time: int | None, count: int, footage: Footage) -> int:
+    if time is None or footage.origin is None:
+        return count
+    return round((time - footage.origin) / footage.period)
