@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -67,6 +68,27 @@ def test_a_seed_gives_the_same_scenes_and_another_others(photos, cutouts):
     for one, two, three in zip(first, again, other, strict=True):
         assert torch.equal(one, two)
         assert not torch.equal(one, three) or one.dtype == torch.bool
+
+
+def test_scenes_name_what_they_are_made_from(cutouts):
+    """Photos of one colour each: what channels a scene shows tells which one is behind."""
+    hues = ("r", "g", "b", "rg", "rb", "gb")
+    flat = np.zeros((6, 96, 96, 4), np.uint8)
+    flat[..., 3] = 255
+    for photo, hue in zip(flat, hues, strict=True):
+        photo[..., ["rgb".index(channel) for channel in hue]] = 120
+    photos = replace(pack_textures(flat), names=hues)
+    named = replace(cutouts, names=("x", "y", "z"))
+    config = SceneConfig(size=32, blur=(1.0, 2.0), saturation=0.0, kind="camera")
+    made, names = scenes.render_named(photos, named, config, 24, seed=3)
+    for one, other in zip(made, render(photos, cutouts, config, 24, seed=3), strict=True):
+        assert torch.equal(one, other)
+    lit = made.blur.amax((2, 3)) > 0
+    assert [["".join(np.array(list("rgb"))[row])] for row in lit.numpy()] == names
+    config = replace(config, kind="movers", layers=3)
+    _, names = scenes.render_named(photos, named, config, 24, seed=3)
+    assert {len(one) for one in names} == {2, 3, 4}
+    assert {name for one in names for name in one[1:]} == {*hues, "x", "y", "z"}
 
 
 def test_rendering_leaves_the_callers_random_numbers_alone(photos, cutouts):

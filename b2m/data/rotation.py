@@ -234,7 +234,8 @@ def render_rotation(
     size = config.size
     margin = size + 2 * math.ceil(config.blur[1] / 2) + 4
     zoom = random.uniform(batch, low=1.0, high=1.8)
-    canvas = draw_textures(photos, random, batch, margin, zoom=zoom)[:, :3]
+    image = random.integers(len(photos), batch)
+    canvas = draw_textures(photos, image, random, margin, zoom=zoom)[:, :3]
     canvas *= tint(random, batch)
     _light_up(canvas, random, config.saturation)
 

@@ -80,6 +80,9 @@ class Scenes(NamedTuple):
 class _Layers:
     """Textures and motion of B backgrounds and of the P things before them, all scenes together."""
 
+    photo: Tensor  # (B,) which photo is the background
+    filled: Tensor  # (P,) bool: things that are made of photos, not cut-outs
+    image: Tensor  # (P,) of which
     canvas: Tensor  # (B, 3, Hb, Hb) backgrounds, linear light
     things: Tensor  # (P, 4, C, C) premultiplied linear light
     scene: Tensor  # (P,) the scene each thing is in
@@ -99,8 +102,8 @@ _MOST_DEFOCUS = 9.0  # pixels, radius
 
 def draw_textures(
     textures: Textures,
+    image: Tensor,
     random: Random,
-    count: int,
     side: int,
     *,
     zoom: Tensor | None = None,
@@ -110,13 +113,16 @@ def draw_textures(
     """Random crops: (count, 4, side, side) of premultiplied linear light and alpha.
 
     Args:
+        textures: some of which are drawn.
+        image: (count,) which.
+        random: draws the rest.
+        side: canvas pixels.
         zoom: (count,) texture pixels per canvas pixel, for a random part of an image.
         extent: (count,) canvas pixels along the longer side, for the whole of an image; images
             shorter than that are drawn pixel by pixel. One of zoom and extent is given.
         angle: (count,) radians, or None for upright.
     """
-    device = random.device
-    image = random.integers(len(textures), count)
+    device, count = random.device, len(image)
     whole = zoom is None
     if zoom is None:
         assert extent is not None
@@ -217,7 +223,8 @@ def _arrange(
     device = random.device
     margin = size + 2 * math.ceil(config.blur[1] / 2) + 4
     zoom = random.uniform(batch, low=1.0, high=1.8)
-    canvas = draw_textures(photos, random, batch, margin, zoom=zoom)
+    photo = random.integers(len(photos), batch)
+    canvas = draw_textures(photos, photo, random, margin, zoom=zoom)
     canvas[:, :3] *= tint(random, batch)
     if config.defocus:
         _defocus(canvas, random.chance(config.defocus, batch), random)
@@ -240,16 +247,21 @@ def _arrange(
     extent = size * random.uniform(total, low=0.15, high=0.75)
     things = torch.empty(total, 4, size, size, device=device)
     filled = random.chance(0.3, total)
+    image = torch.zeros(total, dtype=torch.int64, device=device)
     for rows, source in ((~filled, cutouts), (filled, photos)):
         some = int(rows.sum())
         if some == 0:
             continue
         if source is cutouts:
             angle = random.uniform(some, low=-0.5, high=0.5) * random.chance(0.5, some)
-            drawn = draw_textures(cutouts, random, some, size, extent=extent[rows], angle=angle)
+            image[rows] = random.integers(len(cutouts), some)
+            drawn = draw_textures(
+                cutouts, image[rows], random, size, extent=extent[rows], angle=angle
+            )
         else:  # outlines filled from other photos
             zoom = random.uniform(some, low=1.0, high=2.5)
-            drawn = draw_textures(photos, random, some, size, zoom=zoom)
+            image[rows] = random.integers(len(photos), some)
+            drawn = draw_textures(photos, image[rows], random, size, zoom=zoom)
             drawn = drawn * _star_masks(random, some, size, extent[rows])
         drawn[:, :3] *= tint(random, some)
         things[rows] = drawn
@@ -280,6 +292,9 @@ def _arrange(
     swing = 0.14 * target[:, None] * random.uniform(total, 2, low=-1, high=1)  # 0.4 / sqrt(8)
     phase = random.uniform(total, 2, high=2 * math.pi)
     return _Layers(
+        photo=photo,
+        filled=filled,
+        image=image,
         canvas=canvas[:, :3],
         things=things,
         scene=scene,
@@ -407,7 +422,28 @@ def render(
         Scenes with all tensors on `device`.
     """
     random = Random(seed, torch.device(device))
+    return _expose(_arrange(photos, cutouts, config, random, batch), config, random)
+
+
+def render_named(
+    photos: Textures, cutouts: Textures, config: SceneConfig, batch: int, seed: int
+) -> tuple[Scenes, list[list[str]]]:
+    """Render scenes as `render` does, and say what each is made from.
+
+    Returns:
+        The scenes, and for each the names of its textures: the background's, then the things'.
+    """
+    random = Random(seed, torch.device("cpu"))
     layers = _arrange(photos, cutouts, config, random, batch)
+    names = [[photos.names[photo]] for photo in layers.photo.tolist()]
+    things = zip(layers.scene.tolist(), layers.filled.tolist(), layers.image.tolist(), strict=True)
+    for scene, filled, image in things:
+        names[scene].append((photos if filled else cutouts).names[image])
+    return _expose(layers, config, random), names
+
+
+def _expose(layers: _Layers, config: SceneConfig, random: Random) -> Scenes:
+    batch = len(layers.canvas)
     size, intervals = config.size, config.frames - 1
     grid = pixel_grid(size, random.device)
     # Instants at most about a pixel apart, and the kept frames among them.

@@ -30,17 +30,19 @@ class Textures:
     Attributes:
         pixels: (N, 4) uint8, sRGB and alpha, all images and their smaller copies end to end.
         table: (images, LEVELS, 3) int64, the offset into pixels, width and height.
+        names: of the images, where that matters.
     """
 
     pixels: Tensor
     table: Tensor
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.table.shape[0]
 
     def to(self, device: torch.device | str) -> Textures:
         """The same textures on another device."""
-        return Textures(self.pixels.to(device), self.table.to(device))
+        return Textures(self.pixels.to(device), self.table.to(device), self.names)
 
     def sample(self, image: Tensor, level: Tensor, x: Tensor, y: Tensor, reflect: bool) -> Tensor:
         """Nearest pixels at given places.
