@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 jupytext = pytest.importorskip("jupytext")
-nbclient = pytest.importorskip("nbclient")
+nb_run = pytest.importorskip("nbmake.nb_run")
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "notebooks"
@@ -95,8 +95,5 @@ def test_the_environment_asks_for_extras_that_there_are():
 @each
 def test_it_runs(path, monkeypatch, tmp_path):
     monkeypatch.setenv("B2M_RUNS", str(tmp_path))
-    notebook = jupytext.read(path.with_suffix(".py"))
-    client = nbclient.NotebookClient(
-        notebook, timeout=300, resources={"metadata": {"path": FOLDER}}
-    )
-    client.execute()
+    error = nb_run.NotebookRun(path, default_timeout=300).execute().error
+    assert error is None, error.trace
