@@ -1,6 +1,8 @@
 """Notebooks run from top to bottom, their sources are in step, and nothing is left in them."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -90,6 +92,11 @@ def test_the_environment_asks_for_extras_that_there_are():
     (wanted,) = [re.fullmatch(r"-e \.\[([\w,]+)\]", line) for line in pip]
     assert set(wanted[1].split(",")) <= set(project["optional-dependencies"])
     assert "notebooks" in wanted[1]
+    # That they can be had together; nothing is installed.
+    asked = f"{ROOT}[{wanted[1]}]"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", asked]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
 
 
 @each
