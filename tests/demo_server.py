@@ -11,6 +11,9 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 APP = Path(__file__).parents[1] / "demo" / "gradio" / "app.py"
 
 
@@ -54,3 +57,13 @@ def serve(app=APP, python=sys.executable, **environment):
         finally:
             process.terminate()
             process.wait(20)
+
+
+def small_photo(folder, number):
+    """A photo whose size and colour are its own."""
+    random = np.random.default_rng(number)
+    color = random.integers(60, 200, 3)
+    noise = random.integers(-40, 40, (72, 100 + 4 * number, 1)).cumsum(axis=1) % 80 - 40
+    path = folder / f"photo-{number}.png"
+    Image.fromarray((color + noise).clip(0, 255).astype(np.uint8)).save(path)
+    return path

@@ -1,34 +1,26 @@
-"""The page: its edits, its files, and its endpoints for programs; test_demo_page.py opens it."""
+"""The page: its edits, its files and what it tells; test_demo_server.py asks it as programs do."""
 
-import asyncio
 import base64
 import io
-import json
 import os
-import struct
 import sys
 import time
-import urllib.request
 import zipfile
-import zlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 gradio = pytest.importorskip("gradio")
-from demo_server import APP, serve  # noqa: E402
-from gradio_client import Client, handle_file  # noqa: E402
-from gradio_client.exceptions import AppError  # noqa: E402
+from demo_server import APP, small_photo  # noqa: E402
 
 from b2m import video  # noqa: E402
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 APART = EXAMPLES / "moving-apart.jpg"
 LEFT, RIGHT = np.s_[190:240, 175:215], np.s_[270:320, 420:500]  # the two things in it
-CLIENTS = 20
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +85,60 @@ def test_paint_says_it_for_what_it_covers(directed):
     np.testing.assert_array_equal(after.guidance[outside], before.guidance[outside])
     assert across(after, inside) < -3 < 3 < across(before, inside)
     assert (directed(brush("black")).guidance[inside] == 0).all()
+
+
+def test_long_lines_lose_points_and_nothing_else(app):
+    clips, _ = app
+    angles = np.linspace(0, 12 * np.pi, 6000)
+    spiral = np.stack([300 + 20 * angles * np.cos(angles), 200 + 5 * angles * np.sin(angles)], 1)
+    line = np.array(clips.edit_with("stroke", spiral, np.zeros((426, 640, 3)))["points"])
+    assert len(line) <= clips.MOST_POINTS
+    np.testing.assert_allclose(line[[0, -1]], spiral[[0, -1]], atol=1e-3)
+    starts, steps = line[:-1, None], np.diff(line, axis=0)[:, None]  # pieces, then points
+    share = ((spiral - starts) * steps).sum(-1) / (steps**2).sum(-1)
+    nearest = starts + share.clip(0, 1)[..., None] * steps
+    assert np.linalg.norm(spiral - nearest, axis=-1).min(0).max() < 0.6
+    wild = np.random.default_rng(0).uniform(0, 400, (5000, 2))
+    assert (
+        len(clips.edit_with("stroke", wild, np.zeros((426, 640, 3)))["points"]) <= clips.MOST_POINTS
+    )
+
+
+def test_a_brush_covers_all_of_its_way(app):
+    clips, _ = app
+    photo = np.zeros((426, 640, 3))
+    zigzag = [(x, y) for y in range(20, 410, 15) for x in range(20, 620, 2)]
+    for points in (zigzag, [(100.0, 200.0)]):
+        edit = clips.edit_with("red", points, photo)
+        mask = clips.painted(edit["points"], 10, 426, 640)
+        canvas = np.zeros((426, 640), np.uint8)
+        for x, y in points:
+            cv2.circle(canvas, (int(x), int(y)), 10, 1, -1)
+        # Nothing is left out, and beyond the rim only the ways back to the left are added.
+        assert (mask | ~canvas.astype(bool)).mean() > 0.999
+    assert mask.sum() == pytest.approx(np.pi * 10.5**2, rel=0.1)
+
+
+@pytest.mark.parametrize("tool", ["wand", "backwards", "surprise", ""])
+def test_unknown_tools_are_refused(app, directed, tool):
+    clips, _ = app
+    with pytest.raises(clips.b2m.InputError, match=f"no tool '{tool}'"):
+        clips.edit_with(tool, [(1, 2)], np.zeros((426, 640, 3)))
+    if tool in ("wand", ""):
+        with pytest.raises(clips.b2m.InputError, match="nothing that can be done"):
+            directed({"kind": tool})
+
+
+@pytest.mark.parametrize("points", [[], None, [1, 2, 3], [("a", 1)], [(float("nan"), 1)]])
+def test_lines_without_points_are_refused(app, points):
+    with pytest.raises(app[0].b2m.InputError, match="draw it again"):
+        app[0].edit_with("stroke", points, np.zeros((426, 640, 3)))
+
+
+def test_videos_are_made_by_the_animator_or_not_at_all(app, tmp_path):
+    _, actions = app
+    with pytest.raises(gradio.Error, match="'decomposer' makes no videos"):
+        actions.video(str(tmp_path / "clip.mp4"), model="decomposer")
 
 
 def test_a_surprise_turns_whole_things_and_is_the_same_again(directed):
@@ -229,19 +275,6 @@ def test_results_go_after_an_hour(app, monkeypatch, tmp_path):
     assert alive.exists() and not left.exists()  # that of another process, and of one long gone
 
 
-def test_two_on_one_machine_have_a_folder_each_that_goes_with_them(tmp_path):
-    places = []
-    with serve(TMPDIR=str(tmp_path)) as one, serve(TMPDIR=str(tmp_path)) as other:
-        for server in (one, other):
-            places.append(post_file(server, EXAMPLES / "cat-roll.jpg"))
-        homes = sorted(tmp_path.iterdir())
-        assert len(homes) == 2 and all(home.stat().st_mode & 0o077 == 0 for home in homes)
-        assert sorted(Path(place).relative_to(tmp_path).parts[0] for place in places) == [
-            home.name for home in homes
-        ]
-    assert not [*tmp_path.iterdir()]
-
-
 def test_errors_are_told_without_paths_of_the_machine(app, tmp_path):
     _, actions = app
     with pytest.raises(gradio.Error) as caught:
@@ -254,236 +287,3 @@ def test_errors_are_told_without_paths_of_the_machine(app, tmp_path):
 
     with pytest.raises(gradio.Error, match="too large for this machine"):
         hungry()
-
-
-# --- the page for programs -----------------------------------------------------------------------
-
-
-@pytest.fixture
-def server(page_server):
-    return page_server
-
-
-def small_photo(folder, number):
-    """A photo whose size and colour are its own."""
-    random = np.random.default_rng(number)
-    color = random.integers(60, 200, 3)
-    noise = random.integers(-40, 40, (72, 100 + 4 * number, 1)).cumsum(axis=1) % 80 - 40
-    path = folder / f"photo-{number}.png"
-    Image.fromarray((color + noise).clip(0, 255).astype(np.uint8)).save(path)
-    return path
-
-
-def test_endpoints(server):
-    client, cat = Client(server.address, verbose=False), handle_file(EXAMPLES / "cat-roll.jpg")
-    clip, known = client.predict(cat, frames=5, api_name="/animate")
-    forwards = list(video.read_video(clip))
-    assert len(forwards) == 5 and "average back" in known
-    clip, _ = client.predict(cat, frames=5, motion=2, api_name="/animate")
-    backwards = list(video.read_video(clip))  # a camera's motion goes one way or the other
-    for first, last in zip(forwards, backwards[::-1], strict=True):
-        assert np.abs(first.astype(float) - last).mean() < 2
-    picture, numbers = client.predict(cat, api_name="/flow")
-    assert Path(picture).read_bytes()[:4] == b"\x89PNG"
-    assert Path(numbers).read_bytes()[:4] == b"PIEH"
-    sharp = client.predict(cat, api_name="/deblur")
-    assert Path(sharp).name == "cat-roll-sharp.png"
-    with Image.open(client.predict(cat, api_name="/segment")) as mask:
-        assert set(np.unique(mask)) <= {0, 255}
-
-
-def test_endpoints_are_described(server):
-    described = Client(server.address, verbose=False).view_api(return_format="dict")
-    named = described["named_endpoints"]
-    assert set(named) == {"/animate", "/flow", "/deblur", "/segment", "/video"}
-    first, *others = named["/animate"]["parameters"]
-    assert first["parameter_name"] == "photo" and not first["parameter_has_default"]
-    assert all(parameter["parameter_has_default"] for parameter in others)
-
-
-def test_tools(server):
-    from mcp import ClientSession
-    from mcp.client.streamable_http import streamable_http_client
-
-    async def ask():
-        async with (
-            streamable_http_client(f"{server.address}/gradio_api/mcp/") as (read, write, _),
-            ClientSession(read, write) as session,
-        ):
-            await session.initialize()
-            return (await session.list_tools()).tools
-
-    tools = {tool.name: tool for tool in asyncio.run(ask())}
-    assert set(tools) == {"animate", "flow", "deblur", "segment", "video"}
-    assert "motion-blurred photo" in tools["animate"].description
-    assert "photo" in tools["animate"].inputSchema["properties"]
-
-
-def refused(server, photo, **options):
-    with pytest.raises(AppError) as caught:
-        Client(server.address, verbose=False).predict(photo, **options)
-    return str(caught.value)
-
-
-def test_bad_uploads_are_told_in_plain_words(server, tmp_path):
-    bad = tmp_path / "letter.jpg"
-    bad.write_text("Dear photo,")
-    assert "letter.jpg is not an image" in refused(server, handle_file(bad), api_name="/animate")
-    # 400 million pixels, of which nothing but the header is there.
-    size = struct.pack(">IIBBBBB", 20000, 20000, 8, 2, 0, 0, 0)
-    data = b"\x89PNG\r\n\x1a\n"
-    for kind, body in ((b"IHDR", size), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")):
-        checksum = struct.pack(">I", zlib.crc32(kind + body))
-        data += struct.pack(">I", len(body)) + kind + body + checksum
-    huge = tmp_path / "huge.png"
-    huge.write_bytes(data)
-    assert "at most 200 million" in refused(server, handle_file(huge), api_name="/deblur")
-    photo = handle_file(small_photo(tmp_path, 0))
-    assert "choices" in refused(server, photo, model="x", api_name="/animate")
-    assert "31" in refused(server, photo, frames=5000, api_name="/animate")
-    # What failed failed alone.
-    assert Client(server.address, verbose=False).predict(photo, api_name="/deblur")
-
-
-def test_uploads_have_a_size(server):
-    body = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
-    body += bytes(65 << 20) + b"\r\n--b--\r\n"
-    request = urllib.request.Request(
-        f"{server.address}/gradio_api/upload",
-        body,
-        {"Content-Type": "multipart/form-data; boundary=b"},
-    )
-    with pytest.raises((urllib.error.URLError, ConnectionError)) as caught:
-        urllib.request.urlopen(request, timeout=60)
-    assert getattr(caught.value, "code", 413) == 413
-
-
-def test_no_path_of_the_server_is_reachable(server, tmp_path):
-    secret = Path(__file__).resolve()
-    code = f"{EXAMPLES}/make.py"
-    for path in (secret, APP, "/etc/hostname", f"{EXAMPLES}/../pyproject.toml", code):
-        with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(f"{server.address}/gradio_api/file={path}", timeout=30)
-        assert caught.value.code in (403, 404)
-    photo = small_photo(tmp_path, 1)
-    link = tmp_path / "link.jpg"
-    link.symlink_to(photo)
-    meta = {"_type": "gradio.FileData"}
-    for picture in (
-        {"path": str(photo), "meta": meta},
-        {"path": str(photo)},  # which Gradio's own check passes over
-        {"path": str(link)},
-        {"path": str(tmp_path / "none.jpg")},
-        {"path": f"{EXAMPLES}/../pyproject.toml"},
-        {"path": code},
-    ):
-        for endpoint in ("deblur", "animate", "flow", "segment", "video"):
-            answer = post(server, f"/gradio_api/call/{endpoint}", {"data": [picture]})
-            with urllib.request.urlopen(
-                f"{server.address}/gradio_api/call/{endpoint}/{answer['event_id']}", timeout=60
-            ) as stream:
-                said = stream.read().decode()
-            assert "event: error" in said
-            assert "sharp.png" not in said and "is not an image" not in said
-            assert "does not exist" not in said  # nor whether there is such a file
-
-
-def post(server, where, data):
-    request = urllib.request.Request(
-        f"{server.address}{where}",
-        json.dumps(data).encode(),
-        {"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)
-
-
-def test_twenty_at_once_get_their_own_answers_in_flat_memory(server, tmp_path):
-    photos = [small_photo(tmp_path, number) for number in range(CLIENTS)]
-
-    clients = [Client(server.address, verbose=False) for _ in photos]
-
-    def ask(client, photo):
-        with Image.open(client.predict(handle_file(photo), api_name="/deblur")) as sharp:
-            return np.asarray(sharp)
-
-    memory = []
-    for _ in range(2):
-        with ThreadPoolExecutor(CLIENTS) as pool:
-            answers = list(pool.map(ask, clients, photos))
-        for photo, answer in zip(photos, answers, strict=True):
-            with Image.open(photo) as given:
-                assert answer.shape == np.asarray(given).shape
-                assert np.abs(np.asarray(given).astype(float) - answer).mean() < 12
-        memory.append(server.memory())
-    assert memory[1] < memory[0] + 64e6
-
-
-def test_whoever_vanishes_during_a_video_frees_the_slot(server, tmp_path):
-    random = np.random.default_rng(0)
-    wall = np.kron(random.integers(0, 255, (16, 60, 3), np.uint8), np.ones((16, 16, 1), np.uint8))
-    path = tmp_path / "long.mp4"
-    video.write_mp4(path, (wall[:, 2 * n : 2 * n + 320] for n in range(280)), 30)
-    uploaded = post_file(server, path)
-    data = [{"path": uploaded, "meta": {"_type": "gradio.FileData"}}, 1.0]
-    event = {"data": data, "fn_index": named(server, "video"), "session_hash": "gone"}
-    post(server, "/gradio_api/queue/join", event)
-    stream = urllib.request.urlopen(
-        f"{server.address}/gradio_api/queue/data?session_hash=gone", timeout=60
-    )
-    while b'"index":5,' not in (line := stream.readline()):  # so many frames were read
-        assert line and b"process_completed" not in line, line
-    assert [*server.temporary.rglob(".a-sharp.*.mp4")]
-    stream.close()
-    start = time.monotonic()
-    client = Client(server.address, verbose=False)
-    assert client.predict(handle_file(small_photo(tmp_path, 3)), api_name="/deblur")
-    assert time.monotonic() - start < 10  # the film would have taken a minute
-    assert not [*server.temporary.rglob("*a-sharp*")]
-
-
-def test_a_client_that_vanishes_frees_its_slot(server, tmp_path):
-    client = Client(server.address, verbose=False)
-    photo = handle_file(APART)
-    start = time.monotonic()
-    client.predict(photo, frames=31, api_name="/animate")
-    usual = time.monotonic() - start
-    uploaded = post_file(server, EXAMPLES / "temple-shake.jpg")
-    for _ in range(12):  # asked for, and never fetched
-        data = [
-            {"path": uploaded, "meta": {"_type": "gradio.FileData"}},
-            31,
-            1.0,
-            False,
-            1,
-            "animator",
-        ]
-        event = {"data": data, "fn_index": named(server, "animate"), "session_hash": "gone"}
-        post(server, "/gradio_api/queue/join", event)
-    stream = urllib.request.urlopen(
-        f"{server.address}/gradio_api/queue/data?session_hash=gone", timeout=60
-    )
-    stream.read(1)
-    stream.close()
-    start = time.monotonic()
-    assert client.predict(handle_file(small_photo(tmp_path, 2)), api_name="/deblur")
-    # One animation at the most is waited for, not all twelve.
-    assert time.monotonic() - start < 2 * usual + 3
-
-
-def named(server, name):
-    with urllib.request.urlopen(f"{server.address}/config", timeout=60) as answer:
-        config = json.load(answer)
-    return next(d["id"] for d in config["dependencies"] if d["api_name"] == name)
-
-
-def post_file(server, path):
-    body = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
-    body += path.read_bytes() + b"\r\n--b--\r\n"
-    request = urllib.request.Request(
-        f"{server.address}/gradio_api/upload",
-        body,
-        {"Content-Type": "multipart/form-data; boundary=b"},
-    )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)[0]

@@ -13,14 +13,15 @@ from typing import Any
 import gradio as gr
 from attended import Attended
 from clips import (
-    COLORS,
     MOTIONS,
     Edit,
     animator,
     clip_of,
     default_model,
+    edit_with,
     full_clip_of,
     look,
+    models,
     stem,
     told,
 )
@@ -28,7 +29,7 @@ from pictures import SHOWN_SIDE, figures, pad_value, tiles
 from results import folder
 
 import b2m
-from b2m.media import fit, write_png
+from b2m.media import Pixels, fit, write_png
 from b2m.motion import flow_to_color, write_flow
 from b2m.video import read_video
 
@@ -100,6 +101,13 @@ def _shown(
     return str(video), told(clip, model, look(photo, model), float(speed))
 
 
+def _written(picture: Pixels, photo: str, what: str) -> str:
+    """A picture made of a photo, as a file."""
+    path = folder() / f"{stem(photo)}-{what}.png"
+    write_png(path, picture)
+    return str(path)
+
+
 @on_gpu
 @in_plain_words
 def animate(
@@ -146,15 +154,7 @@ def drawn(
     event: gr.EventData,
 ) -> tuple[Any, ...]:
     """A stroke, a tap, a hold or a brush on the pad."""
-    points = [(float(x), float(y)) for x, y in event.points][:500]
-    edit: Edit = {"kind": str(event.tool)}
-    if event.tool == "stroke":
-        edit["points"] = points
-    elif event.tool in (*COLORS, "black"):
-        edit |= {"kind": "paint", "points": points, "color": event.tool}
-        edit["radius"] = max(look(photo, model).prepared.photo.shape) / 40
-    else:
-        edit["point"] = points[0]
+    edit = edit_with(str(event.tool), event.points, look(photo, model).prepared.photo)
     edits = [*edits, edit]
     return *_shown(photo, edits, motion, frames, speed, pingpong, model), edits
 
@@ -217,11 +217,9 @@ def flow(photo: str) -> tuple[str, str]:
         flo).
     """
     field = full_clip_of(photo, default_model(), []).flow
-    where = folder()
-    picture, numbers = where / f"{stem(photo)}-flow.png", where / f"{stem(photo)}.flo"
-    write_png(picture, flow_to_color(field))
+    numbers = folder() / f"{stem(photo)}.flo"
     write_flow(numbers, field)
-    return str(picture), str(numbers)
+    return _written(flow_to_color(field), photo, "flow"), str(numbers)
 
 
 @on_gpu
@@ -235,9 +233,8 @@ def segment(photo: str) -> str:
     Returns:
         White where it moves against the camera, black elsewhere (png).
     """
-    path = folder() / f"{stem(photo)}-moving.png"
-    write_png(path, 255 * full_clip_of(photo, default_model(), []).moving.astype("uint8"))
-    return str(path)
+    mask = full_clip_of(photo, default_model(), []).moving
+    return _written(255 * mask.astype("uint8"), photo, "moving")
 
 
 @on_gpu
@@ -251,9 +248,7 @@ def deblur(photo: str) -> str:
     Returns:
         The sharp photo (png).
     """
-    path = folder() / f"{stem(photo)}-sharp.png"
-    write_png(path, full_clip_of(photo, default_model(), []).middle)
-    return str(path)
+    return _written(full_clip_of(photo, default_model(), []).middle, photo, "sharp")
 
 
 @on_gpu
@@ -261,6 +256,7 @@ def deblur(photo: str) -> str:
 def video(
     clip: str,
     shutter: float = 1.0,
+    model: str = "",
     progress: Any = gr.Progress(track_tqdm=True),  # noqa: B008 (where Gradio looks for it)
 ) -> str:
     """Turn a short motion-blurred video into sharp slow motion, seven frames for each of its own.
@@ -268,12 +264,17 @@ def video(
     Args:
         clip: the blurred video, a file.
         shutter: share of the time between two frames during which the shutter was open.
+        model: "animator", the only one that makes videos; empty for it.
 
     Returns:
         The sharp video (mp4).
     """
     if not clip:
         raise b2m.InputError("there is no video yet: drop one")
+    if model not in ("", "animator"):
+        at_hand = "animator" in models()
+        remedy = "choose it in the settings of Photo" if at_hand else "its weights are not here"
+        raise b2m.InputError(f"'{model}' makes no videos, only the animator does: {remedy}")
     if (count := read_video(clip).frames) > MOST_FRAMES:
         raise b2m.InputError(
             f"the video has {count} frames, and this page takes up to {MOST_FRAMES}: cut it, or "
@@ -316,9 +317,7 @@ def save(
         clip.save(f"{where / name}{os.sep}")
         return shutil.make_archive(str(where / f"{name}-frames"), "zip", where / name)
     if kind.startswith("Sharp"):
-        path = where / f"{name}-sharp.png"
-        write_png(path, clip.middle)
-        return str(path)
+        return _written(clip.middle, photo, "sharp")
     if kind == "Sheet":
         return str(clip.save_sheet(where / f"{name}.png"))
     ending = {"WebP": ".webp", "Motion Photo": ".MP.jpg"}.get(kind, ".mp4")

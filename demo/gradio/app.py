@@ -246,7 +246,7 @@ def build() -> gr.Blocks:
         for button, word in zip(words, WORDS, strict=True):
             explained(button.click(said, [*state, gr.State(word)], edited, **private))
         make.click(save, [*state, kind], file, **private)
-        slow.click(video, [blurry, shutter], sharp, api_name="video", **waits)
+        slow.click(video, [blurry, shutter, model], sharp, api_name="video", **waits)
         find.click(flow, given, [colored, numbers], api_name="flow", **waits)
         part.click(segment, given, colored, api_name="segment", **waits)
         sharpen.click(deblur, given, still, api_name="deblur", **waits)

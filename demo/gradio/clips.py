@@ -12,6 +12,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 
 import b2m
@@ -20,11 +21,12 @@ from b2m import guidance as guidance_of
 from b2m.clip import Clip, Prepared
 from b2m.media import fit, read_image
 from b2m.scales import WORKING_PIXELS
-from b2m.strokes import brushed, checked_strokes
+from b2m.strokes import checked_point
 
 MOTIONS = 5
 KEPT_PHOTOS = 3  # photos whose look is kept; others are looked at again
 KEPT_CLIPS = 2
+MOST_POINTS = 500  # of a stroke
 SHOWN_PIXELS = WORKING_PIXELS  # larger photos are shown, and directed, at this size
 COLORS = {"red": "up-right", "green": "up-left", "yellow": "down-left", "blue": "down-right"}
 
@@ -137,8 +139,13 @@ def directed(
     prepared: Prepared, model: str, edits: Sequence[Edit], motion: int = 1, frames: int = 7
 ) -> Clip:
     """The clip of a photo that was looked at, after all edits, one after the other."""
-    clips = animator(model).animate(prepared, motions=MOTIONS if motion > 1 else 1, frames=frames)
-    clip = clips[min(motion, len(clips)) - 1]
+    count = 1 if motion == 1 else MOTIONS
+    clips = animator(model).animate(prepared, motions=count, frames=frames)
+    if not 1 <= motion <= len(clips):
+        there = f"{len(clips)} motions fit" if len(clips) > 1 else "only one motion fits"
+        choice = f"1 to {len(clips)}" if len(clips) > 1 else "1"
+        raise b2m.InputError(f"{there} this photo, so there is no motion {motion}: give {choice}")
+    clip = clips[motion - 1]
     for edit in edits:
         clip = animator(model).animate(prepared, guidance=_said(edit, clip), frames=frames)[0]
     return clip
@@ -162,16 +169,65 @@ def _said(edit: Edit, clip: Clip) -> guidance_of.Guidance:
         return guidance_of.from_direction(clip, edit["where"])
     if kind == "surprise":
         return guidance_of.reverse(clip, surprise(clip, edit["seed"]))
-    return guidance_of.reverse(clip)
+    if kind == "backwards":
+        return guidance_of.reverse(clip)
+    raise b2m.InputError(f"'{kind}' is nothing that can be done to a clip")
+
+
+def edit_with(tool: str, points: Any, photo: np.ndarray) -> Edit:
+    """What a tool of the pad does along a line.
+
+    Args:
+        tool: "stroke", "tap", "hold", one of `COLORS`, or "black".
+        points: x and y of each, in pixels of the photo; see `simplified`.
+        photo: (H, W, 3).
+
+    Raises:
+        InputError: another tool, or something else than points.
+    """
+    try:
+        drawn = np.array(points, np.float32).reshape(-1, 2)
+    except (TypeError, ValueError):
+        drawn = np.empty((0, 2), np.float32)
+    if not len(drawn) or not np.isfinite(drawn).all():
+        raise b2m.InputError("that line holds no points, or such as are nowhere: draw it again")
+    line = simplified(drawn)
+    if tool == "stroke":
+        return {"kind": tool, "points": simplified(drawn, MOST_POINTS)}
+    if tool in ("tap", "hold"):
+        return {"kind": tool, "point": line[0]}
+    if tool in COLORS or tool == "black":
+        radius = max(photo.shape) / 40
+        return {"kind": "paint", "points": line, "color": tool, "radius": radius}
+    raise b2m.InputError(f"the pad has no tool '{tool}': reload the page and choose another")
+
+
+def simplified(points: np.ndarray, most: int | None = None) -> list[list[float]]:
+    """A line through fewer points, at most a quarter of a pixel from the drawn one.
+
+    Args:
+        points: (N, 2) float32.
+        most: points that are left; to get there, the line may be farther from the drawn one.
+    """
+    line, tolerance = points, 0.25
+    while line is points or (most and len(line) > most):
+        line = cv2.approxPolyDP(points[:, None], tolerance, closed=False)[:, 0]
+        tolerance *= 2
+    return line.tolist()
 
 
 def painted(
     points: Sequence[Sequence[float]], radius: float, height: int, width: int
 ) -> np.ndarray:
     """(H, W) bool: what a brush covers on its way."""
-    points = points if len(points) > 1 else [points[0], [p + 0.5 for p in points[0]]]
-    (_, line), *_ = checked_strokes([points], height, width)
-    return np.any([*brushed(line, radius, height, width)], axis=0)
+    line = np.array([checked_point(point, height, width) for point in points])
+    fixed = np.rint(line * 256).astype(np.int32)
+    mask = np.zeros((height, width), np.uint8)
+    # From a point to itself is a dot.
+    cv2.polylines(
+        mask, [np.concatenate([fixed, fixed[-1:]])], False, 1, 2 * round(radius) + 1, shift=8
+    )
+    return mask > 0
 
 
 def surprise(clip: Clip, seed: int) -> np.ndarray:

@@ -1,0 +1,266 @@
+"""The page for programs: endpoints, tools, many at once, those who leave, and what stays hidden."""
+
+import asyncio
+import json
+import struct
+import time
+import urllib.request
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("gradio")
+from demo_server import APP, serve, small_photo
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from b2m import video
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+CLIENTS = 20
+
+
+@pytest.fixture
+def server(page_server):
+    return page_server
+
+
+def test_endpoints(server):
+    client, cat = Client(server.address, verbose=False), handle_file(EXAMPLES / "cat-roll.jpg")
+    clip, known = client.predict(cat, frames=5, api_name="/animate")
+    forwards = list(video.read_video(clip))
+    assert len(forwards) == 5 and "average back" in known
+    clip, _ = client.predict(cat, frames=5, motion=2, api_name="/animate")
+    backwards = list(video.read_video(clip))  # a camera's motion goes one way or the other
+    for first, last in zip(forwards, backwards[::-1], strict=True):
+        assert np.abs(first.astype(float) - last).mean() < 2
+    picture, numbers = client.predict(cat, api_name="/flow")
+    assert Path(picture).read_bytes()[:4] == b"\x89PNG"
+    assert Path(numbers).read_bytes()[:4] == b"PIEH"
+    sharp = client.predict(cat, api_name="/deblur")
+    assert Path(sharp).name == "cat-roll-sharp.png"
+    with Image.open(client.predict(cat, api_name="/segment")) as mask:
+        assert set(np.unique(mask)) <= {0, 255}
+
+
+def test_endpoints_are_described(server):
+    described = Client(server.address, verbose=False).view_api(return_format="dict")
+    named = described["named_endpoints"]
+    assert set(named) == {"/animate", "/flow", "/deblur", "/segment", "/video"}
+    first, *others = named["/animate"]["parameters"]
+    assert first["parameter_name"] == "photo" and not first["parameter_has_default"]
+    assert all(parameter["parameter_has_default"] for parameter in others)
+
+
+def test_tools(server):
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamable_http_client
+
+    async def ask():
+        async with (
+            streamable_http_client(f"{server.address}/gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            return (await session.list_tools()).tools
+
+    tools = {tool.name: tool for tool in asyncio.run(ask())}
+    assert set(tools) == {"animate", "flow", "deblur", "segment", "video"}
+    assert "motion-blurred photo" in tools["animate"].description
+    assert "photo" in tools["animate"].inputSchema["properties"]
+
+
+def refused(server, photo, **options):
+    with pytest.raises(AppError) as caught:
+        Client(server.address, verbose=False).predict(photo, **options)
+    return str(caught.value)
+
+
+def test_bad_uploads_are_told_in_plain_words(server, tmp_path):
+    bad = tmp_path / "letter.jpg"
+    bad.write_text("Dear photo,")
+    assert "letter.jpg is not an image" in refused(server, handle_file(bad), api_name="/animate")
+    # 400 million pixels, of which nothing but the header is there.
+    size = struct.pack(">IIBBBBB", 20000, 20000, 8, 2, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n"
+    for kind, body in ((b"IHDR", size), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")):
+        checksum = struct.pack(">I", zlib.crc32(kind + body))
+        data += struct.pack(">I", len(body)) + kind + body + checksum
+    huge = tmp_path / "huge.png"
+    huge.write_bytes(data)
+    assert "at most 200 million" in refused(server, handle_file(huge), api_name="/deblur")
+    photo = handle_file(small_photo(tmp_path, 0))
+    assert "choices" in refused(server, photo, model="x", api_name="/animate")
+    assert "31" in refused(server, photo, frames=5000, api_name="/animate")
+    cat = handle_file(EXAMPLES / "cat-roll.jpg")
+    for motion in (0, -1, 3):
+        said = refused(server, cat, motion=motion, api_name="/animate")
+        assert f"2 motions fit this photo, so there is no motion {motion}: give 1 to 2" in said
+    # What failed failed alone.
+    assert Client(server.address, verbose=False).predict(photo, api_name="/deblur")
+
+
+def test_uploads_have_a_size(server):
+    body = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
+    body += bytes(65 << 20) + b"\r\n--b--\r\n"
+    request = urllib.request.Request(
+        f"{server.address}/gradio_api/upload",
+        body,
+        {"Content-Type": "multipart/form-data; boundary=b"},
+    )
+    with pytest.raises((urllib.error.URLError, ConnectionError)) as caught:
+        urllib.request.urlopen(request, timeout=60)
+    assert getattr(caught.value, "code", 413) == 413
+
+
+def test_no_path_of_the_server_is_reachable(server, tmp_path):
+    secret = Path(__file__).resolve()
+    code = f"{EXAMPLES}/make.py"
+    for path in (secret, APP, "/etc/hostname", f"{EXAMPLES}/../pyproject.toml", code):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{server.address}/gradio_api/file={path}", timeout=30)
+        assert caught.value.code in (403, 404)
+    photo = small_photo(tmp_path, 1)
+    link = tmp_path / "link.jpg"
+    link.symlink_to(photo)
+    meta = {"_type": "gradio.FileData"}
+    for picture in (
+        {"path": str(photo), "meta": meta},
+        {"path": str(photo)},  # which Gradio's own check passes over
+        {"path": str(link)},
+        {"path": str(tmp_path / "none.jpg")},
+        {"path": f"{EXAMPLES}/../pyproject.toml"},
+        {"path": code},
+    ):
+        for endpoint in ("deblur", "animate", "flow", "segment", "video"):
+            answer = post(server, f"/gradio_api/call/{endpoint}", {"data": [picture]})
+            with urllib.request.urlopen(
+                f"{server.address}/gradio_api/call/{endpoint}/{answer['event_id']}", timeout=60
+            ) as stream:
+                said = stream.read().decode()
+            assert "event: error" in said
+            assert "sharp.png" not in said and "is not an image" not in said
+            assert "does not exist" not in said  # nor whether there is such a file
+
+
+def post(server, where, data):
+    request = urllib.request.Request(
+        f"{server.address}{where}",
+        json.dumps(data).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+def test_twenty_at_once_get_their_own_answers_in_flat_memory(server, tmp_path):
+    photos = [small_photo(tmp_path, number) for number in range(CLIENTS)]
+    clients = [Client(server.address, verbose=False) for _ in photos]
+
+    def ask(client, photo, frames):
+        clip, said = client.predict(handle_file(photo), frames=frames, api_name="/animate")
+        return np.stack(list(video.read_video(clip))), said
+
+    counts = [3 + number % 7 for number in range(CLIENTS)]
+    memory = []
+    for _ in range(2):
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            answers = list(pool.map(ask, clients, photos, counts))
+        for photo, count, (frames, said) in zip(photos, counts, answers, strict=True):
+            with Image.open(photo) as opened:
+                given = np.asarray(opened)
+            height, width = given.shape[:2]
+            assert frames.shape == (count, height, width, 3) and f"{width} × {height} px" in said
+            # The frames of each average back to its own photo, whose colour no other has.
+            mean = 255 * ((frames / 255.0) ** 2.2).mean(0) ** (1 / 2.2)
+            assert np.abs(mean - given).mean() < 3
+        memory.append(server.memory())
+    assert memory[1] < memory[0] + 64e6
+
+
+def test_whoever_vanishes_during_a_video_frees_the_slot(server, tmp_path):
+    random = np.random.default_rng(0)
+    wall = np.kron(random.integers(0, 255, (16, 60, 3), np.uint8), np.ones((16, 16, 1), np.uint8))
+    path = tmp_path / "long.mp4"
+    video.write_mp4(path, (wall[:, 2 * n : 2 * n + 320] for n in range(280)), 30)
+    uploaded = post_file(server, path)
+    data = [{"path": uploaded, "meta": {"_type": "gradio.FileData"}}, 1.0, "animator"]
+    event = {"data": data, "fn_index": named(server, "video"), "session_hash": "gone"}
+    post(server, "/gradio_api/queue/join", event)
+    stream = urllib.request.urlopen(
+        f"{server.address}/gradio_api/queue/data?session_hash=gone", timeout=60
+    )
+    while b'"index":5,' not in (line := stream.readline()):  # so many frames were read
+        assert line and b"process_completed" not in line, line
+    assert [*server.temporary.rglob(".a-sharp.*.mp4")]
+    stream.close()
+    start = time.monotonic()
+    client = Client(server.address, verbose=False)
+    assert client.predict(handle_file(small_photo(tmp_path, 3)), api_name="/deblur")
+    assert time.monotonic() - start < 10  # the film would have taken a minute
+    assert not [*server.temporary.rglob("*a-sharp*")]
+
+
+def test_two_on_one_machine_have_a_folder_each_that_goes_with_them(server):
+    def homes():
+        return {path.name for path in server.temporary.iterdir()}
+
+    (first,) = homes()
+    with serve(TMPDIR=str(server.temporary)) as other:
+        (second,) = homes() - {first}
+        assert all(path.stat().st_mode & 0o077 == 0 for path in server.temporary.iterdir())
+        for one, home in ((server, first), (other, second)):
+            uploaded = Path(post_file(one, EXAMPLES / "cat-roll.jpg"))
+            assert uploaded.is_relative_to(server.temporary / home)
+    assert homes() == {first}
+
+
+def test_a_client_that_vanishes_frees_its_slot(server, tmp_path):
+    client = Client(server.address, verbose=False)
+    photo = handle_file(EXAMPLES / "moving-apart.jpg")
+    start = time.monotonic()
+    client.predict(photo, frames=31, api_name="/animate")
+    usual = time.monotonic() - start
+    uploaded = post_file(server, EXAMPLES / "temple-shake.jpg")
+    for _ in range(12):  # asked for, and never fetched
+        data = [
+            {"path": uploaded, "meta": {"_type": "gradio.FileData"}},
+            31,
+            1.0,
+            False,
+            1,
+            "animator",
+        ]
+        event = {"data": data, "fn_index": named(server, "animate"), "session_hash": "gone"}
+        post(server, "/gradio_api/queue/join", event)
+    stream = urllib.request.urlopen(
+        f"{server.address}/gradio_api/queue/data?session_hash=gone", timeout=60
+    )
+    stream.read(1)
+    stream.close()
+    start = time.monotonic()
+    assert client.predict(handle_file(small_photo(tmp_path, 2)), api_name="/deblur")
+    # One animation at the most is waited for, not all twelve.
+    assert time.monotonic() - start < 2 * usual + 3
+
+
+def named(server, name):
+    with urllib.request.urlopen(f"{server.address}/config", timeout=60) as answer:
+        config = json.load(answer)
+    return next(d["id"] for d in config["dependencies"] if d["api_name"] == name)
+
+
+def post_file(server, path):
+    body = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
+    body += path.read_bytes() + b"\r\n--b--\r\n"
+    request = urllib.request.Request(
+        f"{server.address}/gradio_api/upload",
+        body,
+        {"Content-Type": "multipart/form-data; boundary=b"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)[0]
