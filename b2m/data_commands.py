@@ -15,7 +15,6 @@ from b2m.workbench import CutoutFolder, PhotoFolder
 
 if TYPE_CHECKING:
     from b2m.data.recipes import Recipe
-    from b2m.data.samples import Skip
 
 _NAMED = 5  # reasons that are said; all are in skipped.jsonl
 
@@ -124,7 +123,11 @@ def build(
     seed: Seed = 0,
     licence: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="Licence of the sources.", show_default=False),
+        typer.Option(
+            metavar="TEXT",
+            help="Licence of the sources, instead of what they say; also of what is built already.",
+            show_default=False,
+        ),
     ] = None,
     workers: Annotated[
         int | None,
@@ -145,7 +148,7 @@ def build(
 
     Killed at any point and started again, a build goes on and ends with the same bytes; a finished
     one is left as it is. What cannot be read is skipped and listed in skipped.jsonl, the rest is
-    made, and the exit code is 1.
+    made, and the exit code is 1; mended, it is added by the next build, as are new sources.
     """
     from b2m.data.build import build as build_data
     from b2m.data.recipes import RECIPES
@@ -183,34 +186,43 @@ def build(
         print(f"{built.left_out} were left out, as the recipe says: see skipped.jsonl")
     if parquet:
         print(export_parquet(out))
-    _tell(built.skipped)
+    if built.skipped:
+        _tell(out, built.skipped)
     raise typer.Exit(1 if built.skipped else 0)
 
 
-def _tell(skipped: list[Skip]) -> None:
-    """Say on standard error what was skipped, each reason once."""
-    reasons = list(dict.fromkeys(skip.reason for skip in skipped))
-    for reason in reasons[:_NAMED]:
+def _tell(folder: Path, count: int) -> None:
+    """Say on standard error what was skipped, the first reasons once each."""
+    from b2m.data.samples import read_skips
+
+    reasons: dict[str, None] = {}
+    for skip in read_skips(folder):
+        if not skip.meant and len(reasons) < _NAMED:
+            reasons[skip.reason] = None
+    for reason in reasons:
         print(f"b2m: skipped: {reason}", file=sys.stderr)
-    if skipped:
-        more = f", {len(reasons) - _NAMED} more reasons" if len(reasons) > _NAMED else ""
-        print(f"b2m: {len(skipped)} skipped{more}: see skipped.jsonl", file=sys.stderr)
+    print(f"b2m: {count} skipped: see {folder / 'skipped.jsonl'}", file=sys.stderr)
 
 
-_RENDERED = {"panorama": "rotation", "rotation": "rotation", "scenes": "scenes"}
+_DRAWN = {"--count", "--frames", "--size"}
+_OPTIONS = {
+    "average": {"--fps", "--frames", "--gamma", "--interpolate", "--max-step", "--most", "--size"}
+    | {"--step", "--window"},
+    "between": {"--frames", "--gamma", "--interpolate"},
+    "panorama": _DRAWN,
+    "rotation": _DRAWN | {"--blur"},
+    "scenes": _DRAWN | {"--blur"},
+}
+"""What means something, by the recipe's way."""
+
+_SETTINGS = {"panorama": "rotation", "rotation": "rotation", "scenes": "scenes"}
+"""Part of the recipe that options change, by its way; of all others the averaging."""
 
 
 def _chosen(recipe: Recipe, given: dict[str, Any]) -> Recipe:
     """The recipe with what was said about it."""
-    rendered = _RENDERED.get(recipe.name)
-    allowed = {"--frames", "--size"} | ({"--count"} if rendered else {"--fps"})
-    allowed |= {"--blur"} if recipe.name in ("scenes", "rotation") else set()
-    if not rendered:
-        allowed |= {"--gamma", "--interpolate"}
-        allowed |= {"--window", "--step", "--max-step", "--most"} - (
-            {"--size", "--window"} if recipe.name == "monkaa" else set()
-        )
-    if idle := sorted(given.keys() - allowed):
+    rendered = _SETTINGS.get(recipe.way)
+    if idle := sorted(given.keys() - _OPTIONS[recipe.way]):
         raise UsageError(f"{idle[0]} means nothing to the recipe {recipe.name}: leave it out")
     if "--count" in given:
         at_least(given["--count"], 1, "--count", "there must be something to draw")
@@ -241,7 +253,7 @@ def _chosen(recipe: Recipe, given: dict[str, Any]) -> Recipe:
 
 
 def _window(given: str, recipe: Recipe) -> int:
-    if given == "original" and recipe.name == "gopro":
+    if given == "original" and recipe.layout == "gopro":
         return 0
     if not given.isdecimal() or int(given) < 2:
         raise UsageError(f"--window is {given}: give a number of frames, or for gopro 'original'")

@@ -1,5 +1,6 @@
 """Data sets: their physics against NumPy, and that nothing stops them from ending the same."""
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -9,10 +10,12 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -20,15 +23,17 @@ from PIL import Image
 
 from b2m.cli import main
 from b2m.data import build as building
-from b2m.data import textures
+from b2m.data import engines, footage, textures
 from b2m.data.averaging import Averaging, decode, encode, fit_frame
-from b2m.data.build import build, run_task
+from b2m.data.build import build
 from b2m.data.check import check
+from b2m.data.ledger import Ledger
 from b2m.data.recipes import RECIPES
 from b2m.data.rotation import RotationConfig
-from b2m.data.samples import export_parquet, read_index, read_sample
+from b2m.data.samples import export_parquet, read_index, read_sample, read_skips
 from b2m.data.scenes import SceneConfig
 from b2m.data.textures import procedural_cutouts, procedural_textures
+from b2m.data.ways import make, plan, tasks_of
 from b2m.errors import InputError, OutputError
 from b2m.guidance import from_flow
 from b2m.motion import to_middle_grid, write_pfm
@@ -85,6 +90,10 @@ def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
+def skips(folder):
+    return list(read_skips(folder))
+
+
 def srgb_decoded(codes):
     x = codes.astype(np.float64) / 255
     return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
@@ -100,7 +109,7 @@ def srgb_encoded(x):
 
 def test_gopro_windows_touch_and_are_averaged_in_linear_light(built, gopro):
     out, result = built
-    assert result == (8, 0, [])
+    assert result == (8, 0, 0)
     records = read_index(out)
     assert [record.number for record in records] == list(range(8))
     assert [record.start for record in records] == [0, 7, 14, 21] * 2
@@ -256,7 +265,7 @@ def test_monkaa_puts_as_many_frames_between_as_things_move(monkaa, tmp_path):
     # n = max(|s|, 5) between the two: 8 + 2 and 5 + 2.
     assert [record.averaged for record in records] == [10, 7]
     assert result.left_out == 1 and "100" in (out / "skipped.jsonl").read_text()
-    assert len(result.skipped) == 2 and "does not exist" in result.skipped[0].reason
+    assert result.skipped == 2 and "does not exist" in skips(out)[1].reason
     sample, guidance = read_sample(out, records[0])
     assert records[0].flow_grid == "first" and records[0].flow_from == "given"
     np.testing.assert_array_equal(sample.flow[..., 0], -8)
@@ -272,7 +281,7 @@ def test_dvds_pairs_are_taken_as_they_are(tmp_path):
             Image.fromarray(texture(seed + index, 32, 48)).save(inner / kind / f"{index:05d}.png")
     (inner / "input" / "00002.png").unlink()
     result = build(RECIPES["dvd"], tmp_path / "in", tmp_path / "set")
-    assert result.samples == 2 and len(result.skipped) == 1
+    assert result.samples == 2 and result.skipped == 1
     record = read_index(tmp_path / "set")[0]
     sample, guidance = read_sample(tmp_path / "set", record)
     assert sample.flow is None and guidance is None and record.frames == 1
@@ -289,7 +298,7 @@ def test_camera_turns_in_images(tmp_path, name):
             Image.fromarray(image).save(folder / split / f"{split}{index}.jpg", quality=95)
     rotation = RotationConfig(size=32, blur=(2.0, 6.0), angle=4.0)
     recipe = replace(RECIPES[name], rotation=rotation, count=9)
-    assert build(recipe, folder, tmp_path / "set") == (9, 0, [])
+    assert build(recipe, folder, tmp_path / "set") == (9, 0, 0)
     records = read_index(tmp_path / "set")
     assert {record.flow_from for record in records} == {"exact"}
     assert {record.source: record.split for record in records} == {
@@ -302,7 +311,7 @@ def test_an_ordinary_photo_is_no_panorama(tmp_path):
     (tmp_path / "in").mkdir()
     Image.fromarray(texture(0, 60, 80)).save(tmp_path / "in" / "a.jpg")
     result = build(replace(RECIPES["panorama"], count=2), tmp_path / "in", tmp_path / "set")
-    assert result.samples == 0 and "twice as wide" in result.skipped[0].reason
+    assert result.samples == 0 and "twice as wide" in skips(tmp_path / "set")[0].reason
 
 
 def test_scenes_of_all_splits_without_any_source(tmp_path):
@@ -387,12 +396,12 @@ def test_killed_and_started_again_it_ends_the_same(built, gopro, tmp_path):
     out = tmp_path / "set"
     code = (
         "import sys, time\n"
-        "from b2m.data import build\n"
+        "from b2m.data import build, engines\n"
         "from b2m.data.recipes import RECIPES\n"
-        "write = build.write_sample\n"
+        "write = engines.write_sample\n"
         "def slow(*given):\n"
         "    write(*given); time.sleep(0.15)\n"
-        "build.write_sample = slow\n"
+        "engines.write_sample = slow\n"
         "build.build(RECIPES['gopro'], sys.argv[1], sys.argv[2])\n"
     )
     process = subprocess.Popen(
@@ -450,11 +459,12 @@ def test_a_stop_within_python_keeps_what_is_done(built, gopro, tmp_path, monkeyp
 
     def stopped(*given):
         calls.append(given)
-        if len(calls) == 2:
+        if len(calls) == 5:
             raise KeyboardInterrupt
-        return run_task(*given)
+        write(*given)
 
-    monkeypatch.setattr(building, "run_task", stopped)
+    write = engines.write_sample
+    monkeypatch.setattr(engines, "write_sample", stopped)
     with pytest.raises(KeyboardInterrupt):
         build(GOPRO, gopro, tmp_path / "set")
     monkeypatch.undo()
@@ -462,6 +472,181 @@ def test_a_stop_within_python_keeps_what_is_done(built, gopro, tmp_path, monkeyp
     assert done == 4
     build(GOPRO, gopro, tmp_path / "set")
     assert contents(tmp_path / "set") == contents(built[0])
+
+
+def test_a_mended_source_joins_what_there_is(tmp_path):
+    """A video that cannot be opened, one that is cut off, and frames that are missing."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for source in (whole, broken):
+        source.mkdir()
+        for name in ("a", "b", "d"):
+            write_mp4(source / f"{name}.mp4", panning(30), 30)
+        write_frames(source / "c", [f"{n:03d}.png" for n in range(30)], panning(30))
+    data = (whole / "a.mp4").read_bytes()
+    (broken / "a.mp4").write_bytes(data[: len(data) // 3])  # its table is at the beginning
+    (broken / "b.mp4").write_bytes(data[40:])
+    (broken / "c" / "010.png").unlink()
+    (broken / "c" / "029.png").unlink()
+    first = build(RECIPES["video"], broken, tmp_path / "set")
+    assert first.skipped >= 3
+    before = contents(tmp_path / "set")
+    listed = {skip.source for skip in skips(tmp_path / "set")}
+    assert listed == {"a", "b", "c"}
+    shutil.rmtree(broken)
+    shutil.copytree(whole, broken)
+    assert build(RECIPES["video"], broken, tmp_path / "set") == (16, 0, 0)
+    after = contents(tmp_path / "set")
+    changed = {name for name, data in before.items() if after.get(name) != data}
+    assert changed == {"index.jsonl", "skipped.jsonl", "sources.jsonl"}
+    assert list(check(tmp_path / "set")) == []
+    build(RECIPES["video"], whole, tmp_path / "at once")
+    found = [
+        {
+            (record.source, record.start): (tmp_path / name / record.blur).read_bytes()
+            for record in read_index(tmp_path / name)
+        }
+        for name in ("set", "at once")
+    ]
+    assert found[0] == found[1] and len(found[0]) == 16
+
+
+def test_a_source_may_be_added_but_none_taken_away(tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    write_mp4(source / "b.mp4", panning(15), 30)
+    assert build(RECIPES["video"], source, tmp_path / "set").samples == 2
+    before = contents(tmp_path / "set")
+    write_mp4(source / "a.mp4", panning(15), 30)
+    assert build(RECIPES["video"], source, tmp_path / "set").samples == 4
+    after = contents(tmp_path / "set")
+    assert [record.source for record in read_index(tmp_path / "set")] == ["b", "b", "a", "a"]
+    assert after["index.jsonl"].startswith(before.pop("index.jsonl"))
+    assert after["sources.jsonl"].startswith(before.pop("sources.jsonl"))
+    assert before.items() <= after.items()
+    (source / "b.mp4").unlink()
+    with pytest.raises(InputError, match="b is missing; put it back"):
+        build(RECIPES["video"], source, tmp_path / "set")
+    assert contents(tmp_path / "set") == after
+
+
+def test_a_licence_is_applied_to_what_is_built(gopro, tmp_path):
+    out = tmp_path / "set"
+    first = build(GOPRO, gopro, out)
+    before = contents(out)
+    assert build(GOPRO, gopro, out, licence="ask the author") == first
+    assert {record.licence for record in read_index(out)} == {"ask the author"}
+    after = contents(out)
+    assert {name for name in before if before[name] != after[name]} == {
+        "dataset.json",
+        "index.jsonl",
+    }
+    assert build(GOPRO, gopro, out) == first  # remembered
+    assert contents(out) == after
+
+
+def test_each_frame_of_a_video_is_decoded_about_once(tmp_path, monkeypatch):
+    source = tmp_path / "in"
+    source.mkdir()
+    with av.open(str(source / "long.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=240, options={"g": "50"})
+        stream.width, stream.height = 96, 64
+        for frame in panning(700):
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    decoded = []
+
+    def counted(time, *given):
+        decoded.append(time)
+        return place(time, *given)
+
+    place = footage._place
+    monkeypatch.setattr(footage, "_place", counted)
+    recipe = RECIPES["video"]
+    offers, _ = plan(recipe, source)
+    tasks = list(tasks_of(recipe, offers[0], 0, 0, 100, lambda number: False))
+    assert 4 <= len(tasks) <= 7  # for several cores
+    assert [start for task in tasks for start in task.starts] == list(range(0, 700, 7))
+    keys = offers[0].footage.keys
+    for task in tasks[1:]:
+        assert any(task.starts[0] - 7 < key <= task.starts[0] for key in keys)
+    read = [made for task in tasks for made in make(recipe, task)]
+    assert len(read) == 100 and all(record.start % 7 == 0 for record, _ in read)
+    assert 700 <= len(decoded) <= 700 + 14 * len(tasks)
+
+
+def test_a_build_forgets_what_it_has_written(tmp_path):
+    """A hundred thousand lines, of which memory holds a few bytes each."""
+    lines = 100_000
+    ledger = Ledger(tmp_path, lines)
+    ledger.begin()
+    line = {"source": "a" * 900, "meant": True}
+    tracemalloc.start()
+    try:
+        numbers = np.random.default_rng(0).permutation(lines).tolist()
+        results = ([{"number": number} | line] for number in numbers)
+        assert sum(ledger.take(results)) == lines == ledger.done
+        assert ledger.finish([], None) == (lines, 0, 0)
+        assert tracemalloc.get_traced_memory()[1] < 16e6  # the numbers of this test among it
+    finally:
+        tracemalloc.stop()
+    found = [row["number"] for row in map(json.loads, (tmp_path / "index.jsonl").open())]
+    assert found == list(range(lines))
+
+
+def test_scenes_name_their_photos_and_licences(tmp_path):
+    pack = tmp_path / "pack"
+    rows = []
+    for kind, suffix in (("photos", "jpg"), ("cutouts", "png")):
+        for place, split in enumerate(("train", "val", "test")):
+            (pack / kind / split).mkdir(parents=True)
+            path = pack / kind / split / f"{kind}{place}.{suffix}"
+            Image.fromarray(texture(place, 64, 64)).save(path)
+            rows.append({"path": str(path.relative_to(pack)), "licence": f"{kind} of {split}"})
+    (pack / "index.json").write_text(json.dumps(rows))
+    recipe = replace(SMALL_SCENES, count=20)
+    assert build(recipe, pack, tmp_path / "set") == (20, 0, 0)
+    seen = set()
+    for record in read_index(tmp_path / "set"):
+        named = [name.partition("#")[0] for name in record.made_from]
+        digests = [hashlib.sha256((pack / name).read_bytes()).hexdigest()[:16] for name in named]
+        assert record.made_from == tuple(map("#".join, zip(named, digests, strict=True)))
+        assert named[0].startswith("photos/") and all(record.split in name for name in named)
+        kinds = sorted({f"{name.split('/')[0]} of {record.split}" for name in named})
+        assert record.licence == "; ".join(kinds)
+        seen.update(named)
+    assert len(seen) >= 4
+    assert list(check(tmp_path / "set")) == []
+    # One picture in two splits, whatever it is called: refused, and found where it was not.
+    shutil.copy(pack / "photos" / "train" / "photos0.jpg", pack / "photos" / "test" / "other.jpg")
+    with pytest.raises(InputError, match="are one picture"):
+        build(recipe, pack, tmp_path / "other")
+    lines = (tmp_path / "set" / "index.jsonl").read_text().splitlines()
+    last, first = json.loads(lines[-1]), json.loads(lines[0])
+    last["made_from"] = [first["made_from"][0].replace("photos/train/photos0", "photos/test/x")]
+    (tmp_path / "set" / "index.jsonl").write_text("\n".join([*lines[:-1], json.dumps(last)]) + "\n")
+    (said,) = check(tmp_path / "set")
+    assert said == (
+        "the source photos/test/x.jpg or photos/train/photos0.jpg is in the splits test and train"
+    )
+
+
+def test_videos_of_a_pack_bring_their_licences(tmp_path):
+    (tmp_path / "pack" / "video" / "train").mkdir(parents=True)
+    write_mp4(tmp_path / "pack" / "video" / "train" / "a.mp4", panning(7), 30)
+    rows = [{"path": "video/train/a.mp4", "licence": "Apache-2.0"}]
+    (tmp_path / "pack" / "index.json").write_text(json.dumps(rows))
+    build(RECIPES["video"], tmp_path / "pack" / "video", tmp_path / "set")
+    assert [record.licence for record in read_index(tmp_path / "set")] == ["Apache-2.0"]
+
+
+def test_the_folder_one_stands_in_is_a_source_like_any_other(tmp_path, monkeypatch):
+    for split in ("train", "val", "test"):
+        (tmp_path / "in" / split).mkdir(parents=True)
+        Image.fromarray(texture(len(split), 64, 64)).save(tmp_path / "in" / split / f"{split}.png")
+    monkeypatch.chdir(tmp_path / "in")
+    build(replace(SMALL_SCENES, count=4), ".", tmp_path / "set")
+    assert {record.made_from[0][:9] for record in read_index(tmp_path / "set")} == {"train/tra"}
 
 
 def test_two_builds_at_once_are_told_apart(gopro, tmp_path):
@@ -500,13 +685,12 @@ def test_bad_frames_cost_only_their_windows(tmp_path):
     (folder / "000009.png").write_bytes(good[:100])
     result = build(GOPRO, source, tmp_path / "set")
     assert result.samples == 7
-    assert [skip.number for skip in result.skipped] == [1]
-    assert "000009.png is damaged" in result.skipped[0].reason
+    assert "000009.png is damaged" in skips(tmp_path / "set")[0].reason
     listed = [json.loads(line) for line in (tmp_path / "set" / "skipped.jsonl").open()]
     assert [line["number"] for line in listed] == [1]
     # Mended, the next run makes just that one, and nothing is listed any more.
     (folder / "000009.png").write_bytes(good)
-    assert build(GOPRO, source, tmp_path / "set") == (8, 0, [])
+    assert build(GOPRO, source, tmp_path / "set") == (8, 0, 0)
     assert not (tmp_path / "set" / "skipped.jsonl").exists()
     assert list(check(tmp_path / "set")) == []
 
@@ -535,11 +719,12 @@ def test_footage_of_another_rate_is_not_of_the_recipe(tmp_path):
     (tmp_path / "in").mkdir()
     write_mp4(tmp_path / "in" / "slow.mp4", panning(15), 30)
     result = build(replace(RECIPES["dvd"]), tmp_path / "in", tmp_path / "set")
-    assert "30 frames per second" in result.skipped[0].reason
+    assert result.skipped == 1
+    assert "30 frames per second" in skips(tmp_path / "set")[0].reason
 
 
 def test_a_full_disk_stops_with_a_sentence_and_goes_on_later(built, gopro, tmp_path, monkeypatch):
-    write = building.write_sample
+    write = engines.write_sample
     calls = []
 
     def full(*given):
@@ -548,7 +733,7 @@ def test_a_full_disk_stops_with_a_sentence_and_goes_on_later(built, gopro, tmp_p
             raise OSError(28, "No space left on device")
         write(*given)
 
-    monkeypatch.setattr(building, "write_sample", full)
+    monkeypatch.setattr(engines, "write_sample", full)
     with pytest.raises(OutputError, match="disk is full"):
         build(GOPRO, gopro, tmp_path / "set")
     monkeypatch.undo()

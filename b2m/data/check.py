@@ -27,7 +27,7 @@ def check(folder: str | Path) -> Iterator[str]:
     """Read a whole data set, and say what is wrong with it, a sentence each.
 
     - Files: each is there, can be read and has the size that the index says; there are no others.
-    - Splits: no source is in two.
+    - Splits: no source is in two, and no photo or cut-out of a scene.
     - Physics: the mean of the frames in linear light is the photo, to a code where all averaged
       frames were kept. Where the photo is of more instants, both are first smoothed over the way
       from frame to frame, and agree to 30 dB where nothing is burnt out.
@@ -64,11 +64,19 @@ def check(folder: str | Path) -> Iterator[str]:
 
 def _splits(records: list[Record]) -> Iterator[str]:
     splits = defaultdict(set)
+    names = defaultdict(set)
     for record in records:
         splits[record.source].add(record.split)
+        names[record.source].add(record.source)
+        for texture in record.made_from:
+            # What a picture is called may differ; what is in it may not.
+            name, _, digest = texture.rpartition("#")
+            splits[digest].add(record.split)
+            names[digest].add(name or digest)
     for source, found in splits.items():
         if len(found) > 1:
-            yield f"the source {source} is in the splits {' and '.join(sorted(found))}"
+            called = " or ".join(sorted(names[source]))
+            yield f"the source {called} is in the splits {' and '.join(sorted(found))}"
 
 
 def _physics(record: Record, sample: Sample) -> Iterator[str]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from b2m.files import check_file
 from b2m.media import Pixels
 
 _FARTHER_BACK = 64  # frames
+_WIDEST_GAP = 1000  # frames; more stand for a break, however long
 _NUMBER = re.compile(r"(\d+)\D*$")
 
 
@@ -31,9 +33,12 @@ class Source:
         name: unique in a data set; the unit that must not be in two splits.
         split: "train", "val" or "test".
         path: a video, an image, or a folder of frames.
-        files: names of the frames in that folder, in order; empty for a file.
+        files: names of the frames in that folder, in order, "" for those whose numbers are missing
+            between others; none for a file.
         fps: frames per second, or None where only the file itself knows.
         licence: of the source.
+        pairs: these are sharp, and there are blurred ones of the same names, in folders that
+            `b2m.data.layouts` knows.
     """
 
     name: str
@@ -42,6 +47,7 @@ class Source:
     files: tuple[str, ...] = ()
     fps: float | None = None
     licence: str = "unknown"
+    pairs: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,9 +70,18 @@ class Footage:
 
 
 def frames_of(folder: Path) -> tuple[str, ...]:
-    """Names of the images in a folder, by their numbers."""
+    """Names of the images in a folder, by their numbers; "" for each that is missing between two.
+
+    So what belongs to a number stays where it is when what is missing is put in.
+    """
     names = [path.name for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
-    return tuple(sorted(names, key=lambda name: (_number(name), name)))
+    names.sort(key=lambda name: (_number(name), name))
+    filled = names[:1]
+    for before, name in pairwise(names):
+        gap = _number(name) - _number(before) - 1
+        filled += [""] * min(max(0, gap), _WIDEST_GAP)
+        filled.append(name)
+    return tuple(filled)
 
 
 def _number(name: str) -> int:
@@ -220,11 +235,11 @@ class Reader:
 
     def _file(self, index: int) -> Pixels:
         files = self.source.files
-        gap = index > 0 and _number(files[index]) - _number(files[index - 1]) > 1
-        if gap and index - 1 in self._held:
+        if not files[index]:
+            before = next(name for name in files[index::-1] if name)
+            after = next(name for name in files[index:] if name)
             raise InputError(
-                f"{self.source.path}: frames are missing between {files[index - 1]} and "
-                f"{files[index]}"
+                f"{self.source.path}: frames are missing between {before} and {after}: put them in"
             )
         if self._size is None:
             self._size = _read_frame(self.source.path / files[0]).shape[:2]

@@ -6,8 +6,10 @@ out otherwise with what was expected and what was found.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from b2m.data.folders import IMAGE_SUFFIXES, SPLITS, VIDEO_SUFFIXES, dealt_split
@@ -28,8 +30,12 @@ GOPRO_TEST_OF_8 = GOPRO_TEST[3:]
 """Eight test videos, as many as 2021b has. It does not say which: here those three go to training
 whose recordings (GOPR0384, GOPR0385) training videos come from, too."""
 
+PAIRS = ("input", "GT")
+"""Folders of DVD's pairs: blurred, sharp."""
+
 _SEQUENCE = re.compile(r"GOPR\d{4}_(\d\d)_\d\d")
 _LISTED = 6
+_INDEX_ABOVE = 3  # folders: as for pack/video/train/NAME.mp4
 
 
 def read_layout(layout: str, folder: str | Path, split: str | None = None) -> list[Source]:
@@ -62,7 +68,26 @@ def read_layout(layout: str, folder: str | Path, split: str | None = None) -> li
                 f"{other.path} and {source.path} would both be called {source.name}: rename one, "
                 "as nothing may be in two splits"
             )
-    return sources
+    known = known_licences(path)
+    return [
+        replace(source, licence=known.get(source.path.absolute(), source.licence))
+        for source in sources
+    ]
+
+
+def known_licences(folder: Path) -> dict[Path, str]:
+    """Licences of files by their paths, as an open pack's index.json in or above a folder says.
+
+    See `b2m.data.fetch`; there are none where there is no such file.
+    """
+    folder = folder.absolute()
+    for root in (folder, *folder.parents[:_INDEX_ABOVE]):
+        try:
+            rows = json.loads((root / "index.json").read_text("utf-8"))
+            return {root / row["path"]: str(row["licence"]) for row in rows}
+        except (OSError, ValueError, TypeError, KeyError):
+            continue  # none, or something else of that name
+    return {}
 
 
 def _wrong(folder: Path, name: str, expected: str, hint: str = "") -> InputError:
@@ -142,11 +167,12 @@ def _dvd(folder: Path, _: str) -> list[Source]:
     ]
     inner = folder / "quantitative_datasets"
     for pair in _folders(inner if inner.is_dir() else folder):
-        if (pair / "input").is_dir() and (pair / "GT").is_dir():
-            files = frames_of(pair / "GT")
+        if all((pair / name).is_dir() for name in PAIRS):
+            files = frames_of(pair / PAIRS[1])
             # Its video, in the same split, may have the same name.
             name = f"{pair.name}-pairs"
-            sources.append(Source(name, dealt_split(pair.name), pair, files, licence=licence))
+            split = dealt_split(pair.name)
+            sources.append(Source(name, split, pair, files, licence=licence, pairs=True))
     if not sources:
         raise _wrong(
             folder,
@@ -277,7 +303,7 @@ def _genblur(folder: Path, way: str) -> list[Source]:
                 sources += [one for one in read(place, way) if one.path not in _paths(sources)]
             except InputError:
                 continue
-    return [one for one in sources if not (one.path / "GT").is_dir()] or _video(folder, way)
+    return [one for one in sources if not one.pairs] or _video(folder, way)
 
 
 def _paths(sources: Sequence[Source]) -> set[Path]:

@@ -3,6 +3,7 @@
 A data set is a folder:
 
     dataset.json                recipe and settings with which it was built
+    sources.jsonl               the sources, their splits, and the numbers of their samples
     index.jsonl                 one record for each sample, in the order of their numbers
     skipped.jsonl               what could not be made, and why; only where there is any
     blur/00000012.png           the photo
@@ -11,13 +12,16 @@ A data set is a folder:
     guidance/00000012.png       in the palette of `b2m.guidance.to_png`, on the middle frame's grid
 
 Numbers belong to places in the sources, so that those of dropped or skipped samples are missing.
+Those of a source that can be read only later, or that is added, follow the last ones.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from dataclasses import fields as dataclass_fields
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +38,9 @@ from b2m.motion import Flow, read_flo, to_middle_grid, write_flo
 INDEX = "index.jsonl"
 SKIPPED = "skipped.jsonl"
 SETTINGS = "dataset.json"
+SOURCES = "sources.jsonl"
 FOLDERS = ("blur", "sharp", "flow", "guidance")
+_ROWS = 10_000
 
 
 class Sample(NamedTuple):
@@ -69,7 +75,9 @@ class Record:
         curve: "srgb", or the exponent of the power law by which light was decoded.
         flow_grid: "middle" or "first": on which frame's grid the flow is; None without flow.
         flow_from: "exact", "given" or "dis" (estimated); None without flow.
-        licence: of the source.
+        licence: of the source, or those of all it is made from.
+        made_from: photos and cut-outs of a scene, each with the first half of its SHA-256, as
+            photos/train/a.jpg#0123456789abcdef; never in two splits, whatever they are called.
     """
 
     number: int
@@ -87,6 +95,7 @@ class Record:
     flow_grid: str | None = "middle"
     flow_from: str | None = "dis"
     licence: str = "unknown"
+    made_from: tuple[str, ...] = ()
 
     @property
     def blur(self) -> str:
@@ -126,7 +135,8 @@ class Record:
             InputError: something is missing.
         """
         try:
-            return cls(**{name: line[name] for name in cls.__dataclass_fields__})
+            record = cls(**{name: line[name] for name in cls.__dataclass_fields__})
+            return replace(record, made_from=tuple(record.made_from))
         except (KeyError, TypeError) as error:
             raise InputError(f"a line of {INDEX} lacks {error}: build the data set anew") from None
 
@@ -214,13 +224,18 @@ def read_index(folder: str | Path) -> list[Record]:
     Raises:
         InputError: there is no index, or it is damaged.
     """
+    return list(iter_index(folder))
+
+
+def iter_index(folder: str | Path) -> Iterator[Record]:
+    """The records of a data set, one after the other; raises as `read_index`."""
     path = Path(folder) / INDEX
     if not path.is_file():
         raise InputError(
             f"{folder} has no {INDEX}: give a folder that `b2m data build` has finished, or run "
             "the same build again"
         )
-    return [Record.from_json(line) for line in read_lines(path)]
+    yield from map(Record.from_json, read_lines(path))
 
 
 def read_lines(path: Path, torn: bool = False) -> Iterator[dict[str, Any]]:
@@ -233,23 +248,33 @@ def read_lines(path: Path, torn: bool = False) -> Iterator[dict[str, Any]]:
     Raises:
         InputError: a line is damaged.
     """
-    lines = path.read_text("utf-8").splitlines(keepends=True)
-    for number, line in enumerate(lines, 1):
-        if torn and not line.endswith("\n"):
-            return
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            raise InputError(
-                f"{path}, line {number}, is damaged: build the data set anew"
-            ) from None
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            if torn and not line.endswith(b"\n"):
+                return
+            try:
+                yield json.loads(line)
+            except ValueError:
+                raise InputError(
+                    f"{path}, line {number}, is damaged: build the data set anew"
+                ) from None
 
 
 def write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
     """Write JSON lines, whole or not at all."""
-    with atomic_path(path) as temporary:
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        temporary.write_text(text, "utf-8")
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        stream.writelines(map(to_line, lines))
+
+
+def to_line(line: dict[str, Any]) -> bytes:
+    """A line of a file of JSON lines."""
+    return (json.dumps(line, ensure_ascii=False) + "\n").encode()
+
+
+def read_skips(folder: str | Path) -> Iterator[Skip]:
+    """What could not be made of a data set, and what was not meant to be."""
+    path = Path(folder) / SKIPPED
+    yield from (Skip(**line) for line in read_lines(path)) if path.is_file() else ()
 
 
 def export_parquet(folder: str | Path) -> Path:
@@ -263,9 +288,19 @@ def export_parquet(folder: str | Path) -> Path:
         import pyarrow.parquet
     except ImportError:
         raise InputError("--parquet needs pyarrow: pip install 'b2m[data]'") from None
-    # A power law's exponent and the word "srgb" share a column.
-    rows = [record.to_json() | {"curve": str(record.curve)} for record in read_index(folder)]
+    text, whole, real = pyarrow.string(), pyarrow.int64(), pyarrow.float64()
+    kinds = {
+        "int": whole, "int | None": whole, "float | None": real, "str": text, "str | None": text,
+        # A power law's exponent and the word "srgb" share a column.
+        "str | float": text, "tuple[str, ...]": pyarrow.list_(text),
+    }  # fmt: skip
+    fields = {field.name: kinds[str(field.type)] for field in dataclass_fields(Record)}
+    fields |= dict.fromkeys(("blur", "flow", "guidance"), text) | {"sharp": pyarrow.list_(text)}
+    schema = pyarrow.schema(fields.items())
     path = (Path(folder) / INDEX).with_suffix(".parquet")
-    with atomic_path(path) as temporary:
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), temporary)
+    rows = (record.to_json() | {"curve": str(record.curve)} for record in iter_index(folder))
+    with atomic_path(path) as temporary, pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
+        # Some at a time, so that memory does not grow with the data set.
+        while some := list(islice(rows, _ROWS)):
+            writer.write_table(pyarrow.Table.from_pylist(some, schema))
     return path

@@ -1,0 +1,143 @@
+"""What is done of a build, kept on disk: in memory there are nine bytes for each sample."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from itertools import chain, takewhile
+from pathlib import Path
+from typing import Any
+
+from b2m.data.samples import INDEX, SKIPPED, Skip, read_lines, to_line, write_lines
+from b2m.errors import InputError
+from b2m.files import atomic_path
+
+Line = dict[str, Any]
+
+_PROGRESS = ".progress.jsonl"
+_TODO, _MADE, _MEANT, _FAILED = range(4)
+
+
+class Ledger:
+    """Lines of records and skips by their numbers.
+
+    A build that has anything to do begins by copying them into a progress file, to which each
+    finished sample adds its line, and ends by writing the index from that. Killed in between, the
+    progress file is all that the next build needs.
+
+    Args:
+        folder: of the data set.
+        total: numbers that there are.
+
+    Raises:
+        InputError: what the folder holds is damaged.
+    """
+
+    def __init__(self, folder: Path, total: int) -> None:
+        self.folder, self.total = folder, total
+        self._progress = folder / _PROGRESS
+        self._states = bytearray(total)
+        self._places = array("q", bytes(8 * total))
+        for line in self._lines_so_far():
+            self._note(line)
+
+    def is_done(self, number: int) -> bool:
+        """Whether a sample is made, or left out as the recipe says."""
+        return self._states[number] in (_MADE, _MEANT)
+
+    @property
+    def done(self) -> int:
+        """How many are."""
+        return self._states.count(_MADE) + self._states.count(_MEANT)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the index is written."""
+        return (self.folder / INDEX).is_file() and not self._progress.is_file()
+
+    def _lines_so_far(self) -> Iterator[Line]:
+        for name in (INDEX, SKIPPED, _PROGRESS):
+            path = self.folder / name
+            if path.is_file():
+                found = read_lines(path, torn=name == _PROGRESS)
+                yield from (line for line in found if line["number"] >= 0)
+
+    def _note(self, line: Line) -> int:
+        number: int = line["number"]
+        if number >= self.total:
+            raise InputError(
+                f"{self.folder} holds sample {number}, of which its sources know nothing: choose "
+                "another folder"
+            )
+        skipped = "reason" in line
+        self._states[number] = (_MEANT if line["meant"] else _FAILED) if skipped else _MADE
+        return number
+
+    def begin(self) -> None:
+        """Gather all lines in the progress file.
+
+        Raises:
+            OutputError: the folder is not writable or full.
+        """
+        with atomic_path(self._progress) as temporary, temporary.open("wb") as stream:
+            for line in self._lines_so_far():
+                self._places[line["number"]] = stream.tell()
+                stream.write(to_line(line))
+
+    def reopen(self) -> None:
+        """Gather all lines, and take the index away, so that it is written anew."""
+        self.begin()
+        (self.folder / INDEX).unlink(missing_ok=True)
+        (self.folder / SKIPPED).unlink(missing_ok=True)
+
+    def take(self, results: Iterable[list[Line]]) -> Iterator[int]:
+        """Add lines as they come; gives how many, each time they are on disk."""
+        with self._progress.open("ab") as stream:
+            for lines in results:
+                for line in lines:
+                    self._places[self._note(line)] = stream.tell()
+                    stream.write(to_line(line))
+                stream.flush()
+                yield len(lines)
+
+    def finish(self, lost: list[Skip], licence: str | None) -> tuple[int, int, int]:
+        """Write the index, and what was skipped.
+
+        Args:
+            lost: whole sources.
+            licence: of all samples, instead of what their lines say.
+
+        Returns:
+            How many samples there are, were left out as the recipe says, and were skipped.
+        """
+        counts = [self._states.count(state) for state in (_MADE, _MEANT, _FAILED)]
+        sources = [asdict(skip) for skip in lost]
+        if self._progress.is_file():
+            changed = {} if licence is None else {"licence": licence}
+            write_lines(self.folder / INDEX, (line | changed for line in self._chosen(_MADE)))
+            self._write_skipped(sources, self._chosen(_MEANT, _FAILED), sum(counts[1:]))
+            self._progress.unlink()
+        else:
+            path = self.folder / SKIPPED
+            lines = read_lines(path) if path.is_file() else iter(())
+            # Sources come first.
+            if list(takewhile(lambda line: line["number"] < 0, lines)) != sources:
+                kept = (line for line in read_lines(path) if line["number"] >= 0)
+                self._write_skipped(sources, kept, sum(counts[1:]))
+        return counts[0], counts[1], counts[2] + len(lost)
+
+    def _write_skipped(self, sources: list[Line], lines: Iterable[Line], count: int) -> None:
+        if sources or count:
+            write_lines(self.folder / SKIPPED, chain(sources, lines))
+        else:
+            (self.folder / SKIPPED).unlink(missing_ok=True)
+
+    def _chosen(self, *states: int) -> Iterator[Line]:
+        """Lines of the progress file, in the order of their numbers."""
+        with self._progress.open("rb") as stream:
+            for number, state in enumerate(self._states):
+                if state in states:
+                    stream.seek(self._places[number])
+                    yield json.loads(stream.readline())

@@ -1,0 +1,101 @@
+"""What is made at once, of what, and what a way to make samples is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from b2m.data.footage import Footage, Source
+from b2m.data.layouts import read_layout
+from b2m.data.recipes import Recipe
+from b2m.data.samples import Record, Sample, Skip
+from b2m.errors import InputError
+
+MADE_UP = Path()
+"""Stands for the folder of textures that are made up."""
+
+AT_ONCE = 4
+"""Samples of a task, where there is no reason for another number."""
+
+
+class Task(NamedTuple):
+    """A few samples of one source.
+
+    Attributes:
+        numbers: theirs.
+        source: of all.
+        starts: where each begins: a window in frames, a pair by its first frame, or a count.
+        footage: what is known of the source, where it is read window by window.
+    """
+
+    numbers: tuple[int, ...]
+    source: Source
+    starts: tuple[float, ...]
+    footage: Footage | None = None
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What there is to make of one source.
+
+    Attributes:
+        source: which.
+        starts: of all its samples, in order; see `Task`.
+        footage: see `Task`.
+    """
+
+    source: Source
+    starts: Sequence[float]
+    footage: Footage | None = None
+
+
+Made = tuple[Record, Sample] | Skip
+
+
+class Way(NamedTuple):
+    """One way to make samples.
+
+    Attributes:
+        sources: of a recipe, in a folder, split as named.
+        offer: from a source and its place among how many.
+        make: the samples of a task, one after the other, each with its record; or says why not.
+        cut: whether a task may end before a sample, by its number among those of the source and
+            how many the task has.
+        rendered: whether samples are drawn, as many as the recipe counts; a task is then made
+            wholly or not at all.
+    """
+
+    sources: Callable[[Recipe, Path | None, str | None], list[Source]]
+    offer: Callable[[Recipe, Source, int, int], Offer]
+    make: Callable[[Recipe, Task], Iterator[Made]]
+    cut: Callable[[Recipe, Offer, int, int], bool]
+    rendered: bool = False
+
+
+def record_of(recipe: Recipe, task: Task, place: int, sample: Sample, averaged: int) -> Record:
+    """The record of a sample, by its place in the task, of the mean of so many instants."""
+    return Record(
+        number=task.numbers[place],
+        source=task.source.name,
+        split=task.source.split,
+        recipe=recipe.name,
+        width=sample.blur.shape[1],
+        height=sample.blur.shape[0],
+        frames=len(sample.frames),
+        averaged=averaged,
+        licence=task.source.licence,
+    )
+
+
+def laid_out(recipe: Recipe, folder: Path | None, split: str | None) -> list[Source]:
+    """The sources in a folder of the recipe's layout; see `Way`."""
+    if folder is None:
+        raise InputError(f"the recipe {recipe.name} needs a source: give a folder")
+    return read_layout(recipe.layout, folder, split)
+
+
+def few_at_once(recipe: Recipe, offer: Offer, place: int, count: int) -> bool:
+    """Tasks of always as many samples; see `Way`."""
+    return count == AT_ONCE
