@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from b2m.data import engines
 from b2m.data.build import build
 from b2m.data.recipes import RECIPES
 from b2m.data.rotation import RotationConfig
+from b2m.errors import OutputError
 from b2m.media import write_png
 
 ray = pytest.importorskip("ray")
@@ -78,4 +80,35 @@ def test_a_killed_worker_costs_nothing(tmp_path):
         killer.join()
         ray.shutdown()
     assert killed
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+
+
+@pytest.mark.slow
+def test_a_task_that_kills_its_workers_is_given_up_with_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    for number in range(2):
+        noise = np.random.default_rng(number).integers(0, 256, (20, 20, 3), np.uint8)
+        write_png(tmp_path / "in" / f"{number}.png", noise.repeat(8, 0).repeat(8, 1))
+    recipe = replace(RECIPE, count=8)
+    expected = build(recipe, tmp_path / "in", tmp_path / "here")
+    run_task, begun = engines.run_task, tmp_path / "begun"
+
+    def deadly(recipe, task, folder):
+        if task.numbers[0] == 4:
+            with begun.open("a") as stream:
+                stream.write("x")
+            os._exit(1)
+        yield from run_task(recipe, task, folder)
+
+    monkeypatch.setattr(engines, "RAY_RETRIES", 2)
+    monkeypatch.setattr(engines, "run_task", deadly)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        with pytest.raises(OutputError, match=r"died 3 times over sample 4 .*what is done is kept"):
+            build(recipe, tmp_path / "in", tmp_path / "there", engine="ray", workers=2)
+        assert begun.read_text() == "xxx"
+        monkeypatch.undo()
+        assert build(recipe, tmp_path / "in", tmp_path / "there", engine="ray") == expected
+    finally:
+        ray.shutdown()
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
