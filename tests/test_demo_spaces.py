@@ -1,6 +1,7 @@
 """The folders of the two Spaces, as they run elsewhere: alone, with b2m from its wheel."""
 
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -63,20 +64,48 @@ def test_the_image_runs_as_spaces_do():
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """Where b2m lies as it was built, with no checkout around."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
-    built = subprocess.run(
-        [*command, "--wheel-dir", folder, ROOT], capture_output=True, text=True, timeout=300
+def image(tmp_path_factory):
+    """What `make docker` hands to Docker, of which there is none here but one that takes notes."""
+    folder = tmp_path_factory.mktemp("image")
+    (folder / "docker").write_text(f'#!/bin/sh\necho "$@" >{folder}/asked')
+    (folder / "docker").chmod(0o755)
+    context, python = folder / "context", Path(sys.executable).parent
+    made = subprocess.run(
+        ["make", "docker", f"BIN={python}", f"CONTEXT={context}"],
+        env=os.environ | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
-    if built.returncode and "hatchling" in built.stderr:
+    if made.returncode and "hatchling" in made.stderr:
         pytest.skip("hatchling, which builds the wheel, cannot be fetched here")
-    assert built.returncode == 0, built.stderr
-    (path,) = folder.glob("b2m-*.whl")
+    assert made.returncode == 0, made.stderr
+    assert (folder / "asked").read_text().split() == ["build", "-t", "b2m-streamlit", str(context)]
+    return context
+
+
+def test_make_docker_brings_its_own_b2m(image):
+    (wheel,) = image.glob("b2m-*.whl")
+    ours, *others = (image / "requirements.txt").read_text().splitlines()
+    assert ours == f"./{wheel.name}"
+    assert others == (SPACES["streamlit"] / "requirements.txt").read_text().splitlines()[1:]
+    for name in ("app.py", "Dockerfile"):
+        assert (image / name).read_bytes() == (SPACES["streamlit"] / name).read_bytes()
+    # What the image copies before it installs, and pip finds it from there.
+    assert "COPY requirements.txt *.whl ./" in (image / "Dockerfile").read_text().splitlines()
+    command = ["install", "--dry-run", "--no-index", "--no-deps", "-r", "requirements.txt"]
+    done = subprocess.run([sys.executable, "-m", "pip", *command], cwd=image, capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(image):
+    """Where b2m lies as it was built, with no checkout around."""
+    (path,) = image.glob("b2m-*.whl")
     with zipfile.ZipFile(path) as opened:
-        opened.extractall(folder / "site")
-    return folder / "site"
+        opened.extractall(image.parent / "site")
+    return image.parent / "site"
 
 
 def copied(name, folder):
