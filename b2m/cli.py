@@ -62,7 +62,9 @@ app = typer.Typer(
 )
 
 Photos = Annotated[
-    list[Path], typer.Argument(metavar="PHOTO", help="Blurred photos.", show_default=False)
+    list[Path],
+    # One that may not be read is told by b2m, as others are that are no photos.
+    typer.Argument(metavar="PHOTO", help="Blurred photos.", show_default=False, readable=False),
 ]
 Model = Annotated[
     str,

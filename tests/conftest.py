@@ -1,6 +1,10 @@
 """What several test files share."""
 
+import os
+
 import pytest
+
+CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 
 @pytest.fixture(scope="session")
@@ -11,3 +15,22 @@ def page_server():
 
     with serve() as server:
         yield server
+
+
+def failed_under_ci(report):
+    """The report, as a failure where it says that something was skipped under CI."""
+    if CI and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
+        *_, reason = report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"Under CI nothing may be skipped, but this was. {reason}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    return failed_under_ci((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report():
+    return failed_under_ci((yield))
