@@ -62,6 +62,39 @@ def test_an_example_and_each_control():
     }  # fmt: skip
 
 
+def test_what_is_shown_already_is_not_made_again(monkeypatch):
+    from b2m import api
+
+    made = []
+    animate, deciding = api.BlurAnimator.animate, ["frames", "motions", "seed"]
+
+    def counted(self, *args, **options):
+        made.append([options[name] for name in deciding if name in options])
+        return animate(self, *args, **options)
+
+    monkeypatch.setattr(api.BlurAnimator, "animate", counted)
+    app = choose(start())
+    assert made == [[7, 3, 0]]  # one model on both sides
+    (kept,) = app.session_state["results"].values()
+    rows, pictures = kept[0].numbers, kept[0].pictures
+    app.slider(key="frame-left").set_value(2).run()
+    app.selectbox(key="motion-right").select(1).run()
+    assert made == [[7, 3, 0]]
+    (still,) = app.session_state["results"].values()
+    assert still[0].numbers is rows and still[0].pictures is pictures
+    app.number_input(key="seed").set_value(4).run()
+    assert made[1:] == [[7, 3, 4]]
+    app.slider(key="frames").set_value(9).run()
+    assert made[2:] == [[9, 3, 4]]
+    choose(app, "temple-shake")
+    assert made[3:] == [[9, 3, 4]] and len(app.session_state["results"]) == 1
+    app.radio(key="source").set_value("a direction").run()
+    app.selectbox(key="direction").select("left").run()
+    before = len(made)
+    app.slider(key="frame-right").set_value(2).run()
+    assert len(made) == before and not app.exception
+
+
 def test_two_models_side_by_side(tmp_path, monkeypatch):
     import torch
 

@@ -5,7 +5,9 @@ streamlit run demo/streamlit/app.py          # http://localhost:8501
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
+from functools import cached_property
 from pathlib import Path
 
 import streamlit as st
@@ -14,7 +16,7 @@ import b2m
 from b2m import api, hub
 from b2m import guidance as guidance_of
 from b2m.clip import Clip, Prepared
-from b2m.media import fit
+from b2m.media import Pixels, fit
 from b2m.motion import flow_to_color, resize_flow, write_flow
 from b2m.sheets import arrows
 
@@ -96,6 +98,64 @@ def clips_of(
     return chosen.animate(prepared, guidance=guidance, frames=count, motions=motions, seed=seed)
 
 
+class Shown:
+    """A clip, and what the page shows of it, each made once."""
+
+    def __init__(self, clip: Clip) -> None:
+        self.clip = clip
+
+    @cached_property
+    def numbers(self) -> dict[str, str]:
+        """Its row of the table."""
+        clip = self.clip
+        return {
+            "re-blur, dB": f"{clip.reblur_psnr:.1f}",
+            "re-blur before projection, dB": f"{clip.reblur_psnr_raw:.1f}",
+            "score": f"{clip.score:.2f}",
+            "fastest, px": f"{clip.fastest:.1f}",
+            "moving": f"{(clip.guidance != 0).any(-1).mean():.0%}",
+        }
+
+    @cached_property
+    def pictures(self) -> dict[str, Pixels]:
+        """Of its motion, with their captions."""
+        small = fit(self.clip.photo, SHOWN_SIDE)
+        flow = resize_flow(self.clip.flow, small.shape[:2])
+        return {
+            "Motion over the exposure": arrows(small, flow),
+            "The same as colours": flow_to_color(flow),
+            "Guidance": fit(guidance_of.to_color(self.clip.guidance), SHOWN_SIDE),
+        }
+
+
+def results(
+    data: bytes,
+    models: tuple[str, ...],
+    picture: guidance_of.Guidance | None,
+    *options: str | int,
+) -> dict[str, list[Shown]]:
+    """The clips of each model, of those that the session holds already where it does.
+
+    Args:
+        data: the photo.
+        models: one for each side.
+        picture: guidance that was uploaded.
+        options: source, direction, frames, motions and seed.
+    """
+    before = st.session_state.get("results", {})
+    given = hashlib.sha256(data).digest(), None if picture is None else picture.tobytes(), *options
+    now = {}
+    for model in models:
+        key = model, *given
+        if key not in now:
+            source, where, *numbers = options
+            now[key] = before.get(key) or [
+                Shown(clip) for clip in clips_of(data, model, source, where, picture, *numbers)
+            ]
+    st.session_state["results"] = now  # what is shown no more is not kept
+    return {model: shown for (model, *_), shown in now.items()}
+
+
 def saved(clip: Clip, name: str) -> bytes:
     """A clip as a file of a kind, as bytes."""
     with tempfile.TemporaryDirectory() as folder:
@@ -109,20 +169,12 @@ def saved(clip: Clip, name: str) -> bytes:
         return path.read_bytes()
 
 
-def table(clips: dict[str, list[Clip]]) -> list[dict[str, str]]:
+def table(found: dict[str, list[Shown]]) -> list[dict[str, str]]:
     """The numbers of each motion of each model."""
     return [
-        {
-            "model": model,
-            "motion": str(number),
-            "re-blur, dB": f"{clip.reblur_psnr:.1f}",
-            "re-blur before projection, dB": f"{clip.reblur_psnr_raw:.1f}",
-            "score": f"{clip.score:.2f}",
-            "fastest, px": f"{clip.fastest:.1f}",
-            "moving": f"{(clip.guidance != 0).any(-1).mean():.0%}",
-        }
-        for model, found in clips.items()
-        for number, clip in enumerate(found, 1)
+        {"model": model, "motion": str(number), **shown.numbers}
+        for model, motions in found.items()
+        for number, shown in enumerate(motions, 1)
     ]
 
 
@@ -140,22 +192,20 @@ def photo_bytes() -> tuple[str, bytes] | None:
     return path.name, path.read_bytes()
 
 
-def panel(place: str, name: str, model: str, clips: list[Clip], default: int) -> None:
+def panel(place: str, name: str, model: str, found: list[Shown], default: int) -> None:
     """One side of the page: a motion's frame, flow, guidance and files."""
-    numbers = list(range(1, len(clips) + 1))
+    numbers = list(range(1, len(found) + 1))
     number = st.selectbox(
-        "Motion", numbers, index=min(default, len(clips) - 1), key=f"motion-{place}"
+        "Motion", numbers, index=min(default, len(found) - 1), key=f"motion-{place}"
     )
-    clip = clips[number - 1]
+    shown = found[number - 1]
+    clip = shown.clip
     count = clip.count
     index = st.slider("Frame", 1, count, (count + 1) // 2, key=f"frame-{place}")
     time = 2 * (index - 1) / (count - 1) - 1
     st.image(fit(clip.at(time), SHOWN_SIDE), caption=f"t = {(time + 1) / 2:.2f}")
-    small = fit(clip.photo, SHOWN_SIDE)
-    flow = resize_flow(clip.flow, small.shape[:2])
-    st.image(arrows(small, flow), caption="Motion over the exposure")
-    st.image(fit(flow_to_color(clip.flow), SHOWN_SIDE), caption="The same as colours")
-    st.image(fit(guidance_of.to_color(clip.guidance), SHOWN_SIDE), caption="Guidance")
+    for caption, picture in shown.pictures.items():
+        st.image(picture, caption=caption)
     stem = f"{Path(name).stem}-{model}-{number}"
     for suffix, label in FILES.items():
         st.download_button(
@@ -186,12 +236,9 @@ def main() -> None:
         st.info("Upload a motion-blurred photo in the side bar, or choose an example.")
         return
     name, data = given
-    clips: dict[str, list[Clip]] = {}
     try:
         picture = painted() if source == SOURCES[3] else None
-        for model in (left, right):
-            if model not in clips:
-                clips[model] = clips_of(data, model, source, where, picture, frames, motions, seed)
+        found = results(data, (left, right), picture, source, where, frames, motions, seed)
     except (b2m.InputError, MemoryError) as error:
         sentence = str(error) or "there is not enough memory for this photo: make it smaller"
         # What comes as bytes is "image" to b2m.
@@ -199,17 +246,17 @@ def main() -> None:
             f"{name} {rest}" if (rest := sentence.removeprefix("image ")) != sentence else rest
         )
         return
-    for sentence in clips[left][0].warnings:
+    for sentence in found[left][0].clip.warnings:
         st.warning(sentence)
-    st.dataframe(table(clips), hide_index=True)
+    st.dataframe(table(found), hide_index=True)
     device = animator(left, None).device.type.upper()
-    known = ", ".join(f"{model} ({sources().get(model, 'bundled')})" for model in clips)
+    known = ", ".join(f"{model} ({sources().get(model, 'bundled')})" for model in found)
     st.caption(f"Weights: {known}. Computed on {device}.")
-    sides = (("left", left, 0), ("right", right, len(clips[right]) - 1 if left == right else 0))
+    sides = (("left", left, 0), ("right", right, len(found[right]) - 1 if left == right else 0))
     for column, (place, model, default) in zip(st.columns(2), sides, strict=True):
         with column:
             st.subheader(model)
-            panel(place, name, model, clips[model], default)
+            panel(place, name, model, found[model], default)
 
 
 main()
