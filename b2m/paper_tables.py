@@ -196,4 +196,15 @@ TABLES: dict[str, PaperTable] = {
             ("camera", "BlurFlowNet without both"): 2.748,
         },
     ),
+    "mix": PaperTable(
+        "Of no paper: what turning cameras and crops of real clips add to scenes when the animator "
+        "is trained, on the same small budget.",
+        ("movers", "camera", "rotation", "video"),
+        (
+            "animator of scenes",
+            "animator of scenes and rotation",
+            "animator of scenes and real clips",
+            "animator of the mix",
+        ),
+    ),
 }

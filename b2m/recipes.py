@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from b2m.data.scenes import SceneConfig
+from b2m.data.stream import SHARES
 from b2m.errors import InputError
 from b2m.hub import HubModel
 from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
@@ -30,6 +31,7 @@ from b2m.paper_objectives import (
 # Where 30,000 samples are the budget: small batches, since a network needs some thousands of steps
 # before it sees motion at all, and blur that is long enough to be seen from the beginning.
 _SHORT: dict[str, Any] = {"batch": 4, "blur": (20.0, 36.0), "blur_samples": 20_000}
+_TURNING = SHARES["rotation"] / (1 - SHARES["clips"])  # of what is rendered
 _LEAST_RATE = 1e-6  # at which a cosine ends, as in Zhong 2022
 
 Config = (
@@ -365,6 +367,20 @@ RECIPES |= {
     recipe.name: recipe
     for recipe in (
         _variant("animator", "animator-short", **_SHORT),
+        # Scenes, turning cameras and real clips (`--clips`), as in `b2m.data.stream.SHARES`; and
+        # what each adds on the same small budget: `b2m evaluate --table mix` compares them.
+        _variant("animator", "animator-mix", turning=_TURNING, real_share=SHARES["clips"]),
+        *(
+            _variant(
+                "animator", f"animator-short-{name}", turning=turning, real_share=real, **_SHORT
+            )
+            for name, turning, real in (
+                ("scenes", 0.0, 0.0),
+                ("rotation", SHARES["rotation"], 0.0),
+                ("clips", 0.0, SHARES["clips"]),
+                ("mix", _TURNING, SHARES["clips"]),
+            )
+        ),
         replace(
             RECIPES["decomposer-compact"],
             name="decomposer-one-stage",

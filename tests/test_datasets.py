@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader
 
 from b2m.data.build import build
 from b2m.data.datasets import (
-    SHARES,
     BlurClipDataset,
     MixedClips,
     MixSampler,
@@ -23,7 +22,7 @@ from b2m.data.recipes import RECIPES
 from b2m.data.rotation import RotationConfig
 from b2m.data.samples import read_index, read_sample
 from b2m.data.scenes import SceneConfig
-from b2m.data.stream import SceneStream, augment
+from b2m.data.stream import SHARES, SceneStream, augment
 from b2m.data.textures import procedural_cutouts, procedural_textures
 from b2m.errors import InputError
 from b2m.guidance import quantise

@@ -10,9 +10,11 @@ from scipy import ndimage
 
 from b2m.blur import average
 from b2m.data import stream
-from b2m.data.scenes import SceneConfig
+from b2m.data.clips import Crops
+from b2m.data.scenes import SceneConfig, Scenes
 from b2m.data.stream import SceneStream, augment
 from b2m.data.textures import procedural_cutouts, procedural_textures
+from b2m.recipes import RECIPES
 
 EVERY = list(itertools.product(range(4), (False, True), (False, True)))
 
@@ -161,3 +163,43 @@ def test_the_curriculum_is_told_how_many_samples_all_ranks_have_seen(textures):
         batches(step)
     # Chunks of four steps of two samples, on three ranks.
     assert told == [0, 24, 48]
+
+
+def test_the_mix_has_its_shares(textures, monkeypatch):
+    """What is rendered says by its light where it is from."""
+
+    def marked(light):
+        def draw(*given):
+            config, count = given[-4:-2]
+            frames = torch.full((count, config.frames, 3, config.size, config.size), light)
+            flow = torch.zeros(count, 2, config.size, config.size)
+            return Scenes(frames[:, 0], frames, flow, flow, flow)
+
+        return draw
+
+    monkeypatch.setattr(stream, "_CHUNK_SCENES", 256)
+    monkeypatch.setattr(stream, "render", marked(0.2))
+    monkeypatch.setattr(stream, "render_rotation", marked(0.4))
+    real = Crops(
+        torch.full((2, 8, 3, 32, 32), 204, dtype=torch.uint8),
+        torch.zeros(2, 2, 32, 32, dtype=torch.float16),
+    )
+    recipe = RECIPES["animator-mix"]
+    made = SceneStream(
+        *textures,
+        lambda samples, share: SceneConfig(size=32),
+        crop=32,
+        batch=64,
+        reuse=2,
+        turning=recipe.turning,
+        real=real,
+        real_share=recipe.real_share,
+    )
+    lights = torch.cat([made(step)["frames"][:, 0, 0, 0, 0] for step in range(0, 640)])
+    shares = [float((lights - light).abs().lt(0.01).float().mean()) for light in (0.2, 0.4, 0.8)]
+    assert sum(shares) == pytest.approx(1)
+    np.testing.assert_allclose(shares, list(stream.SHARES.values()), atol=0.02)
+    short = {name: RECIPES[f"animator-short-{name}"] for name in ("scenes", "rotation", "clips")}
+    assert {name: (one.turning, one.real_share) for name, one in short.items()} == {
+        "scenes": (0, 0), "rotation": (0.15, 0), "clips": (0, 0.1)
+    }  # fmt: skip

@@ -27,9 +27,6 @@ Item = dict[str, Tensor]
 """photo (3, H, W) and frames (T, 3, H, W), sRGB in [0, 1]; flow (2, H, W), pixels over the exposure
 on the middle frame's grid; guidance (2, H, W), float of -1, 0 and 1."""
 
-SHARES = {"scenes": 0.75, "rotation": 0.15, "clips": 0.10}
-"""Of the animator's mix: there are only three real clips to train on."""
-
 
 def _generator(*parts: int) -> torch.Generator:
     mixed = 0
@@ -271,7 +268,7 @@ def mixed_loader(
 
     Args:
         parts: by name, as "scenes", "rotation" and "clips".
-        shares: by name, see `SHARES`.
+        shares: by name, as `b2m.data.stream.SHARES`.
         samples: in the epoch, over all processes.
         batch: samples.
         epoch: another one, other crops in another order.

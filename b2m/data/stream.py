@@ -1,7 +1,8 @@
 """Training batches from scenes rendered on the fly, each scene used several times.
 
 Every batch is a function of the seed and the number of the step alone, so a training that goes on
-from a checkpoint sees what it would have seen.
+from a checkpoint sees what it would have seen. This is what `b2m train` learns from;
+`b2m.data.datasets` does the same with data sets on disk, for trainings of one's own.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from b2m.data.scenes import SceneConfig, Scenes, render
 from b2m.data.sensor import develop
 from b2m.data.textures import Textures
 from b2m.guidance import quantise
+
+SHARES = {"scenes": 0.75, "rotation": 0.15, "clips": 0.10}
+"""Of the animator's mix: there are only three real clips to train on."""
 
 _SCENES_AT_ONCE = 16
 _CHUNK_SCENES = 256
