@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from b2m import __version__, data_commands, filming, push, workbench
+from b2m import __version__, data_commands, filming, pages, push, workbench
 from b2m.console import (
     Output,
     Row,
@@ -127,6 +127,7 @@ def _program(
       b2m deblur photo.jpg                      only the sharp middle instant
       b2m segment photo.jpg                     what moves against the camera
       b2m video blurry.mp4 -o sharp.mp4         a whole video, in slow motion
+      b2m demo                                  a page to do all this by hand
 
     "b2m COMMAND --help" explains each command.
     """
@@ -326,6 +327,7 @@ def segment(
 filming.add_to(app)
 data_commands.add_to(app)
 workbench.add_to(app)
+pages.add_to(app)
 push.add_to(app)
 
 

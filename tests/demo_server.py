@@ -30,7 +30,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(app=APP, python=sys.executable, **environment):
+def serve(*arguments, **environment):
+    """What Python makes of the arguments, by default the page; it knows nothing of a checkout."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -43,7 +44,8 @@ def serve(app=APP, python=sys.executable, **environment):
             "GRADIO_TEMP_DIR": "",
             **environment,
         }
-        process = subprocess.Popen([python, app], env=environment, cwd=app.parent)
+        command = [sys.executable, *(arguments or [APP])]
+        process = subprocess.Popen(command, env=environment, cwd=temporary)
         address = f"http://127.0.0.1:{port}"
         try:
             for _ in range(240):

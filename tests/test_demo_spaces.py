@@ -1,11 +1,13 @@
 """The folders of the two Spaces, as they run elsewhere: alone, with b2m from its wheel."""
 
 import importlib.metadata
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -14,6 +16,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from b2m import pages
+from b2m.cli import main
 from b2m.hub import OWNER
 
 ROOT = Path(__file__).parents[1]
@@ -127,6 +131,25 @@ def test_gradio_runs_alone(wheel, tmp_path):
         assert Path(sharp).name == "cat-roll-sharp.png"
         tiles = [c for c in client.config["components"] if c["props"].get("elem_id") == "examples"]
         assert len(tiles[0]["props"]["value"]["tiles"]) == len([*photo.parent.glob("*.jpg")])
+
+
+def test_b2m_demo_serves_the_page_from_the_wheel(wheel):
+    from demo_server import serve
+
+    with serve("-m", "b2m.cli", "demo", PYTHONPATH=str(wheel)) as server:
+        with urllib.request.urlopen(f"{server.address}/config", timeout=60) as answer:
+            assert json.load(answer)["title"] == "b2m: blur to motion"
+        running = Path(f"/proc/{server.process.pid}/cmdline").read_text()
+        assert str(wheel / "b2m" / "demo" / "gradio" / "app.py") in running
+
+
+def test_b2m_demo_says_what_it_lacks(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(pages.importlib.util, "find_spec", lambda _: None)
+    assert main(["demo"]) == 1
+    assert "run pip install 'gradio[mcp]'" in capsys.readouterr().err
+    monkeypatch.setattr(pages, "_PLACES", (tmp_path,))
+    assert main(["demo"]) == 1
+    assert "run make demo in a clone" in capsys.readouterr().err
 
 
 def test_streamlit_runs_alone(wheel, tmp_path):
