@@ -202,6 +202,11 @@ def test_it_fits_a_phone(page):
         upload(page, APART)
         settled(page)
         assert page.execute_script("return document.documentElement.scrollWidth") <= 360
+        # The clip has come into sight by itself, and no tab hides in a menu.
+        top = "return document.querySelector('#clip').getBoundingClientRect().top"
+        wait_for(lambda: -5 < page.execute_script(top) < 100)
+        for name in ("Direct it", "Compare", "See why", "Download"):
+            tab(page, name)
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

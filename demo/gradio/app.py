@@ -19,6 +19,7 @@ from results import KEEP_SECONDS, clear, keep_sweeping  # before Gradio asks whe
 import gradio as gr
 from actions import (
     KINDS,
+    MOST_FRAMES,
     again,
     animate,
     deblur,
@@ -154,9 +155,9 @@ def build() -> gr.Blocks:
                                 )
                                 for number, word in enumerate(WORDS)
                             ]
-                    with gr.Tab("Photo and sharp frame"):
+                    with gr.Tab("Compare"):
                         slider = gr.ImageSlider(
-                            label="Left the photo, right the middle instant",
+                            label="Photo | sharp frame",
                             interactive=False,
                             elem_id="compare",
                         )
@@ -166,33 +167,55 @@ def build() -> gr.Blocks:
                         kind = gr.Radio(list(KINDS), value=KINDS[0], label="As", elem_id="kind")
                         make = gr.Button("Make the file", elem_id="make")
                         file = gr.File(label="Your file", elem_id="file", height=110)
-        with gr.Tab("Video"), gr.Row():
-            with gr.Column():
-                blurry = untouched(gr.Video(label="Short blurred video", sources=["upload"]))
-                shutter = gr.Slider(0.1, 1.0, 1.0, step=0.05, label="Share of the time exposed")
-                slow = gr.Button("Make it sharp slow motion", variant="primary")
-            sharp = gr.Video(label="Sharp, seven times slower", autoplay=True, loop=True)
-        with gr.Tab("Motion field"), gr.Row():
-            with gr.Column():
-                given = photo_input(height=280, elem_id="given")
-                with gr.Row():
-                    find = gr.Button("Find the motion", variant="primary", elem_id="find")
-                    part = gr.Button("What moves by itself", elem_id="part")
-                    sharpen = gr.Button("Make the sharp photo")
-            with gr.Column():
-                colored = gr.Image(
-                    label="Motion as colours, or what moves by itself in white",
-                    type="filepath",
-                    interactive=False,
-                    elem_id="colored",
+        with gr.Tab("Video"):
+            gr.Markdown(
+                "Each frame of a blurred video becomes seven sharp ones; its neighbours tell which "
+                f"way things went. Up to {MOST_FRAMES} frames."
+            )
+            with gr.Row():
+                with gr.Column():
+                    blurry = untouched(gr.Video(label="Short blurred video", sources=["upload"]))
+                    shutter = gr.Slider(
+                        0.1,
+                        1.0,
+                        1.0,
+                        step=0.05,
+                        label="Shutter open",
+                        info="Share of the time: 1 for phones in dim light, 0.5 in the cinema.",
+                    )
+                    slow = gr.Button("Make it sharp slow motion", variant="primary")
+                sharp = gr.Video(
+                    label="Sharp, seven times slower", autoplay=True, loop=True, elem_id="slow"
                 )
-                numbers = gr.File(label="Motion in pixels (.flo)", height=110)
-                still = gr.File(label="Sharp photo, full size (.png)", height=110)
+        with gr.Tab("Motion field"):
+            gr.Markdown(
+                "How far each part of the photo went while the shutter was open, and which way: "
+                "hue is the direction, white stands still. Or, in white, what moved by itself."
+            )
+            with gr.Row():
+                with gr.Column():
+                    given = photo_input(height=280, elem_id="given")
+                    with gr.Row():
+                        find = gr.Button("Find the motion", variant="primary", elem_id="find")
+                        part = gr.Button("What moves by itself", elem_id="part")
+                        sharpen = gr.Button("Make the sharp photo")
+                with gr.Column():
+                    colored = gr.Image(
+                        label="What was found",
+                        type="filepath",
+                        interactive=False,
+                        buttons=["download", "fullscreen"],  # to share would be to send it away
+                        elem_id="colored",
+                    )
+                    numbers = gr.File(label="Motion in pixels (.flo)", height=110)
+                    still = gr.File(label="Sharp photo, full size (.png)", height=110)
 
         # One model: all that need it wait in one line.
         waits: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
         private: dict[str, Any] = {**waits, "api_visibility": "private"}
         quietly: dict[str, Any] = {**private, "show_progress": "hidden"}
+        # The clip stays in sight while the next one is made.
+        lightly: dict[str, Any] = {**private, "show_progress": "minimal"}
         settings = [frames, speed, pingpong, motion, model]
         state = [photo, edits, motion, frames, speed, pingpong, model]
         results = [clip, known]
@@ -235,16 +258,16 @@ def build() -> gr.Blocks:
 
         explained(
             others.submit(pick, None, motion, api_visibility="private").success(
-                animate, inputs, [*results, edits], **private
+                animate, inputs, [*results, edits], **lightly
             )
         )
         for setting in (frames, speed, pingpong):
             changed = setting.release if isinstance(setting, gr.Slider) else setting.input
-            changed(again, state, results, trigger_mode="always_last", **private)
+            changed(again, state, results, trigger_mode="always_last", **lightly)
         edited = [*results, edits]
-        explained(pad.submit(drawn, state, edited, trigger_mode="multiple", **private))
+        explained(pad.submit(drawn, state, edited, trigger_mode="multiple", **lightly))
         for button, word in zip(words, WORDS, strict=True):
-            explained(button.click(said, [*state, gr.State(word)], edited, **private))
+            explained(button.click(said, [*state, gr.State(word)], edited, **lightly))
         make.click(save, [*state, kind], file, **private)
         slow.click(video, [blurry, shutter, model], sharp, api_name="video", **waits)
         find.click(flow, given, [colored, numbers], api_name="flow", **waits)

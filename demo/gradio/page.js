@@ -21,6 +21,19 @@
   for (const type of ["pointerdown", "keydown"]) document.addEventListener(type, hold);
   for (const type of ["pointerup", "pointercancel", "keyup", "blur"]) window.addEventListener(type, lift);
 
+  // On a phone the clip lies below what starts it, and the page is long enough only once it is there.
+  let following = false;
+  const show = () => document.querySelector("#clip")?.scrollIntoView({ block: "start" });
+  const follow = (event) => {
+    const starts = event.type === "change" ? "#photo input" : "#go, #examples button";
+    following = innerWidth <= 720 && event.target.closest?.(starts) ? true : following;
+    if (following) show();
+  };
+  for (const type of ["click", "change"]) document.addEventListener(type, follow);
+  for (const type of ["touchmove", "wheel"]) {
+    document.addEventListener(type, () => { following = false; }, { passive: true });
+  }
+
   // What Gradio's own parts leave out for those who listen to the page.
   const mend = () => {
     for (const empty of document.querySelectorAll('[aria-label="Empty value"]:not([role])')) {
@@ -31,6 +44,10 @@
     }
     const clip = document.querySelector("#clip video:not([aria-label])");
     clip?.setAttribute("aria-label", "The clip: what happened while the shutter was open");
+    if (following && document.querySelector("#motions button")) {
+      following = false;
+      show();
+    }
   };
   new MutationObserver(mend).observe(document, { subtree: true, childList: true });
 })();

@@ -50,7 +50,14 @@ def examples(paths: Sequence[Path]) -> dict[str, Any]:
         top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
         square = fit(picture[top : top + side, left : left + side], 160)
         name = path.stem.replace("-", " ")
-        found.append({"picture": as_data(square), "alt": f"Example photo: {name}", "caption": ""})
+        found.append(
+            {
+                "picture": as_data(square),
+                "alt": f"Example photo: {name}",
+                "caption": "",
+                "picked": "false",
+            }
+        )
     return {"label": "Example photos", "size": "small", "tiles": found}
 
 
@@ -76,6 +83,7 @@ def tiles(clips: Sequence[Clip]) -> dict[str, Any]:
                     "picture": _data("image/webp", path.read_bytes()),
                     "alt": f"Clip of motion {number} with its guidance",
                     "caption": "most plausible" if number == 1 else f"motion {number}",
+                    "picked": "true" if number == 1 else "false",
                 }
             )
     return {"label": "Motions that fit", "size": "large", "tiles": found}
