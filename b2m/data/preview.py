@@ -112,7 +112,7 @@ def dataset_sheet(folder: str | Path, *, count: int, size: int) -> Pixels:
 
 def _motion(longest: float) -> str:
     """What is written below the flow."""
-    return f"motion, up to {longest:.0f} px" if longest >= 1 else "still"
+    return f"up to {longest:.0f} px" if longest >= 1 else "still"
 
 
 def _to_array(batch: Tensor) -> NDArray[np.generic]:
