@@ -215,7 +215,7 @@ def test_bending_goes_back_exactly():
     rng = torch.Generator().manual_seed(0)
     shape = (5, 1, 2)
     layers = scenes._Layers(
-        *[None] * 7,
+        *[None] * 10,
         elastic=torch.arange(5),
         swing=8 * torch.rand(shape, generator=rng, dtype=torch.float64),
         wave=torch.rand(shape, generator=rng, dtype=torch.float64),
