@@ -5,7 +5,6 @@ python benchmarks/data.py --only flow --photos pack/photos --cutouts pack/cutout
 """
 
 import argparse
-import itertools
 import os
 import statistics
 import tempfile
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from b2m.data.averaging import Averaging, expose
 from b2m.data.build import build
 from b2m.data.clips import flow_over
 from b2m.data.datasets import BlurClipDataset
-from b2m.data.footage import Reader, Source, examine
+from b2m.data.footage import Reader, examine
 from b2m.data.interpolate import along_flow, load_rife, rife_folder
 from b2m.data.layouts import read_layout
 from b2m.data.recipes import RECIPES
@@ -31,10 +31,11 @@ from b2m.data.samples import FOLDERS, Record, Sample, write_sample
 from b2m.data.scenes import SceneConfig, Scenes, render
 from b2m.data.stream import SceneStream
 from b2m.data.textures import load_textures
+from b2m.data.ways import plan, tasks_of
 from b2m.guidance import from_flow
 from b2m.media import write_png
 from b2m.report import command_line, write_report
-from b2m.video import write_mp4
+from b2m.video import upright_rgb, write_mp4
 
 RESULTS = Path(__file__).parent / "results"
 SPEED = 4  # pixels a frame
@@ -80,7 +81,12 @@ def stages(folder: Path, runs: int) -> Iterator[dict]:
     if (rife_folder() / "flownet.pkl").is_file():
         between["by RIFE"] = load_rife(device="cpu")
     yield {"name": "read 7 PNG files", "rate": rate(lambda: Reader(images).read(0, WINDOW), runs)}
-    yield {"name": "decode 7 H.264 frames", "rate": decoded(film, runs)}
+    videos = sorted((folder / "videos").iterdir())
+    windows = len(videos) * (examine(film).frames // WINDOW)
+    alone = rate(lambda: [decode(path) for path in videos], runs) * windows
+    yield {"name": "decode 7 H.264 frames", "rate": alone}
+    planned = rate(lambda: decode_planned(folder / "videos"), runs) * windows
+    yield {"name": "decode 7 H.264 frames, window by window as builds do", "rate": planned}
     yield {
         "name": "average 7 frames",
         "rate": rate(lambda: expose(frames, 0, Averaging(), None), runs),
@@ -93,16 +99,22 @@ def stages(folder: Path, runs: int) -> Iterator[dict]:
     yield {"name": "write a sample", "rate": rate(lambda: write_sample(out, record, sample), runs)}
 
 
-def decoded(film: Source, runs: int) -> float:
-    """Windows of 7 frames a second, decoded one after the other."""
-    reader = Reader(film)
-    places = itertools.cycle(range(0, examine(film).frames - WINDOW + 1, WINDOW))
+def decode(path: Path) -> None:
+    """All frames of a video, by nothing but the decoder."""
+    with av.open(str(path)) as container:
+        container.streams.video[0].thread_type = "AUTO"
+        for frame in container.decode(video=0):
+            upright_rgb(frame)
 
-    def window() -> None:
-        start = next(places)
-        reader.read(start, start + WINDOW)
 
-    return rate(window, runs)
+def decode_planned(folder: Path) -> None:
+    """The windows of all videos of a folder, in the tasks of a build."""
+    recipe = RECIPES["video"]
+    for offer in plan(recipe, folder)[0]:
+        for task in tasks_of(recipe, offer, 0, 0, len(offer.starts), lambda number: False):
+            reader = Reader(task.source, task.footage)
+            for start in task.starts:
+                reader.read(int(start), int(start) + WINDOW)
 
 
 def whole(folder: Path, workers: int) -> Iterator[dict]:
