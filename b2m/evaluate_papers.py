@@ -155,9 +155,7 @@ def _notes(table: PaperTable, samples: int, made_up: bool, split: str) -> list[s
         f"Others: every {INSTANTS} frames of a real clip averaged in linear light, judged at what "
         f"something moving by {STILL_THRESHOLD:g} px or more crosses; their motion is optical flow "
         f"(DIS) between sharp frames, an estimate. Left out where under {LEAST_MOVING:.1%} move.",
-        "Trained alike, 30,000 samples of 96x96 in batches of 4 (24,000 at a constant rate, then "
-        "6,000 in which it falls to zero): Jin, VideoRestorer, decomposer, BlurFlowNet, and what "
-        "says 'on the same budget'. The animator as shipped was trained for longer, see its card.",
+        table.budget,
         "GMAC (convolutions and products) and seconds (2 threads): the network alone, a photo of "
         "960x540. paper: the paper's own PSNR (mean of its frames) or EPE, on its own data, at its "
         "own size and budget: compare the order of rows, not numbers.",
