@@ -6,8 +6,11 @@ command that cannot be meant (an unknown format, one frame), 1 anything that wen
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -54,6 +57,8 @@ FORMATS = {
 }
 _ENDINGS = {"mp.jpg": "{}.MP.jpg", "frames": "{}-frames"}  # others are those of their names
 
+_STOPPED = 130  # the exit code after Ctrl-C
+
 app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -82,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; None takes those of the process. Without any, the
             help is shown.
     """
+    _stop_on_signals()
     for stream in (sys.stdout, sys.stderr):
         # File names need not be valid text, and a terminal need not know every sign.
         if hasattr(stream, "reconfigure"):
@@ -89,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         result = app(given or ["--help"], prog_name="b2m", standalone_mode=False)
+        if result == _STOPPED:  # Typer's own answer to Ctrl-C, in silence
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except UsageError as error:
         return complain(error, 2)
@@ -99,8 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, OSError, MemoryError) as error:
         return complain(error, 1)
     except (KeyboardInterrupt, typer.Abort):
-        print("b2m: stopped", file=sys.stderr)
-        return 130
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print("b2m: stopped", file=sys.stderr, flush=True)
+        return _STOPPED
     except Exception as error:
         # Typer's own errors, whose class has moved from one version to the next.
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):
@@ -352,6 +361,29 @@ def _pictures(
         print(target, flush=True)
 
     raise typer.Exit(each(photos, work)[1])
+
+
+# --- stopping ------------------------------------------------------------------------------------
+
+
+def _stop_on_signals() -> None:
+    """Let what ends a process end a command as Ctrl-C does, so that no half-written file stays.
+
+    What is ignored (under nohup) or handled by others is left as it is.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return  # where Python sets no handlers
+
+    def stop(*_: object) -> None:
+        # A terminal that closes may say so twice; the second time must not cut short the clearing.
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    named = (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP"))  # Windows has no SIGHUP
+    numbers = [n for n in named if n is not None and signal.getsignal(n) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, stop)
 
 
 # --- checks --------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from b2m import __version__, cli, console
+from b2m.video import write_mp4
 
 ROOT = Path(__file__).parent.parent
 
@@ -571,4 +573,29 @@ def test_interrupt(capsys, tmp_path, photo, monkeypatch):
 
     monkeypatch.setattr(cli, "_animator", stop)
     assert run("animate", photo, "-o", tmp_path / "out") == 130
-    assert "Traceback" not in capsys.readouterr().err
+    assert capsys.readouterr().err == "b2m: stopped\n"
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_leaves_nothing_behind(tmp_path, name):
+    frames = [np.full((48, 64, 3), 10 * number, np.uint8) for number in range(20)]
+    write_mp4(tmp_path / "film.mp4", frames, 10)
+    out = tmp_path / "out"
+    out.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "b2m.cli", "video", tmp_path / "film.mp4", "-o", out / "sharp.mp4",
+         "--frames", "99"],
+        # Whoever runs the tests in the background may have it ignored.
+        preexec_fn=lambda: signal.signal(getattr(signal, name), signal.default_int_handler
+                                         if name == "SIGINT" else signal.SIG_DFL),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while process.poll() is None and not list(out.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert [path.suffix for path in out.iterdir()] == [".mp4"], "a half-written file"
+    process.send_signal(getattr(signal, name))
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, said
+    assert said.splitlines()[-1] == "b2m: stopped" and "Traceback" not in said
+    assert list(out.iterdir()) == []
