@@ -6,7 +6,9 @@ Here only colours and vectors are told from each other; what a guidance is, `b2m
 from __future__ import annotations
 
 import os
+from itertools import combinations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -26,6 +28,7 @@ PALETTE: dict[tuple[int, int], tuple[int, int, int]] = {
 
 SNAP_DISTANCE = 64
 
+_REACH = 3  # pixels; so far beside a smoothed edge are the colours that it mixes
 _MEANINGS = {
     "black (or transparent)": "still",
     "red": "up-right",
@@ -35,6 +38,7 @@ _MEANINGS = {
 }
 _VECTORS = np.array(list(PALETTE), np.int8)
 _COLORS = np.array(list(PALETTE.values()), np.uint8)
+_NONE = len(_COLORS)
 _PLACES = np.array((1 << 16, 1 << 8, 1), np.int32)  # the three bytes of a colour as one number
 _CLASS_OF = np.zeros(9, np.uint8)
 _CLASS_OF[3 * (_VECTORS[:, 1] + 1) + _VECTORS[:, 0] + 1] = np.arange(5)
@@ -62,7 +66,9 @@ def from_png(image: ImageLike) -> NDArray[np.int8]:
 
     Args:
         image: path, bytes, PIL image, or (H, W, 3|4) uint8 array. Transparent pixels are still; a
-            pixel within 64 (Euclidean, 0 to 255) of one of the colours is taken for it.
+            pixel within 64 (Euclidean, 0 to 255) of one of the colours is taken for it. One on a
+            smoothed edge, within 64 of a mix of two or three of black and the colours that are
+            found up to 3 pixels away, is taken for the nearest of these.
 
     Returns:
         (H, W, 2) int8 of the picture's size.
@@ -79,28 +85,93 @@ def from_png(image: ImageLike) -> NDArray[np.int8]:
             )
     else:
         pixels = np.asarray(decode(image).convert("RGBA"))
-    guidance = np.empty((*pixels.shape[:2], 2), np.int8)
-    for rows in row_strips(*pixels.shape[:2]):
-        strip = pixels[rows]
-        color = strip[..., :3].astype(np.int32) @ _PLACES
-        classes = np.full(color.shape, len(_COLORS), np.uint8)
-        for number, pure in enumerate(_COLORS @ _PLACES):
-            classes[color == pure] = number
-        if strip.shape[2] == 4:
-            classes[strip[..., 3] < 128] = 0
-        impure = classes == len(_COLORS)
-        difference = strip[impure, None, :3].astype(np.int32) - _COLORS
-        distance = (difference * difference).sum(axis=-1)
-        if (wrong := distance.min(axis=-1) > SNAP_DISTANCE**2).any():
-            y, x = np.argwhere(impure)[int(wrong.argmax())].tolist()
+    height, width = pixels.shape[:2]
+    classes = np.empty((height, width), np.uint8)
+    for rows in row_strips(height, width):
+        classes[rows] = _nearly_pure(pixels[rows])
+    guidance = np.empty((height, width, 2), np.int8)
+    for rows in row_strips(height, width):
+        top = max(rows.start - _REACH, 0)
+        strip = _unsmoothed(classes[top : rows.stop + _REACH], pixels[top : rows.stop + _REACH])
+        strip = strip[rows.start - top :][: rows.stop - rows.start]
+        if (strip == _NONE).any():
+            y, x = (np.argwhere(strip == _NONE)[0] + (rows.start, 0)).tolist()
             allowed = ", ".join(f"{name} for {meaning}" for name, meaning in _MEANINGS.items())
             raise InputError(
-                f"guidance has the colour {tuple(strip[y, x, :3].tolist())} at x={x}, "
-                f"y={y + rows.start}: use pure {allowed}; save it as PNG, without smoothing"
+                f"guidance has the colour {tuple(pixels[y, x, :3].tolist())} at x={x}, y={y}: "
+                f"use pure {allowed}; save it as PNG, without smoothing"
             )
-        classes[impure] = distance.argmin(axis=-1)
-        guidance[rows] = _VECTORS[classes]
+        guidance[rows] = _VECTORS[strip]
     return guidance
+
+
+def _nearly_pure(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Class numbers 0 to 4 of what is near one of the colours, `_NONE` of the rest."""
+    color = pixels[..., :3].astype(np.int32) @ _PLACES
+    classes = np.full(color.shape, _NONE, np.uint8)
+    for number, pure in enumerate(_COLORS @ _PLACES):
+        classes[color == pure] = number
+    if pixels.shape[2] == 4:
+        classes[pixels[..., 3] < 128] = 0
+    impure = classes == _NONE
+    difference = pixels[impure, None, :3].astype(np.int32) - _COLORS
+    distance = (difference * difference).sum(axis=-1)
+    nearest = distance.argmin(axis=-1)
+    classes[impure] = np.where(distance.min(axis=-1) <= SNAP_DISTANCE**2, nearest, _NONE)
+    return classes
+
+
+def _unsmoothed(classes: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Put pixels of smoothed edges into the nearest class of those beside them.
+
+    Args:
+        classes: (h, w) of `_nearly_pure`.
+        pixels: (h, w, 3|4) they were found from.
+
+    Returns:
+        (h, w), `_NONE` where a pixel is no mix of the colours beside it.
+    """
+    rows, columns = np.nonzero(classes == _NONE)
+    if not len(rows):
+        return classes
+    window = np.ones((2 * _REACH + 1, 2 * _REACH + 1), np.uint8)
+    masks = [cv2.dilate((classes == number).astype(np.uint8), window) for number in range(_NONE)]
+    beside = np.stack([mask[rows, columns] > 0 for mask in masks], axis=-1)
+    beside[:, 0] = True  # two smoothed things that touch leave a dark seam
+    # A picture of other colours may have many of each, and of them one answer is enough.
+    held = np.concatenate((pixels[rows, columns, :3], beside.astype(np.uint8)), axis=1)
+    kinds, kind = np.unique(held, axis=0, return_inverse=True)
+    found = _unmixed(kinds[:, :3].astype(np.float32), kinds[:, 3:] > 0)[kind.reshape(-1)]
+    classes = classes.copy()
+    classes[rows, columns] = found
+    return classes
+
+
+def _unmixed(colors: NDArray[np.float32], beside: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The nearest class of a mix.
+
+    Args:
+        colors: (N, 3), 0 to 255.
+        beside: (N, 5), the classes that it may be a mix of.
+
+    Returns:
+        (N,) class numbers, `_NONE` for what is no mix of two or three of them.
+    """
+    mixed = np.zeros(len(colors), bool)
+    for count in (2, 3):
+        for classes in map(list, combinations(range(_NONE), count)):
+            open_ = np.flatnonzero(beside[:, classes].all(axis=1) & ~mixed)
+            first, *others = _COLORS[classes].astype(np.float32)
+            sides = np.stack([other - first for other in others])
+            away = colors[open_] - first
+            shares = away @ np.linalg.pinv(sides)
+            # Between two the ends are near pure anyway; among three the edges are mixes of two.
+            within = (shares >= 0).all(axis=1) & (shares.sum(axis=1) <= 1)
+            near = np.linalg.norm(away - shares @ sides, axis=1) <= SNAP_DISTANCE
+            mixed[open_] = within & near
+    distance = np.linalg.norm(colors[:, None] - _COLORS, axis=-1)
+    nearest = np.where(beside, distance, np.inf).argmin(axis=1)
+    return np.where(mixed, nearest, _NONE).astype(np.uint8)
 
 
 def _classes(guidance: NDArray[np.int8]) -> NDArray[np.uint8]:

@@ -9,9 +9,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from b2m import guidance, motion
+from b2m import guidance, media, motion
 from b2m.errors import InputError
 
 VECTORS = ((0, 0), (1, -1), (-1, -1), (-1, 1), (1, 1))
@@ -151,6 +151,56 @@ def test_png_snaps_within_64_and_transparent_is_still() -> None:
             guidance.from_png(wrong)
         for word in (str(color), "black", "red", "green", "yellow", "blue"):
             assert word in str(caught.value)
+
+
+SMOOTHED = [
+    ("red", None),
+    ("blue", None),
+    ("yellow", None),
+    ("yellow", "blue"),
+    ("red", "lime"),
+    ("blue", "lime"),
+]
+
+
+def ellipses(scale: int, first: str, second: str | None) -> Image.Image:
+    """One or two, which overlap, on black: 160x120 times a scale, with hard edges."""
+    picture = Image.new("RGB", (160 * scale, 120 * scale))
+    draw = ImageDraw.Draw(picture)
+    draw.ellipse([scale * side for side in (20, 20, 90, 90)], first)
+    if second:
+        draw.ellipse([scale * side for side in (60, 40, 130, 100)], second)
+    return picture
+
+
+@pytest.mark.parametrize("method", [Image.Resampling.BOX, Image.Resampling.LANCZOS])
+@pytest.mark.parametrize("colors", SMOOTHED)
+def test_png_snaps_smoothed_edges(colors: tuple[str, str | None], method: Image.Resampling) -> None:
+    picture = ellipses(4, *colors)
+    found = guidance.from_png(picture.resize((160, 120), method))
+    # Whatever is of one colour all around is that colour, and each edge pixel has one beside it.
+    whole = guidance.from_png(picture).reshape(120, 4, 160, 4, 2).transpose(0, 2, 1, 3, 4)
+    whole = whole.reshape(120, 160, 16, 2)
+    one = (whole == whole[:, :, :1]).all(axis=(2, 3))
+    np.testing.assert_array_equal(found[one], whole[one, 0])
+    meant = (found[:, :, None] == whole).all(axis=-1).sum(axis=-1)
+    assert (meant[~one] >= 4).mean() > 0.98
+    assert 0 < (~one).mean() < 0.1
+
+
+@pytest.mark.parametrize("color", [(128, 0, 0), (255, 0, 255), (128, 128, 128), (255, 128, 0)])
+def test_png_refuses_areas_of_other_colours(color: tuple[int, int, int]) -> None:
+    picture = np.array(ellipses(1, "red", "yellow"))
+    picture[35:65, 40:80] = color  # across an edge between both
+    with pytest.raises(InputError, match="use pure black"):
+        guidance.from_png(picture)
+
+
+def test_png_edges_are_snapped_alike_in_all_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = ellipses(4, "yellow", "blue").resize((160, 120), Image.Resampling.LANCZOS)
+    whole = guidance.from_png(picture)
+    monkeypatch.setattr(media, "_STRIP_PIXELS", 160 * 7)
+    np.testing.assert_array_equal(guidance.from_png(picture), whole)
 
 
 def test_png_refuses_what_is_no_picture(tmp_path: Path) -> None:
