@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -34,6 +34,7 @@ _BT709 = np.array(
         [0.439216, -0.398942, -0.040274, 128],
     ]
 )
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # RFC 8794 and 9559
 _FRAME_NAME = re.compile(r"frame_\d{4,}\.png")
 
 
@@ -318,11 +319,14 @@ def read_video(path: str | os.PathLike[str]) -> Video:
     """Open a video; its frames come by iterating over the result, as often as wanted.
 
     Raises:
-        InputError: missing, a folder, unreadable, empty, or not a video.
+        InputError: missing, a folder, unreadable, empty, or not a video; or one of a kind that does
+            not say how many frames it has, which shows at once that it was cut.
     """
     import av
 
     file = check_file(Path(path), "video")
+    if _is_cut(file):
+        raise InputError(f"{path} is truncated: get a complete copy of it")
     try:
         with av.open(str(file)) as container:
             stream = container.streams.video[0]
@@ -334,6 +338,60 @@ def read_video(path: str | os.PathLike[str]) -> Video:
             return Video(file, float(rate), *size, stream.frames, tick)
     except (av.error.FFmpegError, IndexError, StopIteration) as error:
         raise InputError(f"{path} is not a video that can be read, or it is damaged") from error
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether a file that does not say how many frames it has ends before its last part does.
+
+    These are Matroska and WebM, MP4 in fragments, and transport streams. A Matroska file that was
+    written live does not say how long it is, either, and cannot be judged.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        start = stream.read(4096)
+        if start[4:8] == b"ftyp":
+            return _ends_in_fragment(stream, size)
+    if start[:4] == _EBML:
+        return size < _matroska_length(start)
+    # Packets, each of which begins with the same byte; on discs, with a time of four bytes before.
+    for packet, offset in ((188, 0), (192, 4), (204, 0)):
+        if set(start[offset::packet]) == {0x47}:
+            return size % packet > 0
+    return False
+
+
+def _ends_in_fragment(stream: BinaryIO, size: int) -> bool:
+    """Whether an MP4 file in fragments lacks the end of its last box."""
+    place, fragments = 0, False
+    while place < size:
+        stream.seek(place)
+        head = stream.read(16)
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:  # the real one follows the name
+            length = int.from_bytes(head[8:], "big")
+        if length < 8:  # 0 is up to the end of the file
+            return False
+        fragments |= head[4:8] == b"moof"
+        place += length
+    return fragments and place > size
+
+
+def _matroska_length(start: bytes) -> int:
+    """Bytes that a Matroska file should have by its first ones; 0 where it does not say."""
+    place = 0
+    while place < len(start) - 12:
+        # An element is a name, a length, and what it holds. The first bit that is set in the
+        # first byte tells how many bytes a name or a length has.
+        name_bytes = 9 - start[place].bit_length()
+        name = start[place : place + name_bytes]
+        place += name_bytes
+        length_bytes = 9 - start[place].bit_length()
+        unknown = (1 << 7 * length_bytes) - 1
+        length = int.from_bytes(start[place : place + length_bytes], "big") & unknown
+        place += length_bytes + length
+        if name == _SEGMENT:
+            return 0 if length == unknown else place
+    return 0
 
 
 def upright_rgb(frame: Any) -> Pixels:

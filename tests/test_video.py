@@ -263,3 +263,50 @@ def test_bad_videos(tmp_path: Path) -> None:
         path.write_bytes(whole[: int(len(whole) * share)])
         with pytest.raises(InputError, match="damaged"):
             list(video.read_video(path))
+
+
+def film(path: Path, codec: str, format: str | None = None, **options: str) -> bytes:
+    """A film of noise, which does not shrink: its bytes are spread over all its frames."""
+    random = np.random.default_rng(0)
+    with av.open(str(path), "w", format=format, options=options) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(30):
+            noise = random.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("film.mkv", "libx264", {}),
+        ("film.webm", "libvpx-vp9", {}),
+        ("film.mp4", "libx264", {"movflags": "frag_keyframe+empty_moov", "frag_duration": "99999"}),
+        ("film.ts", "libx264", {}),
+        ("film.m2ts", "libx264", {"mpegts_m2ts_mode": "1"}),
+    ],
+)
+def test_cut_videos_that_do_not_count_their_frames(
+    tmp_path: Path, name: str, codec: str, options: dict[str, str]
+) -> None:
+    path = tmp_path / name
+    whole = film(path, codec, "mpegts" if path.suffix in (".ts", ".m2ts") else None, **options)
+    clip = video.read_video(path)
+    assert clip.frames == 0
+    assert clip.count() == len(list(clip)) == 30
+    for share in (0.1, 0.5, 0.8, 0.95):
+        length = int(len(whole) * share)
+        # A transport stream that ends with a packet shows nothing.
+        path.write_bytes(whole[: length + (not (length % 188 and length % 192))])
+        with pytest.raises(InputError, match=rf"{name} is truncated: get a complete copy"):
+            video.read_video(path)
+
+
+def test_a_film_written_live_does_not_say_how_long_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "film.mkv"
+    whole = film(path, "libx264", live="1")
+    assert len(list(video.read_video(path))) == 30
+    path.write_bytes(whole[: len(whole) // 2])
+    assert 10 < len(list(video.read_video(path))) < 20
