@@ -22,6 +22,7 @@ from torch.nn import functional
 from b2m.errors import InputError
 from b2m.files import atomic_path
 from b2m.media import row_strips
+from b2m.quadrants import STILL_THRESHOLD
 
 Flow = NDArray[np.float32]
 _Scalar = TypeVar("_Scalar", bound=np.generic)
@@ -331,7 +332,8 @@ def flow_to_color(flow: Flow, max_magnitude: float | None = None) -> NDArray[np.
     Args:
         flow: (H, W, 2) pixels.
         max_magnitude: pixels at full saturation; longer vectors are darkened. By default the
-            longest vector of this flow.
+            longest vector of this flow, but at least `STILL_THRESHOLD`, so that what counts as
+            still stays pale.
 
     Returns:
         (H, W, 3) uint8 RGB; black where the flow is unknown (NaN).
@@ -339,7 +341,7 @@ def flow_to_color(flow: Flow, max_magnitude: float | None = None) -> NDArray[np.
     height, width = flow.shape[:2]
     if max_magnitude is None:
         longest = (_longest(flow[rows]) for rows in row_strips(height, width))
-        max_magnitude = max(longest, default=0.0)
+        max_magnitude = max((STILL_THRESHOLD, *longest))
     scale = 1 / max(max_magnitude, 1e-9)
     wheel = _wheel()
     colors = np.empty((height, width, 3), np.uint8)

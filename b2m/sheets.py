@@ -16,12 +16,12 @@ from b2m.errors import InputError
 from b2m.files import atomic_path
 from b2m.media import Pixels, fit
 from b2m.motion import Flow, color_wheel, flow_to_color, resize_flow
+from b2m.quadrants import STILL_THRESHOLD
 
 _PAPER = (255, 255, 255)
 _INK = (28, 30, 33)
 _FAINT = (120, 124, 130)
 _EDGE = (222, 224, 228)
-_SHORTEST_SCALE = 3.0  # pixels at full colour at least: what counts as still shall look still
 TILE = 320
 """Longest side in pixels of a picture on a clip's page."""
 
@@ -118,7 +118,7 @@ def clip_sheet(
     ]
     instants = [i / max(len(pieces) - 1, 1) for i in range(len(pieces))]
     longest = _typical_longest(flow)
-    largest = max(longest, _SHORTEST_SCALE)
+    largest = max(longest, STILL_THRESHOLD)  # what counts as still shall look still
     shrunk = _flow_to_size(flow, size)
     shrunk_largest = largest * max(size) / max(flow.shape[:2])
     lengths = np.hypot(shrunk[..., 0], shrunk[..., 1])[..., None]

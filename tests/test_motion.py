@@ -293,6 +293,15 @@ def test_color_conventions() -> None:
                                   (0, 3, 3))  # fmt: skip
 
 
+def test_what_counts_as_still_looks_still() -> None:
+    flow = np.full((2, 3, 2), (0.001, 0), np.float32)
+    assert motion.flow_to_color(flow).min() >= 254
+    flow[0, 0] = (1.5, 0)
+    np.testing.assert_array_equal(motion.flow_to_color(flow)[0, 0], (255, 128, 128))
+    flow[0, 0] = (30, 0)
+    np.testing.assert_array_equal(motion.flow_to_color(flow)[0, 0], (255, 0, 0))
+
+
 def test_color_wheel_is_the_legend() -> None:
     wheel = motion.color_wheel(101)
     assert wheel.shape == (101, 101, 4)

@@ -13,7 +13,7 @@ from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import develop
 from b2m.data.textures import load_textures
 from b2m.errors import InputError
-from b2m.guidance import STILL_THRESHOLD, to_color
+from b2m.guidance import to_color
 from b2m.media import Pixels, fit
 from b2m.motion import flow_to_color
 from b2m.sheets import grid
@@ -65,7 +65,7 @@ def preview_sheet(
                 "first frame": _to_pixels(scenes.frames[row, 0]),
                 "middle frame": _to_pixels(scenes.frames[row, last // 2]),
                 "last frame": _to_pixels(scenes.frames[row, last]),
-                _motion(longest): flow_to_color(flows[row], max(longest, STILL_THRESHOLD)),
+                _motion(longest): flow_to_color(flows[row]),
                 "guidance": to_color(guidance[row]),
                 "moves by itself": np.repeat(moving[row].astype(np.uint8) * 255, 3, -1),
             }
@@ -104,7 +104,7 @@ def dataset_sheet(folder: str | Path, *, count: int, size: int) -> Pixels:
             labels += ["motion unknown", ""]
             continue
         longest = float(np.linalg.norm(np.nan_to_num(sample.flow), axis=-1).max())
-        tiles += [flow_to_color(sample.flow, max(longest, STILL_THRESHOLD)), to_color(guidance)]
+        tiles += [flow_to_color(sample.flow), to_color(guidance)]
         labels += [_motion(longest), "guidance"]
     small = [fit(tile, size) for tile in tiles]
     return grid(small, labels, columns=6, font_size=max(10, min(15, size // 11)))
