@@ -375,7 +375,7 @@ def test_what_moves_against_the_camera(movers, sliding):
 def test_a_still_photo(sliding):
     pixels = photo(sigma=0.5)
     (clip,) = sliding((0.0, 0.0)).animate(pixels)
-    assert clip.warnings == ["no motion blur found: the clip is still"]
+    assert clip.warnings == ["no motion blur was found, so the clip is still"]
     assert (clip.guidance == 0).all()
     assert np.abs(clip.flow).max() < 0.01
     for frame in clip.frames:

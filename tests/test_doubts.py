@@ -46,6 +46,20 @@ def test_dots_skies_and_dim_photos_are_no_streaks():
     assert not doubts.burnt_streaks(disc, everywhere((12, 0)))
 
 
+def test_bars_alike_tell_of_motion_that_was_not_found():
+    places = [(20, 30), (40, 90), (60, 60), (80, 110), (100, 45)]
+    still = everywhere((0, 0))
+    assert doubts.burnt_streaks(scene((16, 12), places), still)
+    assert not doubts.burnt_streaks(scene((16, 12), places[:2]), still)
+    # Bars in all directions are no motion.
+    star = scene((0, 0), [])
+    for turn, (row, column) in enumerate(places):
+        x, y = 12 * np.cos(turn * np.pi / 5), 12 * np.sin(turn * np.pi / 5)
+        ends = [(round(column + s * x), round(row + s * y)) for s in (-1, 1)]
+        cv2.line(star, *ends, (255, 255, 255), 2)
+    assert not doubts.burnt_streaks(star, still)
+
+
 def test_streaks_of_different_signs_are_lines():
     """The signs of a line mean nothing: a streak whose halves differ is one still."""
     flow = everywhere((20, 0))
