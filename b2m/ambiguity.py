@@ -14,12 +14,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from b2m.doubts import change_between
 from b2m.guidance import STILL_THRESHOLD, Guidance
+from b2m.media import Pixels
 from b2m.regions import Labels, everywhere
 
 APART = 0.1
 """Two clips differ clearly if their flows do by this share of the motion, averaged over what
 moves. So a region counts from half of that on, as its flow changes by twice its length."""
+
+VISIBLE = 0.1
+"""And if that is seen: by this share of the change that reversing everything makes. Plain ground
+looks the same whichever way it goes."""
 
 MOST_REGIONS = 6
 
@@ -62,6 +68,7 @@ def choices(
     regions: Labels,
     most: int,
     guidance: Guidance | None = None,
+    photo: Pixels | None = None,
 ) -> list[Choice]:
     """Clearly different directions for the things in a photo, the most plausible first.
 
@@ -71,6 +78,8 @@ def choices(
         most: how many at the most, at least 1.
         guidance: (h, w, 2) what a person has said. Regions of which it says nothing are open and
             vary first; turning others comes after, and turning all last.
+        photo: (h, w, 3) uint8 sRGB, by which is told what would be seen; None leaves it to the
+            motion alone.
 
     Returns:
         At least one. What is still stays so in all of them, and none is another's near duplicate.
@@ -83,7 +92,10 @@ def choices(
         return [Choice(0.0, np.zeros(1, bool), np.zeros_like(regions))]
     shares = motion / total
     # What is too small to make a difference goes with the nearest that does.
-    chosen = np.flatnonzero(shares >= APART / 2)
+    counts = shares >= APART / 2
+    if photo is not None:
+        counts &= _seen(flow, regions, photo, len(shares)) >= VISIBLE
+    chosen = np.flatnonzero(counts)
     chosen = chosen[np.argsort(-shares[chosen], kind="stable")][:MOST_REGIONS]
     if not len(chosen):
         chosen = np.array([int(np.argmax(shares))])
@@ -109,15 +121,23 @@ def choices(
     return kept
 
 
-def differ(flow: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
-    """Whether two motions of one photo differ clearly, see `APART`.
+def differ(
+    flow: NDArray[np.float32], other: NDArray[np.float32], photo: Pixels | None = None
+) -> bool:
+    """Whether two motions of one photo differ clearly, see `APART` and `VISIBLE`.
 
     Args:
         flow, other: (h, w, 2) pixels over the whole exposure.
+        photo: (h, w, 3) uint8 sRGB; None leaves it to the motion alone.
     """
     apart = flow - other
     motion = max(float(np.hypot(*each.T).sum()) for each in (flow, other))
-    return bool(np.hypot(*apart.T).sum() >= APART * motion > 0)
+    if not np.hypot(*apart.T).sum() >= APART * motion > 0:
+        return False
+    if photo is None:
+        return True
+    reversal = max(int(change_between(photo, each, -each).sum()) for each in (flow, other))
+    return bool(change_between(photo, flow, other).sum() >= VISIBLE * reversal)
 
 
 def tries(motions: int) -> int:
@@ -139,6 +159,17 @@ def tornness(flow: NDArray[np.float32], coherent: NDArray[np.float32], regions: 
     along = (flow * coherent).sum(axis=-1) > 0
     ways = [np.bincount(regions[way], length[way], minlength=256) for way in (along, ~along)]
     return TORN * float(np.minimum(*ways).sum() / length.sum())
+
+
+def _seen(
+    flow: NDArray[np.float32], regions: Labels, photo: Pixels, count: int
+) -> NDArray[np.float64]:
+    """What part of the visible change by reversing everything is each region's: (count,)."""
+    change = change_between(photo, flow, -flow).sum(axis=-1)
+    step = -(-len(flow) // len(change))
+    seen = np.bincount(regions[::step, ::step].ravel(), change.ravel(), minlength=count)
+    seen[0] = 0
+    return np.asarray(seen / max(float(seen.sum()), 1))
 
 
 def _ranked(

@@ -181,7 +181,9 @@ class BlurAnimator:
                 prepared, flow, said = self._directed(prepared, flow, guidance)
         clips = [Clip(prepared, flow, frames, seed, guidance)]
         if motions > 1:
-            found = ambiguity.choices(to_array(flow), prepared.regions, motions, said)
+            found = ambiguity.choices(
+                to_array(flow), prepared.regions, motions, said, prepared.working
+            )
             for choice in found[1:]:
                 signs = torch.from_numpy(choice.signs()).to(flow)
                 against = -guidance if guidance is not None and choice.backwards else None
@@ -225,7 +227,7 @@ class BlurAnimator:
                 guidance = guidance_rules.resize(small, size)
                 directed, flow, _ = self._directed(prepared, coherent, guidance)
                 field = to_array(flow)
-                if all(ambiguity.differ(field, other) for other in flows):
+                if all(ambiguity.differ(field, other, prepared.working) for other in flows):
                     flows.append(field)
                     penalty = ambiguity.tornness(field, signed, prepared.regions)
                     clips.append(Clip(directed, flow, frames, seed, guidance, penalty))

@@ -210,7 +210,7 @@ def _different(clips: Iterator[Clip], motions: int) -> list[Clip]:
     """The first few that clearly differ from those before."""
     kept: list[Clip] = []
     for clip in clips:
-        if all(ambiguity.differ(clip.flow, other.flow) for other in kept):
+        if all(ambiguity.differ(clip.flow, other.flow, clip.photo) for other in kept):
             kept.append(clip)
         if len(kept) == motions:
             break

@@ -75,6 +75,42 @@ def test_none_is_the_near_duplicate_of_another():
         assert signs[54, 74] == signs[10, 60]
 
 
+def pictured(*boxes, contrast):
+    """Two things of stripes, each with its own contrast, on grey."""
+    photo = np.full((*SIZE, 3), 128, np.uint8)
+    for (left, top, right, bottom, *_), strength in zip(boxes, contrast, strict=True):
+        wave = np.sin(np.arange(80) / 2) * strength + np.sin(np.arange(60) / 2)[:, None] * strength
+        photo[top:bottom, left:right] = (128 + wave)[top:bottom, left:right, None]
+    return photo
+
+
+def test_turning_plain_ground_is_no_story_of_its_own():
+    flow, regions = things(*APART)
+    seen = choices(flow, regions, 5, photo=pictured(*APART, contrast=(40, 40)))
+    assert [choice.turned.tolist() for choice in seen] == [
+        choice.turned.tolist() for choice in choices(flow, regions, 5)
+    ]
+    for contrast in ((40, 0), (0, 40)):
+        found = choices(flow, regions, 5, photo=pictured(*APART, contrast=contrast))
+        assert len(found) == 2 and found[1].backwards
+        # The plain one goes with the other, both ways.
+        first, second = flows(flow, found)
+        assert (first == flow).all() and (second == -flow).all()
+
+
+def test_what_looks_alike_does_not_differ():
+    flow, regions = things(*APART)
+    turned = np.where(regions[..., None] == 2, -flow, flow)
+    assert ambiguity.differ(flow, turned)
+    assert ambiguity.differ(flow, turned, pictured(*APART, contrast=(40, 40)))
+    assert not ambiguity.differ(flow, turned, pictured(*APART, contrast=(40, 0)))
+    # Nor does it count if all is large, of which only every second pixel is looked at.
+    wide = [np.kron(field, np.ones((6, 6, 1), np.float32)) * 6 for field in (flow, turned)]
+    photo = np.kron(pictured(*APART, contrast=(40, 0)), np.ones((6, 6, 1), np.uint8))
+    assert not ambiguity.differ(*wide, photo)
+    assert ambiguity.differ(wide[0], -wide[0], photo)
+
+
 def test_what_went_together_is_parted_last():
     """Two that touch on the same line, a third apart from them with less motion than either."""
     flow, regions = things(
