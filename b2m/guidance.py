@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from b2m.errors import InputError
+from b2m.errors import InputError, shortened
 from b2m.media import row_strips
 from b2m.palette import PALETTE, from_png, to_color
 from b2m.quadrants import (
@@ -58,13 +58,23 @@ def _direction(given: str | Sequence[float]) -> tuple[float, float]:
         if given not in DIRECTIONS:
             raise InputError(f"direction {given!r} is none of {', '.join(DIRECTIONS)}")
         return DIRECTIONS[given]
-    vector = np.asarray(given)
+    vector = _array(given)
     if vector.shape != (2,) or vector.dtype.kind not in "fiu" or not np.isfinite(vector).all():
-        raise InputError(f"direction {given!r} is no vector (x, y), and no name")
+        raise InputError(
+            f"direction {shortened(given)} is no vector (x, y), and none of {', '.join(DIRECTIONS)}"
+        )
     x, y = vector.tolist()
     if not (x or y):
         raise InputError("a direction of length 0 points nowhere")
     return x, y
+
+
+def _array(given: object) -> NDArray[Any]:
+    """As an array; lists of different lengths, which make none, become an empty one."""
+    try:
+        return np.asarray(given)
+    except ValueError:
+        return np.empty(0)
 
 
 def _towards(
@@ -174,8 +184,11 @@ def from_strokes(
     height, width = scene.regions.shape
     if radius is None:
         radius = max(height, width) / 50
-    if not 0 < radius <= max(height, width):
-        raise InputError(f"a brush with a radius of {radius} pixels cannot paint")
+    if not isinstance(radius, int | float | np.number) or not 0 < radius <= max(height, width):
+        raise InputError(
+            f"a brush with a radius of {shortened(radius)} pixels cannot paint: give a number "
+            f"above 0 and up to {max(height, width)}"
+        )
     for name, points in checked_strokes(strokes, height, width):
         places, directions = along(points)
         labels, rows, columns = label_near(scene.regions, places)
@@ -218,9 +231,7 @@ def from_mask(
     Raises:
         InputError: not a mask, another direction, or nothing that moves under the mask.
     """
-    mask = np.asarray(mask)
-    if mask.ndim != 2 or mask.dtype != bool:
-        raise InputError(f"a mask is (H, W) of bool, not {mask.shape} {mask.dtype}")
+    mask = _checked_mask(_array(mask))
     towards = _direction(direction)
     scene = _scene(base, size=mask.shape, regions=False)
     _check_mask(mask, scene)
@@ -295,6 +306,11 @@ def _scene(
 ) -> _Scene:
     """Read a base. Its regions cost time, and "still" needs a photo or its size."""
     if photo is not None:
+        if not isinstance(photo, np.ndarray) or photo.dtype != np.uint8 or photo.shape[2:] != (3,):
+            raise InputError(
+                f"the photo is {shortened(photo)}: give its pixels, (H, W, 3) uint8, as "
+                "b2m.media.read_image(photo).pixels has them"
+            )
         size = (photo.shape[0], photo.shape[1])
     if isinstance(base, str):
         if base != "still" or size is None:
@@ -327,11 +343,12 @@ def _chosen(
     base: Base, region: NDArray[np.bool_] | Sequence[float], photo: NDArray[np.uint8] | None
 ) -> tuple[_Scene, NDArray[np.bool_]]:
     """A base, and what a mask or a point means in it."""
-    scene = _scene(base, photo, regions=np.ndim(region) == 1)
-    array = np.asarray(region)
-    if array.dtype == bool and array.ndim == 2:
-        _check_mask(array, scene)
-        return scene, array
+    array = _array(region)
+    scene = _scene(base, photo, regions=array.ndim == 1)
+    if array.ndim > 1:
+        mask = _checked_mask(array)
+        _check_mask(mask, scene)
+        return scene, mask
     height, width = scene.regions.shape
     point = checked_point(region, height, width)
     labels, _, _ = label_near(scene.regions, point[None])
@@ -345,6 +362,15 @@ def _chosen(
 
 def _nowhere(base: NDArray[Any]) -> Labels:
     return np.zeros(base.shape[:2], np.uint8)
+
+
+def _checked_mask(given: NDArray[Any]) -> NDArray[np.bool_]:
+    if given.ndim != 2 or given.dtype != bool:
+        raise InputError(
+            f"a mask is (H, W) of bool, not {given.shape} {given.dtype}: mask > 0 makes it from "
+            "numbers"
+        )
+    return given
 
 
 def _check_mask(mask: NDArray[np.bool_], scene: _Scene) -> None:

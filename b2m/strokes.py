@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from b2m.errors import InputError
+from b2m.errors import InputError, shortened
 
 Points = Sequence[Sequence[float]]
 Line = NDArray[np.float64]
@@ -30,7 +30,7 @@ def checked_point(given: object, height: int, width: int, name: str = "the point
     except (TypeError, ValueError):
         point = np.empty(0)
     if point.shape != (2,) or not np.isfinite(point).all():
-        raise InputError(f"{name} is {given!r}: give x and y in pixels")
+        raise InputError(f"{name} is {shortened(given)}: give x and y in pixels")
     x, y = point.tolist()
     if not (0 <= x < width and 0 <= y < height):
         raise InputError(
@@ -53,9 +53,9 @@ def checked_strokes(strokes: Sequence[Points], height: int, width: int) -> list[
     found = []
     for index, stroke in enumerate(strokes, 1):
         name = f"stroke {index}"
-        if np.ndim(stroke) == 0:
-            raise InputError(f"{name} is {stroke!r}, not a list of points (x, y)")
-        if all(np.ndim(value) == 0 for value in stroke):
+        if not _is_list(stroke):
+            raise InputError(f"{name} is {shortened(stroke)}, not a list of points (x, y)")
+        if not any(_is_list(value) for value in stroke):
             raise InputError(f"{name} is no list of points: give [[(x0, y0), (x1, y1)], ...]")
         points = np.array(
             [checked_point(point, height, width, f"a point of {name}") for point in stroke]
@@ -66,6 +66,13 @@ def checked_strokes(strokes: Sequence[Points], height: int, width: int) -> list[
             raise InputError(f"{name} is a single point: it needs two, from where to where it went")
         found.append((name, points[moves]))
     return found
+
+
+def _is_list(value: object) -> bool:
+    try:
+        return np.ndim(value) > 0  # type: ignore[arg-type]
+    except ValueError:  # lists of different lengths
+        return True
 
 
 def along(points: Line) -> tuple[Line, Line]:

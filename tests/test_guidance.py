@@ -410,6 +410,8 @@ def test_strokes_paint_what_guidance_calls_still() -> None:
         ([[(5, 5), (float("inf"), 9)]], "stroke 1.*inf"),
         ([[(5, 5, 5), (9, 9, 9)]], "stroke 1"),
         ([["a", "b"], [1, 2]], "stroke 1"),
+        ([[(17, 22), (23,)]], r"stroke 1 is \(23,\): give x and y"),
+        ([[(17, 22), 5]], "stroke 1 is 5: give x and y"),
         ([[(60, 3), (62, 3)]], "nothing that moves"),
     ],
 )
@@ -428,12 +430,21 @@ def test_wrong_bases_and_brushes() -> None:
         guidance.from_strokes([stroke(0)], two_movers(), photo[:80])
     with pytest.raises(InputError, match=r"\(5, 5\)"):
         guidance.from_strokes([stroke(0)], np.full((*SIZE, 2), 5, np.int8))
-    for radius in (0, -3, float("nan"), 1e9):
+    for radius in (0, -3, float("nan"), 1e9, "a", [3], np.ones(3)):
         with pytest.raises(InputError, match="brush"):
             guidance.from_strokes([stroke(0)], "still", photo, radius=radius)
     ring = [(20, 20), (30, 20), (30, 30), (20, 20)]
     with pytest.raises(InputError, match="ends where it began"):
         guidance.from_strokes([ring], guidance.from_flow(two_movers()))
+    for wrong, words in (
+        ("photo.jpg", "'photo.jpg': give its pixels"),
+        (Image.fromarray(photo), r"the photo is <PIL.*: give its pixels"),
+        (photo[..., 0], r"an array \(90, 120\) uint8: give its pixels"),
+        (photo.astype(float), r"an array \(90, 120, 3\) float64: give its pixels"),
+    ):
+        for base in (two_movers(), "still"):
+            with pytest.raises(InputError, match=words):
+                guidance.from_strokes([stroke(0)], base, wrong)
     for base in (None, 7, np.zeros(SIZE), np.zeros((*SIZE, 3))):
         with pytest.raises(InputError):
             guidance.from_strokes([stroke(0)], base)
@@ -461,12 +472,16 @@ def test_masks(direction: object) -> None:
 
 def test_wrong_masks() -> None:
     mask = np.ones(SIZE, bool)
-    for wrong, words in ((mask.astype(float), "bool"), (mask[0], "bool")):
+    for wrong, words in (
+        (mask.astype(float), "float64: mask > 0"),
+        (mask[0], "bool"),
+        ([[True], [True, False]], "bool"),
+    ):
         with pytest.raises(InputError, match=words):
             guidance.from_mask(wrong, "up")
     with pytest.raises(InputError, match="down-left"):
         guidance.from_mask(mask, "sideways")
-    for direction in ((0, 0), (float("nan"), 1), (1, 2, 3), (1, "a")):
+    for direction in ((0, 0), (float("nan"), 1), (1, 2, 3), (1, "a"), [(1,), 2], np.ones((99, 99))):
         with pytest.raises(InputError, match="direction"):
             guidance.from_mask(mask, direction)
     with pytest.raises(InputError, match=r"\(90, 120\)"):
@@ -504,13 +519,18 @@ def test_reverse_a_region(known: str) -> None:
         ((3, 4, 5), "give x and y"),
         ("here", "here"),
         (np.ones((3, 3), bool), r"\(3, 3\)"),
-        (np.ones(SIZE), "give x and y"),
+        (np.ones(SIZE), r"\(90, 120\) float64: mask > 0"),
+        (np.ones(SIZE, np.uint8), r"^a mask is \(H, W\) of bool, not \(90, 120\) uint8: mask > 0"),
+        ([(1, 2), (3,)], r"is \[\(1, 2\), \(3,\)\]: give x and y"),
+        (list(range(1000)), r"\[0, 1, 2, .{60,80}…: give x and y"),
     ],
 )
 def test_what_cannot_be_reversed(region: object, words: str) -> None:
     for base in (two_movers(), guidance.from_flow(two_movers())):
         with pytest.raises(InputError, match=words):
             guidance.reverse(base, region)
+        with pytest.raises(InputError, match=words):
+            guidance.hold(base, region)
 
 
 def test_resize() -> None:
