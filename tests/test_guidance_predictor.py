@@ -1,5 +1,6 @@
 """GuidancePredictor: the paper's size, the promises of its form, and its training."""
 
+import numpy as np
 import pytest
 import torch
 from scipy import ndimage
@@ -260,9 +261,16 @@ def test_latents_are_drawn_in_opposites():
     assert torch.equal(drawn[2], -drawn[3])
     assert not torch.equal(drawn[0].abs(), drawn[2].abs())
     assert torch.equal(model.draw_latents(3, seed=3), drawn[:3])
+    assert torch.equal(model.draw_latents(5, seed=np.int64(3)), drawn)
     assert not torch.equal(model.draw_latents(5, seed=4), drawn)
     many = model.draw_latents(4000, seed=0)
     assert many.std().item() == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("seed", [None, 1.5, "a", True, 2**70, -(2**70)])
+def test_seeds_that_are_none(seed):
+    with pytest.raises(InputError, match=rf"seed={seed!r} is not possible: give a whole number"):
+        make().draw_latents(1, seed)
 
 
 # --- training -------------------------------------------------------------------------------------
