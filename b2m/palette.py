@@ -97,8 +97,9 @@ def from_png(image: ImageLike) -> NDArray[np.int8]:
         if (strip == _NONE).any():
             y, x = (np.argwhere(strip == _NONE)[0] + (rows.start, 0)).tolist()
             allowed = ", ".join(f"{name} for {meaning}" for name, meaning in _MEANINGS.items())
+            name = image if isinstance(image, str | os.PathLike) else "guidance"
             raise InputError(
-                f"guidance has the colour {tuple(pixels[y, x, :3].tolist())} at x={x}, y={y}: "
+                f"{name} has the colour {tuple(pixels[y, x, :3].tolist())} at x={x}, y={y}: "
                 f"use pure {allowed}; save it as PNG, without smoothing"
             )
         guidance[rows] = _VECTORS[strip]

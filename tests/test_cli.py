@@ -132,7 +132,7 @@ def test_usage_errors(capsys, tmp_path, monkeypatch, arguments, words):
 def test_guidance_of_other_colours(capsys, tmp_path, photo):
     Image.new("RGB", (80, 64), (200, 200, 200)).save(tmp_path / "g.png")
     assert run("animate", photo, "-o", tmp_path / "out", "--guidance", tmp_path / "g.png") == 2
-    one_sentence(capsys, "--guidance", "200")
+    one_sentence(capsys, "--guidance", tmp_path / "g.png", "200")
     assert not (tmp_path / "out").exists()
 
 
