@@ -1,6 +1,7 @@
 """The page for programs: endpoints, tools, many at once, those who leave, and what stays hidden."""
 
 import asyncio
+import base64
 import json
 import struct
 import time
@@ -56,7 +57,12 @@ def test_endpoints_are_described(server):
     assert all(parameter["parameter_has_default"] for parameter in others)
 
 
-def test_tools(server):
+def as_data(path, mime):
+    """A file as an address that holds it: how tools of a server on this machine take files."""
+    return f"data:{mime};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def test_tools(server, tmp_path):
     from mcp import ClientSession
     from mcp.client.streamable_http import streamable_http_client
 
@@ -66,9 +72,21 @@ def test_tools(server):
             ClientSession(read, write) as session,
         ):
             await session.initialize()
-            return (await session.list_tools()).tools
+            answers = {name: await session.call_tool(name, given) for name, given in calls.items()}
+            return (await session.list_tools()).tools, answers
 
-    tools = {tool.name: tool for tool in asyncio.run(ask())}
+    photo, film = small_photo(tmp_path, 0), tmp_path / "film.mp4"
+    with Image.open(photo) as opened:
+        video.write_mp4(film, [np.asarray(opened)] * 3, 30)
+    picture = {"photo": as_data(photo, "image/png")}
+    calls = dict.fromkeys(("flow", "deblur", "segment"), picture)
+    calls["animate"] = {**picture, "frames": 3}
+    calls["video"] = {"clip": as_data(film, "video/mp4")}
+    listed, answers = asyncio.run(ask())
+    for name, answer in answers.items():
+        assert not answer.isError and answer.content, (name, answer.content)
+    assert any("average back" in getattr(part, "text", "") for part in answers["animate"].content)
+    tools = {tool.name: tool for tool in listed}
     assert set(tools) == {"animate", "flow", "deblur", "segment", "video"}
     assert "motion-blurred photo" in tools["animate"].description
     assert "photo" in tools["animate"].inputSchema["properties"]

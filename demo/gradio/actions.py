@@ -117,7 +117,7 @@ def animate(
     pingpong: bool = False,
     motion: float = 1,
     model: str = "",
-) -> tuple[Any, ...]:
+) -> tuple[str, str]:
     """Turn one motion-blurred photo into a short sharp clip of what happened in the exposure.
 
     Args:
@@ -131,7 +131,7 @@ def animate(
     Returns:
         The clip (mp4), and what is known about it.
     """
-    return *_shown(photo, [], motion, frames, speed, pingpong, model or default_model()), []
+    return _shown(photo, [], motion, frames, speed, pingpong, model or default_model())
 
 
 @on_gpu

@@ -233,32 +233,36 @@ def build() -> gr.Blocks:
             )
             explained(shown.success(propose, [photo, frames, model], [others, pad], **quietly))
 
-        anew: dict[str, Any] = {"fn": lambda: 1, "outputs": motion, "api_visibility": "private"}
-        inputs = [photo, *settings]
+        # Not with the clip: a state among the results of an endpoint makes its tool fail.
+        anew: dict[str, Any] = {
+            "fn": lambda: (1, []),
+            "outputs": [motion, edits],
+            "api_visibility": "private",
+        }
         proposed(
             gr.on([go.click, photo.input, model.input], trigger_mode="once", **anew).then(
-                animate, inputs, [*results, edits], api_name="animate", **waits
+                animate, [photo, *settings], results, api_name="animate", **waits
             )
         )
         if PHOTOS:
 
-            def take(event: gr.EventData) -> tuple[str, int]:
+            def take(event: gr.EventData) -> tuple[str, int, list[Any]]:
                 """One of the example photos."""
-                return str(PHOTOS[int(event.index)]), 1
+                return str(PHOTOS[int(event.index)]), 1, []
 
             proposed(
                 picked_example.submit(
-                    take, None, [photo, motion], api_visibility="private"
-                ).success(animate, inputs, [*results, edits], **private)
+                    take, None, [photo, motion, edits], api_visibility="private"
+                ).success(again, state, results, **private)
             )
 
-        def pick(event: gr.EventData) -> int:
+        def pick(event: gr.EventData) -> tuple[int, list[Any]]:
             """Another of the motions."""
-            return int(event.index) + 1
+            return int(event.index) + 1, []
 
         explained(
-            others.submit(pick, None, motion, api_visibility="private").success(
-                animate, inputs, [*results, edits], **lightly
+            others.submit(pick, None, [motion, edits], api_visibility="private").success(
+                again, state, results, **lightly
             )
         )
         for setting in (frames, speed, pingpong):
