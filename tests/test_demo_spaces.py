@@ -3,10 +3,14 @@
 import importlib.metadata
 import json
 import os
+import pty
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -150,6 +154,48 @@ def test_b2m_demo_says_what_it_lacks(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(pages, "_PLACES", (tmp_path,))
     assert main(["demo"]) == 1
     assert "run make demo in a clone" in capsys.readouterr().err
+
+
+def test_make_serves_the_research_view_to_this_machine_alone_and_asks_nothing(tmp_path):
+    pytest.importorskip("streamlit")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    terminal, stdin = pty.openpty()  # only there does Streamlit ask for an address of mail
+    environment = {name: text for name, text in os.environ.items() if "STREAMLIT" not in name}
+    process = subprocess.Popen(
+        ["make", "demo-streamlit", "DEMO=", f"BIN={Path(sys.executable).parent}"],
+        env=environment
+        | {"HOME": str(tmp_path), "STREAMLIT_SERVER_PORT": str(port), "DISPLAY": ":0"}
+        | {"BROWSER": "true"},
+        cwd=ROOT,
+        stdin=stdin,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        for _ in range(120):
+            if places := [place for place in listening() if place.endswith(f":{port:04X}")]:
+                break
+            assert process.poll() is None, "it has ended"
+            time.sleep(0.5)
+        localhost = ("0100007F", "00000000000000000000000001000000")
+        assert places and all(place.startswith(localhost) for place in places)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(20)
+        os.close(terminal)
+        os.close(stdin)
+
+
+def listening():
+    """Addresses and ports at which something listens on this machine."""
+    for table in ("tcp", "tcp6"):
+        path = Path("/proc/net") / table
+        for line in path.read_text().splitlines()[1:] if path.exists() else ():
+            _, place, _, state, *_ = line.split()
+            if state == "0A":
+                yield place
 
 
 def test_streamlit_runs_alone(wheel, tmp_path):
