@@ -256,6 +256,15 @@ def test_files_to_take_home(app):
     assert len(list(video.read_video(found["moving-apart.mp4"]))) == 8
 
 
+def test_without_a_photo_the_page_is_empty(app):
+    _, actions = app
+    assert actions.again(None, [], 1, 7, 1.0, True, "animator") == (None, actions.HINT)
+    assert actions.explain(None, [], 1, 7, "animator") == gradio.skip()
+    assert actions.propose(None, 7, "animator") == gradio.skip()
+    with pytest.raises(gradio.Error, match="no photo yet"):  # who presses the button is told
+        actions.animate(None)
+
+
 def test_results_go_after_an_hour(app, monkeypatch, tmp_path):
     import results
 

@@ -188,6 +188,39 @@ def test_picking_an_example_a_motion_and_the_photo_underneath(page):
     wait_for(lambda: any("moving-apart" in a.get_attribute("href") for a in find(page, "#file a")))
 
 
+def open_settings(page):
+    (button,) = [b for b in find(page, "button.label-wrap") if b.text.startswith("Settings")]
+    button.click()
+    wait_for(lambda: find(page, "input[type=range]"))
+
+
+def toasts(page):
+    return [toast.text for toast in find(page, ".toast-body")]
+
+
+def is_empty(page):
+    """Whether the page is as it was before there was a photo."""
+    hint = find(page, "#known")[0].text.startswith("Drop a photo")
+    shown = [part for part in find(page, "#motions, #pad, #words") if part.is_displayed()]
+    return hint and not shown and not find(page, "#clip video")
+
+
+def test_a_photo_that_goes_takes_all_with_it(page):
+    open_settings(page)
+    (box,) = find(page, "input[type=checkbox]")
+    page.execute_script("arguments[0].click()", box)
+    upload(page, APART)
+    settled(page)
+    assert not is_empty(page)
+    (clear,) = find(page, "#photo button[aria-label='Remove Image']")
+    clear.click()
+    wait_for(lambda: is_empty(page))
+    assert not toasts(page)
+    upload(page, APART)
+    settled(page)
+    assert not is_empty(page)
+
+
 def test_a_bad_upload_gives_a_toast(page, tmp_path):
     bad = tmp_path / "letter.jpg"
     bad.write_text("Dear photo,")

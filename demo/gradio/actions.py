@@ -44,6 +44,7 @@ except ImportError:
 
 MOST_FRAMES = 300  # of a video: others wait in line
 SHARED_BYTES = 5e6
+HINT = "Drop a photo, paste one, take one, or click an example."
 KINDS = (
     "MP4",
     "GIF under 5 MB",
@@ -136,9 +137,11 @@ def animate(
 
 @on_gpu
 @in_plain_words
-def again(photo: str, edits: list[Edit], *settings: Any) -> tuple[str, str]:
-    """The clip after a change of mind."""
-    return _shown(photo, edits, *settings)
+def again(
+    photo: str | None, edits: list[Edit], *settings: Any
+) -> tuple[str, str] | tuple[None, str]:
+    """The clip after another photo or a change of mind; without a photo, an empty page."""
+    return _shown(photo, edits, *settings) if photo else (None, HINT)
 
 
 @on_gpu
@@ -187,18 +190,20 @@ def said(
 
 @on_gpu
 @in_plain_words
-def explain(
-    photo: str, edits: list[Edit], motion: float, frames: float, model: str
-) -> tuple[Any, ...]:
+def explain(photo: str | None, edits: list[Edit], motion: float, frames: float, model: str) -> Any:
     """Photo and sharp photo, and pictures of the motion."""
+    if not photo:
+        return gr.skip()
     clip = clip_of(photo, model, edits, int(motion), int(frames))
     return (fit(clip.photo, SHOWN_SIDE), fit(clip.middle, SHOWN_SIDE)), figures(clip)
 
 
 @on_gpu
 @in_plain_words
-def propose(photo: str, frames: float, model: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def propose(photo: str | None, frames: float, model: str) -> Any:
     """Small clips of the motions that fit, and the pad with the photo."""
+    if not photo:
+        return gr.skip()
     prepared = look(photo, model).prepared
     clips = animator(model).animate(prepared, motions=MOTIONS, frames=int(frames))
     return tiles(clips), pad_value(prepared.photo)

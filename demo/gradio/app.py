@@ -18,6 +18,7 @@ from results import KEEP_SECONDS, clear, keep_sweeping  # before Gradio asks whe
 # isort: split
 import gradio as gr
 from actions import (
+    HINT,
     KINDS,
     MOST_FRAMES,
     again,
@@ -135,9 +136,7 @@ def build() -> gr.Blocks:
                     interactive=False,
                     elem_id="clip",
                 )
-                known = gr.Markdown(
-                    "Drop a photo, paste one, take one, or click an example.", elem_id="known"
-                )
+                known = gr.Markdown(HINT, elem_id="known")
                 with gr.Column(visible=False) as more:
                     gr.Button("Hold to see the photo", size="sm", elem_id="peek")
                     gr.Markdown("**Motions that fit.** Blur does not tell them apart: pick one.")
@@ -227,9 +226,9 @@ def build() -> gr.Blocks:
             )
 
         def proposed(event: Any) -> None:
-            """What a new photo brings with it."""
+            """What a new photo brings with it, and takes with it when it goes."""
             shown = event.success(
-                lambda: gr.Column(visible=True), None, more, api_visibility="private"
+                lambda photo: gr.Column(visible=bool(photo)), photo, more, api_visibility="private"
             )
             explained(shown.success(propose, [photo, frames, model], [others, pad], **quietly))
 
@@ -240,8 +239,13 @@ def build() -> gr.Blocks:
             "api_visibility": "private",
         }
         proposed(
-            gr.on([go.click, photo.input, model.input], trigger_mode="once", **anew).then(
+            go.click(trigger_mode="once", **anew).then(
                 animate, [photo, *settings], results, api_name="animate", **waits
+            )
+        )
+        proposed(
+            gr.on([photo.input, model.input], trigger_mode="always_last", **anew).then(
+                again, state, results, **private
             )
         )
         if PHOTOS:
