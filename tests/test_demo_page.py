@@ -222,10 +222,15 @@ def test_a_photo_that_goes_takes_all_with_it(page):
 
 
 def test_a_bad_upload_gives_a_toast(page, tmp_path):
+    upload(page, APART)
+    settled(page)
+    find(page, "#photo button[aria-label='Remove Image']")[0].click()
+    wait_for(lambda: find(page, "#photo input[type=file]"))
     bad = tmp_path / "letter.jpg"
     bad.write_text("Dear photo,")
     upload(page, bad)
-    wait_for(lambda: any("is not an image" in e.text for e in find(page, ".toast-body")))
+    wait_for(lambda: any("is not an image" in text for text in toasts(page)))
+    wait_for(lambda: is_empty(page))  # nothing of the photo before is left
 
 
 def test_it_fits_a_phone(page):

@@ -226,7 +226,13 @@ def build() -> gr.Blocks:
             )
 
         def proposed(event: Any) -> None:
-            """What a new photo brings with it, and takes with it when it goes."""
+            """What a new photo brings with it, and takes with it when it goes or is none."""
+            event.failure(
+                lambda: (gr.Column(visible=False), None, HINT),
+                None,
+                [more, *results],
+                api_visibility="private",
+            )
             shown = event.success(
                 lambda photo: gr.Column(visible=bool(photo)), photo, more, api_visibility="private"
             )
