@@ -354,7 +354,7 @@ def _chosen(
     labels, _, _ = label_near(scene.regions, point[None])
     if not labels[0]:
         raise InputError(
-            f"nothing moves at x={point[0]:g}, y={point[1]:g}: choose a point on something "
+            f"nothing moves at x={point[0]:.0f}, y={point[1]:.0f}: choose a point on something "
             "blurred by motion"
         )
     return scene, scene.regions == labels[0]

@@ -223,12 +223,48 @@ def test_large_photos_are_shown_small_and_saved_in_full(app, large):
             assert photo.size == (640, 426)
 
 
+def test_a_motion_photo_of_a_large_photo_is_that_photo_whatever_its_format(app, large, tmp_path):
+    clips, actions = app
+    with Image.open(APART) as opened:
+        opened.save(tmp_path / "large.png")
+        given = np.asarray(opened).astype(float)
+    for photo in (large, str(tmp_path / "large.png")):
+        assert clips.look(photo, "animator").scale == 2
+        saved = actions.save(photo, [], 1, 3, 1.0, False, "animator", "Motion Photo")
+        with Image.open(saved) as kept:
+            assert kept.size == (640, 426)
+            assert np.abs(np.asarray(kept) - given).mean() < 2
+
+
 def test_models_at_hand(app, monkeypatch):
     clips, _ = app
     clips.models.cache_clear()
     assert clips.models()["animator"] == "bundled"
     assert clips.default_model() == "animator"
     assert clips.animator.cache_info().maxsize == 1  # one in memory
+
+
+def test_a_model_with_its_own_number_of_frames_makes_so_many(app, tmp_path, monkeypatch):
+    import torch
+
+    from b2m.models import BlurDecomposer, BlurDecomposerConfig
+
+    clips, actions = app
+    torch.manual_seed(0)
+    BlurDecomposer(BlurDecomposerConfig.compact()).save_pretrained(
+        tmp_path / BlurDecomposer.weights_name
+    )
+    monkeypatch.setenv("B2M_WEIGHTS", str(tmp_path))
+    clips.models.cache_clear()
+    try:
+        photo = str(small_photo(tmp_path, 0))
+        clip, known = actions.animate(photo, frames=9, model="decomposer")
+        assert len(list(video.read_video(clip))) == 7 and "always makes 7 frames" in known
+        assert len(actions.propose(photo, 9, "decomposer")[0]["tiles"]) >= 1
+    finally:
+        monkeypatch.undo()
+        clips.models.cache_clear()
+        clips.animator.cache_clear()
 
 
 def test_files_to_take_home(app):

@@ -21,6 +21,7 @@ from clips import (
     edit_with,
     full_clip_of,
     look,
+    made_by,
     models,
     stem,
     told,
@@ -68,7 +69,7 @@ def in_plain_words(function: Callable[..., Any]) -> Callable[..., Any]:
             for given in (*args, *kwargs.values()):  # a photo is known by its name here
                 if isinstance(given, str) and os.path.isabs(given):
                     sentence = sentence.replace(f"{Path(given).parent}{os.sep}", "")
-            raise gr.Error(sentence, title="That does not work") from error
+            raise gr.Error(sentence) from error
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "memory" not in str(error):
                 raise
@@ -95,7 +96,7 @@ def _shown(
     clip = clip_of(photo, model, edits, int(motion), int(frames))
     video = clip.save(
         folder() / f"{stem(photo)}.mp4",
-        fps=rate(frames, speed),
+        fps=rate(clip.count, speed),
         pingpong=bool(pingpong),
         max_side=SHOWN_SIDE,
     )
@@ -205,7 +206,7 @@ def propose(photo: str | None, frames: float, model: str) -> Any:
     if not photo:
         return gr.skip()
     prepared = look(photo, model).prepared
-    clips = animator(model).animate(prepared, motions=MOTIONS, frames=int(frames))
+    clips = animator(model).animate(prepared, motions=MOTIONS, frames=made_by(model, int(frames)))
     return tiles(clips), pad_value(prepared.photo)
 
 
@@ -307,10 +308,13 @@ def save(
     kind: str,
 ) -> str:
     """The clip as a file of another kind."""
-    made = full_clip_of if kind.endswith("full size") else clip_of
+    full = kind.endswith("full size")
+    if kind == "Motion Photo":  # holds the photo itself; of those here, only JPEGs are whole
+        full = not look(photo, model).prepared.source.jpeg
+    made = full_clip_of if full else clip_of
     clip = made(photo, model, edits, int(motion), int(frames))
     where, name = folder(), stem(photo)
-    options: dict[str, Any] = {"fps": rate(frames, speed), "pingpong": bool(pingpong)}
+    options: dict[str, Any] = {"fps": rate(clip.count, speed), "pingpong": bool(pingpong)}
     if kind.startswith("GIF"):
         path = where / f"{name}.gif"
         for side in (960, 720, 540, 400, 300, 200):

@@ -57,6 +57,11 @@ def animator(model: str) -> b2m.BlurAnimator:
     return b2m.BlurAnimator.from_pretrained(model=model)
 
 
+def made_by(model: str, frames: int) -> int:
+    """As many frames as are asked for, or as many as the model makes of every photo."""
+    return animator(model).model.native_frames or frames
+
+
 # --- clips ---------------------------------------------------------------------------------------
 
 
@@ -139,6 +144,7 @@ def directed(
     prepared: Prepared, model: str, edits: Sequence[Edit], motion: int = 1, frames: int = 7
 ) -> Clip:
     """The clip of a photo that was looked at, after all edits, one after the other."""
+    frames = made_by(model, frames)
     count = 1 if motion == 1 else MOTIONS
     clips = animator(model).animate(prepared, motions=count, frames=frames)
     if not 1 <= motion <= len(clips):
@@ -276,6 +282,8 @@ def told(clip: Clip, model: str, seen: Look, speed: float = 1.0) -> str:
         shown = (
             f", shown in {clip.photo.shape[1]} × {clip.photo.shape[0]}; downloads can be full size"
         )
+    if animator(model).model.native_frames:
+        lines.append(f"This model always makes {clip.count} frames.")
     device = animator(model).device.type.upper()
     source = models().get(model, "bundled")
     lines.append(f"{width} × {height} px{shown}. Model: {model} ({source}), on {device}.")
