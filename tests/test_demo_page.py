@@ -221,6 +221,20 @@ def test_a_photo_that_goes_takes_all_with_it(page):
     assert not is_empty(page)
 
 
+def test_settings_answer_to_keys_and_a_mis_tap_leaves_the_clip_in_sight(page):
+    from selenium.webdriver import Keys
+
+    upload(page, APART)
+    first = settled(page)
+    open_settings(page)
+    find(page, "input[type=range]")[0].send_keys(Keys.ARROW_RIGHT)
+    second = wait_for(lambda: (now := played(page)) != first and now)
+    touch(page, (30, 400))
+    wait_for(lambda: any("nothing moves at x=" in text for text in toasts(page)))
+    assert not [part for part in find(page, "#clip .error, #known .error") if part.is_displayed()]
+    assert played(page) == second
+
+
 def test_a_bad_upload_gives_a_toast(page, tmp_path):
     upload(page, APART)
     settled(page)
@@ -271,6 +285,10 @@ def test_everybody_can_use_it(browser, address, theme):
     assert not problems()
     upload(page, APART)
     settled(page)
+    tab(page, "Compare")
+    wait_for(lambda: len(find(page, "#compare img")) == 2)
+    alts = [picture.get_attribute("alt") for picture in find(page, "#photo img, #compare img")]
+    assert alts == ["Your blurred photo", "Your blurred photo", "The sharp frame"]
     for name in ("See why", "Download", "Direct it", "Video", "Motion field"):
         tab(page, name)
         time.sleep(0.5)

@@ -276,8 +276,7 @@ def build() -> gr.Blocks:
             )
         )
         for setting in (frames, speed, pingpong):
-            changed = setting.release if isinstance(setting, gr.Slider) else setting.input
-            changed(again, state, results, trigger_mode="always_last", **lightly)
+            setting.input(again, state, results, trigger_mode="always_last", **lightly)
         edited = [*results, edits]
         explained(pad.submit(drawn, state, edited, trigger_mode="multiple", **lightly))
         for button, word in zip(words, WORDS, strict=True):
