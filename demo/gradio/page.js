@@ -35,12 +35,23 @@
   }
 
   // What Gradio's own parts leave out for those who listen to the page.
+  const pictures = [
+    ["#photo", "Your blurred photo"],
+    ["#given", "Your blurred photo"],
+    ["#colored", "What was found in your photo"],
+    ["#compare", "Your blurred photo", "The sharp frame"],
+  ];
   const mend = () => {
     for (const empty of document.querySelectorAll('[aria-label="Empty value"]:not([role])')) {
       empty.setAttribute("role", "img");
     }
     for (const drop of document.querySelectorAll(".upload-container[aria-label]")) {
       drop.removeAttribute("aria-label");
+    }
+    for (const [selector, ...texts] of pictures) {
+      document.querySelectorAll(`${selector} img`).forEach((picture, number) => {
+        if (!picture.alt) picture.alt = texts[number] ?? texts[0];
+      });
     }
     const clip = document.querySelector("#clip video:not([aria-label])");
     clip?.setAttribute("aria-label", "The clip: what happened while the shutter was open");
