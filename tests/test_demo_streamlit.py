@@ -135,6 +135,17 @@ def test_uploads_good_and_bad(tmp_path):
     assert app.error[0].value.startswith("letter.jpg is not an image")
 
 
+def test_too_little_memory_is_told_in_plain_words(monkeypatch):
+    from b2m import api
+
+    def hungry(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: not enough memory")
+
+    monkeypatch.setattr(api.BlurAnimator, "animate", hungry)
+    app = choose(start())
+    assert "not enough memory for this photo" in app.error[0].value
+
+
 def test_guidance_from_a_picture(tmp_path):
     app = choose(start())
     app.radio(key="source").set_value("a picture in the five colours").run()

@@ -239,8 +239,12 @@ def main() -> None:
     try:
         picture = painted() if source == SOURCES[3] else None
         found = results(data, (left, right), picture, source, where, frames, motions, seed)
-    except (b2m.InputError, MemoryError) as error:
-        sentence = str(error) or "there is not enough memory for this photo: make it smaller"
+    except (b2m.InputError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):  # PyTorch's has no type
+            raise
+        sentence = "there is not enough memory for this photo: make it smaller"
+        if isinstance(error, b2m.InputError):
+            sentence = str(error)
         # What comes as bytes is "image" to b2m.
         st.error(
             f"{name} {rest}" if (rest := sentence.removeprefix("image ")) != sentence else rest
