@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 Output = Annotated[
     Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")
 ]
-Seed = Annotated[int, typer.Option(metavar="N", help="Same seed, same result.")]
+
+
+def _seed(value: int) -> int:
+    if not 0 <= value < 2**32:
+        raise typer.BadParameter(f"{value} must be a whole number from 0 to {2**32 - 1}")
+    return value
+
+
+Seed = Annotated[int, typer.Option(metavar="N", help="Same seed, same result.", callback=_seed)]
 Weights = Annotated[
     str | None,
     typer.Option(

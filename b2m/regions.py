@@ -31,6 +31,11 @@ _JUMP = 0.42  # of the motion, across a border; less is one thing
 _CRUMB = 0.003  # of all motion; less is no thing of its own unless it stands apart
 _SMALL = 0.02  # of all motion; so little needs twice the jump
 _ALIKE = 0.3  # of the motion; what differs by less on the whole needs twice the jump, too
+# A rim, where the motion of a thing fades into the ground, is no thing of its own.
+_RIM = 0.06  # of all motion; more is none
+_RIM_SLOWER = 0.6  # than what it belongs to
+_RIM_TOUCHES = 0.25  # of its outline
+_RIM_ANGLE = math.radians(35)  # between both lines of motion
 _MOST = 250
 _SMOOTH = 8  # the outline of crumbs matters to nobody
 _FINGER = 0.03  # of the longest side; a point so close to a region means it
@@ -199,7 +204,48 @@ def _joined(
     motion, lines = np.zeros(count), np.zeros((count, 3))
     np.add.at(motion, inside, length_of(cells)[moving])
     np.add.at(lines, inside, np.column_stack((doubled, np.ones(len(doubled)))))
-    return _merge(count, first, second, jumps, motion, lines)[patches]
+    joined = _merge(count, first, second, jumps, motion, lines)
+    _, joined = np.unique(joined, return_inverse=True)
+    moved = np.bincount(joined, motion).astype(np.float64)
+    together = np.column_stack([np.bincount(joined, column) for column in lines.T]).astype(float)
+    regions = joined[patches]
+    return _without_rims(regions, moving, moved, together)[regions]
+
+
+def _without_rims(
+    regions: NDArray[np.intp],
+    moving: NDArray[np.bool_],
+    motion: NDArray[np.float64],
+    lines: NDArray[np.float64],
+) -> NDArray[np.intp]:
+    """For each region itself, or, of a rim, the number of what it is the rim of.
+
+    Args:
+        regions: (h, w) numbers from 0 on, that mean something where it moves.
+        moving: (h, w).
+        motion, lines: of each region, see `_merge`.
+    """
+    count = len(motion)
+    outline, shared = np.zeros(count), np.zeros((count, count))
+    for here, there in _neighbours():
+        for one, other in ((here, there), (there, here)):
+            leaves = moving[one] & (~moving[other] | (regions[one] != regions[other]))
+            outline += np.bincount(regions[one][leaves], minlength=count)
+            both = leaves & moving[other]
+            np.add.at(shared, (regions[one][both], regions[other][both]), 1)
+    speed, directions = motion / lines[:, 2], lines[:, :2]
+    belongs = np.arange(count)
+    for rim in np.flatnonzero(motion < _RIM * motion.sum()):
+        thing = int(shared[rim].argmax())
+        lengths = np.linalg.norm(directions[rim]) * np.linalg.norm(directions[thing])
+        # Of doubled angles.
+        alike = directions[rim] @ directions[thing] >= math.cos(2 * _RIM_ANGLE) * lengths
+        slower = speed[rim] < _RIM_SLOWER * speed[thing] and motion[rim] < motion[thing] / 3
+        if alike and slower and shared[rim, thing] >= _RIM_TOUCHES * outline[rim]:
+            belongs[rim] = thing
+    for _ in range(2):  # the rim of a rim
+        belongs = belongs[belongs]
+    return belongs
 
 
 def _patches(

@@ -103,6 +103,8 @@ def test_version(capsys):
         (["animate", "x", "--scale-guidance"], ["--scale-guidance", "--guidance"]),
         (["animate", "x", "--motions", "0"], ["--motions", "0", "at least 1"]),
         (["animate", "x", "--motions", "-4"], ["--motions", "-4"]),
+        (["animate", "x", "--seed", "-1"], ["--seed", "-1", "from 0 to 4294967295"]),
+        (["data", "preview", "--seed", "9" * 20], ["--seed", "9" * 20]),
         (["animate", "x", "--stroke", "1,2"], ["--stroke", "1,2", "x0,y0,x1,y1"]),
         (["animate", "x", "--stroke", "1,2,3"], ["--stroke"]),
         (["animate", "x", "--stroke", "1,2,3,inf"], ["--stroke", "inf"]),

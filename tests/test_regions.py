@@ -216,3 +216,14 @@ def test_one_thing_of_many_colors_whose_motion_is_seen_roughly():
     for number, top in enumerate(range(40, 200, 40)):
         photo[top : top + 40, 100:160] = ((230, 40, 30), (20, 20, 20))[number % 2]
     assert_things(find(unsigned(flow), photo), figure)
+
+
+def test_a_rim_where_motion_fades_belongs_to_its_thing():
+    flow = still()
+    thing, rim = box(80, 60, 220, 160), box(80, 160, 220, 176)
+    flow[thing], flow[rim] = (20, 4), (6, -1)
+    labels = find(unsigned(flow))
+    assert_things(labels, thing | rim)
+    # Not so if it moves along another line.
+    flow[rim] = (0, 6)
+    assert_things(find(unsigned(flow)), thing, rim)
