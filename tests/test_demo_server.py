@@ -118,6 +118,13 @@ def test_bad_uploads_are_told_in_plain_words(server, tmp_path):
     for motion in (0, -1, 3):
         said = refused(server, cat, motion=motion, api_name="/animate")
         assert f"2 motions fit this photo, so there is no motion {motion}: give 1 to 2" in said
+    wrong = {"frames": "x", "speed": None, "pingpong": "yes", "motion": "x", "model": ["animator"]}
+    for name, value in wrong.items():
+        said = refused(server, photo, **{name: value}, api_name="/animate")
+        assert f"{str(value)!r} is not" in said
+    for value in ("letter.jpg", 5):
+        said = refused(server, value, api_name="/animate")
+        assert f"Blurred photo: {str(value)!r} is not an uploaded file" in said
     # What failed failed alone.
     assert Client(server.address, verbose=False).predict(photo, api_name="/deblur")
 

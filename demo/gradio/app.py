@@ -78,6 +78,34 @@ def untouched(upload: Upload) -> Upload:
     return upload
 
 
+FILE = ((dict,), "an uploaded file, as gradio_client's handle_file makes it")
+NUMBER = ((int, float), "a number")
+WANTED: dict[type, tuple[tuple[type, ...], str]] = {
+    gr.Image: FILE,
+    gr.Video: FILE,
+    gr.Slider: NUMBER,
+    gr.Number: NUMBER,
+    gr.Checkbox: ((bool,), "true or false"),
+    gr.Dropdown: ((str,), "one of its choices"),
+}
+
+
+class Page(gr.Blocks):
+    """Tells who asks with values of the wrong kind so: Gradio hides what fails by them."""
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any) -> Any:
+        """Look at the values before Gradio does."""
+        for block, value in zip(block_fn.inputs, inputs, strict=False):
+            if type(block) not in WANTED:
+                continue
+            kinds, wanted = WANTED[type(block)]
+            if value is None and dict in kinds:
+                continue  # for a missing photo there is another sentence
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                raise gr.Error(f"{block.label}: {str(value)[:80]!r} is not {wanted}")
+        return await super().preprocess_data(block_fn, inputs, *args)
+
+
 def own(name: str, value: Any, elem_id: str, **kwargs: Any) -> gr.HTML:
     """A part of the page with a template, a style and, where there is one, a script of its own."""
     script = text(f"{name}.js") if (HERE / f"{name}.js").exists() else None
@@ -93,7 +121,7 @@ def own(name: str, value: Any, elem_id: str, **kwargs: Any) -> gr.HTML:
 
 def build() -> gr.Blocks:
     """The page, the endpoints and the tools."""
-    with gr.Blocks(
+    with Page(
         title="b2m: blur to motion",
         delete_cache=(600, KEEP_SECONDS),
         analytics_enabled=False,
@@ -105,7 +133,7 @@ def build() -> gr.Blocks:
             "Photos stay on this machine and are deleted after an hour."
         )
         edits = gr.State([])
-        motion = gr.Number(1, visible=False, precision=0)
+        motion = gr.Number(1, label="Motion", visible=False, precision=0)
         with gr.Tab("Photo"), gr.Row():
             with gr.Column(scale=1, min_width=300):
                 photo = photo_input(
