@@ -40,8 +40,8 @@ from b2m.errors import InputError
 from b2m.guidance import Guidance
 from b2m.media import Photo, Pixels, fit, row_strips
 from b2m.metrics import psnr
-from b2m.models.animator import Encoding, half_angle, odd_residual, render
-from b2m.motion import Flow, resize_flow
+from b2m.models.animator import Encoding, odd_residual, render
+from b2m.motion import Flow, half_angle, resize_flow
 from b2m.regions import Labels, enlarge, find_regions
 from b2m.segmentation import moving_mask
 from b2m.signs import length_of

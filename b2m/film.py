@@ -34,8 +34,8 @@ from b2m.clip import Clip, check_frames
 from b2m.errors import InputError
 from b2m.guidance import coherent_signs
 from b2m.media import MIN_SIDE, Pixels, fit
-from b2m.models.animator import half_angle, orient
-from b2m.motion import Flow, estimate_flow, resize_flow
+from b2m.models.animator import orient
+from b2m.motion import Flow, estimate_flow, half_angle, resize_flow
 from b2m.video import Video, read_video, write_mp4, write_timed_mp4
 
 if TYPE_CHECKING:

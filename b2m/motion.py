@@ -62,6 +62,28 @@ def warp(image: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
     return warped.to(image.dtype)
 
 
+def double_angle(flow: torch.Tensor) -> torch.Tensor:
+    """Lines of motion m (cos 2a, sin 2a) of vectors m (cos a, sin a), (B, 2, H, W) both."""
+    across, down = flow.unbind(1)
+    length = (across**2 + down**2).sqrt().clamp_min(1e-6)
+    return torch.stack([(across**2 - down**2) / length, 2 * across * down / length], 1)
+
+
+def half_angle(line: torch.Tensor) -> torch.Tensor:
+    """One of the two vectors on each line, (B, 2, H, W) both: the inverse of `double_angle`.
+
+    It points to the right where the motion is flatter than 45 degrees, down where it is steeper.
+    """
+    cosine, sine = line.unbind(1)
+    length = (cosine**2 + sine**2 + 1e-6).sqrt()
+    # The half-angle formula in the form that does not cancel, and has no infinite slope.
+    longer = length + cosine.abs()
+    flat = cosine >= 0
+    across, down = torch.where(flat, longer, sine), torch.where(flat, sine, longer)
+    scale = length / (longer**2 + sine**2).sqrt()
+    return torch.stack([across * scale, down * scale], 1)
+
+
 def estimate_flow(first: NDArray[np.uint8], last: NDArray[np.uint8]) -> Flow:
     """Optical flow from one frame to another by OpenCV's DIS (Kroeger et al., ECCV 2016), medium.
 

@@ -21,8 +21,6 @@ from b2m.losses import adversarial_discriminator, charbonnier, guidance_loss, li
 from b2m.media import Pixels
 from b2m.models.animator import (
     MotionAnimator,
-    double_angle,
-    half_angle,
     odd_residual,
     orient,
     render,
@@ -33,6 +31,7 @@ from b2m.models.guidance_predictor import (
     one_hot,
     to_classes,
 )
+from b2m.motion import double_angle, half_angle
 from b2m.sheets import grid, training_sheet
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 A photo has no order. The decomposer is told one by guidance, and Jin's pairs have a loss that asks
 for none; the other two papers compare with the order in which the video was filmed. In scenes each
 order is as frequent as its reverse, and what could not be told would be learnt as a mean of both.
-So their truth is put into one order here, `rightwards`, or, of flow, each vector by itself. Which
-way round a clip is scored is the better of both, as in the papers.
+So their truth is put into one order here, `rightwards`, and flow is learnt without one. Which way
+round a clip is scored is the better of both, as in the papers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from b2m.models.decomposer import BlurDecomposer
 from b2m.models.jin import JinSequence
 from b2m.models.layers import pad_to_multiple
 from b2m.models.video_restorer import STRIDE, VideoRestorer
-from b2m.motion import Flow, estimate_flow, flow_to_color, to_middle_grid
+from b2m.motion import Flow, double_angle, estimate_flow, flow_to_color, to_middle_grid
 from b2m.objectives import Objective, pixels, psnrs
 from b2m.quadrants import quantise_finer
 from b2m.sheets import grid, training_sheet
@@ -208,9 +208,8 @@ class FlowObjective(Objective):
     """Argaw 2021b, Eq. 6: endpoint error at all scales.
 
     Its truth is on the middle frame's grid, as is all flow of b2m; the paper's is on the first's.
-    Ours: each of its vectors points to the right. Where things move by themselves no photo tells
-    their ways apart, and with the order of the whole scene a network learns no motion at all: the
-    mean of both. What is lost is motion straight up or down, where the way has to jump.
+    Ours: it is that of lines of motion, vectors of doubled angle. No photo tells the two ways of
+    what moved apart, and with the order of the film a network learns no motion: the mean of both.
     """
 
     model: BlurFlowNet
@@ -223,12 +222,10 @@ class FlowObjective(Objective):
 
     def forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """One group."""
-        flow = batch["flow"]
-        flow = torch.where(flow[:, :1] < 0, -flow, flow)
-        flows = self.model.scales(batch["photo"])
+        truth = pad_to_multiple(double_angle(batch["flow"]), self.model.stride)
+        lines = self.model.scales(batch["photo"])
         # A model of fewer levels leaves out the coarsest.
-        weights = EPE_WEIGHTS[-len(flows) :]
-        return {"model": multiscale_epe(flows, pad_to_multiple(flow, self.model.stride), weights)}
+        return {"model": multiscale_epe(lines, truth, EPE_WEIGHTS[-len(lines) :])}
 
     @staticmethod
     def validate(model: HubModel, scenes: Scenes, photo: Tensor) -> dict[str, float]:

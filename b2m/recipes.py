@@ -228,7 +228,7 @@ RECIPES = {
             model=BlurFlowNet,
             objective=FlowObjective,
             **_SHORT,
-            learning_rate=5e-4,
+            learning_rate=2e-3,
             clip_norm=math.inf,  # the loss is a sum over pixels, and so is its gradient
         ),
         Recipe(

@@ -1,6 +1,5 @@
 """MotionAnimator: its equations against NumPy and SciPy, and the promises of its form."""
 
-import cmath
 import math
 from dataclasses import replace
 
@@ -17,12 +16,11 @@ from b2m.models.animator import (
     Encoding,
     MotionAnimator,
     MotionAnimatorConfig,
-    double_angle,
-    half_angle,
     orient,
     render,
     spread,
 )
+from b2m.motion import double_angle, half_angle
 
 PLAIN = MotionAnimatorConfig.tiny()
 TINY = replace(PLAIN, deconvolution_steps=2)
@@ -65,51 +63,6 @@ def still(batch, height, width, **parts: Tensor) -> Encoding:
 
 
 # --- lines and signs -----------------------------------------------------------------------------
-
-
-def test_a_line_is_the_square_of_its_vector():
-    # As complex numbers, m (cos 2a, sin 2a) = w^2 / |w|.
-    vectors = np.random.default_rng(0).normal(0, 8, (2, 2, 5, 6))
-    lines = double_angle(torch.from_numpy(vectors)).numpy()
-    for b, y, x in np.ndindex(2, 5, 6):
-        w = complex(*vectors[b, :, y, x])
-        assert complex(*lines[b, :, y, x]) == pytest.approx(w * w / abs(w), rel=1e-9)
-
-
-def test_a_vector_is_the_root_of_its_line():
-    lines = np.random.default_rng(1).normal(0, 8, (2, 2, 5, 6))
-    vectors = half_angle(torch.from_numpy(lines)).numpy()
-    for b, y, x in np.ndindex(2, 5, 6):
-        q = complex(*lines[b, :, y, x])
-        root = cmath.rect(abs(q), cmath.phase(q) / 2)
-        found = complex(*vectors[b, :, y, x])
-        assert min(abs(found - root), abs(found + root)) < 1e-5
-        # Flat motion points to the right, steep motion down.
-        assert found.real > 0 if abs(found.real) > abs(found.imag) else found.imag > 0
-
-
-def test_half_angle_undoes_double_angle_but_for_the_sign():
-    angle = torch.linspace(0, 2 * math.pi, 361, dtype=torch.float64)
-    for length in (0.5, 7.0, 100.0):
-        vectors = length * torch.stack([angle.cos(), angle.sin()])[None, :, None]
-        back = half_angle(double_angle(vectors))
-        error = torch.minimum((back - vectors).norm(dim=1), (back + vectors).norm(dim=1))
-        assert error.max() < 1e-5
-
-
-def test_lines_are_continuous_where_vectors_have_to_jump():
-    vectors = torch.tensor([[-3.0, 1e-4], [-3.0, -1e-4], [3.0, 1e-4]]).T[None, :, None]
-    lines = double_angle(vectors)
-    assert (lines - lines[..., :1]).abs().max() < 1e-3
-
-
-@pytest.mark.parametrize("function", [half_angle, double_angle])
-def test_no_motion_has_finite_gradients(function):
-    zero = torch.zeros(1, 2, 2, 2, requires_grad=True)
-    function(zero).sum().backward()
-    if function is half_angle:
-        assert zero.grad.isfinite().all()
-    assert function(zero).abs().max() < 2e-3
 
 
 def test_spread_keeps_what_is_given_and_fills_the_rest():

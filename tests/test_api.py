@@ -20,9 +20,9 @@ from b2m import api, hub, media, scales
 from b2m.api import BlurAnimator
 from b2m.clip import Clip
 from b2m.errors import InputError, OutputError
-from b2m.models.animator import Encoding, MotionAnimator, MotionAnimatorConfig, double_angle
+from b2m.models.animator import Encoding, MotionAnimator, MotionAnimatorConfig
 from b2m.models.animator import render as render_frame
-from b2m.motion import flow_to_color
+from b2m.motion import double_angle, flow_to_color
 from b2m.video import read_video
 
 

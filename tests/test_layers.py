@@ -13,6 +13,7 @@ from b2m.models.layers import (
     Pyramid,
     SpatialTransformer,
     doubling_picture,
+    local_contrast,
     transform_by,
 )
 
@@ -31,6 +32,24 @@ def test_transformers_start_at_the_identity(size):
     result, transform = SpatialTransformer(5, 6)(seen, moved)
     assert torch.equal(transform, torch.eye(2, 3)[None])
     torch.testing.assert_close(result, moved, atol=1e-5, rtol=0)
+
+
+def test_local_contrast_is_its_definition():
+    photo = np.random.default_rng(0).random((3, 25, 30))
+
+    def around(plane, y, x, reach):
+        rows = slice(max(0, y - reach), y + reach + 1)
+        return plane[rows, max(0, x - reach) : x + reach + 1]
+
+    detail, expected = np.empty_like(photo), np.empty_like(photo)
+    for c, y, x in np.ndindex(photo.shape):
+        detail[c, y, x] = photo[c, y, x] - around(photo[c], y, x, 4).mean()
+    energy = (detail**2).mean(0)
+    for y, x in np.ndindex(energy.shape):
+        expected[:, y, x] = detail[:, y, x] / (np.sqrt(around(energy, y, x, 8).mean()) + 0.02)
+    found = local_contrast(torch.from_numpy(photo)[None])[0]
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-9)
+    assert local_contrast(torch.full((1, 3, 20, 20), 0.7)).abs().max() < 1e-4
 
 
 def test_a_transform_is_the_affine_map_it_says():

@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from b2m.blur import linear_to_srgb, srgb_to_linear
 from b2m.hub import HubModel
 from b2m.models.layers import GatedBlock, Pointwise, pad_to_multiple, quiet
-from b2m.motion import warp
+from b2m.motion import half_angle, warp
 
 STRIDE = 32
 """The photo is padded to a multiple of this, the side of an attention cell."""
@@ -106,32 +106,10 @@ class Animation(NamedTuple):
     flow: Tensor
 
 
-def double_angle(flow: Tensor) -> Tensor:
-    """Lines of motion m (cos 2a, sin 2a) of vectors m (cos a, sin a), (B, 2, H, W) both."""
-    across, down = flow.unbind(1)
-    length = (across**2 + down**2).sqrt().clamp_min(1e-6)
-    return torch.stack([(across**2 - down**2) / length, 2 * across * down / length], 1)
-
-
 def _smooth(maps: Tensor) -> Tensor:
     """The same maps with the resolution of the features: motion has no detail below two pixels."""
     coarse = F.avg_pool2d(maps, 2)
     return F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
-
-
-def half_angle(line: Tensor) -> Tensor:
-    """One of the two vectors on each line, (B, 2, H, W) both: the inverse of `double_angle`.
-
-    It points to the right where the motion is flatter than 45 degrees, down where it is steeper.
-    """
-    cosine, sine = line.unbind(1)
-    length = (cosine**2 + sine**2 + 1e-6).sqrt()
-    # The half-angle formula in the form that does not cancel, and has no infinite slope.
-    longer = length + cosine.abs()
-    flat = cosine >= 0
-    across, down = torch.where(flat, longer, sine), torch.where(flat, sine, longer)
-    scale = length / (longer**2 + sine**2).sqrt()
-    return torch.stack([across * scale, down * scale], 1)
 
 
 def spread(guidance: Tensor) -> Tensor:

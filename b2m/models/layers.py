@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+_FLAT = 0.02  # of sRGB; detail fainter than this is not brought out
+
 
 class ChannelNorm(nn.Module):
     """Layer normalisation over the channels of (B, C, H, W)."""
@@ -138,6 +140,21 @@ class PreActivationBlock(nn.Module):
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Repeat the last row and column of (B, C, H, W) until both sides are multiples."""
     return F.pad(x, (0, -x.shape[-1] % multiple, 0, -x.shape[-2] % multiple), mode="replicate")
+
+
+def local_contrast(photo: Tensor) -> Tensor:
+    """A photo without what it is like at large: detail, as a share of how much there is about it.
+
+    Args:
+        photo: (B, C, H, W) sRGB in [0, 1].
+
+    Returns:
+        (B, C, H, W): what differs from the mean about it, divided by the root mean square of that
+        over a wider surrounding; about 1 where there is detail, near 0 in flat areas.
+    """
+    detail = photo - F.avg_pool2d(photo, 9, 1, 4, count_include_pad=False)
+    energy = detail.square().mean(1, keepdim=True)
+    return detail / (F.avg_pool2d(energy, 17, 1, 8, count_include_pad=False).sqrt() + _FLAT)
 
 
 def active(taken: int, given: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
