@@ -10,7 +10,7 @@ from scipy import ndimage
 from b2m.hub import HubModel
 from b2m.losses import video_restoration_loss
 from b2m.models import VideoRestorer, VideoRestorerConfig
-from b2m.models.layers import SpatialTransformer, pad_to_multiple, transform_by
+from b2m.models.layers import SpatialTransformer, local_contrast, pad_to_multiple, transform_by
 
 TINY = VideoRestorerConfig.tiny()
 BARE = replace(TINY, transformed=False, warped=False, pictured=False, refined=False)
@@ -145,7 +145,7 @@ def test_decoders_see_what_the_equations_join():
     other.decoder.register_forward_pre_hook(lambda module, given: seen.append(given))
     with torch.inference_mode():
         images, _ = model.scales(photo)
-        encoded = model.encoder(photo)
+        encoded = model.encoder(torch.cat([photo, local_contrast(photo)], 1))
         features, middle = encoded[1], images[2][:, 1]
         _, whole = other.transformers[1](features, features)
         _, pictured = other.picture_transformers[2](torch.cat([features, middle], 1), middle)

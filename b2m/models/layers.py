@@ -172,18 +172,19 @@ class Pyramid(nn.Module):
 
     Args:
         widths: channels of each level, from the finest to the coarsest.
+        seen: channels of the input.
     """
 
-    def __init__(self, widths: tuple[int, ...]) -> None:
+    def __init__(self, widths: tuple[int, ...], seen: int = 3) -> None:
         super().__init__()
-        taken = (3, *widths)
+        taken = (seen, *widths)
         self.levels = nn.ModuleList(
             nn.Sequential(active(before, width, stride=2), active(width, width))
             for before, width in zip(taken, widths, strict=False)
         )
 
     def forward(self, photo: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) to one (B, width, H / 2^l, W / 2^l) for each level, the finest first."""
+        """(B, seen, H, W) to one (B, width, H / 2^l, W / 2^l) for each level, the finest first."""
         features, x = [], photo
         for level in self.levels:
             x = level(x)
