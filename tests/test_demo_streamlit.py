@@ -62,6 +62,60 @@ def test_an_example_and_each_control():
     }  # fmt: skip
 
 
+def test_each_side_shows_the_motion_and_the_frame_that_are_chosen(monkeypatch):
+    images = []
+    monkeypatch.setattr(st, "image", lambda picture, caption: images.append((caption, picture)))
+    app = choose(start())
+
+    def changed_by(widget):
+        """The parts of the page that look different afterwards; the left side is drawn first."""
+        before = images.copy()
+        images.clear()
+        widget.run()
+        assert len(images) == len(before) == 8
+        sides = ["left"] * 4 + ["right"] * 4
+        return {
+            (side, caption.split(" =")[0])
+            for side, (_, old), (caption, new) in zip(sides, before, images, strict=True)
+            if not np.array_equal(old, new)
+        }
+
+    assert app.selectbox(key="motion-left").value == 1
+    assert app.selectbox(key="motion-right").value == 2
+    assert changed_by(app.slider(key="frame-right").set_value(1)) == {("right", "t")}
+    assert changed_by(app.slider(key="frame-left").set_value(1)) == {("left", "t")}
+    assert images[0][0] == "t = 0.00"
+    found = changed_by(app.selectbox(key="motion-right").select(1))
+    assert {side for side, _ in found} == {"right"}
+    for (_, left), (_, right) in zip(images[:4], images[4:], strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_downloads_are_what_they_say(tmp_path, monkeypatch):
+    from b2m.motion import read_flow
+    from b2m.video import read_video
+
+    offered = {}
+
+    def button(label, data, file_name, **options):
+        offered[file_name] = data
+
+    monkeypatch.setattr(st, "download_button", button)
+    choose(start())
+    for name, data in offered.items():
+        (tmp_path / name).write_bytes(data())
+    example = Image.open(APP.parents[2] / "examples" / "cat-roll.jpg")
+    one, other = (f"cat-roll-animator-{number}" for number in (1, 2))
+    forth, back = (read_flow(tmp_path / f"{name}.flo") for name in (one, other))
+    assert forth.shape == (example.height, example.width, 2)
+    np.testing.assert_allclose(forth, -back, atol=1e-4)
+    assert len(list(read_video(tmp_path / f"{one}.mp4"))) == 7
+    assert Image.open(tmp_path / f"{one}.gif").n_frames == 7
+    assert Image.open(tmp_path / f"{one}.MP.jpg").size == example.size
+    assert b"ftyp" in (tmp_path / f"{one}.MP.jpg").read_bytes()
+    assert min(Image.open(tmp_path / f"{one}.png").size) > 300
+
+
 def test_what_is_shown_already_is_not_made_again(monkeypatch):
     from b2m import api
 
@@ -116,6 +170,10 @@ def test_two_models_side_by_side(tmp_path, monkeypatch):
         assert app.slider(key="frame-left").max == 5
         assert app.slider(key="frame-right").max == 7  # the decomposer has no other number
         assert f"decomposer (folder {BlurDecomposer.weights_name})" in app.caption[0].value
+        app.selectbox(key="model-left").select("decomposer").run()
+        assert not app.exception
+        assert {row["model"] for row in numbers(app)} == {"decomposer"}
+        assert [title.value for title in app.subheader] == ["decomposer", "decomposer"]
     finally:
         st.cache_data.clear()
         st.cache_resource.clear()
