@@ -31,6 +31,8 @@ from b2m.paper_objectives import (
 # Where 30,000 samples are the budget: small batches, since a network needs some thousands of steps
 # before it sees motion at all, and blur that is long enough to be seen from the beginning.
 _SHORT: dict[str, Any] = {"batch": 4, "blur": (20.0, 36.0), "blur_samples": 20_000}
+# From random weights; it begins with the easiest motion there is.
+_SCRATCH = _SHORT | {"blur": (28.0, 36.0), "camera_samples": 8_000}
 _TURNING = SHARES["rotation"] / (1 - SHARES["clips"])  # of what is rendered
 _LEAST_RATE = 1e-6  # at which a cosine ends, as in Zhong 2022
 
@@ -59,6 +61,8 @@ class Recipe:
         batch: samples per step.
         blur: longest blur at the start and at the end of the curriculum, pixels.
         blur_samples: samples over which the blur grows from the one to the other.
+        camera_samples: until so many have been seen, all that is rendered is long blur by the
+            camera: a network finds out what motion looks like where the whole photo tells of one.
         reuse: times a rendered scene is used, each time cropped, turned and lit anew.
         defocus: share of the scenes with a background out of focus, which is not to be taken for
             motion.
@@ -90,6 +94,7 @@ class Recipe:
     batch: int = 8
     blur: tuple[float, float] = (12.0, 36.0)
     blur_samples: int = 60_000
+    camera_samples: int = 0
     reuse: int = 8
     defocus: float = 0.3
     still: float = 0.12
@@ -128,6 +133,9 @@ class Recipe:
             share: in [0, 1], uniform; how far up to the longest blur this handful of scenes goes.
                 Scenes of like blur are rendered together, because short blur needs few instants.
         """
+        if samples < self.camera_samples:
+            longest = self.longest_blur(samples)
+            return SceneConfig(size=self.scene, blur=(0.4 * longest, longest), kind="camera")
         longest = 4.0 + share**0.7 * (self.longest_blur(samples) - 4.0)
         return SceneConfig(
             size=self.scene, blur=(0.4 * longest, longest), defocus=self.defocus, still=self.still
@@ -200,7 +208,7 @@ RECIPES = {
             config=BlurDecomposerConfig.compact(),
             model=BlurDecomposer,
             objective=DecomposerObjective,
-            **_SHORT,
+            **_SCRATCH,
             learning_rate=1e-3,
             clip_norm=1.0,
         ),
@@ -209,7 +217,7 @@ RECIPES = {
             config=JinSequenceConfig.compact(),
             model=JinSequence,
             objective=SequenceObjective,
-            **_SHORT,
+            **_SCRATCH,
             learning_rate=5e-4,
             clip_norm=1.0,
         ),
@@ -218,7 +226,7 @@ RECIPES = {
             config=VideoRestorerConfig.compact(),
             model=VideoRestorer,
             objective=RestorerObjective,
-            **_SHORT,
+            **_SCRATCH,
             learning_rate=5e-4,
             clip_norm=1.0,
         ),
@@ -227,7 +235,7 @@ RECIPES = {
             config=BlurFlowNetConfig.compact(),
             model=BlurFlowNet,
             objective=FlowObjective,
-            **_SHORT,
+            **_SCRATCH,
             learning_rate=2e-3,
             clip_norm=math.inf,  # the loss is a sum over pixels, and so is its gradient
         ),
@@ -236,7 +244,7 @@ RECIPES = {
             config=NAFNetConfig.compact(),
             model=NAFNet,
             objective=DeblurObjective,
-            **_SHORT,
+            **_SCRATCH,
             learning_rate=1e-3,
             clip_norm=1.0,
         ),
@@ -366,7 +374,7 @@ def _variant(of: str, name: str, model: dict[str, Any] | None = None, **changes:
 RECIPES |= {
     recipe.name: recipe
     for recipe in (
-        _variant("animator", "animator-short", **_SHORT),
+        _variant("animator", "animator-short", **_SCRATCH),
         # Scenes, turning cameras and real clips (`--clips`), as in `b2m.data.stream.SHARES`; and
         # what each adds on the same small budget: `b2m evaluate --table mix` compares them.
         _variant("animator", "animator-mix", turning=_TURNING, real_share=SHARES["clips"]),
@@ -395,7 +403,13 @@ RECIPES |= {
         _variant("jin-compact", "jin-rotation", turning=1.0, real_share=0.0),
         _variant("video-restorer-compact", "video-restorer-rotation", turning=1.0, real_share=0.0),
         # Begins with `--init` the compact weights, at the blur that they have seen.
-        _variant("blur-flow-compact", "blur-flow-fine-tuned", blur=(36.0, 36.0), real_share=0.9),
+        _variant(
+            "blur-flow-compact",
+            "blur-flow-fine-tuned",
+            blur=(36.0, 36.0),
+            camera_samples=0,
+            real_share=0.9,
+        ),
         # Argaw 2021a, Table 5: the network's parts, and the loss's at seven and at three frames.
         _variant(
             "video-restorer-compact",

@@ -545,7 +545,9 @@ def test_recipes_hold_together(name):
     assert recipe.longest_blur(10**9) == recipe.blur[1]
     for samples in (0, recipe.blur_samples // 2, 10**8):
         for share in (0.0, 0.5, 0.999):
-            least, most = recipe.scenes(samples, share).blur
+            scenes = recipe.scenes(samples, share)
+            assert scenes.kind == ("camera" if samples < recipe.camera_samples else "mixed")
+            least, most = scenes.blur
             assert 0 < least < most <= max(4.0, recipe.longest_blur(samples))
 
 
