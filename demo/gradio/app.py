@@ -240,7 +240,10 @@ def build() -> gr.Blocks:
         # One model: all that need it wait in one line.
         waits: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
         private: dict[str, Any] = {**waits, "api_visibility": "private"}
-        quietly: dict[str, Any] = {**private, "show_progress": "hidden"}
+        # What follows an event is dropped while it is still at work for an earlier one, unless it
+        # is told to come again for the last.
+        last: dict[str, Any] = {"trigger_mode": "always_last"}
+        quietly: dict[str, Any] = {**private, **last, "show_progress": "hidden"}
         # The clip stays in sight while the next one is made.
         lightly: dict[str, Any] = {**private, "show_progress": "minimal"}
         settings = [frames, speed, pingpong, motion, model]
@@ -262,7 +265,11 @@ def build() -> gr.Blocks:
                 api_visibility="private",
             )
             shown = event.success(
-                lambda photo: gr.Column(visible=bool(photo)), photo, more, api_visibility="private"
+                lambda photo: gr.Column(visible=bool(photo)),
+                photo,
+                more,
+                api_visibility="private",
+                **last,
             )
             explained(shown.success(propose, [photo, frames, model], [others, pad], **quietly))
 
@@ -279,7 +286,7 @@ def build() -> gr.Blocks:
         )
         proposed(
             gr.on([photo.input, model.input], trigger_mode="always_last", **anew).then(
-                again, state, results, **private
+                again, state, results, **private, **last
             )
         )
         if PHOTOS:
@@ -291,7 +298,7 @@ def build() -> gr.Blocks:
             proposed(
                 picked_example.submit(
                     take, None, [photo, motion, edits], api_visibility="private"
-                ).success(again, state, results, **private)
+                ).success(again, state, results, **private, **last)
             )
 
         def pick(event: gr.EventData) -> tuple[int, list[Any]]:
@@ -300,11 +307,11 @@ def build() -> gr.Blocks:
 
         explained(
             others.submit(pick, None, [motion, edits], api_visibility="private").success(
-                again, state, results, **lightly
+                again, state, results, **lightly, **last
             )
         )
         for setting in (frames, speed, pingpong):
-            setting.input(again, state, results, trigger_mode="always_last", **lightly)
+            setting.input(again, state, results, **lightly, **last)
         edited = [*results, edits]
         explained(pad.submit(drawn, state, edited, trigger_mode="multiple", **lightly))
         for button, word in zip(words, WORDS, strict=True):
