@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import cv2
@@ -17,9 +18,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from b2m.api import BlurAnimator
 from b2m.guidance import STILL_THRESHOLD, Guidance, coherent_signs, resize, reverse
 from b2m.guided import follow
-from b2m.media import Pixels, fit
+from b2m.media import Photo, Pixels, fit
+from b2m.models.animator import MotionAnimator
 from b2m.models.animator import render as render_frame
 from b2m.motion import Flow, resize_flow
+from b2m.scales import working_photo
 
 COST_SIZE = (540, 960)
 COST_RUNS = 5
@@ -56,6 +59,9 @@ PHOTO = "photo repeated"
 
 ENLARGED = (1, 2, 4)
 """Times to which photos are enlarged in the table "enlarged"."""
+
+LARGE = 2.4
+"""Times as long as their working size photos are in the table "large", as with 12 megapixels."""
 
 
 def animator_answers(animator: BlurAnimator) -> Answers:
@@ -103,6 +109,24 @@ def enlarged_answers(animator: BlurAnimator) -> Answers:
             frames = np.stack([fit(frame, max(size)) for frame in clip.frames])
             name = "at its size" if times == 1 else f"enlarged {times} times"
             yield Answer(name, frames, resize_flow(clip.flow, size), False)
+
+    return answers
+
+
+def large_answers(animator: BlurAnimator) -> Answers:
+    """What a person gets for a photo that is larger than its working size, with all its detail."""
+
+    assert isinstance(animator.model, MotionAnimator)
+    encode = animator.model.encode
+
+    def answers(photo: Pixels, guidance: Guidance, count: int) -> Iterator[Answer]:
+        pixels = photo.shape[0] * photo.shape[1]
+        smaller = working_photo(photo, round(pixels / LARGE**2))
+        prepared = animator.look(Photo(photo), smaller)
+        once, again = replace(prepared, look=None), replace(prepared, look=encode)
+        for name, seen in (("looked at as a whole", once), ("and again, tile by tile", again)):
+            clip = animator.animate(seen, guidance=guidance, frames=count)[0]
+            yield Answer(name, clip.frames, clip.flow, False)
 
     return answers
 

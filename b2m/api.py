@@ -5,7 +5,7 @@
 
 The photo is looked at once, at a working size of at most about two megapixels (see `b2m.scales`);
 everything else is rendered from that when it is asked for, at any number of frames and any size
-(see `b2m.clip`).
+(see `b2m.clip`). Only full-size frames of a larger photo are looked for again (see `b2m.detail`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from b2m.errors import InputError
 from b2m.guidance import Guidance
 from b2m.guided import follow
 from b2m.hub import HubModel, find_weights
-from b2m.media import ImageLike, Pixels, read_image
+from b2m.media import ImageLike, Photo, Pixels, read_image
 from b2m.models.animator import Encoding, MotionAnimator
 from b2m.models.blur_flow import BlurFlowNet
 from b2m.models.guidance_predictor import GuidancePredictor
@@ -122,12 +122,22 @@ class BlurAnimator:
         if not isinstance(self.model, MotionAnimator):
             return sequences.prepare(self.model, image, self.device)
         source = read_image(image)
-        working = scales.working_photo(source.pixels)
+        return self.look(source, scales.working_photo(source.pixels))
+
+    def look(self, source: Photo, working: Pixels) -> Prepared:
+        """Look at a photo at a size.
+
+        Args:
+            source: the photo.
+            working: (h, w, 3) uint8 sRGB, the same, not larger.
+        """
+        assert isinstance(self.model, MotionAnimator)
         with torch.inference_mode():
             encoding = scales.encode(self.model, _to_tensor(working, self.device) / 255)
         # The network leaves channels last; frames are put together faster plane by plane.
         encoding = Encoding(*(part.contiguous() for part in encoding))
-        return Prepared(source, working, encoding).unless_still()
+        again = self.model.encode if scales.holds_more(source.pixels, working) else None
+        return Prepared(source, working, encoding, again).unless_still()
 
     def animate(
         self,

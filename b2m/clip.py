@@ -1,21 +1,19 @@
 """A clip: what happened while the shutter was open, rendered when somebody looks at it.
 
-Whatever the size of the photo,
+Frames are rendered at working size and made to average to the photo, see `b2m.projection`. Whatever
+the size at which they are shown,
 
-    frame(t) = photo + (photo + e) enlarged(gain (frame at working size(t) - mean)),
+    frame(t) = photo + (photo + e) enlarged(change(t)),
 
-in linear light, mean being that of the frames at working size, gain about 1 / (mean + e) and e a
-floor for the dark: the frames are scaled by photo / mean, so that they average to the photo. They
-have to change by (photo - mean) on average; weighted by its own light, a frame changes least as
-seen, in sRGB. Above the working size every frame also gets the detail that only the full-size photo
-has.
+in linear light, so that above the working size every frame also gets the detail that only the
+full-size photo has. Frames of the photo's own size come from looking at it again, see `b2m.detail`.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +33,7 @@ from b2m.blur import (
     encode_bytes,
     reblur_psnr,
 )
+from b2m.detail import LargePhoto
 from b2m.doubts import fastest
 from b2m.errors import InputError
 from b2m.guidance import Guidance
@@ -42,21 +41,18 @@ from b2m.media import Photo, Pixels, fit, row_strips
 from b2m.metrics import psnr
 from b2m.models.animator import Encoding, odd_residual, render
 from b2m.motion import Flow, half_angle, resize_flow
+from b2m.projection import DARK, LinearImage, Projection, projection
 from b2m.regions import Labels, enlarge, find_regions
 from b2m.segmentation import moving_mask
 from b2m.signs import length_of
 
 _KEPT_VALUES = 2**26  # frames held at working size, in values; above it they are rendered twice
-# Of linear light. On validation scenes +0.17 dB against photo - mean added alike to all frames.
-_DARK = 0.01
-_MOST_GAIN = 2.0  # of motion where the photo is brighter than the mean of the frames
+_MOST_BYTES = 2**29  # of full-size frames made at once, where each tile is looked at again
 _STILL_SHARE = 0.002  # of the pixels; with fewer moving ones the photo counts as still
 _LEAST_WORKING_MOTION = 1.0  # pixels; what the network sees of less is not worth a region
 _SHOWN_SIDE = 640  # pixels, of the video in a notebook
 _CLIP_SECONDS = 1.0  # how long a saved clip plays, unless a frame rate is given
 _WRITERS = {".mp4": "write_mp4", ".gif": "write_gif", ".webp": "write_webp"}
-
-LinearImage = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -67,11 +63,13 @@ class Prepared:
         source: the photo as a person sees it, full size.
         working: (h, w, 3) uint8, the photo at working size.
         encoding: what the network says about it, batch of one at working size.
+        look: the network itself, where the photo holds more detail than the working size shows.
     """
 
     source: Photo
     working: Pixels
     encoding: Encoding
+    look: Callable[[torch.Tensor], Encoding] | None = None
 
     @property
     def photo(self) -> Pixels:
@@ -112,16 +110,10 @@ class Prepared:
 
 
 class _Exposure(NamedTuple):
-    """Of the frames of a clip at working size, (h, w, 3) in linear light."""
+    """Of the frames of a clip at working size, in linear light."""
 
-    mean: LinearImage
-    gain: LinearImage  # what part of the photo's light a change of the frames changes
+    projection: Projection
     kept: list[LinearImage]  # the frames themselves, if they are few
-
-    def at_working_size(self, photo: LinearImage) -> tuple[LinearImage, LinearImage]:
-        """Scale and base by which frames become those of a photo of their size."""
-        scale = (photo + np.float32(_DARK)) * self.gain
-        return scale, photo - scale * self.mean
 
 
 class Clip:
@@ -136,6 +128,9 @@ class Clip:
 
     _least_instants = PROJECTION_INSTANTS
     """Of which the mean is taken, where there are fewer frames."""
+
+    _displaced = True
+    """Whether frames are the middle one displaced."""
 
     def __init__(
         self,
@@ -152,14 +147,12 @@ class Clip:
         self.count, self.seed = count, seed
         self._penalty = penalty
         self._exposure: tuple[int, _Exposure] | None = None
-        self._scaled: tuple[_Exposure, tuple[LinearImage, LinearImage]] | None = None
 
     @cached_property
     def frames(self) -> NDArray[np.uint8]:
         """(T, H, W, 3) uint8 sRGB, at instants i / (T - 1) of the exposure."""
         frames = np.empty((self.count, *self.photo.shape), np.uint8)
-        for index in range(self.count):
-            self._fill(frames[index], self.count, _time(index, self.count), self.photo)
+        self._fill_all(frames, self.count, _times(self.count))
         return frames
 
     @property
@@ -167,8 +160,8 @@ class Clip:
         """(T, H, W, 3) uint8 sRGB: the model's own frames, before they are made to average to the
         photo; enlarged where the photo is larger than the working size."""
         frames = np.empty((self.count, *self.photo.shape), np.uint8)
-        for index in range(self.count):
-            codes = encode_bytes(self._working_frame(_time(index, self.count)))
+        for index, time in enumerate(_times(self.count)):
+            codes = encode_bytes(self._working_frame(time))
             if codes.shape != self.photo.shape:
                 codes = cv2.resize(codes, self.photo.shape[1::-1]).astype(np.uint8, copy=False)
             frames[index] = codes
@@ -190,7 +183,7 @@ class Clip:
             (H, W, 3) uint8 sRGB.
         """
         frame = np.empty_like(self.photo)
-        self._fill(frame, self.count, time, self.photo)
+        self._fill_all(frame[None], self.count, [time])
         return frame
 
     def render(self, frames: int = 31, size: tuple[int, int] | None = None) -> Iterator[Pixels]:
@@ -217,10 +210,23 @@ class Clip:
             photo = cv2.resize(photo, size[::-1], interpolation=method).astype(np.uint8, copy=False)
         return self._render(frames, photo)
 
-    def _render(self, count: int, photo: Pixels) -> Iterator[Pixels]:
-        for index in range(count):
+    def _render(
+        self, count: int, photo: Pixels, pingpong: bool = False, look_again: bool = True
+    ) -> Iterator[Pixels]:
+        times = _times(count)
+        if pingpong:
+            times += times[-2:0:-1]
+        if photo is self.photo and self._prepared.look is not None and look_again:
+            together = max(1, _MOST_BYTES // photo.nbytes)
+            for first in range(0, len(times), together):
+                some = times[first : first + together]
+                frames = np.empty((len(some), *photo.shape), np.uint8)
+                self._fill_all(frames, count, some)
+                yield from frames
+            return
+        for time in times:
             frame = np.empty_like(photo)
-            self._fill(frame, count, _time(index, count), photo)
+            self._fill(frame, count, time, photo)
             yield frame
 
     @cached_property
@@ -260,11 +266,13 @@ class Clip:
 
     @cached_property
     def reblur_psnr(self) -> float:
-        """dB, sRGB, between the photo and the mean of `frames` in linear light."""
-        frames = self.__dict__.get("frames")  # if somebody had them rendered already
-        return reblur_psnr(
-            self._render(self.count, self.photo) if frames is None else frames, self.photo
-        )
+        """dB, sRGB, between the photo and the mean of `frames` in linear light.
+
+        Of a photo that is larger than its working size, of frames enlarged from that."""
+        frames = None if self._prepared.look else self.__dict__.get("frames")  # rendered already
+        if frames is None:
+            frames = self._render(self.count, self.photo, look_again=False)
+        return reblur_psnr(frames, self.photo)
 
     @cached_property
     def reblur_psnr_raw(self) -> float:
@@ -274,7 +282,7 @@ class Clip:
     @property
     def reblurred(self) -> Pixels:
         """(h, w, 3) uint8 sRGB at working size: the mean of the frames, before the projection."""
-        return encode_bytes(self._exposed(self.count).mean)
+        return encode_bytes(self._exposed(self.count).projection.mean)
 
     @property
     def score(self) -> float:
@@ -339,9 +347,9 @@ class Clip:
         if max_side < 1:
             raise InputError(f"a longest side of {max_side} is not possible; give at least 1.")
         if not suffix:
-            video.write_png_folder(path, self._played(self.photo, pingpong))
+            video.write_png_folder(path, self._render(self.count, self.photo, pingpong))
             return path
-        frames = self._played(fit(self.photo, max_side), pingpong)
+        frames = self._render(self.count, fit(self.photo, max_side), pingpong)
         fps = fps or min(max(self.count / _CLIP_SECONDS, 5.0), 60.0)
         if inside:
             source = self._prepared.source
@@ -379,15 +387,6 @@ class Clip:
         with tempfile.TemporaryDirectory() as folder:
             return self.save_sheet(Path(folder) / "sheet.png").read_bytes()
 
-    def _played(self, photo: Pixels, pingpong: bool) -> Iterator[Pixels]:
-        """The frames at the size of a (shrunk) photo, in the order they are shown."""
-        yield from self._render(self.count, photo)
-        if pingpong:
-            for index in range(self.count - 2, 0, -1):
-                frame = np.empty_like(photo)
-                self._fill(frame, self.count, _time(index, self.count), photo)
-                yield frame
-
     def _exposed(self, count: int) -> _Exposure:
         """What a film at working size would have seen of a clip of so many frames."""
         count = max(count, self._least_instants)
@@ -395,30 +394,17 @@ class Clip:
             shape = self._prepared.working.shape
             keep = count * math.prod(shape) <= _KEPT_VALUES
             mean, kept = np.zeros(shape, np.float32), []
-            for index in range(count):
-                frame = self._working_frame(_time(index, count))
+            for time in _times(count):
+                frame = self._working_frame(time)
                 mean += frame
                 if keep:
                     kept.append(frame)
             mean /= count
-            self._exposure = count, _Exposure(mean, self._gain(mean), kept)
+            photo = decode_bytes(self._prepared.working)
+            lengths = length_of(to_array(self._working_flow)) if self._displaced else None
+            project = projection(photo, mean, lengths, _times(count))
+            self._exposure = count, _Exposure(project, kept)
         return self._exposure[1]
-
-    def _direct(self, count: int) -> tuple[LinearImage, LinearImage]:
-        """The same as `_fill` in two steps, for a photo that is looked at in its own size."""
-        exposure = self._exposed(count)
-        if self._scaled is None or self._scaled[0] is not exposure:
-            self._scaled = exposure, exposure.at_working_size(decode_bytes(self.photo))
-        return self._scaled[1]
-
-    def _gain(self, mean: LinearImage) -> LinearImage:
-        dark = np.float32(_DARK)
-        photo = decode_bytes(self._prepared.working)
-        # Whatever the scale of a pixel is, the mean comes out right. Without the floor where frames
-        # get darker, none falls below black.
-        floor = np.where(photo < mean, np.float32(0), dark)
-        scale = (photo + floor) / np.maximum(mean + floor, np.float32(1e-6))
-        return np.minimum(scale, np.float32(_MOST_GAIN)) / (photo + dark)
 
     @cached_property
     def _odd(self) -> torch.Tensor:
@@ -432,20 +418,23 @@ class Clip:
                 render(self._prepared.encoding, self._working_flow, time, self._odd)
             )
 
+    def _fill_all(self, out: NDArray[np.uint8], count: int, times: Sequence[float]) -> None:
+        """Write full-size frames (N, H, W, 3) at times, of a clip of so many."""
+        seen, look = self._prepared, self._prepared.look
+        if look is None:
+            for frame, time in zip(out, times, strict=True):
+                self._fill(frame, count, time, self.photo)
+            return
+        large = LargePhoto(self.photo, seen.working, seen.encoding, self._working_flow, look)
+        large.fill(out, times, _times(max(count, self._least_instants)))
+
     def _fill(self, out: Pixels, count: int, time: float, photo: Pixels) -> None:
         """Write the frame at a time, of a clip of so many, for a photo of any size."""
-        mean, gain, kept = self._exposed(count)
+        project, kept = self._exposed(count)
         index = (time + 1) / 2 * (len(kept) - 1)
         held = 0 <= round(index) < len(kept) and abs(index - round(index)) < 1e-6
         frame = kept[round(index)] if held else self._working_frame(time)
-        if photo is self.photo and photo.shape == mean.shape:
-            scale, base = self._direct(count)
-            light = frame * scale
-            light += base
-            out[...] = encode_bytes(light)
-            return
-        change = frame - mean
-        change *= gain
+        change = project.change(frame, time)
         height, width = photo.shape[:2]
         smaller = height < change.shape[0] or width < change.shape[1]
         if smaller:
@@ -456,7 +445,7 @@ class Clip:
         # floating-point frame would be more than half a gigabyte.
         for rows in row_strips(height, width):
             light = decode_bytes(photo[rows])
-            light += (light + np.float32(_DARK)) * _rows_between(change, rows, height)
+            light += (light + DARK) * _rows_between(change, rows, height)
             out[rows] = encode_bytes(light)
 
 
@@ -480,9 +469,9 @@ def _rows_between(image: LinearImage, rows: slice, height: int) -> LinearImage:
     return blended
 
 
-def _time(index: int, count: int) -> float:
+def _times(count: int) -> list[float]:
     """From -1 at the first of the frames to 1 at the last."""
-    return 2 * index / (count - 1) - 1
+    return [2 * index / (count - 1) - 1 for index in range(count)]
 
 
 def check_frames(frames: int) -> None:

@@ -27,6 +27,7 @@ from b2m.answers import (
     COST_THREADS,
     animator_answers,
     enlarged_answers,
+    large_answers,
     measure_costs,
 )
 from b2m.api import BlurAnimator
@@ -60,7 +61,8 @@ def evaluate(
             "clips" (real ones, averaged into blurred photos) or "video" (the same as blurred
             videos, see `b2m.evaluate_video`) or "motions" (the first few of all that a blur
             allows, on scenes and, where there are any, on clips, see `b2m.evaluate_motions`) or
-            "enlarged" (scenes whose blurred photos were enlarged), or a table of the papers, one of
+            "enlarged" (scenes whose blurred photos were enlarged) or "large" (scenes larger than
+            what is looked at as a whole), or a table of the papers, one of
             `b2m.paper_tables.TABLES`, such as "2022-T1".
         samples: scenes in all (default 200), or windows or blurred frames of each clip (default
             40; for "motions" at most 20), or photos of each group (tables of the papers, default
@@ -95,11 +97,18 @@ def evaluate(
     if table in _USES:
         return _use_table(table, samples, photos, cutouts, weights, output, split, seed)
     animator = BlurAnimator.from_pretrained(weights)
-    answers = (enlarged_answers if table == "enlarged" else animator_answers)(animator)
-    if table in ("scenes", "enlarged"):
+    special = {"enlarged": enlarged_answers, "large": large_answers}
+    answers = special.get(table, animator_answers)(animator)
+    if table in ("scenes", *special):
         asked = samples or evaluate_animator.SCENE_SAMPLES
         rows, notes = evaluate_animator.scenes_rows(
-            answers, asked, photos, cutouts, split=split, seed=seed
+            answers,
+            asked,
+            photos,
+            cutouts,
+            split=split,
+            seed=seed,
+            size=evaluate_animator.LARGE_SIZE if table == "large" else None,
         )
     elif table == "motions":
         asked = samples or evaluate_animator.SCENE_SAMPLES
@@ -264,5 +273,5 @@ def refusal(
 _USES = ("2021b-T2", "segmentation")
 _FLOWS = ("BlurFlowNet", "animator")
 
-TABLES = ("scenes", "clips", "video", "motions", "enlarged", *paper_tables.TABLES, *_USES)
+TABLES = ("scenes", "clips", "video", "motions", "enlarged", "large", *paper_tables.TABLES, *_USES)
 SPLITS = ("train", "val", "test")

@@ -1,4 +1,4 @@
-"""The tables "scenes", "enlarged" and "clips": how good the animator is.
+"""The tables "scenes", "enlarged", "large" and "clips": how good the animator is.
 
 A clip made with true guidance is judged in the order in which it is given; one made without, in the
 better of its two orders, one choice for the whole clip, its frames and its flow (see
@@ -30,6 +30,7 @@ from b2m.motion import Flow
 from b2m.report import Row
 
 SCENE_SIZE = 192
+LARGE_SIZE = 768
 SCENE_BLUR = (4.0, 32.0)
 SCENE_SAMPLES = 200
 CLIP_SAMPLES = 40

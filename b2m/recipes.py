@@ -209,7 +209,7 @@ RECIPES = {
             model=BlurDecomposer,
             objective=DecomposerObjective,
             **_SCRATCH,
-            learning_rate=1e-3,
+            learning_rate=5e-4,
             clip_norm=1.0,
         ),
         Recipe(
@@ -236,8 +236,8 @@ RECIPES = {
             model=BlurFlowNet,
             objective=FlowObjective,
             **_SCRATCH,
-            learning_rate=2e-3,
-            clip_norm=math.inf,  # the loss is a sum over pixels, and so is its gradient
+            learning_rate=1e-3,
+            clip_norm=100.0,  # the loss is a sum over pixels, and so is its gradient
         ),
         Recipe(
             "nafnet-compact",

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from b2m.media import Pixels, fit
+from b2m.media import Pixels, fit, row_strips
 from b2m.models.animator import Encoding, MotionAnimator
 
 WORKING_PIXELS = 2**21
@@ -26,6 +26,7 @@ LEVELS = 4
 """Sizes at most: the photo's own, a half, a quarter and an eighth."""
 
 _LEAST_SIDE = 48
+_LARGER = 1.5  # times the pixels, from which on a photo may hold more than its working size
 # Detail at a size and all larger ones, as a share of that at half the size: photos, blurred or not,
 # have 0.39 and more, enlarged to twice their size 0.29 and less.
 _LEAST_DETAIL = 0.34
@@ -36,18 +37,20 @@ _SHORT, _LONG = 16.0, 28.0
 _AROUND = 9  # pixels about which motion decides together, so that things are not cut apart
 
 
-def working_photo(photo: Pixels) -> Pixels:
+def working_photo(photo: Pixels, most: int | None = None) -> Pixels:
     """A photo at the size at which it is looked at.
 
     Args:
         photo: (H, W, 3) uint8 sRGB.
+        most: pixels; None for `WORKING_PIXELS`.
 
     Returns:
-        (h, w, 3) uint8 sRGB, the photo itself or smaller, with at most `WORKING_PIXELS`.
+        (h, w, 3) uint8 sRGB, the photo itself or smaller, with at most so many pixels.
     """
+    most = most or WORKING_PIXELS
     pixels = photo.shape[0] * photo.shape[1]
-    if pixels > WORKING_PIXELS:
-        photo = fit(photo, int(max(photo.shape[:2]) * math.sqrt(WORKING_PIXELS / pixels)))
+    if pixels > most:
+        photo = fit(photo, int(max(photo.shape[:2]) * math.sqrt(most / pixels)))
     chosen, finer, larger = photo, 0.0, photo
     for octave in range(LEVELS):
         smaller = fit(larger, max(larger.shape[:2]) // 2)
@@ -58,6 +61,19 @@ def working_photo(photo: Pixels) -> Pixels:
         if min(larger.shape[:2]) < 2 * _LEAST_SIDE:
             break
     return chosen
+
+
+def holds_more(photo: Pixels, working: Pixels) -> bool:
+    """Whether a photo has detail that is lost at the size at which it is looked at as a whole."""
+    if photo.shape[0] * photo.shape[1] < _LARGER * working.shape[0] * working.shape[1]:
+        return False
+    finer = content = 0.0
+    for rows in row_strips(*photo.shape[:2]):  # a large photo's differences would fill gigabytes
+        strip = photo[rows]
+        half, quarter = (fit(strip, max(strip.shape[:2]) // step) for step in (2, 4))
+        finer += strip.size * _detail(strip, half) ** 2
+        content += strip.size * _detail(half, quarter) ** 2
+    return content > _LEAST_CONTENT**2 * photo.size and finer >= _LEAST_DETAIL**2 * content
 
 
 def _detail(photo: Pixels, smaller: Pixels) -> float:
@@ -109,21 +125,41 @@ def _fuse(encoding: Encoding, photo: Tensor, coarse: Encoding, smaller: Tensor) 
         return F.interpolate(maps, size=photo.shape[-2:], mode="bilinear")
 
     line = ratio * enlarged(coarse.line)
+    trust = trusted(line)
+    if not trust.any():
+        return encoding
+    return blend(
+        encoding,
+        Encoding(
+            middle=photo + enlarged(coarse.middle - smaller),
+            line=line,
+            curve=ratio * enlarged(coarse.curve),
+            even=enlarged(coarse.even),
+            odd=enlarged(coarse.odd),
+        ),
+        trust,
+    )
+
+
+def trusted(line: Tensor) -> Tensor:
+    """How far a smaller photo is to be believed, rather than the larger one.
+
+    Args:
+        line: (1, 2, H, W) lines of motion seen in the smaller photo, in pixels of the larger one.
+
+    Returns:
+        (1, 1, H, W) in [0, 1]; 1 where motion is too long for the larger photo.
+    """
     length = line.norm(dim=1, keepdim=True)
     if length.max() <= _SHORT:
-        return encoding
+        return torch.zeros_like(length)
     # One axis after the other: four times as fast.
     for window, margin in (((_AROUND, 1), (_AROUND // 2, 0)), ((1, _AROUND), (0, _AROUND // 2))):
         length = F.max_pool2d(length, window, 1, margin)
     length = F.avg_pool2d(length, _AROUND, 1, _AROUND // 2, count_include_pad=False)
-    trust = ((length - _SHORT) / (_LONG - _SHORT)).clamp(0, 1)  # (1, 1, H, W)
-    if not trust.any():
-        return encoding
-    other = Encoding(
-        middle=photo + enlarged(coarse.middle - smaller),
-        line=line,
-        curve=ratio * enlarged(coarse.curve),
-        even=enlarged(coarse.even),
-        odd=enlarged(coarse.odd),
-    )
+    return ((length - _SHORT) / (_LONG - _SHORT)).clamp(0, 1)
+
+
+def blend(encoding: Encoding, other: Encoding, trust: Tensor) -> Encoding:
+    """An encoding and another of the same size, which counts by a share (1, 1, H, W)."""
     return Encoding(*(torch.lerp(a, b, trust) for a, b in zip(encoding, other, strict=True)))

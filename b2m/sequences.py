@@ -17,7 +17,7 @@ from torch import Tensor
 from b2m import ambiguity, scales
 from b2m import guidance as guidance_rules
 from b2m.blur import decode_frame
-from b2m.clip import Clip, LinearImage, Prepared, to_array
+from b2m.clip import Clip, Prepared, to_array
 from b2m.errors import InputError
 from b2m.guidance import Guidance
 from b2m.media import ImageLike, Pixels, read_image
@@ -28,6 +28,7 @@ from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.models.jin import JinSequence
 from b2m.models.video_restorer import VideoRestorer
 from b2m.motion import Flow, double_angle, estimate_flow, resize_flow, to_middle_grid
+from b2m.projection import LinearImage
 
 FrameModel = BlurDecomposer | VideoRestorer | JinSequence
 
@@ -61,6 +62,7 @@ class FrameClip(Clip):
     """
 
     _least_instants = 2
+    _displaced = False
 
     def __init__(
         self, prepared: Prepared, frames: Tensor, seed: int, guidance: Guidance | None = None
@@ -105,7 +107,7 @@ def prepare(model: FrameModel, image: ImageLike, device: torch.device) -> Prepar
     if not _is_guided(model):
         with torch.inference_mode():
             frames = model(photo)[0].clamp(0, 1)
-    return PreparedFrames(source, working, encoding, frames)
+    return PreparedFrames(source, working, encoding, frames=frames)
 
 
 def animate(

@@ -100,7 +100,7 @@ def evaluate(
         str,
         typer.Option(
             metavar="NAME",
-            help="scenes, clips, video, motions, enlarged, mix, or of a paper: 2022-T1 …",
+            help="scenes, clips, video, motions, enlarged, large, mix, or of a paper: 2022-T1 …",
         ),
     ],
     samples: Samples = None,
@@ -118,9 +118,10 @@ def evaluate(
     static camera, and camera motion. "clips" is of real ones, their frames averaged into blurred
     photos; "video" of the same as blurred videos. --samples is then of each clip. "motions" says
     how often the true motion is among the first five, on scenes, and on clips where they are given;
-    "enlarged" what becomes of scenes whose photo was enlarged, "segmentation" how well what moves
-    against the camera is found, "mix" what turning cameras and real clips add to training, once
-    animator-short-scenes, -rotation, -clips and -mix are trained.
+    "enlarged" what becomes of scenes whose photo was enlarged, "large" what those gain that are
+    looked at tile by tile, "segmentation" how well what moves against the camera is found, "mix"
+    what turning cameras and real clips add to training, once animator-short-scenes, -rotation,
+    -clips and -mix are trained.
 
     The tables of the papers: 2022-T1 to -T3, -directions, 2021a-T1 to -T5, 2021b-T1, -T2, -T3. They
     compare models that this program trains; those that were not trained have a row that says so.

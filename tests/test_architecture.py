@@ -21,6 +21,7 @@ LEAVES |= {
     "doubts",
     "motion_photo",
     "palette",
+    "projection",
     "quadrants",
     "regions",
     "segmentation",
@@ -29,9 +30,9 @@ LEAVES |= {
 }
 MAY_IMPORT = {
     "ambiguity": LEAVES,
-    "answers": LEAVES | {"api", "guided", "models"},
+    "answers": LEAVES | {"api", "guided", "models", "scales"},
     "api": LEAVES | {"ambiguity", "clip", "film", "guided", "hub", "models", "scales", "sequences"},
-    "clip": LEAVES | {"models"},
+    "clip": LEAVES | {"detail", "models"},
     "cli": LEAVES
     | {
         "api",
@@ -45,6 +46,7 @@ MAY_IMPORT = {
         "workbench",
     },
     "console": {"files"},
+    "detail": LEAVES | {"models", "scales"},
     "directing": LEAVES | {"api", "clip", "console"},
     "data": LEAVES - {"losses", "metrics"},
     "data_commands": {"console", "data", "media", "workbench"},

@@ -21,6 +21,7 @@ from b2m.answers import (
     Answer,
     animator_answers,
     enlarged_answers,
+    large_answers,
     measure_costs,
 )
 from b2m.api import BlurAnimator
@@ -452,3 +453,15 @@ def test_enlarged_photos_are_judged_at_their_own_size():
     errors = [scores[name]["epe"] for name in scores if name != "photo repeated"]
     np.testing.assert_allclose(errors, errors[0], rtol=1e-5)
     assert all(abs(row["gain"]) < 1 for row in scores.values())
+
+
+def test_large_photos_are_looked_at_whole_and_in_tiles():
+    torch.manual_seed(0)
+    model = MotionAnimator(MotionAnimatorConfig.tiny()).eval()
+    with torch.no_grad():
+        model.head.weight.mul_(60)  # moves by some pixels
+    rows, _ = evaluate_animator.scenes_rows(large_answers(BlurAnimator(model)), 2, size=96)
+    names = {row["name"].split(": ")[1] for row in rows}
+    assert names == {"photo repeated", "looked at as a whole", "and again, tile by tile"}
+    gains = {row["name"].split(": ")[1]: row["gain"] for row in rows if row["name"][:3] == "all"}
+    assert gains["looked at as a whole"] != gains["and again, tile by tile"]

@@ -1,0 +1,173 @@
+"""Full-size frames of a photo that is larger than what the network looks at as a whole.
+
+Shrunk to its working size a large photo tells what moves, where to, and all blur that is long. What
+is lost there is fine detail, and short blur hides just that. So where something moves the photo is
+looked at again in its own size, tile by tile. Each tile takes from the working size the signs of
+its motion, what is held still, and all motion that is too long to be seen from near.
+
+Tiles are looked at with their surroundings, on one grid of attention cells, so that they meet
+without seams; no more than one is held at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from b2m.blur import decode_bytes, decode_frame, encode_bytes
+from b2m.media import Pixels
+from b2m.models.animator import STRIDE, Encoding, odd_residual, render
+from b2m.motion import half_angle
+from b2m.projection import DARK, LinearImage, projection
+from b2m.scales import blend, trusted
+
+_TILE = 24 * STRIDE
+_SURROUNDINGS = 3 * STRIDE  # pixels about what is wanted, for the network to see
+_MOST_REACH = 16 * STRIDE  # pixels from which a frame takes what comes into a tile
+_STILL, _MOVES = 0.1, 0.3  # pixels at working size between which motion fades in
+
+
+@dataclass(frozen=True)
+class LargePhoto:
+    """A photo, what is known of it at working size, and the network to look again.
+
+    Attributes:
+        photo: (H, W, 3) uint8 sRGB.
+        working: (h, w, 3) uint8 sRGB, smaller.
+        encoding: of the working photo, with what is held still taken out.
+        flow: (1, 2, h, w) pixels at working size, oriented; zero where things are held still.
+        look: encodes a photo (1, 3, y, x) in [0, 1] at its own size.
+    """
+
+    photo: Pixels
+    working: Pixels
+    encoding: Encoding
+    flow: Tensor
+    look: Callable[[Tensor], Encoding]
+
+    def fill(
+        self, frames: NDArray[np.uint8], times: Sequence[float], exposure: Sequence[float]
+    ) -> None:
+        """Write frames.
+
+        Args:
+            frames: (N, H, W, 3) uint8 sRGB, written to.
+            times: of the N frames, from -1 to 1 over the exposure.
+            exposure: the times at which frames average to the photo.
+        """
+        with torch.inference_mode():
+            for rows, columns in _tiles(*self.photo.shape[:2]):
+                self._fill_tile(frames, times, exposure, rows, columns)
+
+    def _fill_tile(
+        self,
+        frames: NDArray[np.uint8],
+        times: Sequence[float],
+        exposure: Sequence[float],
+        rows: slice,
+        columns: slice,
+    ) -> None:
+        photo = self.photo[rows, columns]
+        scale = self.photo.shape[1] / self.working.shape[1]
+        lengths = [
+            self._enlarged(maps, rows, columns).norm(dim=1).max().item()
+            for maps in (self.flow, self.encoding.curve)
+        ]
+        if lengths[0] <= _STILL:
+            frames[:, rows, columns] = photo
+            return
+        reach = min(scale * (lengths[0] / 2 + lengths[1]) + 2, _MOST_REACH)
+        height, width = self.photo.shape[:2]
+        seen = _grown(rows, reach, height), _grown(columns, reach, width)
+        encoding, flow = self._look(*seen)
+        core = (
+            slice(rows.start - seen[0].start, rows.stop - seen[0].start),
+            slice(columns.start - seen[1].start, columns.stop - seen[1].start),
+        )
+        odd = odd_residual(encoding, flow)
+
+        def frame(time: float) -> LinearImage:
+            return decode_frame(render(encoding, flow, time, odd)[..., core[0], core[1]])
+
+        made = {time: frame(time) for time in {*times, *exposure}}
+        light = decode_bytes(photo)
+        mean = np.zeros_like(light)
+        for time in exposure:
+            mean += made[time]
+        mean /= len(exposure)
+        length = flow[..., core[0], core[1]].norm(dim=1)[0].cpu().numpy()
+        project = projection(light, mean, length, exposure)
+        for out, time in zip(frames, times, strict=True):
+            change = project.change(made[time], time)
+            out[rows, columns] = encode_bytes(light + (light + DARK) * change)
+
+    def _look(self, rows: slice, columns: slice) -> tuple[Encoding, Tensor]:
+        """Encoding and flow of a part of the photo, in pixels of its own."""
+        scale = self.photo.shape[1] / self.working.shape[1]
+        flow = self._enlarged(self.flow, rows, columns)  # (1, 2, y, x) pixels at working size
+        line = self._enlarged(self.encoding.line, rows, columns)
+        photo = _to_tensor(self.photo[rows, columns]).to(flow)
+        change = self.encoding.middle - _to_tensor(self.working).to(flow)
+        coarse = Encoding(
+            middle=photo + self._enlarged(change, rows, columns),
+            line=scale * line,
+            curve=scale * self._enlarged(self.encoding.curve, rows, columns),
+            even=self._enlarged(self.encoding.even, rows, columns),
+            odd=self._enlarged(self.encoding.odd, rows, columns),
+        )
+        length = flow.norm(dim=1, keepdim=True)
+        moves = ((length - _STILL) / (_MOVES - _STILL)).clamp(0, 1)
+        trust = trusted(coarse.line)
+        if not ((trust < 1) & (moves > 0)).any():
+            return coarse, scale * flow
+        near = self.look(photo)
+        # Lines of opposite length are no other lines: what guidance shortens is shortened here too.
+        held = moves * (length / line.norm(dim=1, keepdim=True).clamp_min(1e-3)).clamp(max=1)
+        own = half_angle(near.line) * held
+        near = near._replace(
+            curve=near.curve * held**2, even=near.even * held**2, odd=near.odd * held
+        )
+        against = (own * flow).sum(1, keepdim=True) < 0
+        signed = torch.where(against, -own, own)
+        return blend(near, coarse, trust), torch.lerp(signed, scale * flow, trust)
+
+    def _enlarged(self, maps: Tensor, rows: slice, columns: slice) -> Tensor:
+        """The part of maps (1, C, h, w) at working size that belongs to a part of the photo."""
+        for axis, part in ((2, rows), (3, columns)):
+            maps = _stretched(maps, axis, part, self.photo.shape[axis - 2])
+        return maps
+
+
+def _tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:
+    for top in range(0, height, _TILE):
+        for left in range(0, width, _TILE):
+            yield slice(top, min(top + _TILE, height)), slice(left, min(left + _TILE, width))
+
+
+def _grown(part: slice, reach: float, side: int) -> slice:
+    """A part with its surroundings, from a multiple of the network's cells on."""
+    margin = STRIDE * math.ceil((reach + _SURROUNDINGS) / STRIDE)
+    return slice(max(part.start - margin, 0), min(part.stop + margin, side))
+
+
+def _stretched(maps: Tensor, axis: int, part: slice, side: int) -> Tensor:
+    """Part of maps stretched along an axis to a side, by linear interpolation."""
+    count = maps.shape[axis]
+    places = torch.arange(part.start, part.stop, device=maps.device, dtype=torch.float64)
+    places = ((places + 0.5) * (count / side) - 0.5).clamp(0, count - 1)
+    before = places.long()
+    shape = [-1 if dimension == axis else 1 for dimension in range(4)]
+    share = (places - before).to(maps.dtype).view(shape)
+    after = (before + 1).clamp(max=count - 1)
+    return torch.lerp(maps.index_select(axis, before), maps.index_select(axis, after), share)
+
+
+def _to_tensor(pixels: Pixels) -> Tensor:
+    """(y, x, 3) uint8 to (1, 3, y, x) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float() / 255
