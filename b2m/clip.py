@@ -47,7 +47,7 @@ from b2m.segmentation import moving_mask
 from b2m.signs import length_of
 
 _KEPT_VALUES = 2**26  # frames held at working size, in values; above it they are rendered twice
-_MOST_BYTES = 2**29  # of full-size frames made at once, where each tile is looked at again
+_MOST_BYTES = 2**30  # of full-size frames made at once, where each tile is looked at again
 _STILL_SHARE = 0.002  # of the pixels; with fewer moving ones the photo counts as still
 _LEAST_WORKING_MOTION = 1.0  # pixels; what the network sees of less is not worth a region
 _SHOWN_SIDE = 640  # pixels, of the video in a notebook

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from b2m.blur import decode_bytes, decode_frame, encode_bytes
 from b2m.media import Pixels
@@ -62,7 +63,8 @@ class LargePhoto:
             exposure: the times at which frames average to the photo.
         """
         with torch.inference_mode():
-            for rows, columns in _tiles(*self.photo.shape[:2]):
+            tiles = list(_tiles(*self.photo.shape[:2]))
+            for rows, columns in tqdm(tiles, "full size", unit="tile", leave=False, delay=2):
                 self._fill_tile(frames, times, exposure, rows, columns)
 
     def _fill_tile(

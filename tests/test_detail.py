@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from pictures import leaves, slid
 from scipy import ndimage
 from torch.nn import functional
 
@@ -152,24 +153,6 @@ def test_only_photos_with_detail_are_looked_at_again(monkeypatch):
 @pytest.fixture(scope="module")
 def trained():
     return BlurAnimator.from_pretrained()
-
-
-def slid(photo, vector, count=9):
-    """Frames of a picture that slides, with the middle one in place."""
-    times = np.linspace(-0.5, 0.5, count)
-    moved = [ndimage.shift(photo, (vector[1] * t, vector[0] * t, 0), order=1) for t in times]
-    return np.stack(moved)
-
-
-def leaves(height, width, seed=0):
-    """A picture of edges in every octave: discs that cover each other (Lee et al. 2001)."""
-    rng = np.random.default_rng(seed)
-    picture = np.zeros((height, width, 3), np.uint8)
-    for radius in sorted(3 / rng.uniform(0.03, 1, 4000), reverse=True):
-        centre = rng.integers(0, (width, height)).tolist()
-        color = rng.integers(20, 236, 3).tolist()
-        cv2.circle(picture, centre, int(radius), color, -1, cv2.LINE_AA)
-    return picture
 
 
 def test_a_large_photo_gets_its_fine_detail_back(trained, monkeypatch):

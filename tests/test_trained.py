@@ -1,0 +1,122 @@
+"""The weights that ship, on a scene whose motion is known: what a person directs, happens."""
+
+import cv2
+import numpy as np
+import pytest
+from pictures import leaves
+
+import b2m
+from b2m import guidance as guidance_of
+from b2m.blur import average_bytes, encode_bytes
+
+LEFT, RIGHT = (slice(70, 170), slice(40, 140)), (slice(70, 170), slice(200, 300))
+"""Where two squares are at the middle of the exposure: one goes to the right, one down."""
+
+SLIDES = {"left": (14, 0), "right": (0, 14)}
+
+
+@pytest.fixture(scope="module")
+def photo():
+    ground = cv2.GaussianBlur(leaves(240, 340), (0, 0), 1.0)
+    squares = {"left": leaves(100, 100, seed=1), "right": leaves(100, 100, seed=2)}
+    frames = []
+    for time in np.linspace(-0.5, 0.5, 15):
+        frame = ground.copy()
+        for (rows, columns), (name, square) in zip((LEFT, RIGHT), squares.items(), strict=True):
+            across, down = (round(time * part) for part in SLIDES[name])
+            top, left = rows.start + down, columns.start + across
+            frame[top : top + 100, left : left + 100] = square
+        frames.append(frame)
+    return encode_bytes(average_bytes(np.stack(frames)))
+
+
+@pytest.fixture(scope="module")
+def animator():
+    return b2m.BlurAnimator.from_pretrained()
+
+
+@pytest.fixture(scope="module")
+def prepared(animator, photo):
+    return animator.prepare(photo)
+
+
+def inner(part, margin=15):
+    return tuple(slice(side.start + margin, side.stop - margin) for side in part)
+
+
+def towards(flow, vector):
+    """Share of the vectors that are less than 45 degrees from a direction."""
+    direction = np.asarray(vector) / np.hypot(*vector)
+    return (flow @ direction > np.cos(np.pi / 4) * np.linalg.norm(flow, axis=-1)).mean()
+
+
+def cosine(flow, other):
+    return (flow * other).sum() / (np.linalg.norm(flow) * np.linalg.norm(other))
+
+
+def test_it_sees_what_moves(animator, prepared):
+    (clip,) = animator.animate(prepared)
+    length = np.linalg.norm(clip.flow, axis=2)
+    for part, slide in ((LEFT, (14, 0)), (RIGHT, (0, 14))):
+        assert 6 < np.median(length[inner(part)]) < 20
+        seen = clip.flow[inner(part)]
+        assert max(towards(seen, slide), towards(-seen, slide)) > 0.8
+    ground = np.ones(length.shape, bool)
+    ground[50:190, 20:320] = False
+    assert (length[ground] < 2).mean() > 0.95
+    assert clip.warnings == []
+
+
+def test_the_true_motion_is_among_the_first(animator, prepared):
+    clips = animator.animate(prepared, motions=5)
+    assert 2 <= len(clips) <= 5
+    ways = {
+        tuple(
+            bool(towards(clip.flow[inner(part)], slide) > 0.8)
+            for part, slide in ((LEFT, (14, 0)), (RIGHT, (0, 14)))
+        )
+        for clip in clips
+    }
+    assert (True, True) in ways and len(ways) >= 2
+    again = animator.animate(prepared, motions=5)
+    assert all((a.frames == b.frames).all() for a, b in zip(clips, again, strict=True))
+
+
+def test_one_thing_is_reversed(animator, prepared):
+    (clip,) = animator.animate(prepared)
+    turned = guidance_of.reverse(clip, (90, 120))
+    (other,) = animator.animate(prepared, guidance=turned)
+    assert cosine(other.flow[inner(LEFT)], clip.flow[inner(LEFT)]) < -0.7
+    assert cosine(other.flow[inner(RIGHT)], clip.flow[inner(RIGHT)]) > 0.9
+
+
+def test_reversing_all_reverses_the_clip(animator, prepared):
+    (clip,) = animator.animate(prepared)
+    (other,) = animator.animate(prepared, guidance=guidance_of.reverse(clip.guidance))
+    (same,) = animator.animate(prepared, guidance=clip.guidance)
+    assert np.abs(other.frames[::-1].astype(int) - same.frames).max() <= 1
+
+
+@pytest.mark.parametrize("degrees", range(0, 360, 30))
+def test_a_stroke_moves_all_of_a_thing(animator, prepared, degrees):
+    """Along its line of motion, which is level, the way that the stroke goes."""
+    if degrees in (90, 270):
+        pytest.xfail("across its line of motion there is no way to go")
+    (clip,) = animator.animate(prepared)
+    end = 30 * np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
+    middle = np.array([90, 120])
+    stroke = np.array([middle - end, middle + end])
+    said = guidance_of.from_strokes([stroke], base=clip)
+    (other,) = animator.animate(prepared, guidance=said)
+    way = (1, 0) if np.cos(np.radians(degrees)) > 0 else (-1, 0)
+    assert towards(other.flow[inner(LEFT)], way) > 0.8
+    assert cosine(other.flow[inner(RIGHT)], clip.flow[inner(RIGHT)]) > 0.9
+
+
+def test_a_thing_is_held(animator, prepared):
+    (clip,) = animator.animate(prepared)
+    said = guidance_of.hold(clip, (90, 120))
+    (other,) = animator.animate(prepared, guidance=said)
+    before, held = (np.linalg.norm(c.flow[inner(LEFT)], axis=2).mean() for c in (clip, other))
+    assert held < 0.05 * before
+    assert cosine(other.flow[inner(RIGHT)], clip.flow[inner(RIGHT)]) > 0.9
