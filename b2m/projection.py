@@ -10,6 +10,7 @@ and have it displaced: added to all alike it would come twice to the middle one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,30 +32,33 @@ _NOISE = np.float32(0.25)  # of the photo's light; more than this is a wrong mot
 
 @dataclass(frozen=True)
 class Projection:
-    """From frames to those that average to a photo.
+    """From frames to those that average to a photo; see `projection`.
+
+    A frame changes the photo by gain * frame + base + (1 - less(t)) * noise of its light.
 
     Attributes:
         mean: (h, w, 3) linear light, of the frames.
         gain: (h, w, 3), what share of the photo's light a change of the frames changes.
-        noise: (h, w, 3), what little the frames do not explain, as a share of the photo's light.
-        fading: (h, w, 1), -1 over the square of the displacement in grains for t = 1; None for
-            frames that are not displaced ones.
-        whole: (h, w, 1), by which shares are divided to be 1 on average.
+        base: (h, w, 3), the same for all frames.
+        noise: (h, w, 3), what little the frames do not explain, as a share of the photo's light,
+            divided so that its shares are 1 on average; None for frames that have it alike.
+        fading: (h, w), -1 over the square of the displacement in grains for t = 1.
     """
 
     mean: LinearImage
     gain: LinearImage
-    noise: LinearImage
+    base: LinearImage
+    noise: LinearImage | None = None
     fading: LinearImage | None = None
-    whole: LinearImage | None = None
 
     def change(self, frame: LinearImage, time: float) -> LinearImage:
         """How a frame differs from the photo, as a share of the photo's light and the floor."""
-        change = frame - self.mean
-        change *= self.gain
-        if self.fading is not None and self.whole is not None:
-            change += ((1 - _less(self.fading, time)) / self.whole - 1) * self.noise
-        return change
+        change = cv2.multiply(frame, self.gain)
+        change = cv2.add(change, self.base, change)
+        if self.noise is not None and self.fading is not None:
+            share = 1 - _less(self.fading, time)
+            cv2.accumulateProduct(cv2.merge([share] * 3), self.noise, change)
+        return np.asarray(change, np.float32)
 
 
 def projection(
@@ -77,17 +81,19 @@ def projection(
     floor = np.where(photo < mean, np.float32(0), DARK)
     scale = (photo + floor) / np.maximum(mean + floor, np.float32(1e-6))
     gain = np.minimum(scale, _MOST_GAIN) / (photo + DARK)
+    base = -mean * gain
+    if lengths is None:
+        return Projection(mean, gain, base)
     noise = (photo - mean) / (photo + DARK)
     noise /= 1 + np.square(noise / _NOISE)
-    if lengths is None:
-        return Projection(mean, gain, noise)
-    fading = -np.square(lengths[..., None] / (2 * _GRAIN))
+    base -= noise
+    fading = -np.square(lengths / (2 * _GRAIN))
     whole = np.ones_like(fading)
-    for time in times:
-        whole -= _less(fading, time) / np.float32(len(times))
-    return Projection(mean, gain, noise, fading, whole)
+    for time, count in Counter(map(abs, times)).items():
+        whole -= _less(fading, time) * np.float32(count / len(times))
+    return Projection(mean, gain, base, noise / whole[..., None], fading)
 
 
 def _less(fading: LinearImage, time: float) -> LinearImage:
-    """(h, w, 1): how much less a frame gets."""
-    return _LESS * cv2.exp(fading * np.float32(time**2)).reshape(fading.shape)
+    """(h, w): how much less of the noise a frame gets."""
+    return _LESS * cv2.exp(fading * np.float32(time**2))

@@ -26,7 +26,7 @@ LEVELS = 4
 """Sizes at most: the photo's own, a half, a quarter and an eighth."""
 
 _LEAST_SIDE = 48
-_LARGEST = 2**26  # pixels
+_LARGEST = 2**25  # pixels
 _LARGER = 1.5  # times the pixels, from which on a photo may hold more than its working size
 # Detail at a size and all larger ones, as a share of that at half the size: photos, blurred or not,
 # have 0.39 and more, enlarged to twice their size 0.29 and less.
@@ -67,10 +67,11 @@ def working_photo(photo: Pixels, most: int | None = None) -> Pixels:
 def holds_more(photo: Pixels, working: Pixels) -> bool:
     """Whether a photo has detail that is lost at the size at which it is looked at as a whole.
 
-    Of photos above 64 megapixels that is not asked: it would take minutes to look for.
+    Of photos above 32 megapixels that is not asked: it would take minutes to look for.
     """
     pixels, seen = (image.shape[0] * image.shape[1] for image in (photo, working))
-    if not _LARGER * seen <= pixels <= _LARGEST:
+    for_its_size = seen > WORKING_PIXELS / 2  # it was shrunk, rather than for want of detail
+    if not (for_its_size and _LARGER * seen <= pixels <= _LARGEST):
         return False
     finer = content = 0.0
     for rows in row_strips(*photo.shape[:2]):  # a large photo's differences would fill gigabytes

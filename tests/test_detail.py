@@ -148,6 +148,11 @@ def test_only_photos_with_detail_are_looked_at_again(monkeypatch):
     assert not more(photo[:100, :140])  # hardly larger
     assert not more(cv2.resize(photo, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC))
     assert not more(np.full_like(photo, 77))
+    monkeypatch.undo()
+    # Looked at smaller for want of detail, not for its size.
+    noisy = cv2.resize(photo, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC).astype(int)
+    noisy += np.random.default_rng(0).normal(0, 2, noisy.shape).round().astype(int)
+    assert not more(noisy.clip(0, 255).astype(np.uint8))
 
 
 @pytest.fixture(scope="module")
