@@ -129,7 +129,7 @@ class LargePhoto:
         if not ((trust < 1) & (moves > 0)).any():
             return coarse, scale * flow
         near = self.look(photo)
-        # Lines of opposite length are no other lines: what guidance shortens is shortened here too.
+        # What guidance has made shorter than the line at working size is shortened here as much.
         held = moves * (length / line.norm(dim=1, keepdim=True).clamp_min(1e-3)).clamp(max=1)
         own = half_angle(near.line) * held
         near = near._replace(
