@@ -28,7 +28,6 @@ def browser(tmp_path_factory):
     if not chromium or not driver:
         pytest.skip("no chromium and chromedriver here")
     selenium = pytest.importorskip("selenium.webdriver")
-    from selenium.common.exceptions import WebDriverException
     from selenium.webdriver.chrome.service import Service
 
     options = selenium.ChromeOptions()
@@ -48,14 +47,7 @@ def browser(tmp_path_factory):
         f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
     ):
         options.add_argument(argument)
-    # The first start on a machine may take longer than the driver waits.
-    for last in (False, False, True):
-        try:
-            browser = selenium.Chrome(options=options, service=Service(driver))
-            break
-        except WebDriverException:
-            if last:
-                raise
+    browser = selenium.Chrome(options=options, service=Service(driver))
     yield browser
     browser.quit()
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from pictures import leaves, slid
+from made_pictures import leaves, slid
 from scipy import ndimage
 from torch.nn import functional
 

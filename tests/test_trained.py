@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from pictures import leaves
+from made_pictures import leaves
 
 import b2m
 from b2m import guidance as guidance_of
@@ -97,11 +97,9 @@ def test_reversing_all_reverses_the_clip(animator, prepared):
     assert np.abs(other.frames[::-1].astype(int) - same.frames).max() <= 1
 
 
-@pytest.mark.parametrize("degrees", range(0, 360, 30))
+@pytest.mark.parametrize("degrees", [0, 30, 60, 120, 150, 180, 210, 240, 300, 330])
 def test_a_stroke_moves_all_of_a_thing(animator, prepared, degrees):
     """Along its line of motion, which is level, the way that the stroke goes."""
-    if degrees in (90, 270):
-        pytest.xfail("across its line of motion there is no way to go")
     (clip,) = animator.animate(prepared)
     end = 30 * np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
     middle = np.array([90, 120])
