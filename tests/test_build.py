@@ -695,6 +695,20 @@ def test_bad_frames_cost_only_their_windows(tmp_path):
     assert list(check(tmp_path / "set")) == []
 
 
+@pytest.mark.parametrize("harm", ["truncated", "emptied", "enlarged"])
+def test_a_bad_first_frame_costs_only_its_window(tmp_path, harm):
+    folder = tmp_path / "in" / "clip"
+    write_frames(folder, [f"{n:06d}.png" for n in range(22)], panning(22))
+    first = folder / "000000.png"
+    if harm == "enlarged":
+        Image.fromarray(texture(0, 70, 100)).save(first)
+    else:
+        first.write_bytes(first.read_bytes()[: 100 if harm == "truncated" else 0])
+    assert build(RECIPES["video"], tmp_path / "in", tmp_path / "set") == (2, 0, 1)
+    assert [record.start for record in read_index(tmp_path / "set")] == [7, 14]
+    assert "000000.png" in skips(tmp_path / "set")[0].reason
+
+
 def test_bad_sources_are_listed_and_the_rest_is_made(tmp_path, capsys):
     source = tmp_path / "in"
     source.mkdir()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from b2m.media import Pixels
 
 _FARTHER_BACK = 64  # frames
 _WIDEST_GAP = 1000  # frames; more stand for a break, however long
+_LOOKED_AT = 32  # frames whose size is looked at before any is read
 _NUMBER = re.compile(r"(\d+)\D*$")
 
 
@@ -60,6 +62,7 @@ class Footage:
         origin: when the first comes, in ticks of the file; None where it does not say.
         period: ticks from each to the next.
         keys: numbers of those with which decoding can begin, where they are known; in order.
+        size: (height, width) that most frames have, pixels; None where it is not known yet.
     """
 
     frames: int
@@ -67,6 +70,7 @@ class Footage:
     origin: float | None = None
     period: float = 1.0
     keys: tuple[int, ...] = ()
+    size: tuple[int, int] | None = None
 
 
 def frames_of(folder: Path) -> tuple[str, ...]:
@@ -97,11 +101,29 @@ def examine(source: Source) -> Footage:
             than 8 bits.
     """
     if source.files:
-        return Footage(len(source.files), source.fps)
+        return Footage(len(source.files), source.fps, size=_usual_size(source))
     file = check_file(source.path, "video")
     state = file.stat()
     footage = _examine_video(file, state.st_mtime_ns, state.st_size)
     return replace(footage, fps=source.fps or footage.fps)
+
+
+def _usual_size(source: Source) -> tuple[int, int] | None:
+    """(height, width) of most frames of a folder, by their headers; None where none has one."""
+    paths = [source.path / name for name in source.files if name]
+    spread = paths[:: max(1, len(paths) // _LOOKED_AT)]
+    sizes = Counter(size for path in spread if (size := _size_of(path)))
+    if not sizes:
+        sizes.update(islice(filter(None, map(_size_of, paths)), 1))
+    return sizes.most_common(1)[0][0] if sizes else None
+
+
+def _size_of(path: Path) -> tuple[int, int] | None:
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except Exception:  # damaged: whoever reads it will say so
+        return None
 
 
 class _Clock(NamedTuple):
@@ -223,7 +245,7 @@ class Reader:
         """Frames from start to before stop, (H, W, 3) uint8 sRGB each.
 
         Raises:
-            InputError: one is missing, damaged, or unlike the first of the source.
+            InputError: one is missing, damaged, or of another size than most.
         """
         if self._video is not None and not self._held.keys() & {start, start - 1}:
             self._video = None
@@ -241,10 +263,9 @@ class Reader:
             raise InputError(
                 f"{self.source.path}: frames are missing between {before} and {after}: put them in"
             )
-        if self._size is None:
-            self._size = _read_frame(self.source.path / files[0]).shape[:2]
         frame = _read_frame(self.source.path / files[index])
-        return self._alike(frame, files[index], self._size)
+        self._footage = self._footage or examine(self.source)
+        return self._alike(frame, files[index], self._footage.size)
 
     def _frame(self, index: int) -> Pixels:
         if self._video is None:
@@ -260,10 +281,10 @@ class Reader:
             "complete copy of it"
         )
 
-    def _alike(self, frame: Pixels, name: str, size: tuple[int, int]) -> Pixels:
-        if frame.shape[:2] != size:
+    def _alike(self, frame: Pixels, name: str, size: tuple[int, int] | None) -> Pixels:
+        if size is not None and frame.shape[:2] != size:
             raise InputError(
-                f"{self.source.path}: {name} is {frame.shape[1]}x{frame.shape[0]}, the first frame "
+                f"{self.source.path}: {name} is {frame.shape[1]}x{frame.shape[0]}, other frames "
                 f"{size[1]}x{size[0]}: all frames of a clip need one size"
             )
         return frame

@@ -138,14 +138,14 @@ def read_pairs(recipe: Recipe, task: Task) -> Iterator[Made]:
 
 def offer_gaps(recipe: Recipe, source: Source, *_: int) -> Offer:
     """A sample between each two files; see `Way`."""
-    return Offer(source, range(len(source.files) - 1))
+    return Offer(source, range(len(source.files) - 1), examine(source))
 
 
 def interpolate_between(recipe: Recipe, task: Task) -> Iterator[Made]:
     """Monkaa (2021b): max(|s|, 5) frames between two, s the longest true displacement in pixels."""
     how = recipe.averaging
     between = _between(how.interpolate)
-    reader = Reader(task.source)
+    reader = Reader(task.source, task.footage)
     scene, side = task.source.name.split("/")
     flows = task.source.path.parents[2] / "optical_flow" / scene / "into_future" / side
     for place, start in enumerate(task.starts):
