@@ -282,14 +282,14 @@ def _size(given: str) -> tuple[int, int]:
 def check(folder: DataSet) -> None:
     """See that a data set is whole, that its splits share no source, and that physics holds."""
     from b2m.data.check import check as check_data
-    from b2m.data.samples import read_index
+    from b2m.data.samples import iter_index
 
     problems = 0
     for sentence in check_data(folder):
         print(sentence)
         problems += 1
     if not problems:
-        print(f"{folder}: all is well with {len(read_index(folder))} samples")
+        print(f"{folder}: all is well with {sum(1 for _ in iter_index(folder))} samples")
     raise typer.Exit(1 if problems else 0)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
+from array import array
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -13,11 +16,24 @@ import numpy as np
 from tqdm import tqdm
 
 from b2m.data.averaging import decode, encode
-from b2m.data.samples import FOLDERS, Record, Sample, guidance_of, read_index, read_sample
+from b2m.data.ledger import is_begun
+from b2m.data.samples import (
+    FOLDERS,
+    Place,
+    Record,
+    Sample,
+    guidance_of,
+    iter_index,
+    place_of,
+    read_sample,
+)
 from b2m.errors import InputError
 
 _CLIPPED = 250
 """Codes from here on may stand for more light than a frame can tell."""
+
+_BLANK = 8
+"""Codes between the darkest and the brightest pixel of frames in which nothing is to be seen."""
 
 _CLOSE = 30.0
 """Decibels, between the photo and the mean of frames that lie farther apart than its instants."""
@@ -26,31 +42,37 @@ _CLOSE = 30.0
 def check(folder: str | Path) -> Iterator[str]:
     """Read a whole data set, and say what is wrong with it, a sentence each.
 
-    - Files: each is there, can be read and has the size that the index says; there are no others.
-    - Splits: no source is in two, and no photo or cut-out of a scene.
+    - Files: each is there, can be read and has the size that the index says; there are no others,
+      but of a build that was not finished.
+    - Splits: no source is in two, no photo or cut-out of a scene, and no clip under two names: none
+      whose first samples have the same frames.
     - Physics: the mean of the frames in linear light is the photo, to a code where all averaged
       frames were kept. Where the photo is of more instants, both are first smoothed over the way
       from frame to frame, and agree to 30 dB where nothing is burnt out.
     - Guidance is that of the flow.
 
+    In memory there are a dozen bytes for each sample, and a few names for each source.
+
     Raises:
         InputError: there is no index, or it is damaged.
     """
     folder = Path(folder)
-    records = read_index(folder)
-    yield from _splits(records)
-    expected = {path for record in records for path in record.files}
-    for name in FOLDERS:
-        for entry in os.scandir(folder / name) if (folder / name).is_dir() else ():
-            path = f"{name}/{entry.name}"
-            if path not in expected:
-                yield f"{path} belongs to no sample: remove it, or build the data set anew"
-    for record in tqdm(records, unit=" samples", dynamic_ncols=True):
+    expected = _Expected()
+    yield from _splits(map(expected.seen, iter_index(folder)))
+    if is_begun(folder):
+        yield "its build was begun and not finished: run the same build again, then check again"
+    else:
+        yield from _strays(folder, expected)
+    twins = _Twins()
+    for record in tqdm(
+        iter_index(folder), total=len(expected), unit=" samples", dynamic_ncols=True
+    ):
         try:
             sample, guidance = read_sample(folder, record)
         except InputError as error:
             yield f"sample {record.number}: {error}"
             continue
+        yield from twins.meet(record, sample)
         yield from (f"sample {record.number}: {text}" for text in _physics(record, sample))
         if sample.flow is not None and guidance is not None:
             wrong = (guidance_of(sample.flow, record.flow_grid) != guidance).any(-1)
@@ -62,7 +84,75 @@ def check(folder: str | Path) -> Iterator[str]:
                 )
 
 
-def _splits(records: list[Record]) -> Iterator[str]:
+class _Expected:
+    """Which files there should be, by the numbers of samples."""
+
+    def __init__(self) -> None:
+        self._numbers, self._files = array("q"), array("q")
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def seen(self, record: Record) -> Record:
+        """The same, its files remembered."""
+        self._numbers.append(record.number)
+        self._files.append(2 * record.frames + (record.flow_grid is not None))
+        return record
+
+    def sort(self) -> None:
+        """Be ready to be asked: an index may have been put together by hand."""
+        order = np.argsort(self._numbers, kind="stable")
+        self._numbers, self._files = (
+            array("q", np.asarray(column)[order].tobytes())
+            for column in (self._numbers, self._files)
+        )
+
+    def __contains__(self, place: Place | None) -> bool:
+        if place is None:
+            return False
+        index = bisect_left(self._numbers, place.number)
+        if index == len(self) or self._numbers[index] != place.number:
+            return False
+        frames, moves = divmod(self._files[index], 2)
+        return place.frame < frames and (place.kind in ("blur", "sharp") or bool(moves))
+
+
+def _strays(folder: Path, expected: _Expected) -> Iterator[str]:
+    expected.sort()
+    for name in FOLDERS:
+        for entry in os.scandir(folder / name) if (folder / name).is_dir() else ():
+            if place_of(name, entry.name) not in expected:
+                yield (
+                    f"{name}/{entry.name} belongs to no sample: remove it, or build the data set "
+                    "anew"
+                )
+
+
+class _Twins:
+    """Sources that begin with the same frames."""
+
+    def __init__(self) -> None:
+        self._sources: set[str] = set()
+        self._first: dict[bytes, Record] = {}
+
+    def meet(self, record: Record, sample: Sample) -> Iterator[str]:
+        """Look at the first sample of each source."""
+        if record.source in self._sources:
+            return
+        self._sources.add(record.source)
+        if np.ptp(sample.frames) <= _BLANK:
+            return  # many clips begin in black
+        digest = hashlib.blake2b(sample.frames.tobytes(), digest_size=16).digest()
+        other = self._first.setdefault(digest, record)
+        if other.split != record.split:
+            yield (
+                f"the sources {other.source} and {record.source} begin with the same frames, and "
+                f"are in the splits {other.split} and {record.split}: if they are one clip under "
+                "two names, remove one and build anew"
+            )
+
+
+def _splits(records: Iterable[Record]) -> Iterator[str]:
     splits = defaultdict(set)
     names = defaultdict(set)
     for record in records:
@@ -95,7 +185,9 @@ def _physics(record: Record, sample: Sample) -> Iterator[str]:
         if off > 1:
             yield f"the mean of its frames is not its photo: they differ by up to {off} of 255"
         return
-    way = 0.0 if sample.flow is None else float(np.linalg.norm(sample.flow, axis=-1).max())
+    flow = np.zeros(1) if sample.flow is None else np.nan_to_num(sample.flow)
+    # Farther than across the photo nothing is seen to go.
+    way = min(float(np.linalg.norm(flow, axis=-1).max()), math.hypot(*sample.blur.shape[:2]))
     side = 2 * math.ceil(way / (len(sample.frames) - 1)) + 1
     told = cv2.erode(
         (sample.frames.max((0, -1)) < _CLIPPED).astype(np.uint8), np.ones((side, side))

@@ -20,6 +20,11 @@ _PROGRESS = ".progress.jsonl"
 _TODO, _MADE, _MEANT, _FAILED = range(4)
 
 
+def is_begun(folder: Path) -> bool:
+    """Whether a build of a data set was begun that has not ended."""
+    return (folder / _PROGRESS).is_file()
+
+
 class Ledger:
     """Lines of records and skips by their numbers.
 

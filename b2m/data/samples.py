@@ -18,6 +18,7 @@ Those of a source that can be read only later, or that is added, follow the last
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from dataclasses import fields as dataclass_fields
@@ -39,8 +40,19 @@ INDEX = "index.jsonl"
 SKIPPED = "skipped.jsonl"
 SETTINGS = "dataset.json"
 SOURCES = "sources.jsonl"
-FOLDERS = ("blur", "sharp", "flow", "guidance")
+_FORMS = {
+    "blur": "{:08d}.png",
+    "sharp": "{:08d}_{:03d}.png",
+    "flow": "{:08d}.flo",
+    "guidance": "{:08d}.png",
+}
+FOLDERS = tuple(_FORMS)
 _ROWS = 10_000
+_NAME = re.compile(r"([0-9]{8,})(?:_([0-9]{3,}))?\.(?:png|flo)")
+
+
+def _path(kind: str, number: int, frame: int = 0) -> str:
+    return f"{kind}/{_FORMS[kind].format(number, frame)}"
 
 
 class Sample(NamedTuple):
@@ -100,22 +112,22 @@ class Record:
     @property
     def blur(self) -> str:
         """Path of the photo in the data set."""
-        return f"blur/{self.number:08d}.png"
+        return _path("blur", self.number)
 
     @property
     def sharp(self) -> list[str]:
         """Paths of the sharp frames, in order."""
-        return [f"sharp/{self.number:08d}_{frame:03d}.png" for frame in range(self.frames)]
+        return [_path("sharp", self.number, frame) for frame in range(self.frames)]
 
     @property
     def flow(self) -> str | None:
         """Path of the flow, or None."""
-        return f"flow/{self.number:08d}.flo" if self.flow_grid else None
+        return _path("flow", self.number) if self.flow_grid else None
 
     @property
     def guidance(self) -> str | None:
         """Path of the guidance, or None."""
-        return f"guidance/{self.number:08d}.png" if self.flow_grid else None
+        return _path("guidance", self.number) if self.flow_grid else None
 
     @property
     def files(self) -> list[str]:
@@ -139,6 +151,29 @@ class Record:
             return replace(record, made_from=tuple(record.made_from))
         except (KeyError, TypeError) as error:
             raise InputError(f"a line of {INDEX} lacks {error}: build the data set anew") from None
+
+
+class Place(NamedTuple):
+    """What a file is.
+
+    Attributes:
+        kind: one of `FOLDERS`.
+        number: of the sample.
+        frame: which of its sharp frames; 0 for other files.
+    """
+
+    kind: str
+    number: int
+    frame: int
+
+
+def place_of(kind: str, name: str) -> Place | None:
+    """What a file of one of `FOLDERS` is, by its name; None where no sample has such a file."""
+    found = _NAME.fullmatch(name)
+    if not found:
+        return None
+    place = Place(kind, int(found[1]), int(found[2] or 0))
+    return place if _path(*place) == f"{kind}/{name}" else None
 
 
 @dataclass(frozen=True)
