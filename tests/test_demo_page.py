@@ -291,6 +291,14 @@ def test_everybody_can_use_it(browser, address, theme):
     assert alts == ["Your blurred photo", "Your blurred photo", "The sharp frame"]
     for name in ("See why", "Download", "Direct it", "Video", "Motion field"):
         tab(page, name)
+        if name == "Download":  # links to files have a colour of their own
+            wait_for(lambda: find(page, "#make"))[0].click()
+            wait_for(lambda: find(page, "#file a"))
+        if name == "Motion field":
+            find(page, "#given input[type=file]")[0].send_keys(str(APART))
+            wait_for(lambda: find(page, "#given img"))
+            find(page, "#find")[0].click()
+            wait_for(lambda: find(page, "#numbers a"))
         time.sleep(0.5)
         assert not problems(), name
     assert page.execute_script("return document.documentElement.lang")

@@ -234,7 +234,9 @@ def build() -> gr.Blocks:
                         buttons=["download", "fullscreen"],  # to share would be to send it away
                         elem_id="colored",
                     )
-                    numbers = gr.File(label="Motion in pixels (.flo)", height=110)
+                    numbers = gr.File(
+                        label="Motion in pixels (.flo)", elem_id="numbers", height=110
+                    )
                     still = gr.File(label="Sharp photo, full size (.png)", height=110)
 
         # One model: all that need it wait in one line.
@@ -340,6 +342,7 @@ def theme() -> gr.themes.Base:
         block_shadow="none",
         button_secondary_background_fill="*neutral_50",
         button_secondary_border_color="*neutral_300",
+        button_secondary_background_fill_hover_dark="*primary_600",
         body_text_color_subdued="*neutral_600",
         body_text_color_subdued_dark="*neutral_300",
         block_label_text_color="*primary_800",
@@ -348,11 +351,17 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_hover="*primary_700",
         button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_700",
         color_accent="*primary_700",
         checkbox_border_color="*neutral_400",
         checkbox_label_background_fill_selected="*primary_600",
         checkbox_label_background_fill_selected_dark="*primary_600",
         link_text_color="*primary_700",
+        link_text_color_dark="*primary_300",
+        link_text_color_hover_dark="*primary_200",
+        link_text_color_active_dark="*primary_300",
+        link_text_color_visited="*primary_700",
+        link_text_color_visited_dark="*primary_300",
     )
 
 
