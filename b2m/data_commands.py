@@ -135,7 +135,11 @@ def build(
     ] = None,
     engine: Annotated[str, typer.Option(metavar="NAME", help="local or ray.")] = "local",
     parquet: Annotated[
-        bool, typer.Option("--parquet", help="Write index.parquet beside the index, too.")
+        bool,
+        typer.Option(
+            "--parquet",
+            help="Write index.parquet beside the index, too; later builds keep it up to date.",
+        ),
     ] = False,
 ) -> None:
     """Turn what was downloaded into samples: blur, sharp frames, flow, guidance, and an index.
@@ -152,7 +156,7 @@ def build(
     """
     from b2m.data.build import build as build_data
     from b2m.data.recipes import RECIPES
-    from b2m.data.samples import export_parquet
+    from b2m.data.samples import PARQUET, export_parquet
 
     if recipe not in RECIPES:
         raise UsageError(f"--recipe is '{recipe}': choose from {', '.join(RECIPES)}")
@@ -185,7 +189,8 @@ def build(
     if built.left_out:
         print(f"{built.left_out} were left out, as the recipe says: see skipped.jsonl")
     if parquet:
-        print(export_parquet(out))
+        there = (out / PARQUET).is_file()  # then the build has seen to it
+        print(out / PARQUET if there else export_parquet(out))
     if built.skipped:
         _tell(out, built.skipped)
     raise typer.Exit(1 if built.skipped else 0)

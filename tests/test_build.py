@@ -371,6 +371,32 @@ def test_a_second_run_does_nothing(built, gopro):
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
+@pytest.mark.parametrize(
+    "gone", ["sharp/00000002_004.png", "blur/00000005.png", "flow/00000001.flo", "guidance"]
+)
+def test_files_that_are_gone_are_made_again(built, gopro, tmp_path, gone):
+    out = Path(shutil.copytree(built[0], tmp_path / "set"))
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*/*")}
+    shutil.rmtree(out / gone) if gone == "guidance" else (out / gone).unlink()
+    assert build(GOPRO, gopro, out) == built[1]
+    assert contents(out) == contents(built[0])
+    if gone != "guidance":
+        number = gone.partition("/")[2][:8]
+        assert all(
+            path.stat().st_mtime_ns == time
+            for path, time in before.items()
+            if number not in path.name
+        )
+
+
+def test_a_scene_that_is_gone_is_made_again(tmp_path):
+    build(SMALL_SCENES, None, tmp_path / "set")
+    before = contents(tmp_path / "set")
+    (tmp_path / "set" / "flow" / "00000006.flo").unlink()
+    build(SMALL_SCENES, None, tmp_path / "set")
+    assert contents(tmp_path / "set") == before
+
+
 def test_processes_give_the_same_bytes_and_may_be_killed(built, gopro, tmp_path):
     ended = threading.Event()
 
@@ -831,6 +857,22 @@ def test_parquet_holds_the_index(built, tmp_path):
     assert [row["number"] for row in rows] == list(range(8))
     assert rows[0]["sharp"] == [f"sharp/00000000_{n:03d}.png" for n in range(7)]
     assert (out / rows[3]["blur"]).is_file() and rows[7]["split"] == "test"
+
+
+def test_parquet_grows_with_the_index(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write_frames(tmp_path / "in" / "a", [f"{n}.png" for n in range(7)], panning(7))
+    out = tmp_path / "set"
+    command = ["data", "build", "--recipe", "video", "--source", tmp_path / "in", "-o", out]
+    assert run(*command, "--workers", 1, "--parquet") == 0
+    write_frames(tmp_path / "in" / "b", [f"{n}.png" for n in range(7)], panning(7, 2))
+    assert run(*command, "--workers", 1) == 0
+    assert [row["source"] for row in parquet.read_table(out / "index.parquet").to_pylist()] == list(
+        "ab"
+    )
+    before = (out / "index.parquet").stat().st_mtime_ns
+    assert run(*command, "--workers", 1, "--parquet") == 0
+    assert (out / "index.parquet").stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize(

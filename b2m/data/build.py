@@ -2,7 +2,8 @@
 
 What is written depends on sources and settings alone, never on the order of work, so that a build
 that was killed and started again ends with the same bytes as one that was not. Where sources are
-mended or added between two builds, theirs come after what there is, of which nothing changes.
+mended or added between two builds, theirs come after what there is, of which nothing changes. Files
+of samples that are gone are made again.
 """
 
 from __future__ import annotations
@@ -21,7 +22,17 @@ from tqdm import tqdm
 from b2m.data.engines import on_processes, on_ray
 from b2m.data.ledger import Ledger
 from b2m.data.recipes import Recipe
-from b2m.data.samples import FOLDERS, SETTINGS, SOURCES, Skip, read_lines, write_lines
+from b2m.data.samples import (
+    FOLDERS,
+    SETTINGS,
+    SOURCES,
+    Skip,
+    export_parquet,
+    is_parquet_old,
+    place_of,
+    read_lines,
+    write_lines,
+)
 from b2m.data.tasks import Offer, Task
 from b2m.data.ways import is_rendered, plan, tasks_of
 from b2m.errors import InputError, OutputError
@@ -93,7 +104,8 @@ def build(
         What there is now. What was skipped is tried again by the next build.
 
     Raises:
-        InputError: the source is laid out otherwise, or out holds something else.
+        InputError: the source is laid out otherwise, out holds something else, or its
+            index.parquet has become old and pyarrow is not installed.
         OutputError: out is being written by another build, not writable or full. What is done is
             kept.
     """
@@ -113,7 +125,7 @@ def build(
         if before not in ({}, settings):
             ledger.reopen()
             _write_settings(folder, settings)
-        _clean(folder)
+        _look_through(folder, ledger)
         for name in FOLDERS:
             (folder / name).mkdir(exist_ok=True)
         if ledger.done < ledger.total or not ledger.is_finished:
@@ -129,7 +141,10 @@ def build(
                     if explained := explain_write_error(error, folder):
                         raise explained from error
                     raise
-        return Built(*ledger.finish(lost, licence))
+        built = Built(*ledger.finish(lost, licence))
+        if is_parquet_old(folder):
+            export_parquet(folder)
+        return built
 
 
 @contextmanager
@@ -206,8 +221,11 @@ def _settle(folder: Path, recipe: Recipe, offers: list[Offer], lost: list[Skip])
     return parts
 
 
-def _clean(folder: Path) -> None:
-    """Remove the temporary files of a build that was killed."""
+def _look_through(folder: Path, ledger: Ledger) -> None:
+    """Remove the temporary files of a build that was killed; see which files of samples are gone.
+
+    Their samples are made again.
+    """
     for entry in os.scandir(folder):
         if _TEMPORARY.fullmatch(entry.name):
             os.unlink(entry.path)
@@ -215,6 +233,9 @@ def _clean(folder: Path) -> None:
         for entry in os.scandir(folder / name) if (folder / name).is_dir() else ():
             if entry.name.startswith("."):
                 os.unlink(entry.path)
+            elif place := place_of(name, entry.name):
+                ledger.found(place)
+    ledger.forget_lost()
 
 
 def _tasks(

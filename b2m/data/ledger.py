@@ -1,4 +1,4 @@
-"""What is done of a build, kept on disk: in memory there are nine bytes for each sample."""
+"""What is done of a build, kept on disk: in memory there are thirteen bytes for each sample."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any
 
-from b2m.data.samples import INDEX, SKIPPED, Skip, read_lines, to_line, write_lines
+from b2m.data.samples import INDEX, SKIPPED, Place, Skip, read_lines, to_line, write_lines
 from b2m.errors import InputError
 from b2m.files import atomic_path
 
@@ -45,6 +45,7 @@ class Ledger:
         self._progress = folder / _PROGRESS
         self._states = bytearray(total)
         self._places = array("q", bytes(8 * total))
+        self._missing = array("i", bytes(4 * total))
         for line in self._lines_so_far():
             self._note(line)
 
@@ -78,7 +79,21 @@ class Ledger:
             )
         skipped = "reason" in line
         self._states[number] = (_MEANT if line["meant"] else _FAILED) if skipped else _MADE
+        # The photo and its sharp frames; flow and guidance.
+        files = 1 + line.get("frames", 0) + (2 if line.get("flow_grid") else 0)
+        self._missing[number] = 0 if skipped else files
         return number
+
+    def found(self, place: Place) -> None:
+        """Count a file that is there."""
+        if place.number < self.total and self._missing[place.number]:
+            self._missing[place.number] -= 1
+
+    def forget_lost(self) -> None:
+        """After all files were counted: samples of which any was not are to be made again."""
+        for number, state in enumerate(self._states):
+            if state == _MADE and self._missing[number]:
+                self._states[number] = _TODO
 
     def begin(self) -> None:
         """Gather all lines in the progress file.

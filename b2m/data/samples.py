@@ -5,6 +5,7 @@ A data set is a folder:
     dataset.json                recipe and settings with which it was built
     sources.jsonl               the sources, their splits, and the numbers of their samples
     index.jsonl                 one record for each sample, in the order of their numbers
+    index.parquet               the same; only where it was asked for, and then never older
     skipped.jsonl               what could not be made, and why; only where there is any
     blur/00000012.png           the photo
     sharp/00000012_003.png      its sharp frames, 000 the first
@@ -37,6 +38,7 @@ from b2m.media import Pixels, read_image
 from b2m.motion import Flow, read_flo, to_middle_grid, write_flo
 
 INDEX = "index.jsonl"
+PARQUET = "index.parquet"
 SKIPPED = "skipped.jsonl"
 SETTINGS = "dataset.json"
 SOURCES = "sources.jsonl"
@@ -312,6 +314,12 @@ def read_skips(folder: str | Path) -> Iterator[Skip]:
     yield from (Skip(**line) for line in read_lines(path)) if path.is_file() else ()
 
 
+def is_parquet_old(folder: Path) -> bool:
+    """Whether there is an index.parquet, and the index has been written since."""
+    path = folder / PARQUET
+    return path.is_file() and path.stat().st_mtime_ns < (folder / INDEX).stat().st_mtime_ns
+
+
 def export_parquet(folder: str | Path) -> Path:
     """Write the index as index.parquet, which `datasets.load_dataset("parquet", …)` reads.
 
@@ -332,7 +340,7 @@ def export_parquet(folder: str | Path) -> Path:
     fields = {field.name: kinds[str(field.type)] for field in dataclass_fields(Record)}
     fields |= dict.fromkeys(("blur", "flow", "guidance"), text) | {"sharp": pyarrow.list_(text)}
     schema = pyarrow.schema(fields.items())
-    path = (Path(folder) / INDEX).with_suffix(".parquet")
+    path = Path(folder) / PARQUET
     rows = (record.to_json() | {"curve": str(record.curve)} for record in iter_index(folder))
     with atomic_path(path) as temporary, pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
         # Some at a time, so that memory does not grow with the data set.
