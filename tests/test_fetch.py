@@ -114,6 +114,14 @@ def test_a_pack_is_made_as_its_list_says(pack, tmp_path):
     assert records["photos/train/a.jpg"]["author"] == "Ann"
     assert records["video/val/clip.mp4"]["licence"] == "CC0-1.0"
     assert records["video/test/demo.mp4"]["split"] == "test"
+    assert [records[item.path]["kind"] for item in pack.items] == [
+        "photo", "video", "cutout", "video", "real_blur",
+    ]  # fmt: skip
+    demo, clip = records["video/test/demo.mp4"], records["video/val/clip.mp4"]
+    assert (demo["fps"], demo["fps_fraction"], demo["frames"]) == (30.0, "30/1", 10)
+    assert demo["source_frames"] == [3, 12]
+    assert clip["frames"] == 20 and "source_frames" not in clip
+    assert "fps" not in records["photos/train/a.jpg"]
     table = (out / "LICENCES.md").read_text()
     assert table.count("\n| ") == 5 and "CC0-1.0" in table
     # There already: nothing is asked for again.
@@ -164,11 +172,14 @@ def test_a_client_that_is_missing_is_said_and_no_failure(pack, tmp_path, monkeyp
     pack, _ = pack
     monkeypatch.undo()
     monkeypatch.setattr(fetching.shutil, "which", lambda client: None)
-    fetched = fetch(tmp_path / "pack", ["photos", "cutouts"], pack=pack)
+    # As in an environment that uv makes: Python is there, its pip is not.
+    monkeypatch.setattr(fetching.importlib.util, "find_spec", lambda name: None)
+    fetched = fetch(tmp_path / "pack", pack=pack)
     assert not fetched.failed and fetched.files == 0
     assert fetched.missing == {
         "npm is not installed: packages of npm are left out": 1,
-        "apt-get is not installed: packages of debian are left out": 1,
+        "pip is not installed: packages of pypi are left out": 1,
+        "apt-get is not installed: packages of debian are left out": 3,
     }
 
 
@@ -178,8 +189,10 @@ def test_a_client_that_fails_is_quoted(pack, tmp_path, monkeypatch):
     monkeypatch.setattr(fetching.shutil, "which", lambda client: client)
     failed = subprocess.CompletedProcess([], 1, "", "404\nnot found")
     monkeypatch.setattr(fetching.subprocess, "run", lambda *_, **__: failed)
-    fetched = fetch(tmp_path / "pack", ["photos"], pack=pack)
+    fetched = fetch(tmp_path / "pack", ["photos", "real_blur"], pack=pack)
     assert fetched.failed and "npm cannot get kit 1 (404 not found)" in fetched.missing
+    (debian,) = (said for said in fetched.missing if said.startswith("apt-get"))
+    assert "Debian 12 (bookworm)" in debian and "apt-get update" in debian
 
 
 def test_another_kind_is_refused(tmp_path):

