@@ -1,5 +1,6 @@
 """Turning cameras: against closed forms, SciPy and corners computed by hand."""
 
+import itertools
 import math
 
 import cv2
@@ -252,6 +253,33 @@ def test_instants_grow_with_the_angle(panorama, monkeypatch):
     assert all((count - 1) % 6 == 0 for count in counts)
     assert counts[2] - 1 == pytest.approx(4 * (counts[0] - 1), abs=18)
     assert counts[0] < counts[1] < counts[2]
+
+
+@pytest.mark.parametrize("size", [128, 256])
+def test_no_pixel_of_a_panorama_moves_by_more_than_one_from_instant_to_instant(
+    panorama, monkeypatch, size
+):
+    """Corners carried by SciPy's rotations; at 128 there are four instants a degree as ever."""
+    seen = []
+
+    def blank(panorama, orientation, camera, grid):
+        seen.append((orientation[0].double().numpy(), camera[0].double().numpy()))
+        return torch.zeros(1, 3, len(grid))
+
+    monkeypatch.setattr(rotation, "_seen", blank)
+    config = RotationConfig(size=size, field_of_view=(40.0, 40.0))
+    for seed in range(3):
+        seen.clear()
+        render_panorama(panorama, config, seed)
+        angle = Rotation.from_matrix(seen[0][0].T @ seen[-1][0]).magnitude() * 180 / math.pi
+        if size == 128:
+            assert len(seen) == 6 * math.ceil(math.ceil(4 * angle) / 6) + 1
+        edge = (size - 1) / 2
+        corners = np.array([[[x, y]] for x in (-edge, edge) for y in (-edge, edge)])
+        for (one, camera), (other, _) in itertools.pairwise(seen):
+            matrix = camera @ other.T @ one @ np.linalg.inv(camera)
+            moved = cv2.perspectiveTransform(corners, matrix) - corners
+            assert np.linalg.norm(moved, axis=-1).max() <= 1.001
 
 
 @pytest.mark.parametrize(("size", "frames"), [(33, 7), (40, 5), (24, 2)])

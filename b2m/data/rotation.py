@@ -47,7 +47,9 @@ class RotationConfig:
             frames are a part of it.
         angle: largest of each Euler angle between the first and the last orientation, degrees;
             panoramas (2021a draws them evenly between -10 and 10).
-        frames_per_degree: how the number of instants grows with the angle; panoramas.
+        frames_per_degree: how the number of instants grows with the angle, at least; panoramas.
+            It is larger where the camera's pixels are finer, so that none moves by more than one
+            from instant to instant.
         saturation: share of photos with lights brighter than the sensor can tell.
         softness: share of photos seen through a slightly soft lens.
     """
@@ -408,7 +410,8 @@ def render_panorama(panorama: Pixels, config: RotationConfig, seed: int) -> Scen
     """Render one photo blurred by a camera that turns in a panorama (2021a, section 3).
 
     The first orientation is anywhere, at most 30 degrees from upright; from it to the last one
-    each Euler angle is drawn evenly. The number of instants is linear in the angle between them.
+    each Euler angle is drawn evenly. The number of instants is linear in the angle between them,
+    and such that no pixel moves by more than one from one to the next.
 
     Args:
         panorama: (H, 2H, 3) uint8 sRGB, about as fine as the frames; see `shrink_panorama`.
@@ -438,5 +441,8 @@ def render_panorama(panorama: Pixels, config: RotationConfig, seed: int) -> Scen
         return light.unflatten(2, (config.size, config.size))
 
     degrees = 2 * math.degrees(math.acos(min(1.0, abs(float((first * last).sum())))))
-    steps = math.ceil(config.frames_per_degree * degrees)
+    # In a corner, at the angle t from the axis, pixels go fastest: by f / cos^2 t a radian.
+    aside = config.size / math.sqrt(2) / float(focal)
+    pixels_per_degree = math.radians(float(focal)) * (1 + aside**2)
+    steps = math.ceil(max(config.frames_per_degree, pixels_per_degree) * degrees)
     return _finished(*_expose(look, turn, config.size, config.frames, steps))
