@@ -273,6 +273,16 @@ def test_monkaa_puts_as_many_frames_between_as_things_move(monkaa, tmp_path):
     assert list(check(out)) == []
 
 
+def test_flow_that_is_not_known_is_no_long_way(monkaa, tmp_path):
+    path = next(monkaa.glob("optical_flow/*/into_future/left/*0001_L.pfm"))
+    flow = np.full((64, 96, 2), 2.0, np.float32)
+    flow[3, 4] = np.nan
+    write_pfm(path, flow)
+    assert build(RECIPES["monkaa"], monkaa, tmp_path / "set")[:2] == (1, 1)
+    (unknown,) = (skip for skip in skips(tmp_path / "set") if skip.number == 1)
+    assert not unknown.meant and "frame 0001 is not known everywhere" in unknown.reason
+
+
 def test_dvds_pairs_are_taken_as_they_are(tmp_path):
     inner = tmp_path / "in" / "quantitative_datasets" / "clip_1"
     for kind, seed in (("input", 1), ("GT", 2)):
@@ -311,7 +321,18 @@ def test_an_ordinary_photo_is_no_panorama(tmp_path):
     (tmp_path / "in").mkdir()
     Image.fromarray(texture(0, 60, 80)).save(tmp_path / "in" / "a.jpg")
     result = build(replace(RECIPES["panorama"], count=2), tmp_path / "in", tmp_path / "set")
-    assert result.samples == 0 and "twice as wide" in skips(tmp_path / "set")[0].reason
+    reason = skips(tmp_path / "set")[0].reason
+    assert result.samples == 0 and "twice as wide" in reason and "a.jpg" in reason
+
+
+def test_photos_are_not_enlarged(tmp_path):
+    (tmp_path / "in" / "train").mkdir(parents=True)
+    for name, side in (("large", 48), ("small", 20)):
+        Image.fromarray(texture(0, side, 64)).save(tmp_path / "in" / "train" / f"{name}.png")
+    recipe = replace(RECIPES["rotation"], rotation=RotationConfig(size=32), count=4)
+    assert build(recipe, tmp_path / "in", tmp_path / "set") == (2, 0, 2)
+    assert {record.source for record in read_index(tmp_path / "set")} == {"large"}
+    assert "small.png is 64x20: photos are not enlarged" in skips(tmp_path / "set")[0].reason
 
 
 def test_scenes_of_all_splits_without_any_source(tmp_path):
@@ -760,7 +781,8 @@ def test_footage_of_another_rate_is_not_of_the_recipe(tmp_path):
     write_mp4(tmp_path / "in" / "slow.mp4", panning(15), 30)
     result = build(replace(RECIPES["dvd"]), tmp_path / "in", tmp_path / "set")
     assert result.skipped == 1
-    assert "30 frames per second" in skips(tmp_path / "set")[0].reason
+    reason = skips(tmp_path / "set")[0].reason
+    assert "30 frames per second" in reason and "--fps 30" in reason
 
 
 def test_a_full_disk_stops_with_a_sentence_and_goes_on_later(built, gopro, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from b2m.data.footage import Reader, Source, examine, frames_of
-from b2m.data.layouts import GOPRO_TEST, GOPRO_TEST_OF_8, gopro_window, read_layout
+from b2m.data.layouts import DVD_TEST, GOPRO_TEST, GOPRO_TEST_OF_8, gopro_window, read_layout
 from b2m.errors import InputError
 from b2m.video import write_mp4, write_timed_mp4
 
@@ -96,6 +96,13 @@ def test_dvd(tmp_path):
     found = {source.name: source for source in read_layout("dvd", tmp_path)}
     assert set(found) == {"720p_240fps_1", "IMG_0001", "720p_240fps_2-pairs"}
     assert found["IMG_0001"].files == ()
+    # 720p_240fps_2 is one of the 10 official test videos, of which 71 have pairs.
+    assert {name: one.split for name, one in found.items()} == {
+        "720p_240fps_1": "train",
+        "IMG_0001": "train",
+        "720p_240fps_2-pairs": "test",
+    }
+    assert len(set(DVD_TEST)) == 10
     assert found["720p_240fps_2-pairs"].files == ("00001.jpg",)
 
 
@@ -164,6 +171,12 @@ def test_images_in_folders_of_splits_or_not(tmp_path):
     assert set(dealt.values()) == {"train", "val", "test"}
     touch(tmp_path / "two" / "train" / "a.jpg", tmp_path / "two" / "test" / "b.jpg")
     assert splits(read_layout("images", tmp_path / "two")) == {"a": "train", "b": "test"}
+
+
+def test_photos_of_a_pack(tmp_path):
+    touch(tmp_path / "photos" / "train" / "a.jpg", tmp_path / "photos" / "test" / "b.jpg")
+    touch(tmp_path / "cutouts" / "train" / "c.webp", tmp_path / "index.json")
+    assert splits(read_layout("images", tmp_path)) == {"a": "train", "b": "test"}
 
 
 def test_genblur_takes_gopro_dvd_and_ones_own(tmp_path):

@@ -39,6 +39,9 @@ class Averaging:
         most: largest such factor.
         gamma: exponent of the power law; 0 for the sRGB curve.
         frames: sharp ones kept, evenly spaced, the first and the last of the window among them.
+            Where the instants do not divide so, each is the nearest to its even place: of 11 (as in
+            GoPro's original windows) numbers 0, 2, 3, 5, 7, 8 and 10 are kept, off by up to a third
+            of the time between two instants.
         size: (height, width) to which frames are cropped about their middle and shrunk; None to
             leave them.
     """

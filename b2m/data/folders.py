@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 
 SPLITS = ("train", "val", "test")
 
@@ -14,3 +15,8 @@ def dealt_split(name: str) -> str:
     """Split of a name where nobody says it: by a hash, eight tenths to train on."""
     tenth = zlib.crc32(name.encode()) % 10
     return "test" if tenth == 9 else "val" if tenth == 8 else "train"
+
+
+def photos_in(folder: Path) -> Path:
+    """Where the photos of a folder are: an open pack has one of them beside cut-outs and videos."""
+    return folder / "photos" if (folder / "photos").is_dir() else folder

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from b2m.data.folders import IMAGE_SUFFIXES, SPLITS, VIDEO_SUFFIXES, dealt_split
+from b2m.data.folders import IMAGE_SUFFIXES, SPLITS, VIDEO_SUFFIXES, dealt_split, photos_in
 from b2m.data.footage import Source, frames_of
 from b2m.errors import InputError
 
@@ -29,6 +29,12 @@ GOPRO_TEST = tuple(
 GOPRO_TEST_OF_8 = GOPRO_TEST[3:]
 """Eight test videos, as many as 2021b has. It does not say which: here those three go to training
 whose recordings (GOPR0384, GOPR0385) training videos come from, too."""
+
+DVD_TEST = (
+    "720p_240fps_2", "IMG_0003", "IMG_0021", "IMG_0030", "IMG_0031", "IMG_0032", "IMG_0033",
+    "IMG_0037", "IMG_0039", "IMG_0049",
+)  # fmt: skip
+"""The 10 of 71 videos that Su et al. 2017 test on, as they name them where their code is."""
 
 PAIRS = ("input", "GT")
 """Folders of DVD's pairs: blurred, sharp."""
@@ -158,12 +164,15 @@ def gopro_window(source: Source) -> int:
 
 
 def _dvd(folder: Path, _: str) -> list[Source]:
-    """original_high_fps_videos/*.mov|mp4, 240 fps; or quantitative_datasets/NAME/{input,GT}."""
+    """original_high_fps_videos/*.mov|mp4, 240 fps; or quantitative_datasets/NAME/{input,GT}.
+
+    The 10 official test videos are to test on, by name in both, all others to train on.
+    """
     licence = "as the authors of DVD (Su 2017) say"
     inner = folder / "original_high_fps_videos"
     inner = inner if inner.is_dir() else folder
     sources = [
-        Source(path.stem, dealt_split(path.stem), path, licence=licence) for path in _videos(inner)
+        Source(path.stem, _dvd_split(path.stem), path, licence=licence) for path in _videos(inner)
     ]
     inner = folder / "quantitative_datasets"
     for pair in _folders(inner if inner.is_dir() else folder):
@@ -171,7 +180,7 @@ def _dvd(folder: Path, _: str) -> list[Source]:
             files = frames_of(pair / PAIRS[1])
             # Its video, in the same split, may have the same name.
             name = f"{pair.name}-pairs"
-            split = dealt_split(pair.name)
+            split = _dvd_split(pair.name)
             sources.append(Source(name, split, pair, files, licence=licence, pairs=True))
     if not sources:
         raise _wrong(
@@ -180,6 +189,10 @@ def _dvd(folder: Path, _: str) -> list[Source]:
             "original_high_fps_videos/ with videos, or quantitative_datasets/NAME/input and GT",
         )
     return sources
+
+
+def _dvd_split(name: str) -> str:
+    return "test" if name in DVD_TEST else "train"
 
 
 def _reds(folder: Path, _: str) -> list[Source]:
@@ -264,7 +277,8 @@ def _monkaa(folder: Path, _: str) -> list[Source]:
 
 
 def _images(folder: Path, _: str) -> list[Source]:
-    """Images, in train/, val/ and test/ or dealt out by their names."""
+    """Images, in train/, val/ and test/ or dealt out by their names; of a pack those in photos/."""
+    folder = photos_in(folder)
     sources = [
         Source(path.stem, split or dealt_split(path.name), path)
         for split, inside in _by_split(folder)

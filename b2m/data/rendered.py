@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from b2m.data.folders import SPLITS
+from b2m.data.folders import SPLITS, photos_in
 from b2m.data.footage import Source
 from b2m.data.layouts import known_licences
 from b2m.data.recipes import Recipe
@@ -77,8 +77,19 @@ def _to_bytes(picture: Tensor) -> Pixels:
 
 
 def draw_rotation(recipe: Recipe, source: Source, count: int, seed: int) -> Drawn:
-    """A camera that turns before a photo."""
+    """A camera that turns before a photo.
+
+    Raises:
+        InputError: it cannot be read, or is smaller than the samples.
+    """
     photo = read_image(source.path).pixels
+    height, width = photo.shape[:2]
+    size = recipe.rotation.size
+    if min(height, width) < size:
+        raise InputError(
+            f"{source.path} is {width}x{height}: photos are not enlarged to {size}x{size}; give a "
+            "smaller --size"
+        )
     opaque = np.full((*photo.shape[:2], 1), 255, np.uint8)
     textures = pack_textures([np.concatenate([photo, opaque], 2)])
     return render_rotation(textures, recipe.rotation, count, seed), [None] * count
@@ -86,7 +97,11 @@ def draw_rotation(recipe: Recipe, source: Source, count: int, seed: int) -> Draw
 
 def draw_panorama(recipe: Recipe, source: Source, count: int, seed: int) -> Drawn:
     """A camera that turns in a panorama."""
-    panorama = shrink_panorama(read_image(source.path).pixels, recipe.rotation)
+    panorama = read_image(source.path).pixels
+    try:
+        panorama = shrink_panorama(panorama, recipe.rotation)
+    except InputError as error:
+        raise InputError(f"{source.path}: {error}") from None
     each = [render_panorama(panorama, recipe.rotation, seed + place) for place in range(count)]
     return Scenes(*(torch.cat(parts) for parts in zip(*each, strict=True))), [None] * count
 
@@ -109,7 +124,7 @@ def scene_sources(recipe: Recipe, folder: Path | None, _: str | None) -> list[So
         return sources
     seen: dict[str, tuple[str, Path]] = {}
     for source in sources:
-        split_files(_photos_in(folder), source.split)  # sees that there are any
+        split_files(photos_in(folder), source.split)  # sees that there are any
         for path in _texture_files(folder, source.split):
             split, other = seen.setdefault(_digest(path), (source.split, path))
             if split != source.split:
@@ -131,17 +146,13 @@ def offer_scenes(recipe: Recipe, source: Source, *_: int) -> Offer:
     return Offer(source, range(_scene_counts(recipe)[source.split]))
 
 
-def _photos_in(folder: Path) -> Path:
-    return folder / "photos" if (folder / "photos").is_dir() else folder
-
-
 def _cutouts_in(folder: Path) -> Path | None:
     return folder / "cutouts" if (folder / "cutouts").is_dir() else None
 
 
 def _texture_files(folder: Path, split: str) -> list[Path]:
     cutouts = _cutouts_in(folder)
-    found = split_files(_photos_in(folder), split)
+    found = split_files(photos_in(folder), split)
     return found + (split_files(cutouts, split) if cutouts else [])
 
 
@@ -158,7 +169,7 @@ def _scene_textures(folder: Path, split: str) -> tuple[Textures, Textures, dict[
     for kind in ("photos", "cutouts"):
         where = None
         if folder != MADE_UP:
-            where = _photos_in(folder) if kind == "photos" else _cutouts_in(folder)
+            where = photos_in(folder) if kind == "photos" else _cutouts_in(folder)
         textures = load_textures(where, split, cutouts=kind == "cutouts")
         if where is None:
             names = {f"made-up/{split}/{kind}-{n}": _OURS for n in range(len(textures))}

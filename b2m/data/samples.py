@@ -62,7 +62,8 @@ class Sample(NamedTuple):
 
     Attributes:
         blur: (H, W, 3) uint8 sRGB.
-        frames: (T, H, W, 3) uint8 sRGB, evenly spaced over the exposure.
+        frames: (T, H, W, 3) uint8 sRGB, evenly spaced over the exposure, to the nearest instant
+            that was averaged; see `b2m.data.averaging.Averaging`.
         flow: (H, W, 2) pixels over the exposure; None where it is not known.
     """
 

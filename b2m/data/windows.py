@@ -38,7 +38,8 @@ def offer_windows(recipe: Recipe, source: Source, *_: int) -> Offer:
     if recipe.fps and footage.fps and abs(footage.fps / recipe.fps - 1) > 0.05:
         raise InputError(
             f"{source.path} has {footage.fps:g} frames per second, and the recipe {recipe.name} "
-            f"is for {recipe.fps:g}: use the recipe video"
+            f"is for {recipe.fps:g}: say --fps {footage.fps:g} to take it all the same, or use the "
+            "recipe video"
         )
     how = _averaging(recipe, source)
     starts = how.starts(footage.frames)
@@ -156,8 +157,13 @@ def interpolate_between(recipe: Recipe, task: Task) -> Iterator[Made]:
             if not stem:
                 reader.read(index, index + 1)  # says what is missing
             flow = read_flow(flows / f"OpticalFlowIntoFuture_{stem}_{side[0].upper()}.pfm")
+            if not np.isfinite(flow).all():
+                raise InputError(
+                    f"{flows}: the flow of frame {stem} is not known everywhere: get a complete "
+                    "copy"
+                )
             longest = float(np.linalg.norm(flow, axis=-1).max(initial=0))
-            if not longest <= _MONKAA_LONGEST:
+            if longest > _MONKAA_LONGEST:
                 reason = f"moves by {longest:.0f} px: more than {_MONKAA_LONGEST} are left out"
                 yield Skip(number, task.source.name, f"frame {stem} {reason}", meant=True)
                 continue
