@@ -216,6 +216,10 @@ class Clip:
         times = _times(count)
         if pingpong:
             times += times[-2:0:-1]
+        held = self.__dict__.get("frames") if photo is self.photo and count == self.count else None
+        if held is not None and (look_again or self._prepared.look is None):
+            yield from (*held, *held[-2:0:-1]) if pingpong else held
+            return
         if photo is self.photo and self._prepared.look is not None and look_again:
             together = max(1, _MOST_BYTES // photo.nbytes)
             for first in range(0, len(times), together):
@@ -269,10 +273,7 @@ class Clip:
         """dB, sRGB, between the photo and the mean of `frames` in linear light.
 
         Of a photo that is larger than its working size, of frames enlarged from that."""
-        frames = None if self._prepared.look else self.__dict__.get("frames")  # rendered already
-        if frames is None:
-            frames = self._render(self.count, self.photo, look_again=False)
-        return reblur_psnr(frames, self.photo)
+        return reblur_psnr(self._render(self.count, self.photo, look_again=False), self.photo)
 
     @cached_property
     def reblur_psnr_raw(self) -> float:

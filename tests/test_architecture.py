@@ -66,6 +66,7 @@ MAY_IMPORT = {
     "filming": {"api", "console", "files", "film"},
     "guided": {"models"},
     "hub": {"files"},
+    "looks": {"api", "clip", "media"},
     "losses": {"blur", "motion", "guidance"},
     "models": LEAVES - {"metrics", "losses"} | {"hub"},
     "objectives": LEAVES | {"data", "hub", "models"},

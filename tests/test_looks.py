@@ -1,0 +1,58 @@
+"""Photos in the size in which a page shows them."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+import b2m
+from b2m import looks
+from b2m.clip import Clip
+from b2m.video import read_video
+
+APART = Path(__file__).parents[1] / "examples" / "moving-apart.jpg"
+
+
+@pytest.fixture(scope="module")
+def animator():
+    return b2m.BlurAnimator.from_pretrained()
+
+
+def test_a_large_photo_is_looked_at_small_and_keeps_all_else(animator, tmp_path):
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x829A] = 0.1
+    path = tmp_path / "large.jpg"
+    with Image.open(APART) as opened:
+        opened.save(path, exif=exif, quality=95)
+        upright = np.asarray(opened)
+    seen = looks.look(animator, path, 320 * 213)
+    assert (seen.size, seen.scale) == ((426, 640), 2)
+    expected = cv2.resize(upright, (320, 213), interpolation=cv2.INTER_AREA).astype(int)
+    assert np.abs(seen.prepared.photo - expected).mean() < 2  # JPEG
+    clip = animator.animate(seen.prepared)[0]
+    assert clip.exposure_time == pytest.approx(0.1)
+    assert clip.frames.shape == (7, 213, 320, 3)
+    assert seen.prepared.source.jpeg == path.read_bytes()
+
+
+def test_a_small_photo_stays_as_it_is(animator):
+    seen = looks.look(animator, APART)
+    assert seen.scale == 1
+    with Image.open(APART) as opened:
+        np.testing.assert_array_equal(seen.prepared.photo, np.asarray(opened))
+
+
+def test_frames_that_are_there_are_not_made_again(animator, tmp_path, monkeypatch):
+    clip, other = (animator.animate(APART, frames=5)[0] for _ in range(2))
+    other.save(tmp_path / "other.mp4", pingpong=True)
+    frames, psnr = clip.frames, other.reblur_psnr
+    monkeypatch.setattr(Clip, "_fill", lambda *_: pytest.fail("made again"))
+    clip.save(tmp_path / "clip.mp4", pingpong=True)
+    assert clip.reblur_psnr == psnr
+    for one, two in zip(
+        read_video(tmp_path / "clip.mp4"), read_video(tmp_path / "other.mp4"), strict=True
+    ):
+        np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(np.stack(list(clip.render(5))), frames)
