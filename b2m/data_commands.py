@@ -53,9 +53,9 @@ def build(
         str | None,
         typer.Option(
             metavar="N",
-            help="Frames averaged, counted after the recipe's own interpolation (each frame of REDS "
-            "makes 16, of GenBlur and AIST++ 32); for all other recipes, with --max-step too, frames "
-            "of the source. 'original' for the 7 to 13 that the names of GoPro's videos say.",
+            help="Frames averaged, counted after the recipe's own interpolation (each frame of "
+            "REDS makes 16, of GenBlur and AIST++ 32); for all other recipes, with --max-step too, "
+            "frames of the source. 'original' for the 7 to 13 that names of GoPro's videos say.",
             show_default=False,
         ),
     ] = None,

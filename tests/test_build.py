@@ -283,6 +283,15 @@ def test_flow_that_is_not_known_is_no_long_way(monkaa, tmp_path):
     assert not unknown.meant and "frame 0001 is not known everywhere" in unknown.reason
 
 
+def test_flow_to_a_frame_that_was_left_out_is_of_no_use(monkaa, tmp_path):
+    folder = monkaa / "frames_cleanpass" / "eating_x2" / "left"
+    shutil.rmtree(folder)
+    write_frames(folder, [f"{n:04d}.png" for n in range(0, 16, 2)], panning(8, 8))
+    result = build(RECIPES["monkaa"], monkaa, tmp_path / "set")
+    assert result.samples == 0
+    assert "missing before 0002.png" in skips(tmp_path / "set")[0].reason
+
+
 def test_dvds_pairs_are_taken_as_they_are(tmp_path):
     inner = tmp_path / "in" / "quantitative_datasets" / "clip_1"
     for kind, seed in (("input", 1), ("GT", 2)):
@@ -926,6 +935,12 @@ def test_rendered_samples_take_their_settings(tmp_path):
         np.linalg.norm(read_sample(tmp_path / "set", one)[0].flow, axis=-1).max() for one in records
     ]
     assert max(longest) < 8  # paths from the middle outwards; what bends goes a little farther
+
+
+def test_help_says_of_what_windows_are(capsys):
+    assert run("data", "build", "--help") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "with --max-step too, frames of the source" in said
 
 
 def test_a_source_is_needed(tmp_path, capsys):

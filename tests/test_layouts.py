@@ -343,6 +343,33 @@ def test_frames_are_ordered_by_number(tmp_path):
     assert frames_of(tmp_path) == tuple(f"out{n}.png" for n in range(12))
 
 
+def test_a_constant_step_of_numbers_is_that_of_frames(tmp_path):
+    names = [f"{n:09d}.png" for n in range(0, 40 * 33_333, 33_333)]
+    frames(tmp_path, names)
+    assert frames_of(tmp_path) == tuple(names)
+    (tmp_path / names[5]).unlink()
+    assert frames_of(tmp_path) == (*names[:5], "", *names[6:])
+    # Every second frame of footage that has a rate: half of it.
+    frames(tmp_path / "halves", [f"{n:03d}.png" for n in range(0, 20, 2)])
+    source = Source("a", "train", tmp_path / "halves", frames_of(tmp_path / "halves"), 240.0)
+    assert examine(source).fps == 120
+
+
+def test_numbers_that_are_times_are_refused_in_one_sentence(tmp_path):
+    rng = np.random.default_rng(0)
+    times = np.cumsum(33_333_333 + rng.integers(-9_999, 9_999, 40))
+    frames(tmp_path, [f"{time}.png" for time in times])
+    found = frames_of(tmp_path)
+    assert len(found) == 40 and all(found)
+    with pytest.raises(InputError, match="as times do: number them"):
+        examine(Source("a", "train", tmp_path, found))
+
+
+def test_a_few_breaks_are_missing_frames(tmp_path):
+    frames(tmp_path, [f"{n}.png" for n in (*range(10), *range(12, 20), *range(9_000, 9_010))])
+    assert frames_of(tmp_path).count("") == 2 + 1000
+
+
 def folder_source(tmp_path, pictures):
     for index, picture in enumerate(pictures, 1):
         Image.fromarray(picture).save(tmp_path / f"{index:06d}.png")

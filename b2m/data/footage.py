@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice, pairwise
@@ -24,6 +25,7 @@ from b2m.media import Pixels
 _FARTHER_BACK = 64  # frames
 _WIDEST_GAP = 1000  # frames; more stand for a break, however long
 _LOOKED_AT = 32  # frames whose size is looked at before any is read
+_TELLING = 7  # frames; fewer tell nothing of how they are numbered
 _NUMBER = re.compile(r"(\d+)\D*$")
 
 
@@ -76,19 +78,32 @@ class Footage:
 def frames_of(folder: Path) -> tuple[str, ...]:
     """Names of the images in a folder, by their numbers; "" for each that is missing between two.
 
-    So what belongs to a number stays where it is when what is missing is put in.
+    So what belongs to a number stays where it is when what is missing is put in. Numbers that go
+    up by always as much are those of consecutive frames. Nothing is known to be missing where most
+    lie farther apart, as times do: `examine` refuses those.
     """
     names = [path.name for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
-    names.sort(key=lambda name: (_number(name), name))
+    names.sort(key=lambda name: (number_of(name), name))
+    stride = _stride(names)
     filled = names[:1]
     for before, name in pairwise(names):
-        gap = _number(name) - _number(before) - 1
+        gap = (number_of(name) - number_of(before)) // stride - 1 if stride else 0
         filled += [""] * min(max(0, gap), _WIDEST_GAP)
         filled.append(name)
     return tuple(filled)
 
 
-def _number(name: str) -> int:
+def _stride(names: Sequence[str]) -> int:
+    """From number to number of consecutive frames; 0 where there is no such step."""
+    if len(names) < _TELLING:
+        return 1
+    gaps = [number_of(name) - number_of(before) for before, name in pairwise(names)]
+    stride = math.gcd(*gaps) or 1
+    return stride if statistics.median_low(gaps) <= stride else 0
+
+
+def number_of(name: str) -> int:
+    """The last number in a file's name, its suffix aside; -1 where there is none."""
     found = _NUMBER.search(Path(name).stem)
     return int(found[1]) if found else -1
 
@@ -98,10 +113,18 @@ def examine(source: Source) -> Footage:
 
     Raises:
         InputError: not a video, one whose frames do not come at a constant rate, or one of more
-            than 8 bits.
+            than 8 bits; or files whose names do not count them.
     """
     if source.files:
-        return Footage(len(source.files), source.fps, size=_usual_size(source))
+        names = [name for name in source.files if name]
+        stride = _stride(names)
+        if not stride:
+            raise InputError(
+                f"{source.path}: the numbers of its frames ({names[0]}, {names[1]}, {names[2]} …) "
+                "lie unevenly apart, as times do: number them 000000, 000001 and so on"
+            )
+        fps = source.fps and source.fps / stride
+        return Footage(len(source.files), fps, size=_usual_size(source))
     file = check_file(source.path, "video")
     state = file.stat()
     footage = _examine_video(file, state.st_mtime_ns, state.st_size)

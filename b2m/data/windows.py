@@ -14,7 +14,7 @@ import numpy as np
 
 from b2m.data.averaging import Averaging, average_instants, expose
 from b2m.data.clips import flow_over
-from b2m.data.footage import Reader, Source, examine
+from b2m.data.footage import Reader, Source, examine, number_of
 from b2m.data.interpolate import Between, interpolator
 from b2m.data.layouts import PAIRS, gopro_window
 from b2m.data.recipes import Recipe
@@ -168,6 +168,12 @@ def interpolate_between(recipe: Recipe, task: Task) -> Iterator[Made]:
                 yield Skip(number, task.source.name, f"frame {stem} {reason}", meant=True)
                 continue
             frames = reader.read(index, index + 2)
+            after = task.source.files[index + 1]
+            if number_of(after) != number_of(stem) + 1:
+                raise InputError(
+                    f"{task.source.path}: the flow of frame {stem} leads to the next one, which is "
+                    f"missing before {after}: get a complete copy"
+                )
             if flow.shape[:2] != frames[0].shape[:2]:
                 raise InputError(f"{flows}: the flow of frame {stem} has another size than it")
             count = max(math.ceil(longest), _MONKAA_LEAST) + 2
