@@ -3,6 +3,8 @@
 import base64
 import io
 import os
+import shutil
+import subprocess
 import sys
 import time
 import zipfile
@@ -141,6 +143,26 @@ def test_videos_are_made_by_the_animator_or_not_at_all(app, tmp_path):
         actions.video(str(tmp_path / "clip.mp4"), model="decomposer")
 
 
+@pytest.mark.parametrize("most", [10**9, 5 * 48 * 36])
+def test_a_large_video_is_shrunk_and_that_is_told(app, tmp_path, monkeypatch, most):
+    _, actions = app
+    said = []
+    monkeypatch.setattr(actions, "MOST_VIDEO", most)
+    monkeypatch.setattr(actions.gr, "Info", said.append)
+    random = np.random.default_rng(0)
+    wall = np.kron(random.integers(0, 255, (9, 30, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
+    path = tmp_path / "pan.mp4"
+    video.write_mp4(path, (wall[:, 3 * n : 3 * n + 96] for n in range(5)), 10)
+    sharp = Path(actions.video(str(path)))
+    made = video.read_video(sharp)
+    size = (96, 72) if most > 10**6 else (48, 36)
+    assert (made.width, made.height, made.count()) == (*size, 35)
+    assert made.fps == pytest.approx(10, rel=0.05)
+    assert [text for text in said if "96 × 72" in text and "48 × 36" in text] == said
+    assert len(said) == (size == (48, 36))
+    assert [*sharp.parent.iterdir()] == [sharp]
+
+
 def test_a_surprise_turns_whole_things_and_is_the_same_again(directed):
     before, seen = directed(), set()
     for seed in range(6):
@@ -190,11 +212,28 @@ def large(app, tmp_path, monkeypatch):
     return str(path)
 
 
+def test_the_first_answer_makes_each_frame_once(app, tmp_path, monkeypatch):
+    from b2m.clip import Clip
+
+    _, actions = app
+    made, fill = [], Clip._fill
+    monkeypatch.setattr(
+        Clip, "_fill", lambda self, *given: made.append(given[2]) or fill(self, *given)
+    )
+    photo = str(small_photo(tmp_path, 7))
+    actions.animate(photo, frames=5, pingpong=True)
+    assert sorted(made) == [-1, -0.5, 0, 0.5, 1]
+    actions.animate(photo, frames=5, speed=2)
+    assert len(made) == 5
+
+
 def test_what_is_told(app):
     clips, _ = app
     clip, seen = clips.clip_of(str(APART), "animator", []), clips.look(str(APART), "animator")
     said = clips.told(clip, "animator", seen)
-    assert "average back to your photo" in said and "animator (bundled), on CPU" in said
+    # Before they are made to fit: afterwards all clips do.
+    assert f"average back to your photo closely, to {clip.reblur_psnr_raw:.0f} dB" in said
+    assert clip.reblur_psnr_raw + 20 < clip.reblur_psnr and "animator (bundled), on CPU" in said
     assert "640 × 426 px. " in said and "times slower" not in said
 
 
@@ -236,35 +275,91 @@ def test_a_motion_photo_of_a_large_photo_is_that_photo_whatever_its_format(app, 
             assert np.abs(np.asarray(kept) - given).mean() < 2
 
 
-def test_models_at_hand(app, monkeypatch):
+@pytest.fixture
+def weights(app, monkeypatch):
+    """Says where weights are, for a while."""
     clips, _ = app
-    clips.models.cache_clear()
-    assert clips.models()["animator"] == "bundled"
-    assert clips.default_model() == "animator"
-    assert clips.animator.cache_info().maxsize == 1  # one in memory
+
+    def forgotten():
+        for kept in (clips.models, clips.loaded):
+            kept.cache_clear()
+        clips._clips.clear()
+        clips._looks.clear()
+
+    def said(value):
+        forgotten()
+        monkeypatch.setenv("B2M_WEIGHTS", str(value))
+
+    yield said
+    monkeypatch.undo()
+    forgotten()
 
 
-def test_a_model_with_its_own_number_of_frames_makes_so_many(app, tmp_path, monkeypatch):
+def test_models_at_hand(app):
+    clips, _ = app
+    assert clips.default_model() == clips.models()[0] == "animator"
+    assert clips.loaded("animator")[1] == "bundled"
+    assert clips.loaded.cache_info().maxsize == 1  # one in memory
+
+
+def test_weights_that_cannot_be_had_are_told_and_not_kept_in_mind(app, weights, tmp_path):
+    clips, _ = app
+    weights(tmp_path / "nowhere")
+    with pytest.raises(clips.b2m.InputError, match=r"B2M_WEIGHTS .* does not exist"):
+        clips.models()
+    shutil.copytree(EXAMPLES.parent / "weights" / "animator", tmp_path / "nowhere" / "animator")
+    assert clips.default_model() == "animator"  # by now they are there
+    clip, seen = clips.clip_of(str(APART), "animator", []), clips.look(str(APART), "animator")
+    assert "Model: animator (folder animator)" in clips.told(clip, "animator", seen)
+
+
+def test_a_page_without_weights_does_not_start(tmp_path):
+    done = subprocess.run(
+        [sys.executable, APP],
+        env=os.environ | {"B2M_WEIGHTS": str(tmp_path / "nowhere")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1 and "does not exist: name a folder" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def decomposer(weights, tmp_path):
     import torch
 
     from b2m.models import BlurDecomposer, BlurDecomposerConfig
 
-    clips, actions = app
     torch.manual_seed(0)
     BlurDecomposer(BlurDecomposerConfig.compact()).save_pretrained(
         tmp_path / BlurDecomposer.weights_name
     )
-    monkeypatch.setenv("B2M_WEIGHTS", str(tmp_path))
-    clips.models.cache_clear()
-    try:
-        photo = str(small_photo(tmp_path, 0))
-        clip, known = actions.animate(photo, frames=9, model="decomposer")
-        assert len(list(video.read_video(clip))) == 7 and "always makes 7 frames" in known
-        assert len(actions.propose(photo, 9, "decomposer")[0]["tiles"]) >= 1
-    finally:
-        monkeypatch.undo()
-        clips.models.cache_clear()
-        clips.animator.cache_clear()
+    weights(tmp_path)
+    return BlurDecomposer
+
+
+def test_a_model_with_its_own_number_of_frames_makes_so_many(app, decomposer, tmp_path):
+    _, actions = app
+    photo = str(small_photo(tmp_path, 0))
+    clip, known = actions.animate(photo, frames=9, model="decomposer")
+    assert len(list(video.read_video(clip))) == 7 and "always makes 7 frames" in known
+    assert len(actions.propose(photo, 9, "decomposer")["tiles"]) >= 1
+
+
+def test_a_dear_model_looks_once_for_the_clip_and_once_for_its_other_motion(
+    app, decomposer, tmp_path, monkeypatch
+):
+    _, actions = app
+    passes = []
+    forward = decomposer.forward
+    monkeypatch.setattr(decomposer, "forward", lambda *given: passes.append(1) or forward(*given))
+    photo = str(small_photo(tmp_path, 0))
+    actions.animate(photo, model="decomposer")
+    actions.introduce(photo, 7, "decomposer")
+    assert len(passes) == 1
+    actions.propose(photo, 7, "decomposer")
+    assert len(passes) <= 2
 
 
 def test_files_to_take_home(app):
@@ -283,7 +378,8 @@ def test_files_to_take_home(app):
         "moving-apart.webp",
     ]
     with zipfile.ZipFile(found["moving-apart-frames.zip"]) as frames:
-        assert len([name for name in frames.namelist() if name.endswith(".png")]) == 5
+        names = [f"moving-apart-frames/frame_{number:04d}.png" for number in range(5)]
+        assert frames.namelist() == names
     with Image.open(found["moving-apart.gif"]) as gif:
         assert gif.n_frames == 8  # five forwards, and back without the ends
     assert found["moving-apart.gif"].stat().st_size < 5e6

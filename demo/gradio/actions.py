@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import shutil
+import zipfile
 from collections.abc import Callable
+from fractions import Fraction
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -13,15 +16,14 @@ from typing import Any
 import gradio as gr
 from attended import Attended
 from clips import (
-    MOTIONS,
     Edit,
     animator,
     clip_of,
     default_model,
     edit_with,
+    fitting,
     full_clip_of,
     look,
-    made_by,
     models,
     stem,
     told,
@@ -30,9 +32,9 @@ from pictures import SHOWN_SIDE, figures, pad_value, tiles
 from results import folder
 
 import b2m
-from b2m.media import Pixels, fit, write_png
+from b2m.media import Pixels, fit, open_image, write_png
 from b2m.motion import flow_to_color, write_flow
-from b2m.video import read_video
+from b2m.video import Video, read_video, write_timed_mp4
 
 try:  # ZeroGPU lends a GPU to decorated functions; elsewhere there is no such module
     from spaces import GPU as on_gpu
@@ -44,6 +46,7 @@ except ImportError:
 
 
 MOST_FRAMES = 300  # of a video: others wait in line
+MOST_VIDEO = 5e7  # pixels of all its frames, two or three minutes on two cores; others are shrunk
 SHARED_BYTES = 5e6
 HINT = "Drop a photo, paste one, take one, or click an example."
 KINDS = (
@@ -55,6 +58,11 @@ KINDS = (
     "Sharp photo, full size",
     "Sheet",
 )
+
+
+def refusal(sentence: str) -> gr.Error:
+    """What a person did not get, and why; the log of the server need not know."""
+    return gr.Error(sentence, print_exception=False)
 
 
 def in_plain_words(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,11 +77,12 @@ def in_plain_words(function: Callable[..., Any]) -> Callable[..., Any]:
             for given in (*args, *kwargs.values()):  # a photo is known by its name here
                 if isinstance(given, str) and os.path.isabs(given):
                     sentence = sentence.replace(f"{Path(given).parent}{os.sep}", "")
-            raise gr.Error(sentence) from error
+            raise refusal(sentence) from error
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "memory" not in str(error):
                 raise
-            raise gr.Error("this photo is too large for this machine: make it smaller") from error
+            sentence = "this photo is too large for this machine: make it smaller"
+            raise refusal(sentence) from error
 
     return wrapped
 
@@ -98,7 +107,6 @@ def _shown(
         folder() / f"{stem(photo)}.mp4",
         fps=rate(clip.count, speed),
         pingpong=bool(pingpong),
-        max_side=SHOWN_SIDE,
     )
     return str(video), told(clip, model, look(photo, model), float(speed))
 
@@ -189,25 +197,47 @@ def said(
     return *_shown(photo, edits, motion, frames, speed, pingpong, model), edits
 
 
-@on_gpu
-@in_plain_words
-def explain(photo: str | None, edits: list[Edit], motion: float, frames: float, model: str) -> Any:
+def _explained(
+    photo: str, edits: list[Edit], motion: float, frames: float, model: str
+) -> tuple[Any, Any]:
     """Photo and sharp photo, and pictures of the motion."""
-    if not photo:
-        return gr.skip()
     clip = clip_of(photo, model, edits, int(motion), int(frames))
     return (fit(clip.photo, SHOWN_SIDE), fit(clip.middle, SHOWN_SIDE)), figures(clip)
 
 
 @on_gpu
 @in_plain_words
-def propose(photo: str | None, frames: float, model: str) -> Any:
-    """Small clips of the motions that fit, and the pad with the photo."""
+def explain(photo: str | None, edits: list[Edit], motion: float, frames: float, model: str) -> Any:
+    """See why, and compare."""
+    return _explained(photo, edits, motion, frames, model) if photo else gr.skip()
+
+
+@on_gpu
+@in_plain_words
+def introduce(photo: str | None, frames: float, model: str) -> Any:
+    """The same of a new photo, and the pad with it."""
     if not photo:
         return gr.skip()
-    prepared = look(photo, model).prepared
-    clips = animator(model).animate(prepared, motions=MOTIONS, frames=made_by(model, int(frames)))
-    return tiles(clips), pad_value(prepared.photo)
+    return *_explained(photo, [], 1, frames, model), pad_value(look(photo, model).prepared.photo)
+
+
+@on_gpu
+@in_plain_words
+def propose(photo: str | None, frames: float, model: str) -> Any:
+    """Small clips of the motions that fit."""
+    if not photo:
+        return gr.skip()
+    first = clip_of(photo, model, [], 1, int(frames))
+    return tiles(fitting(first, look(photo, model).prepared, model))
+
+
+def is_picture(photo: str | None) -> bool:
+    """Whether a file is a picture at all: another would stand on the page as a broken one."""
+    try:
+        open_image(photo or "").close()
+    except b2m.InputError:
+        return False
+    return True
 
 
 @on_gpu
@@ -267,6 +297,8 @@ def video(
 ) -> str:
     """Turn a short motion-blurred video into sharp slow motion, seven frames for each of its own.
 
+    The larger the video, and the more frames it has, the smaller it is made first.
+
     Args:
         clip: the blurred video, a file.
         shutter: share of the time between two frames during which the shutter was open.
@@ -281,18 +313,38 @@ def video(
         at_hand = "animator" in models()
         remedy = "choose it in the settings of Photo" if at_hand else "its weights are not here"
         raise b2m.InputError(f"'{model}' makes no videos, only the animator does: {remedy}")
-    if (count := read_video(clip).frames) > MOST_FRAMES:
+    film = read_video(clip)
+    if (count := film.count()) > MOST_FRAMES:
         raise b2m.InputError(
             f"the video has {count} frames, and this page takes up to {MOST_FRAMES}: cut it, or "
             "run 'b2m video' on your own machine"
         )
     target = folder() / f"{stem(clip)}-sharp.mp4"
+    small = target.with_name("small.mp4")
     try:
-        Attended(animator("animator")).animate_video(clip, target, shutter=float(shutter))
+        share = math.sqrt(MOST_VIDEO / (count * film.width * film.height))
+        if share < 1:
+            side = int(share * max(film.width, film.height))
+            write_small(film, side, small)
+            shown = read_video(small)
+            gr.Info(
+                f"{film.width} × {film.height} px in {count} frames are too much for this page: "
+                f"the sharp video has {shown.width} × {shown.height} px. Cut yours for larger ones."
+            )
+        source = small if share < 1 else clip
+        Attended(animator("animator")).animate_video(source, target, shutter=float(shutter))
+        small.unlink(missing_ok=True)
     finally:
         if not target.exists():
             shutil.rmtree(target.parent, ignore_errors=True)
     return str(target)
+
+
+def write_small(film: Video, side: int, target: Path) -> None:
+    """Write a video again, its longer side shrunk to so many pixels."""
+    times = ((fit(frame, side), round(start / film.tick)) for frame, (start, _) in film.timed())
+    rate = Fraction(film.fps).limit_denominator(1001)
+    write_timed_mp4(target, times, film.tick, rate)
 
 
 @on_gpu
@@ -323,8 +375,12 @@ def save(
                 break
         return str(path)
     if kind.startswith("PNG"):
-        clip.save(f"{where / name}{os.sep}")
-        return shutil.make_archive(str(where / f"{name}-frames"), "zip", where / name)
+        frames_of = where / f"{name}-frames"
+        clip.save(f"{frames_of}{os.sep}")
+        with zipfile.ZipFile(f"{frames_of}.zip", "w") as packed:  # PNG is packed already
+            for picture in sorted(frames_of.iterdir()):
+                packed.write(picture, f"{frames_of.name}/{picture.name}")
+        return f"{frames_of}.zip"
     if kind.startswith("Sharp"):
         return _written(clip.middle, photo, "sharp")
     if kind == "Sheet":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,14 +28,19 @@ from actions import (
     drawn,
     explain,
     flow,
+    introduce,
+    is_picture,
     propose,
+    refusal,
     said,
     save,
     segment,
     video,
 )
-from clips import default_model, models
-from pictures import examples
+from clips import default_model, loaded, models
+from gradio.exceptions import InvalidPathError
+from pictures import NO_TILES, examples
+from pydantic import ValidationError
 
 import b2m
 
@@ -71,13 +77,14 @@ def untouched(upload: Upload) -> Upload:
         place = Path(payload.path or "").resolve()
         uploads = Path(upload.GRADIO_CACHE).resolve()
         if not place.is_relative_to(uploads) and place not in [path.resolve() for path in PHOTOS]:
-            raise gr.Error("this is not a file that was uploaded here: upload it first")
+            raise refusal(NOT_UPLOADED)
         return str(place)
 
     upload.preprocess = preprocess
     return upload
 
 
+NOT_UPLOADED = "this is not a file that was uploaded here: upload it first"
 FILE = ((dict,), "an uploaded file, as gradio_client's handle_file makes it")
 NUMBER = ((int, float), "a number")
 WANTED: dict[type, tuple[tuple[type, ...], str]] = {
@@ -91,19 +98,41 @@ WANTED: dict[type, tuple[tuple[type, ...], str]] = {
 
 
 class Page(gr.Blocks):
-    """Tells who asks with values of the wrong kind so: Gradio hides what fails by them."""
+    """Tells who asks with values that are none so: Gradio hides it, or names no parameter."""
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any) -> Any:
         """Look at the values before Gradio does."""
-        for block, value in zip(block_fn.inputs, inputs, strict=False):
-            if type(block) not in WANTED:
-                continue
-            kinds, wanted = WANTED[type(block)]
-            if value is None and dict in kinds:
-                continue  # for a missing photo there is another sentence
-            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-                raise gr.Error(f"{block.label}: {str(value)[:80]!r} is not {wanted}")
-        return await super().preprocess_data(block_fn, inputs, *args)
+        inputs = [
+            checked(block, value) if type(block) in WANTED else value
+            for block, value in zip(block_fn.inputs, inputs, strict=False)
+        ]
+        try:
+            return await super().preprocess_data(block_fn, inputs, *args)
+        except (ValidationError, InvalidPathError) as error:  # of files alone
+            raise refusal(NOT_UPLOADED) from error
+
+
+def checked(block: Any, value: Any) -> Any:
+    """The value that a part of the page is given.
+
+    Raises:
+        gr.Error: it is none for it.
+    """
+    kinds, wanted = WANTED[type(block)]
+    if value is None and dict in kinds:
+        return value  # for a missing photo there is another sentence
+    fits = isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)
+    if isinstance(block, gr.Dropdown):
+        value = block.value if value == "" else value
+        choices = [choice for _, choice in block.choices]
+        fits, wanted = value in choices, " or ".join(map(repr, choices))
+    elif fits and isinstance(block, gr.Slider):
+        # Not a number is neither.
+        fits = block.minimum <= value <= block.maximum
+        wanted = f"{block.minimum:g} to {block.maximum:g}"
+    if not fits:
+        raise refusal(f"{block.label}: {str(value)[:80]!r} is not {wanted}")
+    return value
 
 
 def own(name: str, value: Any, elem_id: str, **kwargs: Any) -> gr.HTML:
@@ -150,7 +179,7 @@ def build() -> gr.Blocks:
                     )
                     pingpong = gr.Checkbox(False, label="Forwards, then backwards")
                     model = gr.Dropdown(
-                        list(models()) or [default_model()],
+                        models(),
                         value=default_model(),
                         label="Model",
                         visible=len(models()) > 1,
@@ -164,11 +193,11 @@ def build() -> gr.Blocks:
                     interactive=False,
                     elem_id="clip",
                 )
-                known = gr.Markdown(HINT, elem_id="known")
+                known = gr.Markdown(HINT, label="What is known", elem_id="known")
                 with gr.Column(visible=False) as more:
                     gr.Button("Hold to see the photo", size="sm", elem_id="peek")
                     gr.Markdown("**Motions that fit.** Blur does not tell them apart: pick one.")
-                    others = own("tiles", {"label": "", "tiles": []}, "motions")
+                    others = own("tiles", NO_TILES, "motions")
                     with gr.Tab("Direct it"):
                         gr.Markdown(
                             "Draw over a thing the way it went, tap a thing to turn it round or to "
@@ -197,11 +226,13 @@ def build() -> gr.Blocks:
         with gr.Tab("Video"):
             gr.Markdown(
                 "Each frame of a blurred video becomes seven sharp ones; its neighbours tell which "
-                f"way things went. Up to {MOST_FRAMES} frames."
+                f"way things went. Up to {MOST_FRAMES} frames; large ones are made smaller first."
             )
             with gr.Row():
                 with gr.Column():
-                    blurry = untouched(gr.Video(label="Short blurred video", sources=["upload"]))
+                    blurry = untouched(
+                        gr.Video(label="Short blurred video", sources=["upload"], elem_id="blurry")
+                    )
                     shutter = gr.Slider(
                         0.1,
                         1.0,
@@ -239,7 +270,7 @@ def build() -> gr.Blocks:
                     )
                     still = gr.File(label="Sharp photo, full size (.png)", height=110)
 
-        # One model: all that need it wait in one line.
+        # One model: all photos that need it wait in one line.
         waits: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
         private: dict[str, Any] = {**waits, "api_visibility": "private"}
         # What follows an event is dropped while it is still at work for an earlier one, unless it
@@ -261,9 +292,14 @@ def build() -> gr.Blocks:
         def proposed(event: Any) -> None:
             """What a new photo brings with it, and takes with it when it goes or is none."""
             event.failure(
-                lambda: (gr.Column(visible=False), None, HINT),
-                None,
-                [more, *results],
+                lambda photo: (
+                    gr.Column(visible=False),
+                    None,
+                    HINT,
+                    gr.skip() if is_picture(photo) else None,
+                ),
+                photo,
+                [more, *results, photo],
                 api_visibility="private",
             )
             shown = event.success(
@@ -273,12 +309,19 @@ def build() -> gr.Blocks:
                 api_visibility="private",
                 **last,
             )
-            explained(shown.success(propose, [photo, frames, model], [others, pad], **quietly))
+            introduced = shown.success(
+                introduce, [photo, frames, model], [slider, why, pad], **quietly
+            )
+            # What takes longest comes last, and is seen to be under way.
+            introduced.success(
+                propose, [photo, frames, model], others, **lightly, **last, show_progress_on=others
+            )
 
-        # Not with the clip: a state among the results of an endpoint makes its tool fail.
+        # Not with the clip: a state among the results of an endpoint makes its tool fail. Without
+        # motions to pick, until there are those of the photo.
         anew: dict[str, Any] = {
-            "fn": lambda: (1, []),
-            "outputs": [motion, edits],
+            "fn": lambda: (1, [], NO_TILES),
+            "outputs": [motion, edits, others],
             "api_visibility": "private",
         }
         proposed(
@@ -293,13 +336,13 @@ def build() -> gr.Blocks:
         )
         if PHOTOS:
 
-            def take(event: gr.EventData) -> tuple[str, int, list[Any]]:
+            def take(event: gr.EventData) -> tuple[Any, ...]:
                 """One of the example photos."""
-                return str(PHOTOS[int(event.index)]), 1, []
+                return str(PHOTOS[int(event.index)]), 1, [], NO_TILES
 
             proposed(
                 picked_example.submit(
-                    take, None, [photo, motion, edits], api_visibility="private"
+                    take, None, [photo, motion, edits, others], api_visibility="private"
                 ).success(again, state, results, **private, **last)
             )
 
@@ -319,7 +362,9 @@ def build() -> gr.Blocks:
         for button, word in zip(words, WORDS, strict=True):
             explained(button.click(said, [*state, gr.State(word)], edited, **lightly))
         make.click(save, [*state, kind], file, **private)
-        slow.click(video, [blurry, shutter, model], sharp, api_name="video", **waits)
+        # Photos do not wait for videos, which take minutes.
+        minutes = {"concurrency_id": "video", "concurrency_limit": 1}
+        slow.click(video, [blurry, shutter, model], sharp, api_name="video", **minutes)
         find.click(flow, given, [colored, numbers], api_name="flow", **waits)
         part.click(segment, given, colored, api_name="segment", **waits)
         sharpen.click(deblur, given, still, api_name="deblur", **waits)
@@ -377,6 +422,10 @@ def main() -> None:
     # Gradio would offer to send what was made to the Hub.
     os.environ.setdefault("GRADIO_RUN_HISTORY", "False")
     keep_sweeping()
+    try:
+        loaded(default_model())
+    except b2m.InputError as error:  # before anybody waits
+        sys.exit(str(error))
     build().launch(
         server_name=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         theme=theme(),

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import json
-import math
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 
 import b2m
-from b2m import api, hub
+from b2m import api, hub, looks
 from b2m import guidance as guidance_of
 from b2m.clip import Clip, Prepared
-from b2m.media import fit, read_image
-from b2m.scales import WORKING_PIXELS
+from b2m.looks import SHOWN_PIXELS, Look
 from b2m.strokes import checked_point
 
 MOTIONS = 5
 KEPT_PHOTOS = 3  # photos whose look is kept; others are looked at again
 KEPT_CLIPS = 2
 MOST_POINTS = 500  # of a stroke
-SHOWN_PIXELS = WORKING_PIXELS  # larger photos are shown, and directed, at this size
+FAIR, CLOSE = 25, 35  # dB, of the found motion blurred again against the photo
 COLORS = {"red": "up-right", "green": "up-left", "yellow": "down-left", "blue": "down-right"}
 
 Edit = dict[str, Any]
@@ -40,21 +37,35 @@ a "seed"; or "backwards"."""
 
 
 @cache
-def models() -> dict[str, str]:
-    """The models whose weights are at hand, by name, and where those are from."""
-    found = hub.models_at_hand(api.ANIMATORS)
-    return {name: hub.source_of(folder) for name, folder in found.items()}
+def models() -> list[str]:
+    """Names of the models whose weights are at hand, at least one.
+
+    Raises:
+        InputError: there are none; that is not kept in mind.
+    """
+    found = list(hub.models_at_hand(api.ANIMATORS))
+    if not found:
+        b2m.BlurAnimator.from_pretrained()  # which says why
+        found = ["animator"]
+    return found
 
 
 def default_model() -> str:
     """The animator, unless other weights were named."""
-    return next(iter(models()), "animator")
+    return models()[0]
 
 
 @lru_cache(maxsize=1)  # one model in memory
+def loaded(model: str) -> tuple[b2m.BlurAnimator, str]:
+    """The model, and where its weights are from."""
+    kind = api.ANIMATORS[api.checked_model(model, api.ANIMATORS)]
+    folder = hub.find_weights(kind.weights_name)
+    return b2m.BlurAnimator.from_pretrained(folder, model=model), hub.source_of(folder)
+
+
 def animator(model: str) -> b2m.BlurAnimator:
-    """The model, loaded when the first photo comes."""
-    return b2m.BlurAnimator.from_pretrained(model=model)
+    """The model."""
+    return loaded(model)[0]
 
 
 def made_by(model: str, frames: int) -> int:
@@ -65,40 +76,19 @@ def made_by(model: str, frames: int) -> int:
 # --- clips ---------------------------------------------------------------------------------------
 
 
-class Look(NamedTuple):
-    """A photo that was looked at in the size in which it is shown, and its own height and width.
-
-    What is shown on the page follows from this, so that the largest photo is as quick as others.
-    """
-
-    prepared: Prepared
-    size: tuple[int, int]
-
-    @property
-    def scale(self) -> float:
-        """Pixels of the photo to one of those that are shown."""
-        return self.size[1] / self.prepared.photo.shape[1]
-
-
 _looks: OrderedDict[tuple[str, str], Look] = OrderedDict()
 _clips: OrderedDict[tuple[Any, ...], Clip] = OrderedDict()
 _looking = threading.Lock()
 
 
 def look(photo: str | None, model: str) -> Look:
-    """Look at a photo, or remember the look."""
+    """Look at a photo in the size in which it is shown, or remember the look."""
     if not photo:
         raise b2m.InputError("there is no photo yet: drop one, or click an example")
     key = photo, model
     with _looking:
         if key not in _looks:
-            source = read_image(photo)
-            height, width = source.pixels.shape[:2]
-            share = min(1.0, math.sqrt(SHOWN_PIXELS / (height * width)))
-            small = fit(source.pixels, int(share * max(height, width)))
-            prepared = animator(model).prepare(small)
-            small_source = replace(source, pixels=prepared.photo)
-            _looks[key] = Look(replace(prepared, source=small_source), (height, width))
+            _looks[key] = looks.look(animator(model), photo, SHOWN_PIXELS)
             while len(_looks) > KEPT_PHOTOS:
                 _looks.popitem(last=False)
         _looks.move_to_end(key)
@@ -112,7 +102,8 @@ def clip_of(
     prepared = look(photo, model).prepared
     key = photo, model, json.dumps(list(edits)), motion, frames
     if key not in _clips:
-        _clips[key] = directed(prepared, model, edits, motion, frames)
+        clip = _clips[key] = directed(prepared, model, edits, motion, frames)
+        _ = clip.frames  # made once: for the page, for files, and for what is told of them
         while len(_clips) > KEPT_CLIPS:
             _clips.popitem(last=False)
     return _clips[key]
@@ -122,8 +113,7 @@ def full_clip_of(
     photo: str | None, model: str, edits: Sequence[Edit], motion: int = 1, frames: int = 7
 ) -> Clip:
     """The same in the photo's own size."""
-    seen = look(photo, model)
-    if seen.scale == 1:
+    if (seen := look(photo, model)).scale == 1:
         return clip_of(photo, model, edits, motion, frames)
     larger = [_enlarged(edit, seen.scale) for edit in edits]
     return directed(animator(model).prepare(photo), model, larger, motion, frames)
@@ -145,8 +135,9 @@ def directed(
 ) -> Clip:
     """The clip of a photo that was looked at, after all edits, one after the other."""
     frames = made_by(model, frames)
-    count = 1 if motion == 1 else MOTIONS
-    clips = animator(model).animate(prepared, motions=count, frames=frames)
+    clips = animator(model).animate(prepared, frames=frames)
+    if motion != 1:
+        clips = fitting(clips[0], prepared, model)
     if not 1 <= motion <= len(clips):
         there = f"{len(clips)} motions fit" if len(clips) > 1 else "only one motion fits"
         choice = f"1 to {len(clips)}" if len(clips) > 1 else "1"
@@ -155,6 +146,25 @@ def directed(
     for edit in edits:
         clip = animator(model).animate(prepared, guidance=_said(edit, clip), frames=frames)[0]
     return clip
+
+
+def fitting(first: Clip, prepared: Prepared, model: str) -> list[Clip]:
+    """The motions that would have left the same blur, best first.
+
+    Where the model looks at the photo anew for each of them, only the first and its reverse.
+
+    Args:
+        first: the clip of the most plausible one.
+        prepared: the photo.
+        model: that made the clip.
+    """
+    made = animator(model)
+    if made.predictor is None:
+        return made.animate(prepared, motions=MOTIONS, frames=first.count)
+    back = guidance_of.reverse(first)
+    if not back.any():
+        return [first]
+    return [first, *made.animate(prepared, guidance=back, frames=first.count)]
 
 
 def _said(edit: Edit, clip: Clip) -> guidance_of.Guidance:
@@ -265,10 +275,10 @@ def told(clip: Clip, model: str, seen: Look, speed: float = 1.0) -> str:
         seen: the photo.
         speed: 1 plays the exposure in a second, 2 in half of one.
     """
+    made, source = loaded(model)
     fastest = clip.fastest * seen.scale
     lines = [f"⚠️ {sentence}" for sentence in clip.warnings]
-    agreement = "exactly" if np.isinf(clip.reblur_psnr) else f"to {clip.reblur_psnr:.0f} dB"
-    lines.append(f"These frames average back to your photo {agreement}.")
+    lines.append(f"As found, the frames average back to your photo {closely(clip)}.")
     if fastest >= 1:
         line = f"The fastest parts moved {fastest:.0f} px while the shutter was open"
         if clip.exposure_time:
@@ -282,12 +292,20 @@ def told(clip: Clip, model: str, seen: Look, speed: float = 1.0) -> str:
         shown = (
             f", shown in {clip.photo.shape[1]} × {clip.photo.shape[0]}; downloads can be full size"
         )
-    if animator(model).model.native_frames:
+    if made.model.native_frames:
         lines.append(f"This model always makes {clip.count} frames.")
-    device = animator(model).device.type.upper()
-    source = models().get(model, "bundled")
+    device = made.device.type.upper()
     lines.append(f"{width} × {height} px{shown}. Model: {model} ({source}), on {device}.")
     return "\n\n".join(lines)
+
+
+def closely(clip: Clip) -> str:
+    """How well the motion alone explains the photo, before the frames are made to fit."""
+    value = clip.reblur_psnr_raw
+    if np.isinf(value):
+        return "exactly"
+    match = "closely" if value >= CLOSE else "fairly well" if value >= FAIR else "but roughly"
+    return f"{match}, to {value:.0f} dB"
 
 
 def _seconds(value: float) -> str:

@@ -41,6 +41,11 @@
     ["#colored", "What was found in your photo"],
     ["#compare", "Your blurred photo", "The sharp frame"],
   ];
+  const clips = [
+    ["#clip", "The clip: what happened while the shutter was open"],
+    ["#blurry", "Your blurred video"],
+    ["#slow", "The sharp video in slow motion"],
+  ];
   const mend = () => {
     for (const empty of document.querySelectorAll('[aria-label="Empty value"]:not([role])')) {
       empty.setAttribute("role", "img");
@@ -53,8 +58,9 @@
         if (!picture.alt) picture.alt = texts[number] ?? texts[0];
       });
     }
-    const clip = document.querySelector("#clip video:not([aria-label])");
-    clip?.setAttribute("aria-label", "The clip: what happened while the shutter was open");
+    for (const [selector, text] of clips) {
+      document.querySelector(`${selector} video:not([aria-label])`)?.setAttribute("aria-label", text);
+    }
     if (following && document.querySelector("#motions button")) {
       following = false;
       show();

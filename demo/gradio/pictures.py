@@ -23,6 +23,7 @@ PAD_SIDE = 960
 FIGURE_SIDE = 640
 TILE_SIDE = 240
 DIFFERENCE = 8  # by which the difference between the photo and the mean of the frames is amplified
+NO_TILES: dict[str, Any] = {"label": "", "tiles": []}
 
 
 def as_data(picture: Pixels) -> str:
