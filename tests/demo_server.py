@@ -23,6 +23,10 @@ class Server:
     process: subprocess.Popen
     temporary: Path  # where its temporary files are
 
+    def log(self):
+        """What the process has written of errors."""
+        return (self.temporary.parent / f"{self.temporary.name}.log").read_text()
+
     def memory(self):
         """Bytes that the process holds."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -45,7 +49,9 @@ def serve(*arguments, **environment):
             **environment,
         }
         command = [sys.executable, *(arguments or [APP])]
-        process = subprocess.Popen(command, env=environment, cwd=temporary)
+        log = Path(f"{temporary}.log")
+        with log.open("w") as errors:
+            process = subprocess.Popen(command, env=environment, cwd=temporary, stderr=errors)
         address = f"http://127.0.0.1:{port}"
         try:
             for _ in range(240):
@@ -53,12 +59,13 @@ def serve(*arguments, **environment):
                     urllib.request.urlopen(f"{address}/config", timeout=5).close()
                     break
                 except OSError:
-                    assert process.poll() is None, "the app has ended"
+                    assert process.poll() is None, f"the app has ended: {log.read_text()}"
                     time.sleep(0.5)
             yield Server(address, process, Path(temporary))
         finally:
             process.terminate()
             process.wait(20)
+            log.unlink()
 
 
 def small_photo(folder, number):

@@ -23,6 +23,7 @@ from b2m import video
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 CLIENTS = 20
+USUAL = {"animate": [7, 1.0, False, 1, ""], "video": [1.0, ""]}  # what follows a file
 
 
 @pytest.fixture
@@ -55,6 +56,43 @@ def test_endpoints_are_described(server):
     first, *others = named["/animate"]["parameters"]
     assert first["parameter_name"] == "photo" and not first["parameter_has_default"]
     assert all(parameter["parameter_has_default"] for parameter in others)
+    assert [value["label"] for value in named["/animate"]["returns"]] == [
+        "What happened",
+        "What is known",
+    ]
+
+
+def test_an_empty_name_is_the_usual_model(server, tmp_path):
+    photo = handle_file(small_photo(tmp_path, 0))
+    client = Client(server.address, verbose=False)
+    _, known = client.predict(photo, model="", api_name="/animate")
+    assert "Model: animator (bundled)" in known
+    film = tmp_path / "film.mp4"
+    video.write_mp4(film, [np.zeros((32, 32, 3), np.uint8)] * 3, 30)
+    assert client.predict(handle_file(film), model="", api_name="/video")
+
+
+@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"path": None},
+        {"path": 5},
+        {"path": "/etc/passwd"},
+        {"path": "x", "url": "http://127.0.0.1:9/a.jpg"},
+    ],
+)
+def test_files_that_are_none_are_told_in_plain_words(server, given, meta):
+    for endpoint in ("animate", "flow", "deblur", "segment", "video"):
+        said = answered(server, endpoint, given | meta)
+        assert "event: error" in said and "upload it first" in said, (endpoint, said)
+
+
+def test_requests_that_leave_values_out_are_told_which_there_are(server, monkeypatch):
+    monkeypatch.setitem(USUAL, "video", [1.0])
+    said = answered(server, "video", {})
+    assert "2 values came; this takes 3: Short blurred video, Shutter open, Model" in said
 
 
 def as_data(path, mime):
@@ -112,8 +150,15 @@ def test_bad_uploads_are_told_in_plain_words(server, tmp_path):
     huge.write_bytes(data)
     assert "at most 200 million" in refused(server, handle_file(huge), api_name="/deblur")
     photo = handle_file(small_photo(tmp_path, 0))
-    assert "choices" in refused(server, photo, model="x", api_name="/animate")
-    assert "31" in refused(server, photo, frames=5000, api_name="/animate")
+    said = refused(server, photo, model="x", api_name="/animate")
+    assert "Model: 'x' is not 'animator'" in said
+    for name, value, label in (("frames", 5000, "Frames"), ("frames", 2, "Frames")):
+        said = refused(server, photo, **{name: value}, api_name="/animate")
+        assert f"{label}: '{value}' is not 3 to 31" in said
+    film = tmp_path / "film.mp4"
+    video.write_mp4(film, [np.zeros((32, 32, 3), np.uint8)] * 3, 30)
+    said = refused(server, handle_file(film), shutter=2, api_name="/video")
+    assert "Shutter open: '2' is not 0.1 to 1" in said
     cat = handle_file(EXAMPLES / "cat-roll.jpg")
     for motion in (0, -1, 3):
         said = refused(server, cat, motion=motion, api_name="/animate")
@@ -125,7 +170,8 @@ def test_bad_uploads_are_told_in_plain_words(server, tmp_path):
     for value in ("letter.jpg", 5):
         said = refused(server, value, api_name="/animate")
         assert f"Blurred photo: {str(value)!r} is not an uploaded file" in said
-    # What failed failed alone.
+    # What failed failed alone; and the log holds nothing of it.
+    assert "Traceback" not in server.log()
     assert Client(server.address, verbose=False).predict(photo, api_name="/deblur")
 
 
@@ -162,14 +208,19 @@ def test_no_path_of_the_server_is_reachable(server, tmp_path):
         {"path": code},
     ):
         for endpoint in ("deblur", "animate", "flow", "segment", "video"):
-            answer = post(server, f"/gradio_api/call/{endpoint}", {"data": [picture]})
-            with urllib.request.urlopen(
-                f"{server.address}/gradio_api/call/{endpoint}/{answer['event_id']}", timeout=60
-            ) as stream:
-                said = stream.read().decode()
-            assert "event: error" in said
+            said = answered(server, endpoint, picture)
+            assert "event: error" in said and "upload it first" in said
             assert "sharp.png" not in said and "is not an image" not in said
             assert "does not exist" not in said  # nor whether there is such a file
+
+
+def answered(server, endpoint, picture):
+    """What the endpoint says to a file."""
+    data = [picture, *USUAL.get(endpoint, [])]
+    answer = post(server, f"/gradio_api/call/{endpoint}", {"data": data})
+    where = f"{server.address}/gradio_api/call/{endpoint}/{answer['event_id']}"
+    with urllib.request.urlopen(where, timeout=60) as stream:
+        return stream.read().decode()
 
 
 def post(server, where, data):

@@ -102,6 +102,9 @@ class Page(gr.Blocks):
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any) -> Any:
         """Look at the values before Gradio does."""
+        if len(inputs) < len(block_fn.inputs):
+            names = ", ".join(str(block.label) for block in block_fn.inputs)
+            raise refusal(f"{len(inputs)} values came; this takes {len(block_fn.inputs)}: {names}")
         inputs = [
             checked(block, value) if type(block) in WANTED else value
             for block, value in zip(block_fn.inputs, inputs, strict=False)
