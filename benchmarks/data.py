@@ -17,6 +17,7 @@ import av
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 
 from b2m.data.averaging import Averaging, expose
 from b2m.data.build import build
@@ -32,12 +33,15 @@ from b2m.data.scenes import SceneConfig, Scenes, render
 from b2m.data.stream import SceneStream
 from b2m.data.textures import load_textures
 from b2m.data.ways import plan, tasks_of
+from b2m.files import atomic_path
 from b2m.guidance import from_flow
 from b2m.media import write_png
 from b2m.report import command_line, write_report
 from b2m.video import upright_rgb, write_mp4
 
 RESULTS = Path(__file__).parent / "results"
+BINDS = 0.9  # of what disk or decoder alone would allow; from there on it is that which binds
+COPIES = 8  # samples written at once, where it is the disk that is timed
 SPEED = 4  # pixels a frame
 WINDOW = 7
 
@@ -53,14 +57,47 @@ def footage(width: int, height: int, count: int) -> Iterator[np.ndarray]:
         yield np.ascontiguousarray(wall[:height, SPEED * number : SPEED * number + width])
 
 
-def rate(work: Callable[[], object], runs: int) -> float:
-    """Times a second: the median of some runs after one to warm up."""
-    seconds = []
+def rates(works: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
+    """Times a second, each the median of some runs after one to warm up.
+
+    They take turns, so that what else the machine does meanwhile is shared among them.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(runs + 1):
-        begun = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - begun)
-    return 1 / statistics.median(seconds[1:])
+        for name, work in works.items():
+            begun = time.perf_counter()
+            work()
+            seconds[name].append(time.perf_counter() - begun)
+    return {name: 1 / statistics.median(some[1:]) for name, some in seconds.items()}
+
+
+def rate(work: Callable[[], object], runs: int) -> float:
+    """The same of one."""
+    return rates({"": work}, runs)[""]
+
+
+# Rows that the notes are computed from.
+READ = {
+    "images": "read the bytes of 7 PNG files from the disk",
+    "videos": "read the bytes of 7 H.264 frames from the disk",
+}
+DECODE = {
+    "images": "decode 7 PNG files, nothing but the decoder",
+    "videos": "decode 7 H.264 frames, nothing but the decoder (all cores)",
+}
+TAKE = {
+    "images": "decode 7 PNG files, as builds do",
+    "videos": "decode 7 H.264 frames, as builds do (all cores)",
+}
+AVERAGE, FLOW = "average 7 frames", "flow and guidance"
+ENCODE = "encode and write a sample"
+STORE = "write the encoded files of a sample to the disk, nothing but that"
+KEEP = "write the encoded files of a sample to the disk, as builds do"
+
+
+def built(kind: str, workers: int) -> str:
+    """The row of a build."""
+    return f"build from {kind}, {workers} workers, starting them included"
 
 
 def stages(folder: Path, runs: int) -> Iterator[dict]:
@@ -77,26 +114,74 @@ def stages(folder: Path, runs: int) -> Iterator[dict]:
     out = folder / "out"
     for name in FOLDERS:
         (out / name).mkdir(parents=True, exist_ok=True)
+    videos = sorted((folder / "videos").iterdir())
+    windows = len(videos) * (examine(film).frames // WINDOW)
+    files = [images.path / name for name in images.files[:WINDOW]]
+    works = {
+        READ["images"]: lambda: read_cold(files),
+        READ["videos"]: lambda: read_cold(videos),
+        DECODE["images"]: lambda: [np.asarray(Image.open(file).convert("RGB")) for file in files],
+        TAKE["images"]: lambda: Reader(images, images_known).read(0, WINDOW),
+        DECODE["videos"]: lambda: [decode(path) for path in videos],
+        TAKE["videos"]: lambda: decode_planned(folder / "videos"),
+    }
+    images_known = examine(images)
+    for name, found in rates(works, runs).items():
+        whole_films = name in (READ["videos"], DECODE["videos"], TAKE["videos"])
+        yield {"name": name, "rate": found * (windows if whole_films else 1)}
+    sample = Sample(blur, sharp, flow)
+    yield {
+        "name": AVERAGE,
+        "rate": rate(lambda: expose(frames, 0, Averaging(), None), runs),
+    }
     between = {"by flow": along_flow}
     if (rife_folder() / "flownet.pkl").is_file():
         between["by RIFE"] = load_rife(device="cpu")
-    yield {"name": "read 7 PNG files", "rate": rate(lambda: Reader(images).read(0, WINDOW), runs)}
-    videos = sorted((folder / "videos").iterdir())
-    windows = len(videos) * (examine(film).frames // WINDOW)
-    alone = rate(lambda: [decode(path) for path in videos], runs) * windows
-    yield {"name": "decode 7 H.264 frames", "rate": alone}
-    planned = rate(lambda: decode_planned(folder / "videos"), runs) * windows
-    yield {"name": "decode 7 H.264 frames, window by window as builds do", "rate": planned}
-    yield {
-        "name": "average 7 frames",
-        "rate": rate(lambda: expose(frames, 0, Averaging(), None), runs),
-    }
     for name, method in between.items():
-        works = rate(lambda method=method: next(method(frames[0], frames[1], [0.5])), runs)
-        yield {"name": f"interpolate one frame {name}", "rate": works}
-    yield {"name": "flow and guidance", "rate": rate(lambda: from_flow(flow_over(sharp)), runs)}
-    sample = Sample(blur, sharp, flow)
-    yield {"name": "write a sample", "rate": rate(lambda: write_sample(out, record, sample), runs)}
+        found = rate(lambda method=method: next(method(frames[0], frames[1], [0.5])), runs)
+        yield {"name": f"interpolate one frame {name}", "rate": found}
+    yield {"name": FLOW, "rate": rate(lambda: from_flow(flow_over(sharp)), runs)}
+    yield {"name": ENCODE, "rate": rate(lambda: write_sample(out, record, sample), runs)}
+    encoded = {out / path: (out / path).read_bytes() for path in record.files}
+    works = {
+        STORE: lambda: store(encoded, Path.write_bytes),
+        KEEP: lambda: store(encoded, write_whole),
+    }
+    for name, found in rates(works, runs).items():
+        yield {"name": name, "rate": COPIES * found}
+
+
+def read_cold(paths: list[Path]) -> None:
+    """The bytes of files, which the system is asked to forget before."""
+    for path in paths:
+        with path.open("rb") as stream:
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            while stream.read(1 << 20):
+                pass
+
+
+def store(contents: dict[Path, bytes], write: Callable[[Path, bytes], object]) -> None:
+    """Write so many copies of some files, wait until the disk has them, and remove them.
+
+    Names are new each time, as in builds: some disks wait where one file takes another's place.
+    """
+    copies = {
+        path.with_name(f"{copy}-{path.name}"): data
+        for copy in range(COPIES)
+        for path, data in contents.items()
+    }
+    for path, data in copies.items():
+        write(path, data)
+    os.sync()
+    for path in copies:
+        path.unlink()
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """A file whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def decode(path: Path) -> None:
@@ -117,14 +202,52 @@ def decode_planned(folder: Path) -> None:
                 reader.read(int(start), int(start) + WINDOW)
 
 
+def bounds(rows: list[dict], workers: int) -> Iterator[str]:
+    """What binds the builds, computed from the rows: a sentence for each kind of source."""
+    found = {row["name"]: row["rate"] for row in rows}
+    for kind in ("images", "videos"):
+        # Decoders of videos use all cores by themselves.
+        decoder = found[DECODE[kind]] * (workers if kind == "images" else 1)
+        limits = {
+            "reading from the disk": found[READ[kind]],
+            "the decoder": decoder,
+            "writing to the disk": found[STORE],
+        }
+        name = min(limits, key=lambda one: limits[one])
+        share = found[built(kind, workers)] / limits[name]
+        seconds = {
+            "decoding": 1 / found[TAKE[kind]],
+            "averaging": 1 / found[AVERAGE],
+            "flow and guidance": 1 / found[FLOW],
+            "encoding and writing": 1 / found[ENCODE],
+        }
+        total = sum(seconds.values())
+        spent = ", ".join(f"{one} {100 * some / total:.0f} %" for one, some in seconds.items())
+        binds = (
+            f"{name} binds"
+            if share >= BINDS
+            else f"neither disk nor decoder binds, the processor does ({spent})"
+        )
+        yield (
+            f"Builds from {kind} make {100 * share:.0f} % of the samples that {name} alone, the "
+            f"slowest of disk and decoder, would allow: {binds}."
+        )
+    paths = {
+        "decoding of images": found[TAKE["images"]] / found[DECODE["images"]],
+        "decoding of videos": found[TAKE["videos"]] / found[DECODE["videos"]],
+        "writing": found[KEEP] / found[STORE],
+    }
+    reached = ", ".join(f"{one} {100 * share:.0f} %" for one, share in paths.items())
+    yield f"Where one of these binds, builds reach of the bare speed: {reached}."
+
+
 def whole(folder: Path, workers: int) -> Iterator[dict]:
     """Builds, from source to index."""
     for kind in ("images", "videos"):
         begun = time.perf_counter()
-        built = build(RECIPES["video"], folder / kind, folder / f"set-{kind}", workers=workers)
+        made = build(RECIPES["video"], folder / kind, folder / f"set-{kind}", workers=workers)
         taken = time.perf_counter() - begun
-        name = f"build from {kind}, {workers} workers, starting them included"
-        yield {"name": name, "rate": built.samples / taken}
+        yield {"name": built(kind, workers), "rate": made.samples / taken}
 
 
 def rendered(photos: Path | None, cutouts: Path | None, size: int, runs: int) -> Iterator[dict]:
@@ -231,7 +354,8 @@ def main() -> None:
         rows += rendered(options.photos, options.cutouts, options.side, options.runs)
         notes = [
             f"Footage is {options.size}, samples are windows of {WINDOW} frames of it. Stages and "
-            "rendering are of one core each."
+            "rendering are of one core each where nothing else is said.",
+            *bounds(rows, options.workers),
         ]
         columns = {"rate": ("per second", ".2f")}
         print(write_report(options.output, "data-speed", command, rows, columns, notes)[1])
