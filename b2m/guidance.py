@@ -109,6 +109,7 @@ Base = Directed | NDArray[Any] | str
 
 
 _SIGN_PIXELS = 512  # on the longest side; plenty for the signs of one region
+_STROKE_PLACES = 400  # at which it is seen what a stroke runs over
 
 
 class _Scene(NamedTuple):
@@ -160,8 +161,8 @@ def from_strokes(
 ) -> Guidance:
     """Guidance from strokes over a photo: things went as the strokes were drawn.
 
-    A stroke takes every coherent region that it runs over for a third of its way or more, or else
-    the nearest. Where the line of motion is known, a region goes along it, forwards or backwards
+    A stroke takes every coherent region that it runs over, or close by, for a third of its way or
+    more, or else the one in which it begins. Where the line of motion is known, a region goes along it, forwards or backwards
     as agrees better with the stroke, piece by piece; if only guidance is known, it gets the
     quadrant from the stroke's first point to its last. Later strokes prevail.
 
@@ -191,9 +192,13 @@ def from_strokes(
         )
     for name, points in checked_strokes(strokes, height, width):
         places, directions = along(points)
+        step = -(-len(places) // _STROKE_PLACES)
+        places, directions = places[::step], directions[::step]
         labels, rows, columns = label_near(scene.regions, places)
         numbers, counts = np.unique(labels[labels > 0], return_counts=True)
-        taken = numbers[counts * 3 >= counts.sum()]
+        taken = numbers[counts * 3 >= len(labels)]
+        if not len(taken) and labels[0]:
+            taken = labels[:1]  # an arrow that flies out of a thing
         if len(taken) and scene.flow is not None:
             for number in taken.tolist():
                 under = labels == number

@@ -39,6 +39,7 @@ _RIM_ANGLE = math.radians(35)  # between both lines of motion
 _MOST = 250
 _SMOOTH = 8  # the outline of crumbs matters to nobody
 _FINGER = 0.03  # of the longest side; a point so close to a region means it
+_FINGER_CELLS = 32  # so finely, to each side
 _GUIDANCE_GRID = 768  # cells on the longest side
 
 
@@ -115,7 +116,7 @@ def everywhere(labels: Labels) -> Labels:
 def label_near(
     labels: Labels, points: NDArray[np.float64]
 ) -> tuple[Labels, NDArray[np.intp], NDArray[np.intp]]:
-    """The regions under points, or, if they are all on still ground, those they are closest to.
+    """The region under each point, or, on still ground, the one that it is closest to.
 
     A finger is no needle, and a plain surface inside a thing shows no motion.
 
@@ -124,20 +125,21 @@ def label_near(
         points: (N, 2) x and y inside.
 
     Returns:
-        Numbers, and the row and column where each was found: (M,) each. 0 where there is none.
+        Numbers, and the row and column where each was found: (N,) each. 0 where there is none.
     """
     height, width = labels.shape
     columns, rows = points.astype(np.intp).T
-    if labels[rows, columns].any():
-        return labels[rows, columns], rows, columns
     reach = int(np.ceil(_FINGER * max(height, width)))
-    for index, (y, x) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
+    step = max(1, reach // _FINGER_CELLS)
+    for index in np.flatnonzero(labels[rows, columns] == 0).tolist():
+        y, x = int(rows[index]), int(columns[index])
         top, left = max(y - reach, 0), max(x - reach, 0)
-        ys, xs = np.nonzero(labels[top : y + reach + 1, left : x + reach + 1])
-        squared = (ys + top - y) ** 2 + (xs + left - x) ** 2
+        ys, xs = np.nonzero(labels[top : y + reach + 1 : step, left : x + reach + 1 : step])
+        ys, xs = top + ys * step, left + xs * step
+        squared = (ys - y) ** 2 + (xs - x) ** 2
         if len(squared) and squared.min() <= reach**2:
             nearest = int(squared.argmin())
-            rows[index], columns[index] = ys[nearest] + top, xs[nearest] + left
+            rows[index], columns[index] = ys[nearest], xs[nearest]
     return labels[rows, columns], rows, columns
 
 

@@ -561,3 +561,15 @@ def test_finer_guidance_halves_the_circle_again_and_again(bits, begin):
     assert not quantise_finer(flow / 9, bits).any()
     if bits == 2:
         assert torch.equal(quantise_finer(flow, 2), guidance.quantise(flow).float())
+
+
+def test_a_stroke_leaves_what_it_only_grazes():
+    flow = np.zeros((200, 300, 2), np.float32)
+    flow[20:180, 220:260] = (10, 0)
+    grazing = [(20, 100), (225, 100)]  # from right to left of nothing
+    with pytest.raises(InputError, match="nothing that moves"):
+        guidance.from_strokes([grazing], flow)
+    # An arrow that begins on a thing means it, however far it flies.
+    out = guidance.from_strokes([[(240, 100), (20, 100)]], flow)
+    assert (out[20:180, 220:260] == (-1, 1)).all()
+    assert not out[:, :200].any()
