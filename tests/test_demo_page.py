@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from b2m.video import write_mp4
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 APART = EXAMPLES / "moving-apart.jpg"
 THINGS = {"left": (195, 215), "right": (460, 295)}  # in pixels of its 640x426
@@ -174,6 +176,12 @@ def test_picking_an_example_a_motion_and_the_photo_underneath(page):
     wait_for(lambda: (now := played(page)) and now != first)
     assert changed(page, before) == {"left": "left", "right": "left"}
     assert find(page, "#motions button")[1].get_attribute("aria-pressed") == "true"
+    # The same photo anew: its first motion again, and no other is marked.
+    find(page, "#go")[0].click()
+    wait_for(lambda: not find(page, "#motions button[aria-pressed=true]"))
+    marked = wait_for(lambda: find(page, "#motions button[aria-pressed=true]"))
+    assert marked == [find(page, "#motions button")[0]]
+    assert changed(page, {"left": "left", "right": "left"}) == before
     peek = find(page, "#peek")[0]
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", peek)
     ActionChains(page).click_and_hold(peek).perform()
@@ -235,6 +243,76 @@ def test_settings_answer_to_keys_and_a_mis_tap_leaves_the_clip_in_sight(page):
     assert played(page) == second
 
 
+def test_what_was_drawn_stays_to_be_seen(page):
+    inked = """const canvas = document.querySelector("#pad canvas");
+        const [x, y] = arguments, scale = canvas.width / 640, size = Math.round(8 * scale);
+        const corner = [x, y].map((value) => Math.round(value * scale) - size / 2);
+        const data = canvas.getContext("2d").getImageData(...corner, size, size).data;
+        return data.filter((value, place) => place % 4 === 3 && value).length / (size * size)"""
+
+    def ink(point):
+        return page.execute_script(inked, *point)
+
+    upload(page, APART)
+    settled(page)
+    touch(page, THINGS["left"], (-20, 2), (-20, 2))
+    end = (155, 219)
+    time.sleep(1)
+    wait_for(lambda: ink(end) > 0.05)
+    touch(page, THINGS["right"])
+    time.sleep(1)
+    x, y = THINGS["right"]
+    wait_for(lambda: ink((x + 12, y)) > 0.05)
+    assert ink(THINGS["right"]) == 0  # a ring
+    undo, over = (b for b in find(page, "#words button") if b.text in ("undo", "start over"))
+    page.execute_script("arguments[0].click()", undo)
+    wait_for(lambda: ink((x + 12, y)) == 0)
+    assert ink(end) > 0.05
+    page.execute_script("arguments[0].click()", over)
+    wait_for(lambda: ink(end) == 0)
+
+
+def test_where_the_keys_go_can_be_seen(page):
+    from selenium.webdriver import ActionChains, Keys
+
+    def focused(*keys):
+        ActionChains(page).send_keys(*keys).perform()
+        return page.execute_script(
+            "const e = document.activeElement; return [e.id, e.type, getComputedStyle(e).outline,"
+            " e.getBoundingClientRect().top, "
+            " document.querySelector('#clip').getBoundingClientRect().bottom]"
+        )
+
+    upload(page, APART)
+    settled(page)
+    open_settings(page)
+    seen = set()
+    page.execute_script("document.querySelector('#go').focus()")
+    for _ in range(40):
+        name, kind, outline, top, below = focused(Keys.TAB)
+        if kind in ("range", "checkbox", "radio"):
+            assert "solid 3px" in outline or "3px solid" in outline, (name, kind, outline)
+            seen.add(kind)
+        if name == "peek":
+            assert top > below  # not under the clip
+            seen.add(name)
+    assert seen == {"range", "checkbox", "radio", "peek"}
+
+
+def test_the_page_stands_still_between_its_tabs(page):
+    def edge():
+        return page.execute_script(
+            "return document.querySelector('h1').getBoundingClientRect().left"
+        )
+
+    lefts = []
+    for name in ("Photo", "Video", "Motion field"):
+        tab(page, name)
+        time.sleep(0.5)
+        lefts.append(edge())
+    assert len(set(lefts)) == 1
+
+
 def test_a_bad_upload_gives_a_toast(page, tmp_path):
     upload(page, APART)
     settled(page)
@@ -245,6 +323,8 @@ def test_a_bad_upload_gives_a_toast(page, tmp_path):
     upload(page, bad)
     wait_for(lambda: any("is not an image" in text for text in toasts(page)))
     wait_for(lambda: is_empty(page))  # nothing of the photo before is left
+    wait_for(lambda: find(page, "#photo input[type=file]"))
+    assert not find(page, "#photo img")  # nor a broken one
 
 
 def test_it_fits_a_phone(page):
@@ -259,15 +339,22 @@ def test_it_fits_a_phone(page):
         wait_for(lambda: -5 < page.execute_script(top) < 100)
         for name in ("Direct it", "Compare", "See why", "Download"):
             tab(page, name)
+        tab(page, "Direct it")
+        labels = wait_for(lambda: find(page, "#pad label"))
+        wait_for(lambda: labels[0].is_displayed())
+        assert all(min(label.size.values()) >= 24 for label in labels)
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_everybody_can_use_it(browser, address, theme):
+def test_everybody_can_use_it(browser, address, theme, tmp_path):
     found = importlib.util.find_spec("axe_core_python")
     if found is None:
         pytest.skip("no axe-core-python here")
+    film = tmp_path / "film.mp4"
+    with Image.open(APART) as photo:
+        write_mp4(film, [np.asarray(photo.resize((96, 64)))] * 3, 30)
     page = opened(browser, address, theme)
     page.execute_script((Path(found.origin).parent / "axe.min.js").read_text("utf-8"))
 
@@ -291,6 +378,14 @@ def test_everybody_can_use_it(browser, address, theme):
     assert alts == ["Your blurred photo", "Your blurred photo", "The sharp frame"]
     for name in ("See why", "Download", "Direct it", "Video", "Motion field"):
         tab(page, name)
+        if name == "See why":
+            alts = [picture.get_attribute("alt") for picture in find(page, "#why img")]
+            assert len(set(alts)) == 5 and all(alts)
+        if name == "Video":
+            find(page, "#blurry input[type=file]")[0].send_keys(str(film))
+            wait_for(lambda: find(page, "#blurry video[aria-label='Your blurred video']"))
+            find(page, "#make-slow")[0].click()
+            wait_for(lambda: find(page, "#slow video[aria-label^='The sharp video']"))
         if name == "Download":  # links to files have a colour of their own
             wait_for(lambda: find(page, "#make"))[0].click()
             wait_for(lambda: find(page, "#file a"))

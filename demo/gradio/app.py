@@ -39,7 +39,7 @@ from actions import (
 )
 from clips import default_model, loaded, models
 from gradio.exceptions import InvalidPathError
-from pictures import NO_TILES, examples
+from pictures import NO_TILES, examples, pad_marks
 from pydantic import ValidationError
 
 import b2m
@@ -206,7 +206,7 @@ def build() -> gr.Blocks:
                             "Draw over a thing the way it went, tap a thing to turn it round or to "
                             "hold it still, or paint where things went."
                         )
-                        pad = own("pad", {"picture": "", "width": 1, "height": 1}, "pad")
+                        pad = own("pad", {"picture": "", "width": 1, "height": 1}, "pad", marks=[])
                         with gr.Row(elem_id="words"):
                             words = [
                                 gr.Button(
@@ -244,7 +244,9 @@ def build() -> gr.Blocks:
                         label="Shutter open",
                         info="Share of the time: 1 for phones in dim light, 0.5 in the cinema.",
                     )
-                    slow = gr.Button("Make it sharp slow motion", variant="primary")
+                    slow = gr.Button(
+                        "Make it sharp slow motion", variant="primary", elem_id="make-slow"
+                    )
                 sharp = gr.Video(
                     label="Sharp, seven times slower", autoplay=True, loop=True, elem_id="slow"
                 )
@@ -364,6 +366,14 @@ def build() -> gr.Blocks:
         explained(pad.submit(drawn, state, edited, trigger_mode="multiple", **lightly))
         for button, word in zip(words, WORDS, strict=True):
             explained(button.click(said, [*state, gr.State(word)], edited, **lightly))
+        edits.change(
+            lambda edits: gr.HTML(marks=pad_marks(edits)),
+            edits,
+            pad,
+            api_visibility="private",
+            show_progress="hidden",
+            **last,
+        )
         make.click(save, [*state, kind], file, **private)
         # Photos do not wait for videos, which take minutes.
         minutes = {"concurrency_id": "video", "concurrency_limit": 1}

@@ -22,36 +22,54 @@ function line(pen, color, width, draw) {
   pen.stroke();
 }
 
+// A line with an arrowhead, a ring about what is tapped, or paint.
+function mark(pen, scale, how, points) {
+  const path = () => points.forEach(([x, y], n) =>
+    (n ? pen.lineTo(x * scale, y * scale) : pen.moveTo(x * scale, y * scale)));
+  const [x, y] = points[points.length - 1].map((value) => value * scale);
+  const [px, py] = points[Math.max(0, points.length - 6)].map((value) => value * scale);
+  const angle = Math.atan2(y - py, x - px);
+  if (INKS[how]) {
+    const alpha = pen.globalAlpha;
+    pen.globalAlpha = 0.6 * alpha;
+    line(pen, INKS[how], Math.max(props.value.width, props.value.height) / 20 * scale, () => {
+      path();
+      if (points.length === 1) pen.lineTo(x, y);
+    });
+    pen.globalAlpha = alpha;
+    return;
+  }
+  for (const [color, width] of [["#fff", 6], ["#4f46e5", 3]]) {
+    line(pen, color, width, () => {
+      if (TAPS.includes(how)) {
+        pen.arc(x, y, 12, 0, 2 * Math.PI);
+        return;
+      }
+      path();
+      for (const turn of [2.6, -2.6]) {
+        pen.moveTo(x, y);
+        pen.lineTo(x + 14 * Math.cos(angle + turn), y + 14 * Math.sin(angle + turn));
+      }
+    });
+  }
+}
+
+// What hardly moves is a tap, unless something is painted.
+function meant(points, scale) {
+  const far = Math.max(...points.map(([x, y]) => Math.hypot(x - points[0][0], y - points[0][1])));
+  return tool() === "stroke" && far * scale < 8 ? "tap" : tool();
+}
+
 function draw() {
   const box = canvas().getBoundingClientRect();
   const pen = canvas().getContext("2d");
   canvas().width = box.width;
   canvas().height = box.height;
   const scale = box.width / props.value.width;
-  if (points) {
-    const path = () => points.forEach(([x, y], n) =>
-      (n ? pen.lineTo(x * scale, y * scale) : pen.moveTo(x * scale, y * scale)));
-    if (INKS[tool()]) {
-      const brush = Math.max(props.value.width, props.value.height) / 20 * scale;
-      pen.globalAlpha = 0.6;
-      line(pen, INKS[tool()], brush, path);
-      pen.globalAlpha = 1;
-    } else {
-      const [x, y] = points[points.length - 1];
-      const [px, py] = points[Math.max(0, points.length - 6)];
-      const angle = Math.atan2(y - py, x - px);
-      for (const [color, width] of [["#fff", 6], ["#4f46e5", 3]]) {
-        line(pen, color, width, () => {
-          path();
-          for (const turn of [2.6, -2.6]) {
-            pen.moveTo(x * scale, y * scale);
-            pen.lineTo(x * scale + 14 * Math.cos(angle + turn),
-                       y * scale + 14 * Math.sin(angle + turn));
-          }
-        });
-      }
-    }
-  }
+  pen.globalAlpha = 0.5; // what the clip follows already
+  for (const [how, drawn] of props.marks || []) mark(pen, scale, how, drawn);
+  pen.globalAlpha = 1;
+  if (points) mark(pen, scale, meant(points, scale), points);
   if (cross) {
     const [x, y] = cross.map((value) => value * scale);
     for (const [color, width] of [["#fff", 4], ["#4f46e5", 2]]) {
@@ -64,15 +82,12 @@ function draw() {
 }
 
 function finish() {
-  const drawn = points;
   const scale = canvas().getBoundingClientRect().width / props.value.width;
-  const [first, last] = [drawn[0], drawn[drawn.length - 1]];
-  const far = Math.max(...drawn.map(([x, y]) => Math.hypot(x - first[0], y - first[1]))) * scale;
-  // What hardly moves is a tap, unless something is painted.
-  const meant = tool() === "stroke" && far < 8 ? "tap" : tool();
+  const how = meant(points, scale);
+  const drawn = TAPS.includes(how) ? [points[points.length - 1]] : points;
   points = null;
   setTimeout(draw, 600);
-  trigger("submit", { tool: meant, points: TAPS.includes(meant) ? [last] : drawn });
+  trigger("submit", { tool: how, points: drawn });
 }
 
 element.addEventListener("pointerdown", (event) => {
@@ -115,3 +130,5 @@ element.addEventListener("keydown", (event) => {
   draw();
 });
 element.addEventListener("focusout", () => { cross = points = null; draw(); });
+watch("marks", draw);
+new ResizeObserver(draw).observe(element); // a canvas that is not in sight has no size

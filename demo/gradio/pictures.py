@@ -42,6 +42,15 @@ def pad_value(photo: Pixels) -> dict[str, Any]:
     return {"picture": picture, "width": photo.shape[1], "height": photo.shape[0]}
 
 
+def pad_marks(edits: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:
+    """Tool and points of each edit that was drawn on the pad."""
+    return [
+        (edit.get("color", edit["kind"]), edit.get("points") or [edit["point"]])
+        for edit in edits
+        if "points" in edit or "point" in edit
+    ]
+
+
 def examples(paths: Sequence[Path]) -> dict[str, Any]:
     """Example photos to pick."""
     found = []
