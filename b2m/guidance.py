@@ -162,9 +162,9 @@ def from_strokes(
     """Guidance from strokes over a photo: things went as the strokes were drawn.
 
     A stroke takes every coherent region that it runs over, or close by, for a third of its way or
-    more, or else the one in which it begins. Where the line of motion is known, a region goes along it, forwards or backwards
-    as agrees better with the stroke, piece by piece; if only guidance is known, it gets the
-    quadrant from the stroke's first point to its last. Later strokes prevail.
+    more, or else the one in which it begins. Where the line of motion is known, a region goes along
+    it, forwards or backwards as agrees better with the stroke, piece by piece; if only guidance is
+    known, it gets the quadrant from the stroke's first point to its last. Later strokes prevail.
 
     Args:
         strokes: lists of two points or more, (x, y) in pixels of the photo as shown.

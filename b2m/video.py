@@ -285,6 +285,8 @@ class Video:
                     break
                 except av.error.FFmpegError as error:
                     raise InputError(complaint) from error
+                if frame.is_corrupt:
+                    raise InputError(complaint)
                 # Some files do not say when a frame comes, or say that it comes before another.
                 known = end if frame.pts is None else frame.pts * self.tick
                 start = max(known, start + self.tick) if count else known

@@ -263,6 +263,11 @@ def test_bad_videos(tmp_path: Path) -> None:
         path.write_bytes(whole[: int(len(whole) * share)])
         with pytest.raises(InputError, match="damaged"):
             list(video.read_video(path))
+    # Of the right length, but not all of it what it was: FFmpeg makes up what is missing.
+    middle = len(whole) // 2
+    path.write_bytes(whole[:middle] + bytes(400) + whole[middle + 400 :])
+    with pytest.raises(InputError, match="damaged"):
+        list(video.read_video(path))
 
 
 def film(path: Path, codec: str, format: str | None = None, **options: str) -> bytes:
