@@ -300,10 +300,15 @@ class Clip:
         found = list(self._prepared.warnings)
         flow = to_array(self._working_flow)
         moving = length_of(flow) >= guidance_rules.STILL_THRESHOLD
-        if moving.mean() < _STILL_SHARE:
-            found.append(doubts.STILL)
+        still = bool(moving.mean() < _STILL_SHARE)
         if doubts.burnt_streaks(self._prepared.working, flow):
-            found.append(doubts.STREAKS)
+            found.append(doubts.UNFOLLOWED if still else doubts.STREAKS)
+        elif still:
+            found.append(doubts.STILL)
+        if self._given is not None and self._displaced:
+            share = doubts.unseen(self._given, flow, self._prepared.threshold)
+            if share is not None:
+                found.append(doubts.UNSEEN.format(share=share))
         if (length := doubts.too_long(flow)) is not None:
             scale = self.photo.shape[1] / flow.shape[1]
             found.append(doubts.LONG.format(length=length * scale))

@@ -16,6 +16,14 @@ STILL = "no motion blur was found, so the clip is still"
 STREAKS = (
     "lights have burnt out into streaks: how bright they were is lost, and frames there are a guess"
 )
+UNFOLLOWED = (
+    "lights have burnt out into streaks, so something moved, but no motion was found that explains "
+    "them: the clip is still"
+)
+UNSEEN = (
+    "no motion was found in {share:.0%} of what guidance says moves, so most of it stays as it is: "
+    "guidance gives motion its direction, it makes none"
+)
 LONG = (
     "the blur is longer than a quarter of the photo ({length:.0f} px): expect little more than the "
     "way things went"
@@ -30,6 +38,7 @@ _LITTLE = 0.018  # nothing moves either, if of those that are said to move
 _CONVINCED = 0.2  # less than this share changes visibly
 _SPARSE = 320  # pixels on the longest side, from which on every second one says enough
 
+_UNSEEN_SHARE = 0.5  # of the guidance
 _LONG_SHARE = 0.25
 _PERCENTILE = 99.0  # of the lengths
 
@@ -100,6 +109,24 @@ def fastest(flow: NDArray[np.float32]) -> float:
     # A million pixels say it as well as fifty, without another array of the photo's size.
     step = max(1, max(flow.shape[:2]) // 1024)
     return float(np.percentile(length_of(flow[::step, ::step]), _PERCENTILE))
+
+
+def unseen(guidance: NDArray[np.int8], flow: NDArray[np.float32], threshold: float) -> float | None:
+    """The share of guidance under which nothing moves, if it is more than half.
+
+    Args:
+        guidance: (H, W, 2), of any size.
+        flow: (h, w, 2) pixels over the whole exposure.
+        threshold: pixels of that flow from which on guidance calls it moving; half of it counts.
+    """
+    height, width = flow.shape[:2]
+    rows = ((np.arange(height) + 0.5) * len(guidance) / height).astype(np.intp)
+    columns = ((np.arange(width) + 0.5) * guidance.shape[1] / width).astype(np.intp)
+    said = guidance[rows[:, None], columns].any(axis=-1)
+    if not said.any():
+        return None
+    share = float((length_of(flow)[said] < threshold / 2).mean())
+    return share if share > _UNSEEN_SHARE else None
 
 
 def too_long(flow: NDArray[np.float32]) -> float | None:

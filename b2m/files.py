@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from b2m.errors import InputError, OutputError
+
+_LEFT_SECONDS = 86400  # since a temporary file was written to
 
 
 def check_file(path: Path, kind: str) -> Path:
@@ -52,7 +56,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OutputError(f"{path} is a device or pipe: give the name of a file")
     if not target.parent.is_dir():
         raise OutputError(f"folder {target.parent} does not exist: create it or choose another")
-    temporary = target.with_name(f".{target.stem[:80]}.{secrets.token_hex(4)}{target.suffix}")
+    start, end = _around(target)
+    temporary = target.with_name(f"{start}{secrets.token_hex(4)}{end}")
     try:
         yield temporary
         os.replace(temporary, target)
@@ -62,6 +67,23 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         if isinstance(error, OSError) and (explained := explain_write_error(error, path)):
             raise explained from error
         raise
+
+
+def sweep(path: str | os.PathLike[str]) -> None:
+    """Remove the temporary files beside ``path`` of runs that were killed a day ago or more."""
+    target = Path(os.path.realpath(path))
+    start, end = _around(target)
+    name = re.compile(re.escape(start) + "[0-9a-f]{8}" + re.escape(end))
+    with contextlib.suppress(OSError):
+        for other in target.parent.iterdir():
+            # Not those of a run that goes on meanwhile.
+            if name.fullmatch(other.name) and time.time() - other.stat().st_mtime > _LEFT_SECONDS:
+                other.unlink()
+
+
+def _around(target: Path) -> tuple[str, str]:
+    """How the names of its temporary files begin and end."""
+    return f".{target.stem[:80]}.", target.suffix
 
 
 def make_folder(folder: Path) -> None:

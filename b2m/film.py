@@ -32,6 +32,7 @@ from tqdm.auto import tqdm
 from b2m.blur import PROJECTION_INSTANTS
 from b2m.clip import Clip, check_frames
 from b2m.errors import InputError
+from b2m.files import sweep
 from b2m.guidance import coherent_signs
 from b2m.media import MIN_SIDE, Pixels, fit
 from b2m.models.animator import orient
@@ -74,6 +75,7 @@ def animate_video(
     count = video.count()
     if count < 2:
         raise InputError(_one_frame(video))
+    sweep(target)
     with tqdm(total=count, desc=Path(source).name, unit="frame") as bar:
         shots = read_shots(video, bar)
         if fps is None:

@@ -384,6 +384,11 @@ def test_a_still_photo(sliding):
     assert clip.reblur_psnr == clip.reblur_psnr_raw == math.inf
     assert sliding((9.0, 0.0)).animate(pixels)[0].warnings == []
     assert sliding((2.0, 0.0)).animate(pixels)[0].warnings != []
+    # Guidance makes no motion, and that is said.
+    right = np.ones((*pixels.shape[:2], 2), np.int8)
+    (clip,) = sliding((0.0, 0.0)).animate(pixels, guidance=right)
+    assert "100% of what guidance" in clip.warnings[1]
+    assert sliding((9.0, 0.0)).animate(pixels, guidance=right)[0].warnings == []
 
 
 # --- which way -----------------------------------------------------------------------------------

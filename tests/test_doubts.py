@@ -88,3 +88,16 @@ def test_motion_that_changes_nothing_stands_still():
     line[40:50, 60:70] = (8, 3)
     line[::2] *= -1
     assert not doubts.stands_still((128 + detail).clip(0, 255).astype(np.uint8), line, 3.0)
+
+
+def test_guidance_of_what_does_not_move():
+    flow = everywhere((0, 0))
+    flow[:, :40] = (8, 0)
+    guidance = np.zeros((240, 320, 2), np.int8)  # twice the size
+    guidance[:, :80] = 1
+    assert doubts.unseen(guidance, flow, 3) is None
+    guidance[:, 80:120] = 1
+    assert doubts.unseen(guidance, flow, 3) is None
+    guidance[:, 120:240] = -1
+    assert doubts.unseen(guidance, flow, 3) == pytest.approx(2 / 3)
+    assert doubts.unseen(np.zeros_like(guidance), flow, 3) is None

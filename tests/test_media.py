@@ -379,6 +379,20 @@ def test_atomic_path_explains(tmp_path: Path, number: int, says: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_killed_run_left_is_swept_away(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    with files.atomic_path(path) as temporary:
+        temporary.write_bytes(b"new")
+    names = [temporary.name, ".clip.0abd85dd.mp4", ".clip.0abd85de.mp4", ".other.0abd85dd.mp4"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"half")
+        os.utime(tmp_path / name, (0, 0))
+    os.utime(tmp_path / names[2])  # goes on meanwhile
+    files.sweep(path)
+    left = {file.name for file in tmp_path.iterdir()}
+    assert left == {"clip.mp4", names[2], names[3]}
+
+
 def test_atomic_path_refuses_folders_and_missing_ones(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="is a folder"), files.atomic_path(tmp_path):
         pass
