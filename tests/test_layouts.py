@@ -183,10 +183,14 @@ def test_genblur_takes_gopro_dvd_and_ones_own(tmp_path):
     frames(tmp_path / "GOPRO_Large_all" / "train" / GOPRO_TRAIN[0], ["1.png"])
     frames(tmp_path / "GOPRO_Large_all" / "test" / GOPRO_TEST[0], ["1.png"])
     touch(tmp_path / "DVD" / "original_high_fps_videos" / "720p_240fps_1.mov")
-    touch(tmp_path / "mine" / "street.mp4")
-    found = splits(read_layout("genblur", tmp_path))
-    assert set(found) == {GOPRO_TRAIN[0], GOPRO_TEST[0], "720p_240fps_1", "street"}
-    assert found[GOPRO_TEST[0]] == "test"
+    touch(*(tmp_path / "mine" / f"street{number}.mp4" for number in range(20)))
+    found = {one.name: one for one in read_layout("genblur", tmp_path)}
+    mine = [found.pop(f"street{number}") for number in range(20)]
+    assert set(found) == {GOPRO_TRAIN[0], GOPRO_TEST[0], "720p_240fps_1"}
+    assert found[GOPRO_TEST[0]].split == "test" and found["720p_240fps_1"].split == "train"
+    # One's own are dealt out, and are not DVD's.
+    assert {one.split for one in mine} == {"train", "val", "test"}
+    assert {one.licence for one in mine} == {"unknown"}
 
 
 # --- refusals ------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ DVD_TEST = (
 PAIRS = ("input", "GT")
 """Folders of DVD's pairs: blurred, sharp."""
 
+_DVD_VIDEOS = "original_high_fps_videos"
 _SEQUENCE = re.compile(r"GOPR\d{4}_(\d\d)_\d\d")
 _LISTED = 6
 _INDEX_ABOVE = 3  # folders: as for pack/video/train/NAME.mp4
@@ -169,7 +170,7 @@ def _dvd(folder: Path, _: str) -> list[Source]:
     The 10 official test videos are to test on, by name in both, all others to train on.
     """
     licence = "as the authors of DVD (Su 2017) say"
-    inner = folder / "original_high_fps_videos"
+    inner = folder / _DVD_VIDEOS
     inner = inner if inner.is_dir() else folder
     sources = [
         Source(path.stem, _dvd_split(path.stem), path, licence=licence) for path in _videos(inner)
@@ -313,6 +314,8 @@ def _genblur(folder: Path, way: str) -> list[Source]:
     sources: list[Source] = []
     for place in (folder, *_folders(folder)):
         for read in (_gopro, _dvd, _video):
+            if read is _dvd and not (place / _DVD_VIDEOS).is_dir():
+                continue  # one's own videos are no part of DVD, with its split and licence
             try:
                 sources += [one for one in read(place, way) if one.path not in _paths(sources)]
             except InputError:
