@@ -12,8 +12,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from b2m.api import BlurAnimator
-from b2m.clip import Prepared
+from b2m.clip import Clip, Prepared
+from b2m.guidance import from_flow
 from b2m.media import ImageLike, fit, read_image
+from b2m.motion import resize_flow
 
 SHOWN_PIXELS = 2**20
 """As many as a page shows of a photo at once; larger ones are shrunk."""
@@ -53,3 +55,19 @@ def look(animator: BlurAnimator, image: ImageLike, most: int = SHOWN_PIXELS) -> 
     prepared = animator.prepare(fit(source.pixels, int(share * max(height, width))))
     small = replace(source, pixels=prepared.photo)
     return Look(replace(prepared, source=small), (height, width))
+
+
+def in_full(animator: BlurAnimator, image: ImageLike, clip: Clip) -> Clip:
+    """The clip in the photo's own size, which goes the ways that the small one goes.
+
+    Args:
+        animator: that made the clip.
+        image: the photo.
+        clip: as it is shown.
+
+    Raises:
+        InputError: not a photo that can be read.
+    """
+    prepared = animator.prepare(image)
+    ways = from_flow(resize_flow(clip.flow, prepared.photo.shape[:2]))
+    return animator.animate(prepared, guidance=ways, frames=clip.count, seed=clip.seed)[0]

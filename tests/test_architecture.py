@@ -55,18 +55,19 @@ MAY_IMPORT = {
     "evaluate": LEAVES
     | {"answers", "api", "cases", "contenders", "data", "paper_tables", "plots", "report", "train"}
     | {f"evaluate_{table}" for table in ("animator", "deconvolution", "motions", "papers")}
-    | {f"evaluate_{table}" for table in ("segmentation", "video")},
+    | {f"evaluate_{table}" for table in ("segmentation", "sharp", "video")},
     "evaluate_animator": LEAVES | {"answers", "data", "report"},
     "evaluate_deconvolution": LEAVES | {"data", "report"},
     "evaluate_motions": LEAVES | {"ambiguity", "api", "cases", "clip", "data", "models", "report"},
     "evaluate_papers": LEAVES | {"cases", "contenders", "data", "paper_tables", "plots", "report"},
     "evaluate_segmentation": LEAVES | {"cases", "data", "report"},
+    "evaluate_sharp": LEAVES | {"api", "doubts", "report"},
     "evaluate_video": LEAVES | {"api", "data", "film", "report"},
     "film": LEAVES | {"clip", "models"},
     "filming": {"api", "console", "files", "film"},
     "guided": {"models"},
     "hub": {"files"},
-    "looks": {"api", "clip", "media"},
+    "looks": {"api", "clip", "guidance", "media", "motion"},
     "losses": {"blur", "motion", "guidance"},
     "models": LEAVES - {"metrics", "losses"} | {"hub"},
     "objectives": LEAVES | {"data", "hub", "models"},

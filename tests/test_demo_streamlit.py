@@ -169,6 +169,8 @@ def test_two_models_side_by_side(tmp_path, monkeypatch):
         assert [title.value for title in app.subheader] == ["animator", "decomposer"]
         assert app.slider(key="frame-left").max == 5
         assert app.slider(key="frame-right").max == 7  # the decomposer has no other number
+        titles = [warning.value.split(":")[0] for warning in app.warning]
+        assert "decomposer" in titles  # which knows nothing, and says so of its own clip
         assert f"decomposer (folder {BlurDecomposer.weights_name})" in app.caption[0].value
         app.selectbox(key="model-left").select("decomposer").run()
         assert not app.exception
@@ -217,3 +219,49 @@ def test_guidance_from_a_picture(tmp_path):
     app.file_uploader(key="guidance").upload("grey.png", data, "image/png").run()
     assert not app.exception
     assert "red" in app.error[0].value
+    # What is wrong with it is not said of the photo.
+    assert app.error[0].value.startswith("grey.png has the colour")
+    app.file_uploader(key="guidance").upload("letter.png", b"Dear,", "image/png").run()
+    assert app.error[0].value.startswith("letter.png is not an image")
+
+
+def test_large_photos_are_shown_small_and_saved_in_full(tmp_path, monkeypatch):
+    from b2m import looks
+
+    offered = {}
+
+    def button(label, data, file_name, **options):
+        offered[file_name] = data
+
+    monkeypatch.setattr(st, "download_button", button)
+    monkeypatch.setattr(looks.look, "__defaults__", (320 * 213,))
+    st.cache_resource.clear()
+    try:
+        app = choose(start(), "moving-apart")
+        assert "640 × 426 px, shown in 320 × 213; downloads are full size" in app.caption[0].value
+        (kept,) = app.session_state["results"].values()
+        assert {shown.clip.photo.shape for shown in kept} == {(213, 320, 3)}
+        (tmp_path / "clip.MP.jpg").write_bytes(offered["moving-apart-animator-1.MP.jpg"]())
+        assert len(kept) > 1
+        (tmp_path / "last.flo").write_bytes(offered[f"moving-apart-animator-{len(kept)}.flo"]())
+    finally:
+        st.cache_resource.clear()
+    assert Image.open(tmp_path / "clip.MP.jpg").size == (640, 426)
+    from b2m.motion import read_flow
+
+    flow, small = read_flow(tmp_path / "last.flo"), kept[-1].clip.flow
+    assert flow.shape == (426, 640, 2)
+    for y, x in ((215, 195), (295, 460)):
+        assert np.sign(flow[y, x, 0]) == np.sign(small[y // 2, x // 2, 0])
+
+
+def test_weights_that_cannot_be_had_are_told_and_not_kept_in_mind(tmp_path, monkeypatch):
+    monkeypatch.setenv("B2M_WEIGHTS", str(tmp_path / "nowhere"))
+    st.cache_data.clear()
+    st.cache_resource.clear()
+    app = start()
+    assert "B2M_WEIGHTS" in app.error[0].value and "does not exist" in app.error[0].value
+    monkeypatch.undo()
+    app = start()
+    assert not app.error
+    assert app.selectbox(key="model-left").options[0] == "animator"

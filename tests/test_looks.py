@@ -37,6 +37,20 @@ def test_a_large_photo_is_looked_at_small_and_keeps_all_else(animator, tmp_path)
     assert seen.prepared.source.jpeg == path.read_bytes()
 
 
+@pytest.mark.parametrize("motion", range(4))
+def test_the_clip_in_full_size_goes_where_the_small_one_goes(animator, motion):
+    small = animator.animate(looks.look(animator, APART, 320 * 213).prepared, motions=4, frames=5)
+    full = looks.in_full(animator, APART, small[motion])
+    assert full.frames.shape == (5, 426, 640, 3)
+    (asked,) = animator.animate(APART, frames=5)
+    for thing in (np.s_[190:240, 175:215], np.s_[270:320, 420:500]):
+        half = tuple(slice(part.start // 2, part.stop // 2) for part in thing)
+        way = np.sign(np.median(small[motion].flow[half][..., 0]))
+        length = np.abs(np.median(asked.flow[thing][..., 0]))
+        across = np.median(full.flow[thing][..., 0])
+        assert way and across == pytest.approx(way * length, rel=0.05)  # no shorter for it
+
+
 def test_a_small_photo_stays_as_it_is(animator):
     seen = looks.look(animator, APART)
     assert seen.scale == 1

@@ -113,21 +113,11 @@ def full_clip_of(
     photo: str | None, model: str, edits: Sequence[Edit], motion: int = 1, frames: int = 7
 ) -> Clip:
     """The same in the photo's own size."""
-    if (seen := look(photo, model)).scale == 1:
+    if look(photo, model).scale == 1:
         return clip_of(photo, model, edits, motion, frames)
-    larger = [_enlarged(edit, seen.scale) for edit in edits]
-    return directed(animator(model).prepare(photo), model, larger, motion, frames)
-
-
-def _enlarged(edit: Edit, scale: float) -> Edit:
-    changed = dict(edit)
-    if "points" in edit:
-        changed["points"] = [[scale * value for value in point] for point in edit["points"]]
-    if "point" in edit:
-        changed["point"] = [scale * value for value in edit["point"]]
-    if "radius" in edit:
-        changed["radius"] = scale * edit["radius"]
-    return changed
+    if motion == 1 and not edits:
+        return animator(model).animate(photo, frames=made_by(model, frames))[0]
+    return looks.in_full(animator(model), photo, clip_of(photo, model, edits, motion, frames))
 
 
 def directed(

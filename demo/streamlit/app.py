@@ -13,9 +13,10 @@ from pathlib import Path
 import streamlit as st
 
 import b2m
-from b2m import api, hub
+from b2m import api, hub, looks
 from b2m import guidance as guidance_of
-from b2m.clip import Clip, Prepared
+from b2m.clip import Clip
+from b2m.looks import Look
 from b2m.media import Pixels, fit
 from b2m.motion import flow_to_color, resize_flow, write_flow
 from b2m.sheets import arrows
@@ -24,6 +25,7 @@ HERE = Path(__file__).parent
 PLACES = (HERE, HERE.parent.parent, Path(b2m.__file__).parent)
 EXAMPLES = next((place / "examples" for place in PLACES if (place / "examples").is_dir()), None)
 SHOWN_SIDE = 960
+WHERE = "in the side bar (» at the top left opens it)"
 SOURCES = (
     "the likeliest motions",
     "samples of the guidance predictor",
@@ -40,23 +42,32 @@ FILES = {
 }
 
 
-@st.cache_resource(show_spinner="Loading the model …")
-def animator(model: str, predictor: str | None) -> b2m.BlurAnimator:
-    """One of each model for all visitors."""
-    return b2m.BlurAnimator.from_pretrained(model=model, guidance_predictor=predictor)
+@st.cache_resource(max_entries=3, show_spinner="Loading the model …")
+def loaded(model: str, predictor: str | None) -> tuple[b2m.BlurAnimator, str]:
+    """One of each model for all visitors, and where its weights are from."""
+    folder = hub.find_weights(api.ANIMATORS[model].weights_name)
+    made = b2m.BlurAnimator.from_pretrained(folder, model=model, guidance_predictor=predictor)
+    return made, hub.source_of(folder)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Looking at the photo …")
-def look(data: bytes, model: str) -> Prepared:
-    """Look at a photo, or remember the look."""
-    return animator(model, None).prepare(data)
+def look(data: bytes, model: str) -> Look:
+    """Look at a photo in the size in which it is shown, or remember the look."""
+    return looks.look(loaded(model, None)[0], data)
 
 
 @st.cache_data
-def sources() -> dict[str, str]:
-    """The models whose weights are at hand, by name, and where those are from."""
-    found = hub.models_at_hand(api.ANIMATORS)
-    return {name: hub.source_of(folder) for name, folder in found.items()}
+def models() -> list[str]:
+    """Names of the models whose weights are at hand, at least one.
+
+    Raises:
+        InputError: there are none; that is not kept in mind.
+    """
+    found = list(hub.models_at_hand(api.ANIMATORS))
+    if not found:
+        b2m.BlurAnimator.from_pretrained()  # which says why
+        found = ["animator"]
+    return found
 
 
 def painted() -> guidance_of.Guidance | None:
@@ -67,9 +78,21 @@ def painted() -> guidance_of.Guidance | None:
     )
     upload = st.sidebar.file_uploader("Guidance (PNG)", ["png"], key="guidance")
     if upload is None:
-        st.info("Upload a guidance picture in the side bar; until then nothing is given.")
+        st.info(f"Upload a guidance picture {WHERE}; until then nothing is given.")
         return None
-    return guidance_of.from_png(upload.getvalue())
+    try:
+        return guidance_of.from_png(upload.getvalue())
+    except b2m.InputError as error:
+        raise b2m.InputError(named(error, upload.name)) from error
+
+
+def named(error: b2m.InputError, name: str) -> str:
+    """What is wrong with an upload, which b2m knows as bytes alone."""
+    sentence = str(error)
+    for unnamed in ("image ", "guidance "):
+        if sentence.startswith(unnamed):
+            return f"{name} {sentence.removeprefix(unnamed)}"
+    return sentence
 
 
 def clips_of(
@@ -83,9 +106,9 @@ def clips_of(
     seed: int,
 ) -> list[Clip]:
     """The clips of a model for the guidance that was chosen."""
-    prepared = look(data, model)
+    prepared = look(data, model).prepared
     sampled = source == SOURCES[1] and model == "animator"
-    chosen = animator(model, "cvae-gan" if sampled else None)
+    chosen, _ = loaded(model, "cvae-gan" if sampled else None)
     count = chosen.model.native_frames or frames  # some models have a fixed number
     guidance = None
     if source == SOURCES[2]:
@@ -156,8 +179,10 @@ def results(
     return {model: shown for (model, *_), shown in now.items()}
 
 
-def saved(clip: Clip, name: str) -> bytes:
-    """A clip as a file of a kind, as bytes."""
+def saved(data: bytes, model: str, clip: Clip, name: str) -> bytes:
+    """A clip as a file of a kind, as bytes, in the photo's own size."""
+    if look(data, model).scale > 1:
+        clip = looks.in_full(loaded(model, None)[0], data, clip)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         if path.suffix == ".flo":
@@ -192,7 +217,7 @@ def photo_bytes() -> tuple[str, bytes] | None:
     return path.name, path.read_bytes()
 
 
-def panel(place: str, name: str, model: str, found: list[Shown], default: int) -> None:
+def panel(place: str, name: str, data: bytes, model: str, found: list[Shown], default: int) -> None:
     """One side of the page: a motion's frame, flow, guidance and files."""
     numbers = list(range(1, len(found) + 1))
     number = st.selectbox(
@@ -210,7 +235,7 @@ def panel(place: str, name: str, model: str, found: list[Shown], default: int) -
     for suffix, label in FILES.items():
         st.download_button(
             label,
-            lambda file=f"{stem}.{suffix}": saved(clip, file),
+            lambda file=f"{stem}.{suffix}": saved(data, model, clip, file),
             file_name=f"{stem}.{suffix}",
             key=f"{suffix}-{place}",
             on_click="ignore",
@@ -220,11 +245,16 @@ def panel(place: str, name: str, model: str, found: list[Shown], default: int) -
 def main() -> None:
     """Draw the page."""
     st.set_page_config("b2m: blur to motion", layout="wide")
+    st.set_option("client.toolbarMode", "minimal")
     st.title("Blur to motion")
     given = photo_bytes()
-    models = list(sources()) or ["animator"]
-    left = st.sidebar.selectbox("Model, left", models, key="model-left")
-    right = st.sidebar.selectbox("Model, right", models, key="model-right")
+    try:
+        names = models()
+    except b2m.InputError as error:
+        st.error(str(error))
+        return
+    left = st.sidebar.selectbox("Model, left", names, key="model-left")
+    right = st.sidebar.selectbox("Model, right", names, key="model-right")
     source = st.sidebar.radio("Guidance from", SOURCES, key="source")
     where = ""
     if source == SOURCES[2]:
@@ -233,34 +263,40 @@ def main() -> None:
     motions = st.sidebar.slider("Motions at the most", 1, 5, 3, key="motions")
     seed = int(st.sidebar.number_input("Seed", 0, 9999, 0, key="seed"))
     if given is None:
-        st.info("Upload a motion-blurred photo in the side bar, or choose an example.")
+        st.info(f"Upload a motion-blurred photo, or choose an example, {WHERE}.")
         return
     name, data = given
     try:
         picture = painted() if source == SOURCES[3] else None
+    except b2m.InputError as error:
+        st.error(str(error))
+        return
+    try:
         found = results(data, (left, right), picture, source, where, frames, motions, seed)
-    except (b2m.InputError, MemoryError, RuntimeError) as error:
+    except b2m.InputError as error:
+        st.error(named(error, name))
+        return
+    except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):  # PyTorch's has no type
             raise
-        sentence = "there is not enough memory for this photo: make it smaller"
-        if isinstance(error, b2m.InputError):
-            sentence = str(error)
-        # What comes as bytes is "image" to b2m.
-        st.error(
-            f"{name} {rest}" if (rest := sentence.removeprefix("image ")) != sentence else rest
-        )
+        st.error("there is not enough memory for this photo: make it smaller")
         return
-    for sentence in found[left][0].clip.warnings:
-        st.warning(sentence)
+    for model, shown in found.items():
+        for sentence in shown[0].clip.warnings:
+            st.warning(sentence if left == right else f"{model}: {sentence}")
     st.dataframe(table(found), hide_index=True)
-    device = animator(left, None).device.type.upper()
-    known = ", ".join(f"{model} ({sources().get(model, 'bundled')})" for model in found)
-    st.caption(f"Weights: {known}. Computed on {device}.")
+    device = loaded(left, None)[0].device.type.upper()
+    known = ", ".join(f"{model} ({loaded(model, None)[1]})" for model in found)
+    seen = look(data, left)
+    height, width = seen.size
+    small = f"{seen.prepared.photo.shape[1]} × {seen.prepared.photo.shape[0]}"
+    shown_in = f", shown in {small}; downloads are full size" if seen.scale > 1 else ""
+    st.caption(f"Weights: {known}. Computed on {device}. {width} × {height} px{shown_in}.")
     sides = (("left", left, 0), ("right", right, len(found[right]) - 1 if left == right else 0))
     for column, (place, model, default) in zip(st.columns(2), sides, strict=True):
         with column:
             st.subheader(model)
-            panel(place, name, model, found[model], default)
+            panel(place, name, data, model, found[model], default)
 
 
 main()
