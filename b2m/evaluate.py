@@ -18,6 +18,7 @@ from b2m import (
     evaluate_motions,
     evaluate_papers,
     evaluate_segmentation,
+    evaluate_sharp,
     evaluate_video,
     paper_tables,
 )
@@ -62,11 +63,11 @@ def evaluate(
             videos, see `b2m.evaluate_video`) or "motions" (the first few of all that a blur
             allows, on scenes and, where there are any, on clips, see `b2m.evaluate_motions`) or
             "enlarged" (scenes whose blurred photos were enlarged) or "large" (scenes larger than
-            what is looked at as a whole), or a table of the papers, one of
-            `b2m.paper_tables.TABLES`, such as "2022-T1".
+            what is looked at as a whole) or "sharp" (photos in which nothing moves), or a table
+            of the papers, one of `b2m.paper_tables.TABLES`, such as "2022-T1".
         samples: scenes in all (default 200), or windows or blurred frames of each clip (default
             40; for "motions" at most 20), or photos of each group (tables of the papers, default
-            60).
+            60), or photos ("sharp", by default all).
         photos, cutouts: folders for the scenes (see `b2m.data.textures.split_files`); None for
             made-up textures.
         clips: folder of videos, or of one folder of them for each split.
@@ -94,6 +95,8 @@ def evaluate(
     if table in paper_tables.TABLES:
         sources = {"photos": photos, "cutouts": cutouts, "clips": clips, "weights": weights}
         return _paper_table(table, samples, sources, output, split, seed)
+    if table == "sharp":
+        return _sharp_table(photos, weights, output, split, samples)
     if table in _USES:
         return _use_table(table, samples, photos, cutouts, weights, output, split, seed)
     animator = BlurAnimator.from_pretrained(weights)
@@ -187,6 +190,26 @@ def _paper_table(
     return path
 
 
+def _sharp_table(
+    photos: str | os.PathLike[str] | None,
+    weights: str | os.PathLike[str] | None,
+    output: Path,
+    split: str,
+    samples: int | None,
+) -> Path:
+    """Compute, print and write the table of photos in which nothing moves."""
+    assert photos is not None
+    paths = split_files(Path(photos), split)[:samples]
+    animator = BlurAnimator.from_pretrained(weights)
+    rows, notes = evaluate_sharp.sharp_rows(animator, paths, split)
+    given = {"samples": samples, "photos": photos, "weights": weights}
+    given |= {"split": None if split == "test" else split}
+    command = command_line(["b2m", "evaluate", "--table", "sharp"], given)
+    path, text = write_report(output, "sharp", command, rows, evaluate_sharp.COLUMNS, notes)
+    print(text)
+    return path
+
+
 def _use_table(
     table: str,
     samples: int | None,
@@ -263,7 +286,7 @@ def refusal(
         return f"no split is called '{split}'; there are {', '.join(SPLITS)}"
     if samples is not None and samples < 1:
         return f"samples (--samples) is {samples}: give at least 1, there must be some to measure"
-    if table == "2021b-T2" and photos is None:
+    if table in ("2021b-T2", "sharp") and photos is None:
         return f"the table '{table}' needs photos: name their folder with photos=… (--photos)"
     if table in ("clips", "video") and clips is None:
         return f"the table '{table}' needs real clips: name their folder with clips=… (--clips)"
@@ -273,5 +296,9 @@ def refusal(
 _USES = ("2021b-T2", "segmentation")
 _FLOWS = ("BlurFlowNet", "animator")
 
-TABLES = ("scenes", "clips", "video", "motions", "enlarged", "large", *paper_tables.TABLES, *_USES)
+TABLES = (
+    *("scenes", "clips", "video", "motions", "enlarged", "large", "sharp"),
+    *paper_tables.TABLES,
+    *_USES,
+)
 SPLITS = ("train", "val", "test")
