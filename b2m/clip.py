@@ -301,10 +301,10 @@ class Clip:
         flow = to_array(self._working_flow)
         moving = length_of(flow) >= guidance_rules.STILL_THRESHOLD
         still = bool(moving.mean() < _STILL_SHARE)
+        if still:
+            found.append(doubts.STILL)
         if doubts.burnt_streaks(self._prepared.working, flow):
             found.append(doubts.UNFOLLOWED if still else doubts.STREAKS)
-        elif still:
-            found.append(doubts.STILL)
         if self._given is not None and self._displaced:
             share = doubts.unseen(self._given, flow, self._prepared.threshold)
             if share is not None:

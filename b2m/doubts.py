@@ -17,8 +17,8 @@ STREAKS = (
     "lights have burnt out into streaks: how bright they were is lost, and frames there are a guess"
 )
 UNFOLLOWED = (
-    "lights have burnt out into streaks, so something moved, but no motion was found that explains "
-    "them: the clip is still"
+    "bright bars may be lights that have burnt out into streaks: if so, something moved that was "
+    "not found"
 )
 UNSEEN = (
     "no motion was found in {share:.0%} of what guidance says moves, so most of it stays as it is: "
