@@ -245,7 +245,6 @@ def panel(place: str, name: str, data: bytes, model: str, found: list[Shown], de
 def main() -> None:
     """Draw the page."""
     st.set_page_config("b2m: blur to motion", layout="wide")
-    st.set_option("client.toolbarMode", "minimal")
     st.title("Blur to motion")
     given = photo_bytes()
     try:
