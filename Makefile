@@ -49,7 +49,8 @@ demo: $(DEMO) ## serve the page where photos are uploaded, http://127.0.0.1:7860
 
 demo-streamlit: $(DEMO) ## serve the research view, http://localhost:8501
 	@$(BIN)/streamlit run demo/streamlit/app.py --server.address localhost \
-	  --server.showEmailPrompt false --browser.gatherUsageStats false
+	  --server.showEmailPrompt false --browser.gatherUsageStats false \
+	  --client.toolbarMode minimal
 
 notebooks: $(NOTEBOOKS) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks

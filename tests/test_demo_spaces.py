@@ -66,6 +66,7 @@ def test_the_image_runs_as_spaces_do():
     text = (SPACES["streamlit"] / "Dockerfile").read_text("utf-8")
     lines = text.splitlines()
     assert "EXPOSE 8501" in lines and "USER user" in lines
+    assert "STREAMLIT_CLIENT_TOOLBAR_MODE=minimal" in text  # nobody who visits is to deploy it
     assert re.search(r"useradd .*--uid 1000 user", text)
     assert '"--server.port=8501"' in lines[-1] and '"--server.address=0.0.0.0"' in lines[-1]
     assert lines.index("USER user") < lines.index("COPY --chown=user . .")
