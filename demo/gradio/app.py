@@ -318,9 +318,7 @@ def build() -> gr.Blocks:
                 introduce, [photo, frames, model], [slider, why, pad], **quietly
             )
             # What takes longest comes last, and is seen to be under way.
-            introduced.success(
-                propose, [photo, frames, model], others, **lightly, **last, show_progress_on=others
-            )
+            introduced.success(propose, [photo, frames, model], others, **private, **last)
 
         # Not with the clip: a state among the results of an endpoint makes its tool fail. Without
         # motions to pick, until there are those of the photo.
