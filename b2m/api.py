@@ -27,7 +27,7 @@ from b2m.clip import Clip, Prepared, check_frames, to_array
 from b2m.errors import InputError
 from b2m.guidance import Guidance
 from b2m.guided import follow
-from b2m.hub import HubModel, find_weights
+from b2m.hub import HubModel, find_weights, models_at_hand
 from b2m.media import ImageLike, Photo, Pixels, read_image
 from b2m.models.animator import Encoding, MotionAnimator
 from b2m.models.blur_flow import BlurFlowNet
@@ -328,6 +328,18 @@ def _named(weights: str | os.PathLike[str] | None) -> str | None:
 def _chosen() -> str | None:
     """What weights are looked for next, so that what was loaded for others is not taken."""
     return os.environ.get("B2M_WEIGHTS")
+
+
+def animators_at_hand() -> list[str]:
+    """Those names of `ANIMATORS` whose weights are at hand, the usual one first; at least one.
+
+    Raises:
+        InputError: there are none.
+    """
+    if found := list(models_at_hand(ANIMATORS)):
+        return found
+    BlurAnimator.from_pretrained()  # which says why
+    return ["animator"]
 
 
 def animate(
