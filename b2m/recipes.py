@@ -28,11 +28,15 @@ from b2m.paper_objectives import (
     SequenceObjective,
 )
 
-# Where 30,000 samples are the budget: small batches, since a network needs some thousands of steps
-# before it sees motion at all, and blur that is long enough to be seen from the beginning.
+# Where some thousand samples are the budget: small batches, and blur that is long enough to be seen
+# from the beginning.
 _SHORT: dict[str, Any] = {"batch": 4, "blur": (20.0, 36.0), "blur_samples": 20_000}
-# From random weights; it begins with the easiest motion there is.
-_SCRATCH = _SHORT | {"blur": (28.0, 36.0), "camera_samples": 8_000}
+# From random weights in 30,000 samples; it begins with the easiest motion there is.
+_SCRATCH: dict[str, Any] = {
+    "blur": (28.0, 36.0),
+    "blur_samples": 20_000,
+    "camera_samples": 8_000,
+}
 _TURNING = SHARES["rotation"] / (1 - SHARES["clips"])  # of what is rendered
 _LEAST_RATE = 1e-6  # at which a cosine ends, as in Zhong 2022
 
@@ -209,7 +213,7 @@ RECIPES = {
             model=BlurDecomposer,
             objective=DecomposerObjective,
             **_SCRATCH,
-            learning_rate=5e-4,
+            learning_rate=1e-3,
             clip_norm=1.0,
         ),
         Recipe(

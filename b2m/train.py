@@ -56,6 +56,7 @@ def train(
     photos: str | Path | None = None,
     cutouts: str | Path | None = None,
     clips: str | Path | None = None,
+    keep_scenes: str | Path | None = None,
     output: str | Path | None = None,
     samples: int | None = None,
     hours: float | None = None,
@@ -76,6 +77,8 @@ def train(
             `b2m.data.textures.split_files`); None for made-up textures.
         clips: folder of sharp videos, or of a folder of them for each split, whose frames are
             averaged into further samples; None for scenes alone.
+        keep_scenes: folder where rendered scenes are kept for other trainings that see the same,
+            gigabytes of them; None renders anew each time.
         output: folder of the run; by default the recipe's name in `runs_folder()`.
         samples: stop when so many have been seen in all.
         hours: or after so long in this call.
@@ -103,7 +106,7 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     run = Run(find_recipe(recipe), Path(output or runs_folder() / recipe), seed)
-    run.build(photos, cutouts, clips, init=init, resume=resume)
+    run.build(photos, cutouts, clips, keep_scenes, init=init, resume=resume)
     make_folder(run.folder)
     if decay and not run.step:
         raise InputError(f"'{run.folder}' holds no checkpoint to release; train first.")
@@ -116,6 +119,11 @@ def train(
             f"{run.recipe.batch} crops of {run.recipe.crop} pixels: end what else uses the GPU "
             "(in a notebook, restart the kernel), or take a smaller recipe, such as 'animator'."
         ) from error
+
+
+def _has_amx() -> bool:
+    """Whether this CPU multiplies matrices of bfloat16 in hardware."""
+    return torch.cpu._is_amx_tile_supported()
 
 
 class Run:
@@ -137,6 +145,7 @@ class Run:
         photos: str | Path | None,
         cutouts: str | Path | None,
         clips: str | Path | None,
+        keep_scenes: str | Path | None = None,
         *,
         init: str | Path | None,
         resume: bool,
@@ -150,7 +159,8 @@ class Run:
         recipe = self.recipe
         gpu = torch.cuda.is_available()
         # Cards before Ampere, as Colab's T4, only emulate bfloat16, which is slower than float32.
-        half = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+        # So do CPUs without AMX, in which it is up to three times as fast.
+        half = torch.cuda.is_bf16_supported(including_emulation=False) if gpu else _has_amx()
         self.accelerator = Accelerator(cpu=not gpu, mixed_precision="bf16" if half else "no")
         self.device = self.accelerator.device
         torch.manual_seed(self.seed)
@@ -196,6 +206,7 @@ class Run:
             turning=recipe.turning,
             real=None if clips is None else cut_crops(clips, recipe.scene),
             real_share=recipe.real_share,
+            keep=None if keep_scenes is None else Path(keep_scenes),
             seed=self.seed,
             rank=self.accelerator.process_index,
             ranks=self.accelerator.num_processes,
