@@ -248,7 +248,7 @@ class Run:
             raise InputError(
                 f"{path} cannot be read; remove it or start anew without resuming."
             ) from error
-        if checkpoint["recipe"] != json.dumps(asdict(self.recipe.config)):
+        if json.loads(checkpoint["recipe"]) != json.loads(json.dumps(asdict(self.recipe.config))):
             raise InputError(
                 f"{path} is of another model than recipe '{self.recipe.name}'; "
                 "name another output folder or start anew without resuming."

@@ -13,7 +13,7 @@ from b2m.data import stream
 from b2m.data.clips import Crops
 from b2m.data.scenes import SceneConfig, Scenes
 from b2m.data.stream import SceneStream, augment
-from b2m.data.textures import procedural_cutouts, procedural_textures
+from b2m.data.textures import Textures, procedural_cutouts, procedural_textures
 from b2m.recipes import RECIPES
 
 EVERY = list(itertools.product(range(4), (False, True), (False, True)))
@@ -114,6 +114,26 @@ def test_jumping_to_a_step_gives_what_walking_there_gives(textures):
         assert equal(make(textures)(step), walked[step])
     assert equal(walking(2), walked[2])  # and going back
     assert not any(equal(walked[a], walked[b]) for a in range(10) for b in range(a))
+
+
+def test_kept_scenes_are_those_that_would_be_rendered(textures, tmp_path, monkeypatch):
+    steps = range(0, 12, 3)
+    rendered = [make(textures)(step) for step in steps]
+    for _ in range(2):  # made and kept, then taken
+        stream = make(textures, keep=tmp_path / "kept")
+        for step, before in zip(steps, rendered, strict=True):
+            assert equal(stream(step), before)
+        monkeypatch.setattr(SceneStream, "_render", None)
+    assert not list((tmp_path / "kept").glob("*.tmp*"))
+
+
+def test_kept_scenes_are_not_taken_for_others(textures, tmp_path):
+    before = make(textures, keep=tmp_path)(0)
+    dark = Textures(textures[0].pixels // 2, textures[0].table)
+    for others, options in ((textures, {"seed": 1}), ((dark, textures[1]), {})):
+        after = make(others, keep=tmp_path, **options)(0)
+        assert not torch.equal(before["photo"], after["photo"])
+        torch.testing.assert_close(after["photo"], make(others, **options)(0)["photo"])
 
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"rank": 1, "ranks": 2}])

@@ -296,5 +296,6 @@ def _outwards(network: _Trunk, photo: Tensor, inner: Tensor, ends: Tensor) -> Te
     Returns:
         (B, 2, 3, H, W).
     """
-    pairs = zip(inner.detach().unbind(1), ends.detach().unbind(1), strict=True)
-    return torch.stack([end + network(photo, inside, end) for inside, end in pairs], 1)
+    inside, end = inner.detach().flatten(0, 1), ends.detach().flatten(0, 1)  # (2B, 3, H, W)
+    change = network(photo.repeat_interleave(2, 0), inside, end)
+    return (end + change).view_as(ends)

@@ -157,10 +157,17 @@ def local_contrast(photo: Tensor) -> Tensor:
     return detail / (F.avg_pool2d(energy, 17, 1, 8, count_include_pad=False).sqrt() + _FLAT)
 
 
-def active(taken: int, given: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    """3x3 convolution and ReLU; a stride of 2 halves the sides, rounded up."""
-    convolution = nn.Conv2d(taken, given, 3, stride, dilation, dilation)
+def active(
+    taken: int, given: int, stride: int = 1, dilation: int = 1, norm: bool = False
+) -> nn.Sequential:
+    """3x3 convolution and ReLU, a batch norm between them where asked for.
+
+    A stride of 2 halves the sides, rounded up.
+    """
+    convolution = nn.Conv2d(taken, given, 3, stride, dilation, dilation, bias=not norm)
     nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+    if norm:  # which would take a bias away again
+        return nn.Sequential(convolution, nn.BatchNorm2d(given), nn.ReLU(inplace=True))
     nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
     return nn.Sequential(convolution, nn.ReLU(inplace=True))
 
@@ -173,13 +180,14 @@ class Pyramid(nn.Module):
     Args:
         widths: channels of each level, from the finest to the coarsest.
         seen: channels of the input.
+        norm: whether there are batch norms.
     """
 
-    def __init__(self, widths: tuple[int, ...], seen: int = 3) -> None:
+    def __init__(self, widths: tuple[int, ...], seen: int = 3, norm: bool = False) -> None:
         super().__init__()
         taken = (seen, *widths)
         self.levels = nn.ModuleList(
-            nn.Sequential(active(before, width, stride=2), active(width, width))
+            nn.Sequential(active(before, width, 2, norm=norm), active(width, width, norm=norm))
             for before, width in zip(taken, widths, strict=False)
         )
 
@@ -198,12 +206,14 @@ class DenseBlock(nn.Module):
     Args:
         taken: channels of the input.
         widths: channels of each convolution; five in Argaw et al. 2021a and b.
+        norm: whether there are batch norms.
     """
 
-    def __init__(self, taken: int, widths: tuple[int, ...]) -> None:
+    def __init__(self, taken: int, widths: tuple[int, ...], norm: bool = False) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            active(taken + sum(widths[:place]), width) for place, width in enumerate(widths)
+            active(taken + sum(widths[:place]), width, norm=norm)
+            for place, width in enumerate(widths)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -221,16 +231,19 @@ class Context(nn.Module):
         features: channels of what describes the surrounding.
         channels: of the map.
         widths: of the convolutions before the last.
+        norm: whether there are batch norms.
     """
 
     _DILATIONS = (1, 2, 4, 8, 16, 1)  # and 1 for the last
 
-    def __init__(self, features: int, channels: int, widths: tuple[int, ...]) -> None:
+    def __init__(
+        self, features: int, channels: int, widths: tuple[int, ...], norm: bool = False
+    ) -> None:
         super().__init__()
         taken = (features + channels, *widths)
         self.body = nn.Sequential(
             *(
-                active(before, width, dilation=dilation)
+                active(before, width, dilation=dilation, norm=norm)
                 for before, width, dilation in zip(taken, widths, self._DILATIONS, strict=False)
             )
         )
