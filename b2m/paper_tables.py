@@ -27,7 +27,7 @@ class PaperTable:
     middle: bool = False
     paper: Mapping[tuple[str, str], float] = field(default_factory=dict)
     budget: str = (
-        "Trained alike, 30,000 samples of 96x96 in batches of 4 (24,000 at a constant rate, the "
+        "Trained alike, 30,000 samples of 96x96 in batches of 8 (24,000 at a constant rate, the "
         "first 8,000 of them of camera motion, then 6,000 in which it falls to zero): Jin, "
         "VideoRestorer, decomposer, BlurFlowNet, and what says 'on the same budget'. The animator "
         "as shipped was trained for longer, see its card."

@@ -600,3 +600,17 @@ def test_two_processes_train_together(textures, tmp_path):
     alone = tmp_path / "alone"
     train(alone, textures, samples)
     assert checkpoint(alone)["step"] == samples // 2
+
+
+@pytest.mark.parametrize("amx", [False, True])
+def test_a_cpu_trains_in_bfloat16_only_where_it_has_amx(tmp_path, monkeypatch, amx):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(training, "_has_amx", lambda: amx)
+    run = training.Run(find_recipe("animator-tiny"), tmp_path, 0)
+    run.build(None, None, None, init=training.RANDOM, resume=False)
+    assert run.accelerator.mixed_precision == ("bf16" if amx else "no")
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    assert math.isfinite(run._optimise(run.stream(0)))
+    after = run.model.state_dict()
+    assert all(value.dtype == before[name].dtype for name, value in after.items())
+    assert any(not torch.equal(value, before[name]) for name, value in after.items())
