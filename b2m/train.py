@@ -121,11 +121,6 @@ def train(
         ) from error
 
 
-def _has_amx() -> bool:
-    """Whether this CPU multiplies matrices of bfloat16 in hardware."""
-    return torch.cpu._is_amx_tile_supported()
-
-
 class Run:
     """A training under way.
 
@@ -159,9 +154,11 @@ class Run:
         recipe = self.recipe
         gpu = torch.cuda.is_available()
         # Cards before Ampere, as Colab's T4, only emulate bfloat16, which is slower than float32.
-        # So do CPUs without AMX, in which it is up to three times as fast.
-        half = torch.cuda.is_bf16_supported(including_emulation=False) if gpu else _has_amx()
-        self.accelerator = Accelerator(cpu=not gpu, mixed_precision="bf16" if half else "no")
+        # On CPUs it is asked for by ACCELERATE_MIXED_PRECISION=bf16: see docs/experiments.md.
+        half = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+        self.accelerator = Accelerator(
+            cpu=not gpu, mixed_precision=("bf16" if half else "no") if gpu else None
+        )
         self.device = self.accelerator.device
         torch.manual_seed(self.seed)
         model = recipe.model(recipe.config)
