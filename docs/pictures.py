@@ -9,7 +9,7 @@ from PIL import Image
 
 import b2m
 from b2m import guidance
-from b2m.media import Pixels, fit
+from b2m.media import Pixels, fit, read_image
 from b2m.motion import flow_to_color
 from b2m.video import write_gif
 
@@ -40,6 +40,33 @@ def samples(name: str) -> Pixels:
     return beside(*(fit(picture, 300) for picture in pictures))
 
 
+def directed(name: str) -> Pixels:
+    """A photo, guidance for it, and the first and last frame that the decomposer makes of both."""
+    photo = ROOT / "examples" / f"{name}.jpg"
+    said = b2m.animate(photo)[0].guidance
+    clip = b2m.animate(photo, guidance=said, model="decomposer")[0]
+    frames = clip.raw_frames
+    pictures = [clip.photo, guidance.to_color(said), frames[0], frames[-1]]
+    return beside(*(fit(picture, 360) for picture in pictures))
+
+
+def flows(name: str) -> Pixels:
+    """A photo, and its motion as BlurFlowNet and the animator see it, in one scale of colours."""
+    photo = ROOT / "examples" / f"{name}.jpg"
+    found = [b2m.flow(photo, model=model) for model in ("blur-flow", "animator")]
+    longest = max(float(np.linalg.norm(flow, axis=2).max()) for flow in found)
+    pictures = [read_image(photo).pixels, *(flow_to_color(flow, longest) for flow in found)]
+    return beside(*(fit(picture, 360) for picture in pictures))
+
+
+def ends(name: str, model: str) -> Pixels:
+    """A photo, and the first, middle and last frame that a model makes of it."""
+    clip = b2m.animate(ROOT / "examples" / f"{name}.jpg", model=model)[0]
+    frames = clip.raw_frames
+    pictures = [clip.photo, frames[0], frames[len(frames) // 2], frames[-1]]
+    return beside(*(fit(picture, 360) for picture in pictures))
+
+
 def save_webp(path: Path, frames: list[Pixels]) -> None:
     """A small picture, moving if there are several frames."""
     first, *others = [Image.fromarray(frame) for frame in frames]
@@ -52,6 +79,10 @@ def main() -> None:
     write_gif(ROOT / "docs" / "before-and-after.gif", iter(strip("temple-shake")), PER_SECOND)
     save_webp(ROOT / "weights" / "animator" / "example.webp", strip("temple-shake", 180))
     save_webp(ROOT / "weights" / "guidance-predictor" / "example.webp", [samples("moving-apart")])
+    save_webp(ROOT / "weights" / "decomposer-compact" / "example.webp", [directed("temple-shake")])
+    save_webp(ROOT / "weights" / "blur-flow-compact" / "example.webp", [flows("temple-shake")])
+    restored = ends("temple-shake", "video-restorer")
+    save_webp(ROOT / "weights" / "video-restorer-compact" / "example.webp", [restored])
 
 
 if __name__ == "__main__":

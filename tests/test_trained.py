@@ -118,3 +118,14 @@ def test_a_thing_is_held(animator, prepared):
     before, held = (np.linalg.norm(c.flow[inner(LEFT)], axis=2).mean() for c in (clip, other))
     assert held < 0.05 * before
     assert cosine(other.flow[inner(RIGHT)], clip.flow[inner(RIGHT)]) > 0.9
+
+
+def test_the_flow_estimator_of_2021b_sees_how_a_camera_moved():
+    wall = cv2.GaussianBlur(leaves(240, 340), (0, 0), 1.0)
+    for across, down in ((16, 0), (0, 16)):
+        steps = [(round(across * t), round(down * t)) for t in np.linspace(-0.5, 0.5, 17)]
+        frames = [wall[20 - y : 212 - y, 20 - x : 308 - x] for x, y in steps]
+        flow = b2m.flow(encode_bytes(average_bytes(np.stack(frames))), model="blur-flow")
+        missed = np.hypot(flow[..., 0] - across, flow[..., 1] - down)
+        missed_back = np.hypot(flow[..., 0] + across, flow[..., 1] + down)
+        assert np.minimum(missed, missed_back).mean() < 0.6 * 16
