@@ -107,6 +107,8 @@ OURS = {
     "costs the whole photo in the one case and a few things in the other. The animator on the same "
     "budget is as good where things move and a quarter of a decibel better where the camera does, "
     "at half the arithmetic.",
+    "2022-T2": "guidance from the neighbouring frames is above the best of five samples on both "
+    "clips, for the decomposer and for the animator, as in the paper.",
     "2022-T3": "dilated guidance does next to no harm, eroded guidance does where things move, "
     "random guidance is worse than the photo as it is, and with guidance training is ahead from the "
     "beginning: as in Fig. 8 and 9. Two stages are not better than one of equal size: in 3,750 "
