@@ -155,10 +155,11 @@ class Run:
         gpu = torch.cuda.is_available()
         # Cards before Ampere, as Colab's T4, only emulate bfloat16, which is slower than float32.
         # On CPUs it is asked for by ACCELERATE_MIXED_PRECISION=bf16: see docs/experiments.md.
-        half = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
-        self.accelerator = Accelerator(
-            cpu=not gpu, mixed_precision=("bf16" if half else "no") if gpu else None
-        )
+        precision = None
+        if gpu:
+            half = torch.cuda.is_bf16_supported(including_emulation=False)
+            precision = "bf16" if half else "no"
+        self.accelerator = Accelerator(cpu=not gpu, mixed_precision=precision)
         self.device = self.accelerator.device
         torch.manual_seed(self.seed)
         model = recipe.model(recipe.config)

@@ -72,7 +72,8 @@ class SceneStream:
         real_share: of the samples.
         keep: a folder where what is rendered is kept, and taken from where it is there already:
             trainings that see the same scenes render them once. A gigabyte for every 20,000 samples
-            of scenes of 128x128 used 8 times; None keeps nothing.
+            of scenes of 128x128 used 8 times. To be emptied when the renderer is changed. None keeps
+            nothing.
         seed: of everything.
         rank, ranks: this process among those that train together.
     """
@@ -145,7 +146,7 @@ class SceneStream:
         """Clips and flows of a plan, kept ones where there are any."""
         kept = None
         if self.keep is not None:
-            # The plan and the textures say all that there is to say about what is rendered.
+            # The plan and the textures say all about what is rendered, but for the code.
             digest = hashlib.sha256(self._textures + repr(plan).encode()).hexdigest()
             kept = self.keep / f"{digest[:24]}.safetensors"
             if kept.is_file():

@@ -30,8 +30,7 @@ Ours:
 * The finest flow, at half the resolution, is doubled bilinearly to that of the photo.
 * Transformers start at the identity, doubled flow starts bilinear, the refinement near zero.
 * Sizes that are no multiple of the coarsest pixel are padded inside and cropped back.
-* Smaller sizes, with fewer levels and with batch norms, by which motion is seen several times
-  sooner.
+* Smaller sizes, with fewer levels and with batch norms, by which motion is seen sooner.
 """
 
 from __future__ import annotations

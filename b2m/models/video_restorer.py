@@ -32,8 +32,8 @@ Ours:
   thousands of samples; see docs/experiments.md.
 * Transformers start at the identity, local warping near none.
 * Sizes that are no multiple of 32 are padded inside and cropped back.
-* Smaller sizes, with batch norms, by which motion is seen several times sooner, and with fewer
-  convolutions in each dense block.
+* Smaller sizes, with batch norms, by which motion is seen sooner, and with fewer convolutions in
+  each dense block.
 """
 
 from __future__ import annotations
