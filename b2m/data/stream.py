@@ -72,8 +72,8 @@ class SceneStream:
         real_share: of the samples.
         keep: a folder where what is rendered is kept, and taken from where it is there already:
             trainings that see the same scenes render them once. A gigabyte for every 20,000 samples
-            of scenes of 128x128 used 8 times. To be emptied when the renderer is changed. None keeps
-            nothing.
+            of scenes of 128x128 used 8 times. To be emptied when the renderer is changed.
+            None keeps nothing.
         seed: of everything.
         rank, ranks: this process among those that train together.
     """
