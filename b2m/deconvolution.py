@@ -62,25 +62,33 @@ class LineBlur:
         self._step = flow.permute(0, 2, 3, 1) * unit
 
     def _look_ups(self) -> Iterator[Tensor]:
-        for index in range(self.instants):
-            time = (index + 0.5) / self.instants - 0.5
-            yield torch.add(self._start, self._step, alpha=time)
+        """Where each pixel looks, (N, H, W, 2); so many instants at once as there are threads.
+
+        A look-up of one picture keeps one thread busy.
+        """
+        times = (torch.arange(self.instants).to(self._step) + 0.5) / self.instants - 0.5
+        for some in times.view(-1, 1, 1, 1).split(torch.get_num_threads()):
+            yield torch.addcmul(self._start, some, self._step)
 
     def __call__(self, sharp: Tensor) -> Tensor:
         """(1, C, H, W) linear light to the same shape, blurred."""
         total = torch.zeros_like(sharp)
         for grid in self._look_ups():
-            total += F.grid_sample(sharp, grid, padding_mode="border", align_corners=True)
+            seen = sharp.expand(len(grid), -1, -1, -1)
+            found = F.grid_sample(seen, grid, padding_mode="border", align_corners=True)
+            total += found.sum(0, keepdim=True)
         return total / self.instants
 
     def adjoint(self, blurred: Tensor) -> Tensor:
         """The transpose: <K s, y> = <s, K' y> for all s and y."""
         total = torch.zeros_like(blurred)
         for grid in self._look_ups():
+            seen = blurred.expand(len(grid), -1, -1, -1)
             # Only the shape of the second argument matters; 0, 1 stand for bilinear and border.
-            total += torch.ops.aten.grid_sampler_2d_backward(
-                blurred, blurred, grid, 0, 1, True, (True, False)
+            found = torch.ops.aten.grid_sampler_2d_backward(
+                seen, seen, grid, 0, 1, True, (True, False)
             )[0]
+            total += found.sum(0, keepdim=True)
         return total / self.instants
 
 
@@ -132,25 +140,30 @@ def deconvolve(photo: Tensor, flow: Tensor, noise: float = 0.01) -> Tensor:
     """
     blur = LineBlur(flow)
     counts = (photo < 1).to(photo.dtype)
+
+    def data(x: Tensor) -> Tensor:
+        return blur.adjoint(counts * blur(x))
+
+    def prior(x: Tensor) -> Tensor:
+        return differences_adjoint(differences(x))
+
     target = blur.adjoint(counts * photo)
     sharp = photo.clone()
+    seen = data(sharp)  # which is kept up to date, as it takes most of the time
     for beta in _BETAS:
         # lambda = 2000 at one per cent of noise (Krishnan and Fergus 2009, their code).
         weight = beta * noise**2 / 0.2
         pull = weight * differences_adjoint(shrink(differences(sharp), beta))
-
-        def normal(x: Tensor, weight: float = weight) -> Tensor:
-            data = blur.adjoint(counts * blur(x))
-            return data + weight * differences_adjoint(differences(x))
-
-        residual = target + pull - normal(sharp)
+        residual = target + pull - seen - weight * prior(sharp)
         direction, length = residual, residual.square().sum()
         for _ in range(_CONJUGATE_STEPS):
             if not length > 0:
                 break
-            across = normal(direction)
+            of_data = data(direction)
+            across = of_data + weight * prior(direction)
             step = length / (direction * across).sum()
             sharp = sharp + step * direction
+            seen = seen + step * of_data
             residual = residual - step * across
             before, length = length, residual.square().sum()
             direction = residual + length / before * direction

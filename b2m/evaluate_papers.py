@@ -102,7 +102,7 @@ def paper_rows(
     everything: list[Sample] = []
     groups = _groups(table, photos, cutouts, clips, samples, split, seed)
     for group, kind, cases in groups:
-        judge = _FlowJudge(there) if table.flow else _FrameJudge(there, table.middle)
+        judge = _FlowJudge(there) if table.flow else _FrameJudge(there, table.instants)
         for case in tqdm(cases, group, total=samples, unit="photo"):
             judge.add(case)
         everything += judge.samples
@@ -168,11 +168,18 @@ def _notes(table: PaperTable, samples: int, made_up: bool, split: str) -> list[s
     else:
         notes.append(
             "PSNR: in the given order for what guidance directs and best of N, in the better order "
-            "for the others; first, middle, last and SSIM as PSNR. SSIM of whole frames. "
+            "for the others; first, middle, last and SSIM as PSNR. "
+            f"{_told(table.instants)} SSIM of whole frames. "
             "ST-LPIPS (Ghildyal and Liu 2022), where its package is installed: of the same frames "
             f"of every {_LPIPS_EVERY}th photo."
         )
     return notes
+
+
+def _told(instants: int) -> str:
+    if instants == 1:
+        return "The middle frame alone is judged."
+    return f"{instants} frames of each clip are judged, evenly from its first to its last."
 
 
 def draw(
@@ -253,9 +260,9 @@ class _Judge:
 
 
 class _FrameJudge(_Judge):
-    def __init__(self, contenders: Sequence[Contender], middle: bool = False) -> None:
+    def __init__(self, contenders: Sequence[Contender], instants: int) -> None:
         super().__init__(contenders)
-        self.lpips, self.seen, self.middle = load_lpips(), 0, middle
+        self.lpips, self.seen, self.instants = load_lpips(), 0, instants
 
     def judge(
         self, case: Case, moving: NDArray[np.bool_]
@@ -263,9 +270,7 @@ class _FrameJudge(_Judge):
         longest = float(np.hypot(case.flow[..., 0], case.flow[..., 1]).max())
         perceived = self.lpips is not None and self.seen % _LPIPS_EVERY == 0
         self.seen += 1
-        still = np.broadcast_to(
-            case.photo, (1, *case.photo.shape) if self.middle else case.frames.shape
-        )
+        still = np.broadcast_to(case.photo, (self.instants, *case.photo.shape))
         base = _psnrs(still, case)
 
         def scored(name: str, frames: Frames, either_order: bool) -> dict[str, float]:
@@ -275,7 +280,7 @@ class _FrameJudge(_Judge):
                 frames, chosen = frames[::-1], backwards
             self.samples.append(Sample(name, chosen, longest))
             ends = (0, len(chosen) // 2, len(chosen) - 1)
-            truth = _truth(frames, case)
+            truth = _at_instants(case.frames, len(frames))
             pairs = [(frames[index], truth[index]) for index in ends]
             scores: dict[str, Any] = {
                 "psnr": chosen.mean(),
@@ -294,8 +299,7 @@ class _FrameJudge(_Judge):
             clips = contender.clips(case)
             if not clips:
                 continue
-            if self.middle:
-                clips = [clip[len(clip) // 2, None] for clip in clips]
+            clips = [_at_instants(clip, self.instants) for clip in clips]
             means = [_psnrs(clip, case).mean() for clip in clips]
             results: dict[int, dict[str, float]] = {}
             for tries in contender.tries:
@@ -332,13 +336,14 @@ class _FlowJudge(_Judge):
 
 
 def _psnrs(frames: Frames, case: Case) -> NDArray[np.float64]:
-    pairs = zip(frames, _truth(frames, case), strict=True)
+    pairs = zip(frames, _at_instants(case.frames, len(frames)), strict=True)
     return np.array([min(psnr(frame, true, case.judged), _EXACT) for frame, true in pairs])
 
 
-def _truth(frames: Frames, case: Case) -> Frames:
-    """The true frames at the instants of a clip that may have fewer; one is the middle one."""
-    last = len(case.frames) - 1
-    if len(frames) == 1:
-        return case.frames[last // 2, None]
-    return case.frames[np.linspace(0, last, len(frames)).round().astype(np.intp)]
+def _at_instants(frames: Frames, count: int) -> Frames:
+    """Some frames of a clip, evenly from its first to its last; a single one is the middle one."""
+    assert len(frames) >= count
+    last = len(frames) - 1
+    if count == 1:
+        return frames[last // 2, None]
+    return frames[np.linspace(0, last, count).round().astype(np.intp)]

@@ -15,7 +15,7 @@ class PaperTable:
         groups: of "movers", "camera", "rotation" and "video" (each real clip).
         contenders: names in `b2m.contenders.NAMES`.
         flow: whether motion is judged, not frames.
-        middle: whether only the middle frame is judged.
+        instants: how many of a clip's frames are judged, evenly over the exposure; 1 is the middle.
         paper: from (group, row) to the paper's own PSNR or EPE, on its own data.
         budget: how its rows were trained, in words.
     """
@@ -24,7 +24,7 @@ class PaperTable:
     groups: tuple[str, ...]
     contenders: tuple[str, ...]
     flow: bool = False
-    middle: bool = False
+    instants: int = 7
     paper: Mapping[tuple[str, str], float] = field(default_factory=dict)
     budget: str = (
         "Trained alike, 30,000 samples of 96x96 in batches of 8 (24,000 at a constant rate, the "
@@ -107,6 +107,7 @@ TABLES: dict[str, PaperTable] = {
             "VideoRestorer, trained on rotation",
             "animator, better order",
         ),
+        instants=3,
         paper={
             ("rotation", "Jin, trained on rotation"): 22.22,
             ("rotation", "VideoRestorer, trained on rotation"): 23.87,
@@ -132,7 +133,7 @@ TABLES: dict[str, PaperTable] = {
         "one sharp image: Nah 29.08, Kupyn 28.70, Tao 30.26; Jin 26.98.",
         ("movers", "camera", "video"),
         ("Jin", "VideoRestorer", "NAFNet", "animator on the same budget, better order"),
-        middle=True,
+        instants=1,
         paper={("video", "Jin"): 26.98, ("video", "VideoRestorer"): 29.84},
     ),
     "2021a-T4": PaperTable(
@@ -140,6 +141,7 @@ TABLES: dict[str, PaperTable] = {
         "trained on video.",
         ("video",),
         ("Jin", "VideoRestorer", "VideoRestorer, trained on rotation"),
+        instants=3,
         paper={
             ("video", "Jin"): 25.62,
             ("video", "VideoRestorer"): 28.92,
@@ -165,6 +167,7 @@ TABLES: dict[str, PaperTable] = {
             "VideoRestorer of 3 frames by PML and TCL",
             "VideoRestorer of 3 frames",
         ),
+        instants=3,
     ),
     "2021b-T1": PaperTable(
         "Argaw 2021b, Table 1 and Analysis: flow from the photo itself has an error of 2.08 px on "

@@ -1,6 +1,7 @@
 """The papers' tables: protocols on answers that are known, and every table on a few photos."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,8 +77,8 @@ class Nobody(torch.nn.Module):
         return photo * self.weight
 
 
-def frame_rows(case, *several):
-    judge = evaluate_papers._FrameJudge(several)
+def frame_rows(case, *several, instants=7):
+    judge = evaluate_papers._FrameJudge(several, instants)
     judge.add(case)
     judge.add(case)
     return {row["name"].removeprefix("g: "): row for row in judge.rows("g")}
@@ -122,9 +123,16 @@ def test_best_of_n_takes_all_scores_of_one_clip(case):
         assert row["ssim"] == pytest.approx(np.mean(likeness))
 
 
-def test_a_clip_of_three_frames_is_compared_at_its_instants(case):
-    three = case.frames[[0, 3, 6]]
-    assert frame_rows(case, Contender("three", lambda _: [three], Nobody()))["three"]["psnr"] == 100
+def test_clips_of_three_and_of_seven_frames_are_judged_at_the_same_instants(case):
+    found = case.frames.copy()
+    found[[1, 2, 4, 5]] = 0
+    three = Contender("three", lambda _: [case.frames[[0, 3, 6]]], Nobody())
+    seven = Contender("seven", lambda _: [found], Nobody())
+    rows = frame_rows(case, three, seven, instants=3)
+    assert rows["three"]["psnr"] == rows["seven"]["psnr"] == 100
+    base = [metrics.psnr(case.photo, frame) for frame in case.frames[[0, 3, 6]]]
+    assert rows[PHOTO]["psnr"] == pytest.approx(np.mean(base))
+    assert rows["three"]["gain"] == rows["seven"]["gain"] == pytest.approx(100 - np.mean(base))
 
 
 def test_only_the_middle_frame_is_judged(case):
@@ -133,7 +141,7 @@ def test_only_the_middle_frame_is_judged(case):
             Contender("clip", lambda _: [noisy(case.frames, 10)], Nobody()),
             Contender("frame", lambda _: [case.frames[3:4]], Nobody()),
         ],
-        middle=True,
+        instants=1,
     )
     judge.add(case)
     rows = {row["name"].removeprefix("g: "): row for row in judge.rows("g")}
@@ -164,7 +172,7 @@ def test_flow_is_judged_up_to_its_sign(case):
 
 
 def test_photos_in_which_nothing_moves_are_left_out(case):
-    judge = evaluate_papers._FrameJudge([])
+    judge = evaluate_papers._FrameJudge([], 7)
     judge.add(case._replace(flow=np.zeros_like(case.flow)))
     assert judge.rows("g") == []
 
@@ -261,8 +269,11 @@ def weights(tmp_path_factory):
     recipes = {contenders.recipe_of(name) for name in contenders.NAMES}
     for recipe in recipes - {"animator-short", "jin-rotation"}:
         kind = KINDS[recipe.split("-")[0]]
+        config = kind.config_class.tiny()
+        if kind is VideoRestorer:
+            config = replace(config, frames=RECIPES[recipe].config.frames)
         torch.manual_seed(0)
-        kind(kind.config_class.tiny()).save_pretrained(folder / recipe)
+        kind(config).save_pretrained(folder / recipe)
     predictor = GuidancePredictor(GuidancePredictor.config_class.tiny())
     predictor.save_pretrained(folder / "guidance-predictor")
     return folder
