@@ -62,33 +62,25 @@ class LineBlur:
         self._step = flow.permute(0, 2, 3, 1) * unit
 
     def _look_ups(self) -> Iterator[Tensor]:
-        """Where each pixel looks, (N, H, W, 2); so many instants at once as there are threads.
-
-        A look-up of one picture keeps one thread busy.
-        """
-        times = (torch.arange(self.instants).to(self._step) + 0.5) / self.instants - 0.5
-        for some in times.view(-1, 1, 1, 1).split(torch.get_num_threads()):
-            yield torch.addcmul(self._start, some, self._step)
+        for index in range(self.instants):
+            time = (index + 0.5) / self.instants - 0.5
+            yield torch.add(self._start, self._step, alpha=time)
 
     def __call__(self, sharp: Tensor) -> Tensor:
         """(1, C, H, W) linear light to the same shape, blurred."""
         total = torch.zeros_like(sharp)
         for grid in self._look_ups():
-            seen = sharp.expand(len(grid), -1, -1, -1)
-            found = F.grid_sample(seen, grid, padding_mode="border", align_corners=True)
-            total += found.sum(0, keepdim=True)
+            total += F.grid_sample(sharp, grid, padding_mode="border", align_corners=True)
         return total / self.instants
 
     def adjoint(self, blurred: Tensor) -> Tensor:
         """The transpose: <K s, y> = <s, K' y> for all s and y."""
         total = torch.zeros_like(blurred)
         for grid in self._look_ups():
-            seen = blurred.expand(len(grid), -1, -1, -1)
             # Only the shape of the second argument matters; 0, 1 stand for bilinear and border.
-            found = torch.ops.aten.grid_sampler_2d_backward(
-                seen, seen, grid, 0, 1, True, (True, False)
+            total += torch.ops.aten.grid_sampler_2d_backward(
+                blurred, blurred, grid, 0, 1, True, (True, False)
             )[0]
-            total += found.sum(0, keepdim=True)
         return total / self.instants
 
 
