@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from b2m import ambiguity, film, scales, sequences
 from b2m import guidance as guidance_rules
 from b2m.clip import Clip, Prepared, check_frames, to_array
-from b2m.errors import InputError
+from b2m.errors import InputError, check_seed
 from b2m.guidance import Guidance
 from b2m.guided import follow
 from b2m.hub import HubModel, find_weights, models_at_hand
@@ -165,11 +165,13 @@ class BlurAnimator:
             seed: kept with the clips; the same seed gives the same clips.
 
         Raises:
-            InputError: an unreadable photo, or guidance, frames or motions that are not possible.
+            InputError: an unreadable photo, or guidance, frames, motions or a seed that are not
+                possible.
         """
         check_frames(frames)
         if isinstance(motions, bool) or not isinstance(motions, int | np.integer) or motions < 1:
             raise InputError(f"motions={motions!r} is not possible; give a whole number above 0.")
+        seed = check_seed(seed)
         prepared = image if isinstance(image, Prepared) else self.prepare(image)
         if not isinstance(self.model, MotionAnimator):
             return sequences.animate(

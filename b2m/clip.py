@@ -175,6 +175,9 @@ class Clip:
     def at(self, time: float) -> Pixels:
         """The frame at any time.
 
+        On a photo above two megapixels each call looks at its tiles again, unless `frames` has been
+        asked for and holds it: `render` gives several at once.
+
         Args:
             time: -1 when the shutter opens, 1 when it closes. Before and after, things go straight
                 on as fast as they went then.
@@ -182,6 +185,9 @@ class Clip:
         Returns:
             (H, W, 3) uint8 sRGB.
         """
+        held, times = self.__dict__.get("frames"), _times(self.count)
+        if held is not None and time in times:
+            return np.array(held[times.index(time)])
         frame = np.empty_like(self.photo)
         self._fill_all(frame[None], self.count, [time])
         return frame
@@ -302,7 +308,10 @@ class Clip:
         moving = length_of(flow) >= guidance_rules.STILL_THRESHOLD
         still = bool(moving.mean() < _STILL_SHARE)
         if still:
-            found.append(doubts.STILL)
+            # Guidance may hold what the network saw moving.
+            seen = length_of(self._prepared.line) >= guidance_rules.STILL_THRESHOLD
+            held = self._given is not None and seen.mean() >= _STILL_SHARE
+            found.append(doubts.HELD if held else doubts.STILL)
         if doubts.burnt_streaks(self._prepared.working, flow):
             found.append(doubts.UNFOLLOWED if still else doubts.STREAKS)
         if self._given is not None and self._displaced:

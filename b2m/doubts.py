@@ -13,6 +13,7 @@ from b2m.media import Pixels
 from b2m.signs import length_of
 
 STILL = "no motion blur was found, so the clip is still"
+HELD = "guidance holds still all that moved, so the clip is still"
 STREAKS = (
     "lights have burnt out into streaks: how bright they were is lost, and frames there are a guess"
 )
@@ -47,6 +48,8 @@ _LEAST_STREAK = 6.0  # pixels of motion; under that a light is a dot
 _LARGEST_STREAK = 0.02  # of the photo; more is a sky or a window
 _SLENDER = 2.0  # length over width
 _OWN_MOTION = 0.6  # a point that moves leaves a streak as long as its motion; this much counts
+_BEYOND = 0.25  # of the motion; there it is dark again beyond a streak's end
+_DARK = 180  # sRGB code of the least channel; of white that fades in front of black it is 224
 _MOST_STREAKS = 200
 # Where no motion is found, bars tell of it if there are so many alike, before a ground that is no
 # snow or paper. None of 35 sharp validation photos has them.
@@ -174,7 +177,8 @@ def burnt_streaks(photo: Pixels, flow: NDArray[np.float32]) -> bool:
                 bars.append((direction, long))
             continue
         long, wide = _extent(columns, rows, direction)
-        if long >= _SLENDER * wide and long >= _OWN_MOTION * motion:
+        slender = long >= _SLENDER * wide and long >= _OWN_MOTION * motion
+        if slender and _ends_abruptly(photo, columns + left, rows + top, direction, motion):
             return True
     if burnt.mean() > _MOST_BURNT:
         return False
@@ -182,6 +186,32 @@ def burnt_streaks(photo: Pixels, flow: NDArray[np.float32]) -> bool:
     apart = np.abs(np.angle(np.exp(2j * (directions[:, None] - directions)))) / 2
     alike = (apart < _BAR_ANGLE) & (np.abs(np.log(lengths[:, None] / lengths)) < np.log(_BAR_RATIO))
     return bool((alike.sum(axis=1) >= _LEAST_BARS).any())
+
+
+def _ends_abruptly(
+    photo: Pixels,
+    columns: NDArray[np.intp],
+    rows: NDArray[np.intp],
+    direction: float,
+    motion: float,
+) -> bool:
+    """Whether a bright piece is dark shortly beyond both of its ends.
+
+    What is merely white fades there over the length of the motion. A light that fills the sensor
+    many times over still fills it where it stood for a moment only.
+    """
+    along = columns * np.cos(direction) + rows * np.sin(direction)
+    beyond = max(2.0, _BEYOND * motion)
+    for sign in (-1, 1):
+        reached = sign * along
+        last = reached >= reached.max() - 1
+        x = columns[last].mean() + sign * beyond * np.cos(direction)
+        y = rows[last].mean() + sign * beyond * np.sin(direction)
+        row, column = round(float(y)), round(float(x))
+        inside = 0 <= row < photo.shape[0] and 0 <= column < photo.shape[1]
+        if inside and photo[row, column].min() > _DARK:
+            return False
+    return True
 
 
 def _extent(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 
 class InputError(ValueError):
     """Something given to b2m cannot be used; one sentence: what was given, what is allowed."""
@@ -17,3 +19,12 @@ def shortened(value: object) -> str:
         return f"an array {tuple(shape)} {getattr(value, 'dtype', '')}".rstrip()
     line = " ".join(repr(value).split())
     return line if len(line) <= 80 else f"{line[:79]}…"
+
+
+def check_seed(seed: object) -> int:
+    """The seed, if it is a whole number of less than 63 bits; else an InputError."""
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or abs(int(seed)) >= 2**63:
+        raise InputError(
+            f"seed={shortened(seed)} is not possible: give a whole number, as 0, of less than 2**63"
+        )
+    return int(seed)

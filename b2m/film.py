@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,7 +32,7 @@ from tqdm.auto import tqdm
 
 from b2m.blur import PROJECTION_INSTANTS
 from b2m.clip import Clip, check_frames
-from b2m.errors import InputError
+from b2m.errors import InputError, shortened
 from b2m.files import sweep
 from b2m.guidance import coherent_signs
 from b2m.media import MIN_SIDE, Pixels, fit
@@ -61,6 +62,9 @@ def animate_video(
     shutter: float = 1.0,
 ) -> Path:
     """Turn a blurred video into a sharp one; see `b2m.animate_video`."""
+    for place in (source, target):
+        if not isinstance(place, str | os.PathLike):
+            raise InputError(f"a video is given by its path, not as {shortened(place)}")
     target = Path(target)
     if problem := refusal(target, frames, fps, shutter):
         raise InputError(problem)
@@ -91,12 +95,13 @@ def refusal(target: Path, frames: int, fps: float | None, shutter: float) -> str
         check_frames(frames)
     except InputError as error:
         return str(error)
-    if fps is not None and not 0 < fps <= 1000:
-        return f"{fps:g} frames per second are not possible: give more than 0 and up to 1000"
-    if not 0 < shutter <= 1:
+    if fps is not None and not (isinstance(fps, Real) and 0 < fps <= 1000):
+        told = shortened(fps)
+        return f"{told} frames per second are not possible: give more than 0 and up to 1000"
+    if not (isinstance(shutter, Real) and 0 < shutter <= 1):
         return (
-            f"a shutter of {shutter:g} is not possible: give the share of the time for which it is "
-            "open, above 0 and up to 1"
+            f"a shutter of {shortened(shutter)} is not possible: give the share of the time for "
+            "which it is open, above 0 and up to 1"
         )
     if target.suffix.lower() != ".mp4":
         return f"cannot write a video as '{target.name}': end its name in .mp4"

@@ -145,10 +145,9 @@ def from_direction(base: Base, direction: str, photo: NDArray[np.uint8] | None =
         raise InputError("a direction needs the lines of motion: give a clip or a flow")
     # A hair clockwise, for regions at right angles.
     towards = np.array([x - 1e-6 * y, y + 1e-6 * x])
-    for number in range(1, int(scene.regions.max()) + 1):
-        rows, columns = np.nonzero(scene.regions == number)
-        if len(rows):
-            _direct(scene, number, rows, columns, towards)
+    for number, box in enumerate(_boxes(scene.regions), 1):
+        if box is not None:
+            _direct(scene, number, box, towards)
     return scene.guidance
 
 
@@ -200,9 +199,11 @@ def from_strokes(
         if not len(taken) and labels[0]:
             taken = labels[:1]  # an arrow that flies out of a thing
         if len(taken) and scene.flow is not None:
+            boxes = _boxes(scene.regions)
             for number in taken.tolist():
-                under = labels == number
-                _direct(scene, number, rows[under], columns[under], directions[under])
+                box, under = boxes[number - 1], labels == number
+                assert box is not None
+                _direct(scene, number, box, directions[under], (rows[under], columns[under]))
         elif len(taken):
             whole = points[-1] - points[0]
             if not whole.any():
@@ -234,7 +235,8 @@ def from_mask(
         (H, W, 2) int8.
 
     Raises:
-        InputError: not a mask, another direction, or nothing that moves under the mask.
+        InputError: not a mask, one that covers nothing, another direction, or nothing that moves
+            under the mask.
     """
     mask = _checked_mask(_array(mask))
     towards = _direction(direction)
@@ -243,7 +245,7 @@ def from_mask(
     if scene.flow is None:
         scene.guidance[mask] = quadrant(*towards)
         return scene.guidance
-    if not (mask & scene.guidance.any(axis=-1)).any():
+    if not scene.guidance[..., 0][mask].any():  # either both components are zero, or neither
         raise InputError("nothing moves under the mask: choose something blurred by motion")
     for rows in row_strips(*mask.shape):
         chosen = _towards(scene.flow[rows], towards, STILL_THRESHOLD)
@@ -269,7 +271,8 @@ def reverse(
         (H, W, 2) int8.
 
     Raises:
-        InputError: not a mask of this size; a point outside the photo or on a still place.
+        InputError: not a mask of this size, or one that covers nothing; a point outside the photo
+            or on a still place.
     """
     if region is None:
         guidance = _scene(base, regions=False).guidance
@@ -295,7 +298,8 @@ def hold(
         (H, W, 2) int8.
 
     Raises:
-        InputError: not a mask of this size; a point outside the photo or on a still place.
+        InputError: not a mask of this size, or one that covers nothing; a point outside the photo
+            or on a still place.
     """
     scene, inside = _chosen(base, region, photo)
     scene.guidance[inside] = 0
@@ -381,28 +385,52 @@ def _checked_mask(given: NDArray[Any]) -> NDArray[np.bool_]:
 def _check_mask(mask: NDArray[np.bool_], scene: _Scene) -> None:
     if mask.shape != scene.guidance.shape[:2]:
         raise InputError(f"the mask is {mask.shape}, the photo {scene.guidance.shape[:2]}")
+    if not mask.any():
+        raise InputError("the mask is False everywhere: set it True on what is meant")
+
+
+_Box = tuple[slice, slice]
+
+
+def _boxes(regions: Labels) -> list[_Box | None]:
+    """Rows and columns of regions 1, 2, …; None for numbers that no pixel has."""
+    from scipy.ndimage import find_objects
+
+    boxes: list[_Box | None] = find_objects(regions)
+    return boxes
 
 
 def _direct(
     scene: _Scene,
     number: int,
-    rows: NDArray[np.intp],
-    columns: NDArray[np.intp],
+    box: _Box,
     directions: NDArray[np.float64],
+    places: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None,
 ) -> None:
-    """Turn a region whose line is known so that it goes with the directions at some pixels."""
+    """Turn a region whose line is known so that it goes as it is told.
+
+    Args:
+        scene: whose guidance is written to.
+        number: of the region.
+        box: which it fills.
+        directions: (N, 2) at some of its pixels; or (2,), one for all of them.
+        places: rows and columns of those pixels in the scene; None for all.
+    """
     assert scene.flow is not None
-    inside = scene.regions == number
-    ys, xs = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    top, left = int(ys[0]), int(xs[0])
-    box = np.s_[top : int(ys[-1]) + 1, left : int(xs[-1]) + 1]
+    inside = scene.regions[box] == number
     # A thing goes as one, whatever was said of its parts. Its signs need not every pixel.
-    step = max(1, max(inside[box].shape) // _SIGN_PIXELS)
+    step = max(1, max(inside.shape) // _SIGN_PIXELS)
+    if not inside[::step, ::step].any():
+        step = 1  # a long hair
     flow = np.ascontiguousarray(scene.flow[box][::step, ::step])
     signed = coherent_signs(flow)
-    agreement = (signed[(rows - top) // step, (columns - left) // step] * directions).sum()
+    if places is None:
+        told = signed[inside[::step, ::step]]
+    else:
+        told = signed[(places[0] - box[0].start) // step, (places[1] - box[1].start) // step]
+    agreement = (told * directions).sum()
     turned = ((signed * flow).sum(axis=-1) < 0) != (agreement < 0)
     whole = turned.repeat(step, axis=0).repeat(step, axis=1)
-    whole = whole[: inside[box].shape[0], : inside[box].shape[1]]
+    whole = whole[: inside.shape[0], : inside.shape[1]]
     guidance = np.where(whole[..., None], -scene.before[box], scene.before[box])
-    np.copyto(scene.guidance[box], guidance, where=inside[box][..., None])
+    np.copyto(scene.guidance[box], guidance, where=inside[..., None])

@@ -259,7 +259,10 @@ def _of_frame(mask: Mask | None, index: int) -> Mask | None:
 
 def _alike(image: Image, truth: Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     if image.shape != truth.shape or image.ndim not in (2, 3):
-        raise InputError(f"images of one shape are compared, not {image.shape} and {truth.shape}")
+        raise InputError(
+            f"images of one shape, (H, W) or (H, W, C), are compared, not {image.shape} and "
+            f"{truth.shape}"
+        )
     return _to_8_bit(image), _to_8_bit(truth)
 
 

@@ -28,6 +28,7 @@ PALETTE: dict[tuple[int, int], tuple[int, int, int]] = {
 
 SNAP_DISTANCE = 64
 
+_SPECK = 3  # pixels; what is no wider may have lost its pure colour when it was scaled down
 _REACH = 3  # pixels; so far beside a smoothed edge are the colours that it mixes
 _MEANINGS = {
     "black (or transparent)": "still",
@@ -68,7 +69,8 @@ def from_png(image: ImageLike) -> NDArray[np.int8]:
         image: path, bytes, PIL image, or (H, W, 3|4) uint8 array. Transparent pixels are still; a
             pixel within 64 (Euclidean, 0 to 255) of one of the colours is taken for it. One on a
             smoothed edge, within 64 of a mix of two or three of black and the colours that are
-            found up to 3 pixels away, is taken for the nearest of these.
+            found up to 3 pixels away, is taken for the nearest of these; so is a speck of up to 3
+            pixels that is a mix of black and one colour.
 
     Returns:
         (H, W, 2) int8 of the picture's size.
@@ -145,7 +147,26 @@ def _unsmoothed(classes: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> NDArra
     found = _unmixed(kinds[:, :3].astype(np.float32), kinds[:, 3:] > 0)[kind.reshape(-1)]
     classes = classes.copy()
     classes[rows, columns] = found
+    rows, columns = np.nonzero(_specks(classes == _NONE))
+    if len(rows):
+        # Of a speck that was scaled down nothing pure is left: it may be any colour over black.
+        colors = pixels[rows, columns, :3].astype(np.float32)
+        mixed = np.full(len(rows), _NONE, np.uint8)
+        for number in range(1, _NONE):
+            two = np.zeros((len(rows), _NONE), bool)
+            two[:, (0, number)] = True
+            mixed = np.where(mixed == _NONE, _unmixed(colors, two), mixed)
+        classes[rows, columns] = mixed
     return classes
+
+
+def _specks(unknown: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels of those pieces that are nowhere wider than `_SPECK` pixels."""
+    number, pieces = cv2.connectedComponents(unknown.astype(np.uint8), connectivity=8)
+    square = np.ones((_SPECK + 1, _SPECK + 1), np.uint8)
+    wide = np.zeros(number, bool)
+    wide[pieces[cv2.morphologyEx(unknown.astype(np.uint8), cv2.MORPH_OPEN, square) > 0]] = True
+    return unknown & ~wide[pieces]
 
 
 def _unmixed(colors: NDArray[np.float32], beside: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -277,6 +277,7 @@ class Video:
             frames = container.decode(stream)
             complaint = f"{self.path} is damaged or truncated: get a complete copy of it"
             usual = 1 / Fraction(self.fps).limit_denominator(1001)
+            last = ((stream.start_time or 0) + (stream.duration or 0)) * self.tick
             count, start, end = 0, Fraction(0), Fraction(0)
             while True:
                 try:
@@ -291,6 +292,8 @@ class Video:
                 known = end if frame.pts is None else frame.pts * self.tick
                 start = max(known, start + self.tick) if count else known
                 end = start + (frame.duration * self.tick if frame.duration else usual)
+                # Where frames are stored in another order, the duration may be another frame's.
+                end = min(end, last) if start < last else end
                 count += 1
                 yield upright_rgb(frame), (start, end)
             # FFmpeg ends in silence where a file was cut; edit lists hide a few frames by right.

@@ -373,6 +373,21 @@ def test_what_moves_against_the_camera(movers, sliding):
     assert not sliding((9.0, 4.0)).animate(photo())[0].moving.any()
 
 
+def test_guidance_that_holds_everything_says_so(sliding):
+    pixels = photo(sigma=0.5)
+    nothing = np.zeros((*pixels.shape[:2], 2), np.int8)
+    for line, says in (((9.0, 0.0), "guidance holds still"), ((0.0, 0.0), "no motion blur")):
+        (clip,) = sliding(line).animate(pixels, guidance=nothing)
+        (sentence,) = clip.warnings
+        assert says in sentence
+
+
+@pytest.mark.parametrize("seed", ["a", 1.5, None, True, 2**63])
+def test_seeds_are_whole_numbers(animator, seed):
+    with pytest.raises(InputError, match="seed="):
+        animator.animate(photo(), seed=seed)
+
+
 def test_a_still_photo(sliding):
     pixels = photo(sigma=0.5)
     (clip,) = sliding((0.0, 0.0)).animate(pixels)

@@ -46,6 +46,20 @@ def test_dots_skies_and_dim_photos_are_no_streaks():
     assert not doubts.burnt_streaks(disc, everywhere((12, 0)))
 
 
+@pytest.mark.parametrize("vector", [(20, 0), (0, 14), (-15, 12)])
+def test_what_is_white_is_no_light(vector):
+    """Its ends fade over the length of its motion, however slender it is."""
+    light = np.full((120, 160, 3), 0.05)
+    along = np.float64(vector) / np.hypot(*vector)
+    ends = [tuple(np.rint((80, 60) + side * 35 * along).astype(int).tolist()) for side in (-1, 1)]
+    cv2.line(light, *ends, (1, 1, 1), 3)
+    steps = np.linspace(-0.5, 0.5, 41)
+    moved = [ndimage.shift(light, (vector[1] * s, vector[0] * s, 0), order=1) for s in steps]
+    photo = np.rint(255 * np.mean(moved, 0) ** (1 / 2.2)).astype(np.uint8)
+    assert (photo.min(axis=-1) >= 245).sum() > 50
+    assert not doubts.burnt_streaks(photo, everywhere(vector))
+
+
 def test_bars_alike_tell_of_motion_that_was_not_found():
     places = [(20, 30), (40, 90), (60, 60), (80, 110), (100, 45)]
     still = everywhere((0, 0))

@@ -378,6 +378,8 @@ def test_bad_numbers(tmp_path, animator, blurry):
         ({"shutter": 0}, "above 0"),
         ({"shutter": 1.5}, "1.5"),
         ({"shutter": float("nan")}, "above 0"),
+        ({"fps": "60"}, "'60' frames per second"),
+        ({"shutter": None}, "a shutter of None"),
     ):
         with pytest.raises(InputError, match=says):
             animator.animate_video(blurry, target, **options)
@@ -394,6 +396,8 @@ def test_bad_files(tmp_path, animator, blurry):
         assert set(tmp_path.iterdir()) == before
 
     refused(tmp_path / "none.mp4", target, InputError, "does not exist")
+    refused(None, target, InputError, "by its path, not as None")
+    refused(blurry, 7, InputError, "by its path, not as 7")
     refused(tmp_path, target, InputError, "is a folder")
     text = tmp_path / "text.mp4"
     text.write_text("not a video " * 100)

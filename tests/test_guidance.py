@@ -144,7 +144,7 @@ def test_png_snaps_within_64_and_transparent_is_still() -> None:
     near[0, 3, :3] = (230, 240, 20)
     found = guidance.from_png(near)
     assert [tuple(vector) for vector in found[0, :4]] == [(1, -1), (0, 0), (0, 0), (-1, 1)]
-    for color in ((65, 0, 0), (255, 255, 255), (128, 0, 128)):
+    for color in ((128, 128, 128), (255, 255, 255), (128, 0, 128)):
         wrong = near.copy()
         wrong[7, 9, :3] = color
         with pytest.raises(InputError, match=r"x=9, y=7") as caught:
@@ -194,6 +194,26 @@ def test_png_refuses_areas_of_other_colours(color: tuple[int, int, int]) -> None
     picture[35:65, 40:80] = color  # across an edge between both
     with pytest.raises(InputError, match="use pure black"):
         guidance.from_png(picture)
+
+
+@pytest.mark.parametrize("method", [Image.Resampling.BOX, Image.Resampling.BICUBIC])
+def test_png_snaps_specks_of_which_nothing_pure_is_left(method: Image.Resampling) -> None:
+    picture = Image.new("RGB", (160, 120))
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((41, 31, 43, 32), "red")
+    draw.rectangle((101, 81, 102, 82), "yellow")
+    small = picture.resize((80, 60), method)
+    assert not ((np.array(small) == (255, 0, 0)).all(-1)).any()
+    found = guidance.from_png(small)
+    assert (found[15:17, 20:22] == (1, -1)).all(axis=-1).any()
+    assert {tuple(vector) for vector in found.reshape(-1, 2)} <= {(0, 0), (1, -1), (-1, 1)}
+    # Four pixels of dark red are no speck.
+    wrong = np.zeros((60, 80, 3), np.uint8)
+    wrong[20:23, 30:33] = (119, 0, 0)
+    guidance.from_png(wrong)
+    wrong[20:24, 30:34] = (119, 0, 0)
+    with pytest.raises(InputError, match=r"\(119, 0, 0\) at x=30, y=20"):
+        guidance.from_png(wrong)
 
 
 def test_png_edges_are_snapped_alike_in_all_strips(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -573,3 +593,30 @@ def test_a_stroke_leaves_what_it_only_grazes():
     out = guidance.from_strokes([[(240, 100), (20, 100)]], flow)
     assert (out[20:180, 220:260] == (-1, 1)).all()
     assert not out[:, :200].any()
+
+
+def test_masks_that_cover_nothing_are_refused() -> None:
+    flow, nothing = two_movers(), np.zeros(SIZE, bool)
+    for call in (
+        lambda: guidance.from_mask(nothing, "left"),
+        lambda: guidance.from_mask(nothing, "left", flow),
+        lambda: guidance.reverse(flow, nothing),
+        lambda: guidance.hold(flow, nothing),
+    ):
+        with pytest.raises(InputError, match="False everywhere"):
+            call()
+
+
+def test_a_direction_reaches_regions_of_every_size() -> None:
+    """Also a hair a pixel wide that is longer than signs are looked at."""
+    flow = np.zeros((700, 1400, 2), np.float32)
+    for box, line in (
+        (np.s_[33:34, 5:1395], (20, 3)),
+        (np.s_[100:680, 20:600], (-9, 4)),
+        (np.s_[120:126, 700:707], (7, -7)),
+    ):
+        flow[box] = line
+    moving = flow.any(axis=-1)
+    said = guidance.from_direction(flow, "left")
+    assert (said[moving][:, 0] == -1).all()
+    assert not said[~moving].any()

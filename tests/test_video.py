@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -315,3 +316,27 @@ def test_a_film_written_live_does_not_say_how_long_it_is(tmp_path: Path) -> None
     assert len(list(video.read_video(path))) == 30
     path.write_bytes(whole[: len(whole) // 2])
     assert 10 < len(list(video.read_video(path))) < 20
+
+
+def test_the_last_frame_lasts_as_long_as_the_film(tmp_path: Path) -> None:
+    """Where frames are stored in another order, its own duration may be that of another."""
+    path, random, thousandth = tmp_path / "uneven.mp4", np.random.default_rng(0), Fraction(1, 1000)
+    moving = random.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = thousandth
+        for shift, time in enumerate((0, 100, 150, 400, 500, 600)):
+            frame = av.VideoFrame.from_ndarray(np.roll(moving, shift, 1), format="rgb24")
+            frame.pts, frame.time_base = time, thousandth
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        (stream,) = container.streams.video
+        length = float(stream.duration * stream.time_base)
+        last = list(container.decode(stream))[-1]
+        told = float((last.pts + last.duration) * stream.time_base)
+    assert told == pytest.approx(0.7) and length == pytest.approx(0.65)
+    times = [span for _, span in video.read_video(path).timed()]
+    assert float(times[-1][0]) == pytest.approx(0.6)
+    assert float(times[-1][1]) == pytest.approx(length)

@@ -32,14 +32,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Integral
 from typing import NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from b2m.errors import InputError, shortened
+from b2m.errors import check_seed
 from b2m.guidance import STILL_THRESHOLD
 from b2m.hub import HubModel
 from b2m.models.animator import MotionAnimator
@@ -424,13 +423,7 @@ class GuidancePredictor(HubModel):
         Raises:
             InputError: the seed is no whole number, or needs more than 63 bits.
         """
-        whole = isinstance(seed, Integral) and not isinstance(seed, bool)
-        if not whole or abs(seed) >= 2**63:
-            raise InputError(
-                f"seed={shortened(seed)} is not possible: give a whole number, as 0, of less than "
-                "2**63"
-            )
-        generator = torch.Generator().manual_seed(int(seed))
+        generator = torch.Generator().manual_seed(check_seed(seed))
         drawn = torch.randn((count + 1) // 2, self.config.latent, generator=generator)
         return torch.stack([drawn, -drawn], 1).flatten(0, 1)[:count]
 
