@@ -81,8 +81,9 @@ def main() -> None:
     save_webp(ROOT / "weights" / "guidance-predictor" / "example.webp", [samples("moving-apart")])
     save_webp(ROOT / "weights" / "decomposer-compact" / "example.webp", [directed("temple-shake")])
     save_webp(ROOT / "weights" / "blur-flow-compact" / "example.webp", [flows("temple-shake")])
-    restored = ends("temple-shake", "video-restorer")
-    save_webp(ROOT / "weights" / "video-restorer-compact" / "example.webp", [restored])
+    for model in ("jin", "video-restorer"):
+        restored = ends("temple-shake", model)
+        save_webp(ROOT / "weights" / f"{model}-compact" / "example.webp", [restored])
 
 
 if __name__ == "__main__":
