@@ -114,8 +114,8 @@ def motions_rows(
     try:
         predictor = animator.predictor or GuidancePredictor.from_pretrained(device=animator.device)
         ways[SAMPLES] = BlurAnimator(animator.model, predictor)
-    except InputError:
-        notes.append("Without the cVAE-GAN, as no weights of it were found.")
+    except InputError as error:
+        notes.append(f"Without the cVAE-GAN: {error}.")
     rows: list[Row] = []
     pooled: dict[str, _Tally] = {}
     kinds: dict[Kind, int] = {"movers": scenes - scenes // 2, "camera": scenes // 2}
