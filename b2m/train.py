@@ -251,6 +251,12 @@ class Run:
                 f"{path} is of another model than recipe '{self.recipe.name}'; "
                 "name another output folder or start anew without resuming."
             )
+        begun = checkpoint.get("seed", self.seed)  # older ones do not say
+        if begun != self.seed:
+            raise InputError(
+                f"{path} was begun with seed {begun}, not {self.seed}: go on with that, name "
+                "another output folder or start anew without resuming."
+            )
         return checkpoint
 
     def loop(
@@ -354,6 +360,7 @@ class Run:
             "step": self.step,
             "samples": self.samples,
             "seconds": self.seconds,
+            "seed": self.seed,
         }
         with atomic_path(self.folder / _CHECKPOINT) as path:
             torch.save(state, path)

@@ -78,6 +78,7 @@ def train(
             show_default=False,
         ),
     ] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Train a model; run it again to go on where it stopped."""
     if samples is not None:
@@ -102,6 +103,7 @@ def train(
         resume=resume,
         init=init,
         decay=decay,
+        seed=seed,
     )
 
 

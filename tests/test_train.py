@@ -458,6 +458,13 @@ def test_folders_without_what_training_needs(textures, tmp_path, kind):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_checkpoint_of_another_seed(run, textures):
+    before = (run / "checkpoint.pt").read_bytes()
+    with pytest.raises(InputError, match="was begun with seed 0, not 1"):
+        train(run, textures, 8, seed=1)
+    assert (run / "checkpoint.pt").read_bytes() == before
+
+
 def test_a_checkpoint_of_another_model(run, textures, tmp_path, monkeypatch):
     other = Recipe("other", config=MotionAnimatorConfig(width=16), scene=48, crop=32, batch=2)
     monkeypatch.setitem(RECIPES, "other", other)
