@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-
 _BUDGET = (
     "Trained alike, 30,000 samples of 96x96 in batches of 8 (24,000 at a constant rate, the first "
     "8,000 of them of camera motion, then 6,000 in which it falls to zero): Jin, VideoRestorer, "
