@@ -352,8 +352,8 @@ def recipe_of(name: str) -> str:
 # --- what they cost -------------------------------------------------------------------------------
 
 
-def cost(model: HubModel) -> tuple[float, float]:
-    """10^9 multiply-adds, and seconds, of one photo of `COST_SIZE`; median of a few runs."""
+def cost(model: HubModel, runs: int = _COST_RUNS) -> tuple[float, float]:
+    """10^9 multiply-adds, and seconds, of one photo of `COST_SIZE`; median of some runs."""
     photo = torch.rand(1, 3, *COST_SIZE, generator=torch.Generator().manual_seed(0))
     guidance = torch.ones(1, getattr(model.config, "bits", 2), *COST_SIZE)
     device = next(model.parameters()).device
@@ -365,7 +365,7 @@ def cost(model: HubModel) -> tuple[float, float]:
             with FlopCounterMode(display=False) as counter:
                 model(*given)
             seconds = []
-            for _ in range(_COST_RUNS):
+            for _ in range(runs):
                 begun = time.perf_counter()
                 model(*given)
                 seconds.append(time.perf_counter() - begun)
