@@ -57,7 +57,7 @@ def main() -> None:
     }
     notes = [
         f"A photo of {COST_SIZE[1]}x{COST_SIZE[0]}, random weights, {COST_THREADS} threads; GMAC: "
-        "products of convolutions and of matrices; seconds: after one run to warm up, the median of "
+        "products of convolutions and matrices; seconds: after one run to warm up, the median of "
         f"{RUNS['compact']}, of the papers' sizes {RUNS['paper']}."
     ]
     _, text = write_report(
