@@ -279,17 +279,20 @@ class _FrameJudge(_Judge):
             if either_order and backwards.mean() > given.mean():
                 frames, chosen = frames[::-1], backwards
             self.samples.append(Sample(name, chosen, longest))
-            ends = (0, len(chosen) // 2, len(chosen) - 1)
+            ends = tuple(dict.fromkeys((0, len(chosen) // 2, len(chosen) - 1)))
             truth = _at_instants(case.frames, len(frames))
             pairs = [(frames[index], truth[index]) for index in ends]
             scores: dict[str, Any] = {
                 "psnr": chosen.mean(),
                 "gain": chosen.mean() - base.mean(),
-                "psnr_given": given.mean(),
-                "psnr_better": max(given.mean(), backwards.mean()),
-                **dict(zip(("first", "middle", "last"), chosen[list(ends)], strict=True)),
                 "ssim": np.mean([ssim(*pair) for pair in pairs]),
             }
+            if self.instants > 1:
+                scores |= {
+                    "psnr_given": given.mean(),
+                    "psnr_better": max(given.mean(), backwards.mean()),
+                    **dict(zip(("first", "middle", "last"), chosen[list(ends)], strict=True)),
+                }
             if perceived and self.lpips is not None:
                 scores["lpips"] = np.mean([self.lpips(*pair) for pair in pairs])
             return scores
@@ -312,7 +315,7 @@ class _FrameJudge(_Judge):
                     max(mean, _psnrs(clip[::-1], case).mean())
                     for mean, clip in zip(means[:tries], clips[:tries], strict=True)
                 )
-                yield name, results[best] | {"psnr_better": better}
+                yield name, results[best] | ({"psnr_better": better} if self.instants > 1 else {})
 
 
 class _FlowJudge(_Judge):
