@@ -117,7 +117,7 @@ OURS = {
     "beginning: as in Fig. 8 and 9. Two stages are not better than one of equal size: in 3,750 "
     "steps there is nothing yet that a second one could refine (one seed; both are within 0.05 dB).",
     "2021a-T1": "on rotational blur the restorer is better than Jin's sequence by 1.3 dB, in the paper by "
-    "1.65 dB, at its ends by 2.1 dB; all are the worse the longer the blur is, as in Fig. 6.",
+    "1.65 dB, at its ends by 2.1 dB; the longer the blur, the worse, as in Fig. 6, but for the few longest.",
     "2021a-T2": "the restorer is above Jin's sequence on every set, by 0.2 to 0.6 dB, and above the "
     "photo by 0.1 dB where things move and by 0.3 to 0.4 dB elsewhere, its first and last frame by "
     "more than its middle one: no error spreads from the middle to the ends, as in Fig. 7. On real "
