@@ -25,6 +25,7 @@ from b2m.clip import Clip
 from b2m.data.scenes import Kind, SceneConfig
 from b2m.errors import InputError
 from b2m.guidance import STILL_THRESHOLD, from_flow
+from b2m.hub import find_weights
 from b2m.metrics import psnr
 from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.report import Row
@@ -111,11 +112,16 @@ def motions_rows(
         f"five are opposite in {APART / 2:.0%} or more of the true motion.",
     ]
     ways = {REGIONS: BlurAnimator(animator.model)}
-    try:
-        predictor = animator.predictor or GuidancePredictor.from_pretrained(device=animator.device)
+    predictor = animator.predictor
+    if predictor is None:
+        try:
+            folder = find_weights(GuidancePredictor.weights_name)
+        except InputError:
+            notes.append("Without the cVAE-GAN, as no weights of it were found.")
+        else:
+            predictor = GuidancePredictor.from_pretrained(folder, device=animator.device)
+    if predictor is not None:
         ways[SAMPLES] = BlurAnimator(animator.model, predictor)
-    except InputError as error:
-        notes.append(f"Without the cVAE-GAN: {error}.")
     rows: list[Row] = []
     pooled: dict[str, _Tally] = {}
     kinds: dict[Kind, int] = {"movers": scenes - scenes // 2, "camera": scenes // 2}

@@ -58,7 +58,8 @@ MAY_IMPORT = {
     | {f"evaluate_{table}" for table in ("segmentation", "sharp", "video")},
     "evaluate_animator": LEAVES | {"answers", "data", "report"},
     "evaluate_deconvolution": LEAVES | {"data", "report"},
-    "evaluate_motions": LEAVES | {"ambiguity", "api", "cases", "clip", "data", "models", "report"},
+    "evaluate_motions": LEAVES
+    | {"ambiguity", "api", "cases", "clip", "data", "hub", "models", "report"},
     "evaluate_papers": LEAVES | {"cases", "contenders", "data", "paper_tables", "plots", "report"},
     "evaluate_segmentation": LEAVES | {"cases", "data", "report"},
     "evaluate_sharp": LEAVES | {"api", "doubts", "report"},
