@@ -52,6 +52,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import PIL.Image as pillow
 from IPython.display import Image, Markdown, display
 
 from b2m.data.scenes import SceneConfig, render
@@ -152,7 +153,9 @@ def show(name):
     found = f"\n\n**What came out**: {OURS[name]}" if name in OURS else ""
     display(Markdown(f"{path.read_text(encoding='utf-8')}{found}\n\n{DIFFERENCES}"))
     for picture in sorted(RESULTS.glob(f"{name}*.png")):
-        display(Image(str(picture), width=760))
+        few_colours = io.BytesIO()  # which keep the notebook small
+        pillow.open(picture).convert("RGB").quantize(32).save(few_colours, "PNG", optimize=True)
+        display(Image(few_colours.getvalue(), width=760))
 
 
 for name in ("2022-T1", "2022-T2", "2022-T3", "2022-directions"):
