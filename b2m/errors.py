@@ -1,4 +1,7 @@
-"""The two errors a person can meet: bad input, and output that could not be written."""
+"""The two errors a person can meet: bad input, and output that could not be written.
+
+And what several of their sentences share.
+"""
 
 from __future__ import annotations
 

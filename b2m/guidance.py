@@ -189,6 +189,7 @@ def from_strokes(
             f"a brush with a radius of {shortened(radius)} pixels cannot paint: give a number "
             f"above 0 and up to {max(height, width)}"
         )
+    boxes = [] if scene.flow is None else _boxes(scene.regions)
     for name, points in checked_strokes(strokes, height, width):
         places, directions = along(points)
         step = -(-len(places) // _STROKE_PLACES)
@@ -199,7 +200,6 @@ def from_strokes(
         if not len(taken) and labels[0]:
             taken = labels[:1]  # an arrow that flies out of a thing
         if len(taken) and scene.flow is not None:
-            boxes = _boxes(scene.regions)
             for number in taken.tolist():
                 box, under = boxes[number - 1], labels == number
                 assert box is not None
