@@ -147,6 +147,20 @@ def test_it_lowers_what_it_minimises():
     assert energy(found) < 1.3 * energy(sharp)
 
 
+@pytest.mark.parametrize("size", [(96, 128), (95, 127)])
+def test_long_blur_begun_at_half_size_comes_closer(size):
+    sharp, flow = scene(*size), turning(*size, 30.0)
+    photo = LineBlur(flow)(sharp) + 0.003 * torch.randn(sharp.shape)
+    error, of_one_size = (
+        float((found - sharp).square().mean())
+        for found in (
+            deconvolve(photo, flow, 0.003),
+            deconvolution._split(photo, flow, 0.003, photo, deconvolution._BETAS),
+        )
+    )
+    assert error < of_one_size
+
+
 @pytest.mark.parametrize(("longest", "gain"), [(8.0, 5.0), (17.0, 4.0)])
 def test_the_true_flow_makes_pictures_sharp(longest, gain):
     sharp, flow = scene(96, 128), turning(96, 128, longest)
