@@ -33,7 +33,7 @@ from b2m.answers import (
 )
 from b2m.api import BlurAnimator
 from b2m.cases import Case
-from b2m.contenders import Contender, find_contender
+from b2m.contenders import Contender, cost, find_contender
 from b2m.data.clips import find_clips
 from b2m.data.textures import split_files
 from b2m.errors import InputError, OutputError
@@ -63,7 +63,8 @@ def evaluate(
             videos, see `b2m.evaluate_video`) or "motions" (the first few of all that a blur
             allows, on scenes and, where there are any, on clips, see `b2m.evaluate_motions`) or
             "enlarged" (scenes whose blurred photos were enlarged) or "large" (scenes larger than
-            what is looked at as a whole) or "sharp" (photos in which nothing moves), or a table
+            what is looked at as a whole) or "sharp" (photos in which nothing moves) or
+            "segmentation" (what moves against the camera), or a table
             of the papers, one of `b2m.paper_tables.TABLES`, such as "2022-T1".
         samples: scenes in all (default 200), or windows or blurred frames of each clip (default
             40; for "motions" at most 20), or photos of each group (tables of the papers, default
@@ -87,6 +88,12 @@ def evaluate(
     """
     if problem := refusal(table, samples, photos, clips, split):
         raise InputError(problem)
+    several = table in paper_tables.TABLES or table in _USES  # models, each in a folder of its own
+    if several and weights is not None and not Path(weights).is_dir():
+        raise InputError(
+            f"there is no folder {os.fspath(weights)!r}: name one of checkpoints with weights=… "
+            "(--weights), or none for those that come with b2m"
+        )
     output = Path(output)
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -251,6 +258,14 @@ def _use_table(
             evaluate_deconvolution.COLUMNS,
             ("gain", "PSNR over the blurred photo (dB)"),
         )
+    costs = {name: cost(one.model) for name, one in there.items()}
+    for row in rows:
+        row["gmacs"], row["seconds"] = costs.get(row["name"].split(": ", 1)[1], (None, None))
+    columns = columns | {"gmacs": ("GMAC", ".1f"), "seconds": ("seconds", ".2f")}
+    notes.append(
+        f"GMAC (convolutions and products) and seconds ({COST_THREADS} threads): the network that "
+        f"finds the flow, alone, a photo of {COST_SIZE[1]}x{COST_SIZE[0]}."
+    )
     rows += [{"name": f"all: {name} (not run)"} for name in contenders if name not in there]
     command = command_line(
         ["b2m", "evaluate", "--table", table], {"samples": asked, **given, "seed": seed or None}
@@ -288,7 +303,10 @@ def refusal(
         return f"samples (--samples) is {samples}: give at least 1, there must be some to measure"
     if table in ("2021b-T2", "sharp") and photos is None:
         return f"the table '{table}' needs photos: name their folder with photos=… (--photos)"
-    if table in ("clips", "video") and clips is None:
+    of_clips = table in ("clips", "video") or (
+        table in paper_tables.TABLES and paper_tables.TABLES[table].groups == ("video",)
+    )
+    if of_clips and clips is None:
         return f"the table '{table}' needs real clips: name their folder with clips=… (--clips)"
     return None
 

@@ -106,10 +106,13 @@ def paper_rows(
         for case in tqdm(cases, group, total=samples, unit="photo"):
             judge.add(case)
         everything += judge.samples
+        begin = len(rows)
         rows += judge.rows(group)
+        if len(rows) == begin:
+            rows.append({"name": f"{group}: nothing in it moves enough", "samples": 0})
         missing = [name for name, contender in found.items() if contender is None]
         rows += [{"name": f"{group}: {name} (not run)", "psnr": None} for name in missing]
-        for row in rows[-len(judge.tallies) - len(missing) :]:
+        for row in rows[begin:]:
             name = row["name"].removeprefix(f"{group}: ").removesuffix(" (not run)")
             row["paper"] = table.paper.get((kind, name))
             maker = name.rsplit(", best of", 1)[0]
@@ -169,7 +172,7 @@ def _notes(table: PaperTable, samples: int, made_up: bool, split: str) -> list[s
         notes.append(
             "PSNR: in the given order for what guidance directs and best of N, in the better order "
             "for the others; first, middle, last and SSIM as PSNR. "
-            f"{_told(table.instants)} SSIM of whole frames. "
+            f"{_told(table.instants)} {_perceived(table.instants)} "
             "ST-LPIPS (Ghildyal and Liu 2022), where its package is installed: of the same frames "
             f"of every {_LPIPS_EVERY}th photo."
         )
@@ -180,6 +183,12 @@ def _told(instants: int) -> str:
     if instants == 1:
         return "The middle frame alone is judged."
     return f"{instants} frames of each clip are judged, evenly from its first to its last."
+
+
+def _perceived(instants: int) -> str:
+    if instants == 1:
+        return "SSIM of the whole frame."
+    return "SSIM of the first, middle and last, whole."
 
 
 def draw(
@@ -209,14 +218,15 @@ def draw(
         written.append(folder / f"{name}-errors.png")
         plots.draw_errors(written[1], samples, ["Jin", "VideoRestorer", "animator, better order"])
     elif name in ("2022-T3", "2022-directions"):
-        written.append(folder / f"{name}-training.png")
         recipes = {"4 directions": "decomposer-compact"}
         if name == "2022-T3":
             recipes = {"with guidance": "decomposer-compact", "without": "decomposer-unguided"}
         else:
             recipes |= {f"{n} directions": f"decomposer-{n}-directions" for n in (2, 8, 16)}
         logs = {told: runs / recipe / "log.jsonl" for told, recipe in recipes.items()}
-        plots.draw_training(written[1], logs, "psnr", "clip PSNR, better order (dB)")
+        if all(log.is_file() for log in logs.values()):  # else a figure of before stays
+            written.append(folder / f"{name}-training.png")
+            plots.draw_training(written[1], logs, "psnr", "clip PSNR, better order (dB)")
     return written
 
 

@@ -76,7 +76,10 @@ def draw_errors(path: Path, samples: Sequence[Sample], rows: Sequence[str]) -> N
         place.scatter(middle, ends, s=9, alpha=0.6, color="#3b6ea5")
         limits = min(middle + ends), max(middle + ends)
         place.plot(limits, limits, "--", color="grey", linewidth=0.8)
-        place.set(title=row, xlabel="middle frame (dB)", ylabel="first and last (dB)")
+        told = row
+        if len(scores) > 2:
+            told += f"\ncorrelation {np.corrcoef(middle, ends)[0, 1]:.2f}"
+        place.set(title=told, xlabel="middle frame (dB)", ylabel="first and last (dB)")
         place.grid(alpha=0.3)
     _save(figure, path, "End frames against the middle frame, photo by photo")
 
@@ -117,15 +120,12 @@ def draw_training(path: Path, logs: Mapping[str, Path], score: str, label: str) 
 
     Args:
         path: the PNG to write.
-        logs: from a name to the log of a training, which may not exist.
+        logs: from a name to the log of a training, which exists.
         score: key in the logs.
         label: of the score, with its unit.
     """
     figure, (place,) = _panels(1, height=3.8)
     for name, log in logs.items():
-        if not log.is_file():
-            place.plot([], [], label=f"{name} (not run)")
-            continue
         rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
         place.plot([row["samples"] for row in rows], [row[score] for row in rows], "o-", label=name)
     place.set(xlabel="samples", ylabel=label)

@@ -344,6 +344,43 @@ def test_a_table_without_any_weights(tmp_path, weights):
         )
 
 
+def test_a_clip_in_which_nothing_moves_takes_nothing_from_the_other_groups(
+    tmp_path, weights, monkeypatch
+):
+    from b2m.video import write_mp4
+
+    still = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    write_mp4(tmp_path / "still.mp4", (still for _ in range(14)), 30)
+    monkeypatch.setattr(evaluate_papers, "cost", lambda model: (1.0, 2.0))
+    rows, _, _ = evaluate_papers.paper_rows(
+        PaperTable(
+            "nothing",
+            ("movers", "video"),
+            ("BlurFlowNet",),
+            flow=True,
+            paper={("movers", "BlurFlowNet"): 9.9},
+        ),
+        photos=None,
+        cutouts=None,
+        clips=[tmp_path / "still.mp4"],
+        weights=weights,
+        runs=tmp_path,
+        samples=2,
+    )
+    found = {row["name"]: row for row in rows}
+    row = found["movers: BlurFlowNet"]
+    assert (row["gmacs"], row["seconds"], row["paper"]) == (1.0, 2.0, 9.9)
+    assert found["still: nothing in it moves enough"]["samples"] == 0
+
+
+def test_tables_that_lack_what_they_measure_are_refused(tmp_path):
+    with pytest.raises(InputError, match="'2021a-T4' needs real clips"):
+        evaluate("2021a-T4", samples=1, output=tmp_path)
+    with pytest.raises(InputError, match="there is no folder 'nowhere'"):
+        evaluate("2022-T1", samples=1, weights="nowhere", output=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_costs(monkeypatch):
     monkeypatch.setattr(contenders, "COST_SIZE", (48, 64))
     model = BlurDecomposer(BlurDecomposer.config_class.tiny()).eval()
