@@ -15,7 +15,7 @@ EXAMPLES = $(wildcard $(foreach e,jpg jpeg png webp tif tiff JPG JPEG PNG,exampl
 RECIPE ?= animator
 TABLE ?= scenes
 CONTEXT ?= build/docker
-PAPERS ?= 2022-T1 2022-T2 2022-T3 2022-directions 2021a-T1 2021a-T2 2021a-T3 2021a-T4 2021a-T5 2021b-T1 2021b-T2 2021b-T3
+PAPERS ?= 2022-T1 2022-T2 2022-T3 2022-directions 2021a-T1 2021a-T2 2021a-T3 2021a-T4 2021a-T5 2021b-T1 2021b-T2 2021b-T3 segmentation
 PACK ?= pack
 ARGS ?=
 

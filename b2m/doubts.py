@@ -13,6 +13,7 @@ from b2m.media import Pixels
 from b2m.signs import length_of
 
 STILL = "no motion blur was found, so the clip is still"
+UNMOVED = "this model found next to no motion, so its clip all but stands still"
 HELD = "guidance holds still all that moved, so the clip is still"
 STREAKS = (
     "lights have burnt out into streaks: how bright they were is lost, and frames there are a guess"

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from b2m import ambiguity, scales
+from b2m import ambiguity, doubts, scales
 from b2m import guidance as guidance_rules
 from b2m.blur import decode_frame
 from b2m.clip import Clip, Prepared, to_array
@@ -73,6 +74,12 @@ class FrameClip(Clip):
         encoding = Encoding(frames[len(frames) // 2][None], double_angle(flow), *[nothing] * 3)
         super().__init__(replace(prepared, encoding=encoding), flow, len(frames), seed, guidance)
         self._given_frames = frames
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """Sentences a person should read before trusting the clip; see `Clip.warnings`."""
+        # Small frames that hardly differ say more about the model than about the photo.
+        return [doubts.UNMOVED if told == doubts.STILL else told for told in super().warnings]
 
     def render(
         self, frames: int | None = None, size: tuple[int, int] | None = None

@@ -112,7 +112,8 @@ def evaluate(
         str,
         typer.Option(
             metavar="NAME",
-            help="scenes, clips, video, motions, enlarged, large, mix, or of a paper: 2022-T1 …",
+            help="scenes, clips, video, motions, enlarged, large, sharp, segmentation, mix, "
+            "or of a paper: 2022-T1 …",
         ),
     ],
     samples: Samples = None,

@@ -116,6 +116,16 @@ def test_flow_is_that_between_the_ends(sliding, photo, name):
     assert np.median(inside[..., 1]) == pytest.approx(0, abs=0.3)
 
 
+def test_a_model_that_finds_nothing_says_so_of_itself(monkeypatch, photo):
+    model = tiny("jin")
+    monkeypatch.setattr(
+        model, "forward", lambda photo, _=None: photo[:, None].expand(-1, 7, *[-1] * 3)
+    )
+    told = BlurAnimator(model).animate(photo)[0].warnings
+    assert "this model found next to no motion, so its clip all but stands still" in told
+    assert not any(line.startswith("no motion blur") for line in told)  # there is some
+
+
 def test_a_model_without_guidance_has_two_orders(sliding, photo):
     animator = sliding("jin")
     prepared = animator.prepare(photo)
