@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from b2m.data.averaging import decode, encode
 from b2m.data.ledger import is_begun
