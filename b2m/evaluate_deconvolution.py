@@ -23,6 +23,7 @@ SAMPLES = 300
 
 BLURRED = "blurred"
 TRUE = "true flow"
+_THEIRS = "BlurFlowNet"
 
 COLUMNS = {
     "samples": ("n", "d"),
@@ -84,7 +85,7 @@ def deconvolution_rows(
             quality, likeness, error = (float(x) for x in np.mean(found, axis=0))
             row: Row = {"name": f"{name}: {way}", "samples": samples, "psnr": quality}
             row |= {"gain": quality - blurred, "ssim": likeness, "epe": error}
-            if way not in (BLURRED, TRUE):
+            if way == _THEIRS:
                 row["paper"], row["paper_ssim"] = PAPER[name]
             rows.append(row)
     return rows, [
