@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from numbers import Real
 
 import numpy as np
 import torch
@@ -196,21 +197,19 @@ def deblur_with_flow(
         (H, W, 3) uint8 sRGB.
 
     Raises:
-        InputError: no image, a flow of another size or with unknown vectors, or noise not above 0.
+        InputError: no image, noise that is not between 0 and 1, or a flow that is no array, of
+            another size, with unknown vectors or with some longer than the photo's diagonal.
     """
     pixels = read_image(image).pixels
-    height, width = pixels.shape[:2]
-    if flow.shape != (height, width, 2):
+    if isinstance(noise, bool) or not isinstance(noise, Real) or not 0 < noise < 1:
         raise InputError(
-            f"a flow of shape {flow.shape} does not go with a photo of {width}x{height}: "
-            f"give one of shape ({height}, {width}, 2)"
+            f"noise={noise!r} is not possible: give a number above 0 and below 1, "
+            "as 0.01 for one per cent"
         )
-    if not np.isfinite(flow).all():
-        raise InputError("the flow has unknown vectors (NaN): set them to zero to leave them as is")
-    if not 0 < noise < 1:
-        raise InputError(f"noise {noise} is not between 0 and 1: 0.01 is one per cent")
+    longest = _longest(flow, *pixels.shape[:2])
+    height, width = pixels.shape[:2]
     # A tile sees so much about itself that what lies beyond has no say.
-    margin = 32 + 2 * math.ceil(float(np.hypot(flow[..., 0], flow[..., 1]).max()))
+    margin = 32 + 2 * math.ceil(longest)
     result = np.empty_like(pixels)
     for top in range(0, height, _TILE):
         for left in range(0, width, _TILE):
@@ -219,10 +218,35 @@ def deblur_with_flow(
                 slice(max(0, top - margin), top + _TILE + margin),
                 slice(max(0, left - margin), left + _TILE + margin),
             )
-            tile = _deblur_tile(pixels[seen], flow[seen], noise, torch.device(device))
+            tile = _deblur_tile(pixels[seen], flow[seen], float(noise), torch.device(device))
             rows, columns = top - seen[0].start, left - seen[1].start
             result[inside] = tile[rows : rows + _TILE, columns : columns + _TILE]
     return result
+
+
+def _longest(flow: object, height: int, width: int) -> float:
+    """Length in pixels of the longest vector of what should be a flow for a photo of that size."""
+    if not isinstance(flow, np.ndarray) or flow.dtype.kind not in "fiu":
+        kind = f"array of {flow.dtype}" if isinstance(flow, np.ndarray) else type(flow).__name__
+        raise InputError(
+            f"the flow is of type {kind}, not a NumPy array of numbers: "
+            f"give one of shape ({height}, {width}, 2)"
+        )
+    if flow.shape != (height, width, 2):
+        raise InputError(
+            f"a flow of shape {flow.shape} does not go with a photo of {width}x{height}: "
+            f"give one of shape ({height}, {width}, 2)"
+        )
+    if not np.isfinite(flow).all():
+        raise InputError("the flow has unknown vectors (NaN): set them to zero to leave them as is")
+    longest, diagonal = float(np.hypot(flow[..., 0], flow[..., 1]).max()), math.hypot(height, width)
+    # Nothing of the photo is left along such a line, and each pixel of its length takes a look-up.
+    if longest > diagonal:
+        raise InputError(
+            f"the flow's longest vector has {longest:.4g} pixels, more than the photo's diagonal of "
+            f"{diagonal:.0f}: give pixels of this photo over the exposure, and zero where unknown"
+        )
+    return longest
 
 
 def _deblur_tile(pixels: Pixels, flow: Flow, noise: float, device: torch.device) -> Pixels:

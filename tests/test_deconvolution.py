@@ -225,11 +225,27 @@ def test_tiles_do_not_show(monkeypatch):
         (np.full((20, 30, 2), math.nan), 0.01, "unknown"),
         (np.zeros((20, 30, 2)), 0.0, "noise"),
         (np.zeros((20, 30, 2)), 2.0, "noise"),
+        (np.zeros((20, 30, 2)), "a", "noise='a'"),
+        (np.zeros((20, 30, 2)), None, "noise=None"),
+        (np.zeros((20, 30, 2)), True, "noise=True"),
+        (np.zeros((20, 30, 2)), math.nan, "noise=nan"),
+        (None, 0.01, "flow is of type NoneType"),
+        ("field.flo", 0.01, "flow is of type str"),
+        (np.full((20, 30, 2), "a"), 0.01, "flow is of type array of"),
+        (np.full((20, 30, 2), 1e6), 0.01, "1.414e.06 pixels, .* diagonal of 36"),
+        (np.full((20, 30, 2), (0, 37)), 0.01, "37 pixels, .* diagonal of 36"),
     ],
 )
 def test_what_cannot_be_used_is_named(flow, noise, word):
     with pytest.raises(InputError, match=word):
         deblur_with_flow(np.zeros((20, 30, 3), np.uint8), flow, noise=noise)
+
+
+def test_vectors_may_be_as_long_as_the_diagonal():
+    photo = np.full((18, 24, 3), 90, np.uint8)
+    flow = np.zeros((18, 24, 2), np.float32)
+    flow[9, 12] = 18, 24  # of length 30
+    assert np.abs(deblur_with_flow(photo, flow).astype(int) - 90).max() <= 1
 
 
 def test_it_is_public():
