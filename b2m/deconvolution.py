@@ -243,8 +243,8 @@ def _longest(flow: object, height: int, width: int) -> float:
     # Nothing of the photo is left along such a line, and each pixel of its length takes a look-up.
     if longest > diagonal:
         raise InputError(
-            f"the flow's longest vector has {longest:.4g} pixels, more than the photo's diagonal of "
-            f"{diagonal:.0f}: give pixels of this photo over the exposure, and zero where unknown"
+            f"the flow's longest vector has {longest:.4g} pixels, more than the photo's diagonal "
+            f"of {diagonal:.0f}: give pixels of this photo over the exposure, and zero where unknown"
         )
     return longest
 
