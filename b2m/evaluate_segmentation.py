@@ -16,7 +16,7 @@ from b2m.cases import Case, scene_cases
 from b2m.data.scenes import Kind, SceneConfig
 from b2m.motion import Flow
 from b2m.report import Row
-from b2m.segmentation import moving_mask
+from b2m.segmentation import segment
 
 SIZE = 192
 BLUR = (8.0, 32.0)
@@ -64,7 +64,7 @@ def segmentation_rows(
             if case.moving is None or case.moving.mean() < _LEAST_MOVING:
                 continue
             for name, way in ways.items():
-                found[name].append(overlap(moving_mask(way(case)), case.moving))
+                found[name].append(overlap(segment(case.photo, way(case)), case.moving))
         for name, scores in found.items():
             iou, precision, recall = np.mean(scores, axis=0).tolist() if scores else (None,) * 3
             row: Row = {"name": f"{group}: {name}", "samples": len(scores), "iou": iou}
@@ -75,8 +75,8 @@ def segmentation_rows(
         f"{BLUR[1]:g} px; left out are those in which under {_LEAST_MOVING:.0%} of the pixels move "
         "by themselves. The truth is what moves by 1 px or more against the background, at the "
         "middle instant. Means over scenes.",
-        "The camera's motion is fitted to the flow (MAGSAC), what disagrees moves. The paper's "
-        "network for segmentation, which also sees the picture, is not built.",
+        "The camera's motion is fitted to the flow (MAGSAC); what disagrees moves, if it shows in "
+        "the photo. The paper's network for segmentation is not built.",
     ]
 
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from b2m.segmentation import moving_mask
+from b2m.segmentation import moving_mask, segment
 
 HEIGHT, WIDTH = 180, 240
 ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
@@ -52,3 +53,45 @@ def test_any_size(size):
     mask = moving_mask(np.random.default_rng(0).normal(0, 5, (*size, 2)).astype(np.float32))
     assert mask.shape == size
     assert mask.dtype == bool
+
+
+SKY = ROWS < 60
+
+
+def textured(seed=0):
+    """Blobs of about six pixels, (H, W, 3) uint8."""
+    noise = np.random.default_rng(seed).normal(size=(HEIGHT, WIDTH, 3))
+    soft = ndimage.gaussian_filter(noise, (3, 3, 0))
+    return (128 + 50 * soft / soft.std()).clip(0, 255).astype(np.uint8)
+
+
+def test_what_is_too_plain_to_show_motion_does_not_move():
+    """A pan sees no motion in a sky; where the same stands still though it shows, it does move."""
+    flow = CAMERAS["pan"].copy()
+    flow[SKY] = 0
+    photo = textured()
+    assert overlap(segment(photo, flow), SKY) > 0.9
+    photo[SKY] = (180, 200, 230)
+    assert segment(photo, flow).mean() < 0.01
+    # Clouds of a few codes change nothing, nor does the sensor's grain.
+    photo[SKY] += (3 * np.sin(COLUMNS / 9))[SKY][:, None].astype(np.int8).view(np.uint8)
+    assert segment(photo, flow).mean() < 0.01
+    assert overlap(moving_mask(flow), SKY) > 0.9  # which knows no photo
+
+
+@pytest.mark.parametrize("camera", ["still", "pan"])
+def test_a_plain_thing_that_is_seen_to_move_is_found_whole(camera):
+    flow, photo = CAMERAS[camera].copy(), textured()
+    flow[DISC] += (-4.0, 12.0)
+    photo[DISC] = (200, 30, 30)
+    assert overlap(segment(photo, flow), DISC) > 0.85
+
+
+def test_large_photos_and_small_ones_have_the_same_mask():
+    flow, photo = CAMERAS["pan"].copy(), textured()
+    flow[DISC] += (-8.0, 24.0)
+    times = 9
+    large = photo.repeat(times, 0).repeat(times, 1)
+    found = segment(large, times * flow.repeat(times, 0).repeat(times, 1))
+    assert found.shape == (times * HEIGHT, times * WIDTH) and found.dtype == bool
+    assert overlap(found[times // 2 :: times, times // 2 :: times], segment(photo, flow)) > 0.9
