@@ -33,6 +33,7 @@ from b2m.models.animator import Encoding, MotionAnimator
 from b2m.models.blur_flow import BlurFlowNet
 from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.motion import Flow
+from b2m.segmentation import segment
 from b2m.sequences import FRAME_MODELS, FrameModel
 
 ANIMATORS: dict[str, type[MotionAnimator | FrameModel]] = {
@@ -437,15 +438,26 @@ def flow(
 def segment_motion(
     image: ImageLike,
     *,
+    model: str = "animator",
     weights: str | os.PathLike[str] | None = None,
     device: str = "auto",
 ) -> NDArray[np.bool_]:
     """(H, W) bool: what moves against the camera in a blurred photo.
 
-    The camera's motion is fitted to the motion field; what disagrees moves by itself (the use of
-    Argaw et al. 2021b, with this fit in place of their network).
+    The camera's motion is fitted to the motion field; what disagrees moves by itself, if it shows
+    (the use of Argaw et al. 2021b, with this fit in place of their network).
+
+    Args:
+        image: as for `BlurAnimator.prepare`.
+        model: one of `FLOW_MODELS`, which finds the motion field.
+        weights: see `b2m.hub.find_weights`.
+        device: "auto", or as torch names it.
+
+    Raises:
+        InputError: an unreadable photo, or a model, weights or a device that are not possible.
     """
-    return _animator(weights, device).animate(image)[0].moving
+    photo = read_image(image).pixels
+    return segment(photo, flow(photo, model=model, weights=weights, device=device))
 
 
 def deblur(
@@ -455,7 +467,10 @@ def deblur(
     weights: str | os.PathLike[str] | None = None,
     device: str = "auto",
 ) -> Pixels:
-    """The sharp photo, the middle instant: (H, W, 3) uint8 sRGB; model one of `ANIMATORS`."""
+    """The sharp photo, the middle instant: (H, W, 3) uint8 sRGB; model one of `ANIMATORS`.
+
+    `b2m.deblur_with_flow` sharpens the photo itself, along the `flow` of any of `FLOW_MODELS`.
+    """
     return animate(image, model=model, weights=weights, device=device)[0].middle
 
 

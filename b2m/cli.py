@@ -75,6 +75,7 @@ Model = Annotated[
     str,
     typer.Option(metavar="NAME", help="animator, or decomposer, video-restorer or jin."),
 ]
+FlowModel = Annotated[str, typer.Option(metavar="NAME", help="As for animate, or blur-flow.")]
 Device = Annotated[
     str, typer.Option(metavar="NAME", help="Where to compute: auto, cpu, cuda or mps.")
 ]
@@ -244,9 +245,7 @@ def flow(
     photos: Photos,
     output: Output = Path("out"),
     seed: Seed = 0,
-    model: Annotated[
-        str, typer.Option(metavar="NAME", help="As for animate, or blur-flow.")
-    ] = "animator",
+    model: FlowModel = "animator",
     weights: Weights = None,
     device: Device = "auto",
 ) -> None:
@@ -256,23 +255,13 @@ def flow(
     x to the right and y down. In the picture the hue is the direction, white is still.
     """
     check_device(device)
-    from b2m import api
-
-    _one_of("--model", model, api.FLOW_MODELS)
-    animator = None if model == "blur-flow" else _animator(weights, device, model)
+    find = _flow_finder(weights, device, model, seed)
     make_folder(output)
-
-    def find(photo: Path) -> Flow:
-        if animator is None:
-            return api.flow(photo, model=model, weights=weights, device=device)
-        clip = animator.animate(photo, seed=seed)[0]
-        warn(photo, clip.warnings)
-        return clip.flow
 
     def work(photo: Path, name: str) -> None:
         from b2m import media, motion
 
-        found = find(photo)
+        _, found = find(photo)
         field, picture = output / f"{name}.flo", output / f"{name}-flow.png"
         spare_photos(field, photos)
         spare_photos(picture, photos)
@@ -291,46 +280,67 @@ def deblur(
     deconvolve: Annotated[
         bool, typer.Option("--deconvolve", help="Sharpen it along its motion field instead.")
     ] = False,
-    model: Model = "animator",
+    model: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="As for animate; with --deconvolve also blur-flow."),
+    ] = "animator",
     weights: Weights = None,
     device: Device = "auto",
 ) -> None:
     """Make only the sharp photo of the middle instant, full size: NAME-sharp.png.
 
     It is the frame that the model gives. With --deconvolve the photo itself is sharpened, along
-    the motion that the model finds: slower, and only as good as the motion, but nothing comes in
-    that the photo does not hold.
+    the motion that the model finds: slower, and only as good as that motion. Nothing is made up,
+    but where the motion is wrong there are ripples.
     """
-
-    def sharp(clip: Clip) -> NDArray[np.uint8]:
-        if not deconvolve:
-            return clip.middle
-        from b2m import deblur_with_flow
-
-        return deblur_with_flow(clip.photo, clip.flow)
-
     check_device(device)
-    _pictures(photos, output, "sharp", _animator(weights, device, model), sharp)
+    if deconvolve:
+        find = _flow_finder(weights, device, model)
+
+        def sharp(photo: Path) -> NDArray[np.uint8]:
+            from b2m import deblur_with_flow
+
+            return deblur_with_flow(*find(photo))
+
+    else:
+        if model == "blur-flow":
+            raise UsageError(
+                "--model blur-flow finds the motion and no sharp frame: add --deconvolve to "
+                "sharpen the photo along it, or choose another model"
+            )
+        animator = _animator(weights, device, model)
+
+        def sharp(photo: Path) -> NDArray[np.uint8]:
+            clip = animator.animate(photo)[0]
+            warn(photo, clip.warnings)
+            return clip.middle
+
+    _pictures(photos, output, "sharp", sharp)
 
 
 @app.command(short_help="Tell what moves by itself from what the camera does.")
 def segment(
     photos: Photos,
     output: Output = Path("out"),
+    model: FlowModel = "animator",
     weights: Weights = None,
     device: Device = "auto",
 ) -> None:
     """Tell what moves by itself from what the camera does: NAME-moving.png, white where it moves.
 
     The camera's motion is what most of the motion field agrees on. What disagrees with it is white,
-    all else is black.
+    all else is black, and so is what is too plain for its motion to show, as skies are.
     """
-
-    def mask(clip: Clip) -> NDArray[np.uint8]:
-        return (255 * clip.moving[..., None].astype("uint8")).repeat(3, axis=2)
-
     check_device(device)
-    _pictures(photos, output, "moving", _animator(weights, device), mask)
+    find = _flow_finder(weights, device, model)
+
+    def mask(photo: Path) -> NDArray[np.uint8]:
+        from b2m import segmentation
+
+        moving = segmentation.segment(*find(photo))
+        return (255 * moving[..., None].astype("uint8")).repeat(3, axis=2)
+
+    _pictures(photos, output, "moving", mask)
 
 
 filming.add_to(app)
@@ -344,20 +354,17 @@ def _pictures(
     photos: list[Path],
     output: Path,
     suffix: str,
-    animator: BlurAnimator,
-    picture: Callable[[Clip], NDArray[np.uint8]],
+    picture: Callable[[Path], NDArray[np.uint8]],
 ) -> None:
-    """Write NAME-suffix.png for each photo: what a function makes of its clip."""
+    """Write NAME-suffix.png for each photo: what a function makes of it."""
     make_folder(output)
 
     def work(photo: Path, name: str) -> None:
         from b2m import media
 
-        clip = animator.animate(photo)[0]
-        warn(photo, clip.warnings)
         target = output / f"{name}-{suffix}.png"
         spare_photos(target, photos)
-        media.write_png(target, picture(clip))
+        media.write_png(target, picture(photo))
         print(target, flush=True)
 
     raise typer.Exit(each(photos, work)[1])
@@ -410,6 +417,31 @@ def _animator(
     return BlurAnimator.from_pretrained(
         weights, model=model, guidance_predictor=predictor, device=device
     )
+
+
+def _flow_finder(
+    weights: str | None, device: str, model: str, seed: int = 0
+) -> Callable[[Path], tuple[NDArray[np.uint8], Flow]]:
+    """What reads a photo and finds its motion field; doubts about it are told."""
+    from b2m import api, media
+
+    _one_of("--model", model, api.FLOW_MODELS)
+    if model == "blur-flow":
+
+        def find(photo: Path) -> tuple[NDArray[np.uint8], Flow]:
+            read = media.read_image(photo)
+            warn(photo, read.warnings)
+            return read.pixels, api.flow(read.pixels, model=model, weights=weights, device=device)
+
+        return find
+    animator = _animator(weights, device, model)
+
+    def animated(photo: Path) -> tuple[NDArray[np.uint8], Flow]:
+        clip = animator.animate(photo, seed=seed)[0]
+        warn(photo, clip.warnings)
+        return clip.photo, clip.flow
+
+    return animated
 
 
 def _one_of(option: str, given: str, names: Collection[str]) -> None:

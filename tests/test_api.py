@@ -373,6 +373,30 @@ def test_what_moves_against_the_camera(movers, sliding):
     assert not sliding((9.0, 4.0)).animate(photo())[0].moving.any()
 
 
+def test_what_moves_by_the_flow_of_any_model(monkeypatch):
+    """A thing moves before a still ground, by the network's word for it."""
+    asked = []
+
+    def network(weights, chosen, device):
+        asked.append((weights, device))
+
+        def model(image):
+            line = torch.zeros(1, 2, *image.shape[-2:])
+            line[:, 0, 20:44, 40:80] = 12
+            return line
+
+        model.parameters = lambda: iter([torch.zeros(1)])
+        return model
+
+    monkeypatch.setattr(api, "_loaded_flow", network)
+    mask = b2m.segment_motion(photo(64, 128), model="blur-flow", weights="w", device="cpu")
+    assert asked == [("w", "cpu")]
+    assert mask.shape == (64, 128) and mask.dtype == bool
+    assert mask[24:40, 44:76].all() and not mask[:16].any() and not mask[:, 84:].any()
+    with pytest.raises(InputError, match="'oracle'.*'animator'.*'blur-flow'"):
+        b2m.segment_motion(photo(), model="oracle")
+
+
 def test_guidance_that_holds_everything_says_so(sliding):
     pixels = photo(sigma=0.5)
     nothing = np.zeros((*pixels.shape[:2], 2), np.int8)

@@ -115,6 +115,10 @@ def test_version(capsys):
         (["animate", "x", "--model", "oracle"], ["--model", "oracle", "animator", "jin"]),
         (["animate", "x", "--guidance-predictor", "dice"], ["dice", "regions", "cvae-gan"]),
         (["flow", "x", "--model", "oracle"], ["--model", "oracle", "blur-flow"]),
+        (["segment", "x", "--model", "oracle"], ["--model", "oracle", "blur-flow"]),
+        (["deblur", "x", "--model", "blur-flow"], ["--model blur-flow", "--deconvolve"]),
+        (["deblur", "x", "--model", "oracle", "--deconvolve"], ["oracle", "blur-flow"]),
+        (["deblur", "x", "--model", "oracle"], ["--model", "oracle", "jin"]),
         (["train"], ["RECIPE"]),
         (["train", "animator", "--hours", "0"], ["--hours"]),
         (["train", "animator", "--samples", "0"], ["--samples"]),
@@ -414,6 +418,38 @@ def test_other_models(capsys, tmp_path, photo):
     flow = ["--model", "blur-flow", "--weights", tmp_path / "flow", "-o", tmp_path / "found"]
     assert run("flow", photo, *flow) == 0
     assert motion.read_flow(tmp_path / "found" / "photo.flo").shape == (64, 80, 2)
+    assert run("segment", photo, *flow) == 0
+    assert run("deblur", photo, *flow, "--deconvolve") == 0
+    for made in ("moving", "sharp"):
+        with Image.open(tmp_path / "found" / f"photo-{made}.png") as picture:
+            assert picture.size == (80, 64)
+
+
+def test_uses_of_the_flow_network(capsys, tmp_path, photo, monkeypatch):
+    """Both along its own field, which is written instead of a network's."""
+    from b2m import api
+
+    asked = []
+
+    def flow(image, *, model, weights, device):
+        asked.append((model, str(weights)))
+        field = np.zeros((64, 80, 2), np.float32)
+        field[16:48, 20:60] = (9, 0)
+        return field
+
+    monkeypatch.setattr(api, "flow", flow)
+    random = np.random.default_rng(0)
+    Image.fromarray(random.integers(0, 256, (64, 80, 3), np.uint8)).save(photo)
+    given = ["--model", "blur-flow", "--weights", tmp_path / "w", "-o", tmp_path / "out"]
+    assert run("segment", photo, *given) == 0
+    mask = np.asarray(Image.open(tmp_path / "out" / f"{photo.stem}-moving.png").convert("L")) > 0
+    assert mask[20:44, 24:56].all() and not mask[:12].any() and not mask[:, :16].any()
+    assert run("deblur", photo, *given, "--deconvolve") == 0
+    before = np.asarray(Image.open(photo))
+    after = np.asarray(Image.open(tmp_path / "out" / f"{photo.stem}-sharp.png"))
+    changed = (before != after).any(axis=-1)
+    assert changed[16:48, 20:60].mean() > 0.9 and not changed[:16].any()
+    assert asked == 2 * [("blur-flow", str(tmp_path / "w"))]
 
 
 def test_preview(capsys, tmp_path):
