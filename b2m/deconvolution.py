@@ -244,7 +244,7 @@ def _longest(flow: object, height: int, width: int) -> float:
     if longest > diagonal:
         raise InputError(
             f"the flow's longest vector has {longest:.4g} pixels, more than the photo's diagonal "
-            f"of {diagonal:.0f}: give pixels of this photo over the exposure, and zero where unknown"
+            f"of {diagonal:.0f}: give pixels of this photo over the exposure, zero where unknown"
         )
     return longest
 

@@ -393,7 +393,7 @@ def test_what_moves_by_the_flow_of_any_model(monkeypatch):
     assert asked == [("w", "cpu")]
     assert mask.shape == (64, 128) and mask.dtype == bool
     assert mask[24:40, 44:76].all() and not mask[:16].any() and not mask[:, 84:].any()
-    with pytest.raises(InputError, match="'oracle'.*'animator'.*'blur-flow'"):
+    with pytest.raises(InputError, match=r"'oracle'.*'animator'.*'blur-flow'"):
         b2m.segment_motion(photo(), model="oracle")
 
 
