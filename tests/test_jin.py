@@ -1,5 +1,6 @@
 """JinSequence: the authors' size, and the promises of its form."""
 
+import numpy as np
 import pytest
 import torch
 from scipy import ndimage
@@ -197,13 +198,21 @@ def test_it_learns_a_batch_by_heart():
 
 
 def test_losses_are_their_equations():
-    middle, truth = torch.rand(2, 1, 3, 4, 4), torch.rand(2, 5, 3, 4, 4)
-    pairs = torch.rand(2, 2, 2, 3, 4, 4)
-    found = sequence_losses(middle, list(pairs), truth)
-    expected = [(middle[:, 0] - truth[:, 2]).square().mean()]
-    for pair, ends in zip(pairs, ((1, 3), (0, 4)), strict=True):
-        true = truth[:, ends]
-        total = (pair.sum(1).abs() - true.sum(1).abs()).abs().mean()
-        apart = ((pair[:, 0] - pair[:, 1]).abs() - (true[:, 0] - true[:, 1]).abs()).abs().mean()
-        expected.append(total + apart)
-    torch.testing.assert_close(torch.stack(found), torch.stack(expected))
+    """Number by number: squares for the middle frame, sums and differences for each pair."""
+    rng = np.random.default_rng(0)
+    # Not of sRGB's range: of what is below zero, the absolute sum differs from the sum.
+    middle, truth = rng.normal(size=(2, 1, 3, 4, 5)), rng.normal(size=(2, 5, 3, 4, 5))
+    pairs = rng.normal(size=(2, 2, 2, 3, 4, 5))  # which pair, batch, which frame of it
+    expected = [0.0, 0.0, 0.0]
+    for b, c, y, x in np.ndindex(2, 3, 4, 5):
+        expected[0] += (middle[b, 0, c, y, x] - truth[b, 2, c, y, x]) ** 2
+        for place in range(2):
+            one, other = pairs[place, b, 0, c, y, x], pairs[place, b, 1, c, y, x]
+            before, after = truth[b, 1 - place, c, y, x], truth[b, 3 + place, c, y, x]
+            expected[1 + place] += abs(abs(one + other) - abs(before + after))
+            expected[1 + place] += abs(abs(one - other) - abs(before - after))
+    found = sequence_losses(
+        torch.from_numpy(middle), list(torch.from_numpy(pairs)), torch.from_numpy(truth)
+    )
+    numbers = 2 * 3 * 4 * 5
+    assert [loss.item() for loss in found] == pytest.approx([e / numbers for e in expected])
