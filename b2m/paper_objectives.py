@@ -3,7 +3,8 @@
 A photo has no order. The decomposer is told one by guidance, and Jin's pairs have a loss that asks
 for none; the other two papers compare with the order in which the video was filmed. In scenes each
 order is as frequent as its reverse, and what could not be told would be learnt as a mean of both.
-So their truth is put into one order here, `rightwards`, and flow is learnt without one. Which way
+So the restorer's truth is put into one order here, `rightwards`, and flow is learnt without one
+where the network predicts lines; in the paper's form it is learnt with the order given. Which way
 round a clip is scored is the better of both, as in the papers.
 """
 
@@ -208,8 +209,10 @@ class FlowObjective(Objective):
     """Argaw 2021b, Eq. 6: endpoint error at all scales.
 
     Its truth is on the middle frame's grid, as is all flow of b2m; the paper's is on the first's.
-    Ours: it is that of lines of motion, vectors of doubled angle. No photo tells the two ways of
-    what moved apart, and with the order of the film a network learns no motion: the mean of both.
+    In the paper's form (`BlurFlowNetConfig.paper`) it is that of vectors, with the sign that the
+    order of the film gives. Ours, where the network predicts lines: it is that of lines of motion,
+    vectors of doubled angle. No photo tells the two ways of what moved apart, and where both are
+    as frequent, the order of the film taught the compact size no motion: the mean of both.
     """
 
     model: BlurFlowNet
@@ -222,10 +225,13 @@ class FlowObjective(Objective):
 
     def forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """One group."""
-        truth = pad_to_multiple(double_angle(batch["flow"]), self.model.stride)
-        lines = self.model.scales(batch["photo"])
+        flow = batch["flow"]
+        truth = double_angle(flow) if self.model.config.lines else flow
+        found = self.model.scales(batch["photo"])
         # A model of fewer levels leaves out the coarsest.
-        return {"model": multiscale_epe(lines, truth, EPE_WEIGHTS[-len(lines) :])}
+        weights = EPE_WEIGHTS[-len(found) :]
+        truth = pad_to_multiple(truth, self.model.stride)
+        return {"model": multiscale_epe(found, truth, weights)}
 
     @staticmethod
     def validate(model: HubModel, scenes: Scenes, photo: Tensor) -> dict[str, float]:

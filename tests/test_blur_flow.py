@@ -1,5 +1,6 @@
 """BlurFlowNet: its form, its equations, and what it can learn."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -7,14 +8,18 @@ import pytest
 import torch
 from scipy import ndimage
 
+from b2m import sequences
 from b2m.hub import HubModel
 from b2m.losses import EPE_WEIGHTS, multiscale_epe
 from b2m.models import BlurFlowNet, BlurFlowNetConfig
 from b2m.models.blur_flow import correlate
 from b2m.models.layers import SpatialTransformer, local_contrast, pad_to_multiple
 from b2m.motion import double_angle
+from b2m.paper_objectives import FlowObjective
+from b2m.recipes import find_recipe
 
 TINY = BlurFlowNetConfig.tiny()
+PAPER = replace(TINY, norm=False)  # the paper's form: RGB to vectors
 ABLATIONS = list(product([True, False], repeat=2))
 
 
@@ -58,10 +63,16 @@ def test_sizes():
     for dense in (*paper.decoders[0].refine, *(level.decode for level in paper.levels)):
         assert len(dense.layers) == 5
     assert len(paper.context.body) + 1 == 7
+    # As in its Fig. 2: colours come in and vectors go out.
+    assert paper.encoder.levels[0][0][0].in_channels == 3
+    assert not (paper.config.contrast or paper.config.lines)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in paper.modules())
     # The paper gives no number; this one holds ours still.
     assert parameters(paper) / 1e6 == pytest.approx(26.2, abs=0.05)
     assert 2 * parameters(on_paper(BlurFlowNetConfig.compact())) < 2.5e6  # bytes as float16
     assert BlurFlowNet().config == BlurFlowNetConfig.compact()
+    assert BlurFlowNet().config.contrast
+    assert BlurFlowNet().config.lines
 
 
 @pytest.mark.parametrize(
@@ -98,10 +109,10 @@ def test_correlation_is_best_where_things_went():
     assert (best == 9 * (4 - 1) + (4 + 3)).all()
 
 
-@pytest.mark.parametrize(("transformed", "refined"), ABLATIONS)
+@pytest.mark.parametrize("config", [*(tiny(*parts) for parts in ABLATIONS), PAPER])
 @pytest.mark.parametrize("size", [(64, 64), (65, 98), (103, 67)])
-def test_any_size(transformed, refined, size):
-    model = make(tiny(transformed, refined))
+def test_any_size(config, size):
+    model = make(config)
     with torch.inference_mode():
         photo = photos(2, *size)
         flow, scales = model(photo), model.scales(photo)
@@ -151,15 +162,16 @@ def test_transformed_features_alone_stand_for_the_frames():
                 torch.testing.assert_close(one, whole, atol=1e-5, rtol=1e-4)
 
 
-def test_levels_warp_by_the_flow_of_the_coarser_one():
+@pytest.mark.parametrize("config", [TINY, PAPER])
+def test_levels_warp_by_the_flow_of_the_coarser_one(config):
     """In pixels of their own: 8 of the photo are 4 at half the resolution."""
-    level = make().levels[0]
+    level = make(config).levels[0]
     torch.nn.init.zeros_(level.doubled_features.weight)
     torch.nn.init.zeros_(level.doubled_features.bias)
     features = torch.randn(1, 4, 20, 24)
     flow = torch.zeros(1, 2, 10, 12)
     flow[:, 1] = 8 / 20  # 20 pixels are the unit inside
-    line = double_angle(flow)
+    line = flow if config is PAPER else double_angle(flow)
     seen = []
     level.decode.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
     with torch.inference_mode():
@@ -170,9 +182,13 @@ def test_levels_warp_by_the_flow_of_the_coarser_one():
     )
 
 
-@pytest.mark.parametrize(("transformed", "refined"), ABLATIONS)
-def test_every_parameter_gets_a_gradient(transformed, refined):
-    model = make(tiny(transformed, refined)).train()
+@pytest.mark.parametrize("config", [*(tiny(*parts) for parts in ABLATIONS), PAPER])
+def test_every_parameter_gets_a_gradient(config, monkeypatch):
+    if not config.norm:
+        # Of so few channels all may be dead behind a ReLU; this is about what is joined to what.
+        leaky = torch.nn.functional.leaky_relu
+        monkeypatch.setattr(torch.nn.ReLU, "forward", lambda module, x: leaky(x, 0.2))
+    model = make(config).train()
     flows = model.scales(photos(2, 64, 64))
     multiscale_epe(flows, torch.randn(2, 2, 64, 64), EPE_WEIGHTS[-3:]).backward()
     for name, parameter in model.named_parameters():
@@ -190,9 +206,9 @@ def test_a_photo_alone_is_treated_as_in_a_batch():
             torch.testing.assert_close(alone, together[row], atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("transformed", "refined"), ABLATIONS)
-def test_saving_and_loading_changes_no_bit(transformed, refined, tmp_path):
-    model = make(tiny(transformed, refined))
+@pytest.mark.parametrize("config", [*(tiny(*parts) for parts in ABLATIONS), PAPER])
+def test_saving_and_loading_changes_no_bit(config, tmp_path):
+    model = make(config)
     model.save_pretrained(tmp_path)
     loaded = BlurFlowNet.from_pretrained(tmp_path)
     assert loaded.config == model.config
@@ -201,6 +217,57 @@ def test_saving_and_loading_changes_no_bit(transformed, refined, tmp_path):
     with torch.inference_mode():
         photo = photos(1, 65, 70)
         assert torch.equal(model(photo), loaded(photo))
+
+
+def test_the_papers_form_sees_colours_and_ours_contrast():
+    """Flat photos have no contrast, whatever their colour."""
+    dark, light = (torch.full((1, 3, 64, 64), level) for level in (0.3, 0.7))
+    with torch.inference_mode():
+        assert torch.allclose(make()(dark), make()(light), atol=1e-6)
+        assert (make(PAPER)(dark) - make(PAPER)(light)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    # Of the line (-8, 6) the angle is twice that of (1, 3), which has 10 pixels here.
+    [(PAPER, (-8.0, 6.0)), (TINY, (10 / 10**0.5, 30 / 10**0.5))],
+)
+def test_the_papers_form_gives_vectors_as_they_are(config, expected):
+    model = make(config)
+    torch.nn.init.zeros_(model.context.head.weight)
+    torch.nn.init.zeros_(model.levels[0].predict.weight)
+    with torch.inference_mode():
+        model.levels[0].predict.bias.copy_(torch.tensor([-8.0, 6.0]) / 20)  # its unit inside
+        found = model(photos(2, 65, 72))
+    expected = torch.tensor(expected).view(1, 2, 1, 1).expand(2, 2, 65, 72)
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
+
+
+def test_the_papers_form_is_trained_on_vectors_as_they_were_filmed():
+    """Eq. 6 by hand, of flow that is the same everywhere and so at each scale."""
+    objective, photo = FlowObjective(make(PAPER), find_recipe("blur-flow-paper")), photos(2, 64, 64)
+    vectors = np.array([[6.0, 2.0], [-3.0, 4.0]])
+    losses = []
+    for sign in (1, -1):
+        flow = torch.from_numpy(sign * vectors).float()[:, :, None, None].expand(2, 2, 64, 64)
+        with torch.no_grad():
+            losses.append(objective({"photo": photo, "flow": flow}, 0)["model"].item())
+            scales = [scale.double().numpy() for scale in objective.model.scales(photo)]
+        # The weights of levels 3, 2 and 1 of the paper's six.
+        expected = 0.0
+        for scale, weight in zip(scales, (0.02, 0.01, 0.005), strict=True):
+            difference = scale - sign * vectors[:, :, None, None]
+            expected += weight * np.hypot(difference[:, 0], difference[:, 1]).sum() / 2
+        assert losses[-1] == pytest.approx(expected, rel=1e-5)
+    assert losses[0] != pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("config", [TINY, PAPER])
+def test_flow_of_a_photo_by_either_form(config):
+    photo = (255 * photos(1, 65, 72)[0]).permute(1, 2, 0).byte().numpy()
+    found = sequences.flow(make(config), photo)
+    assert found.shape == (65, 72, 2)
+    assert np.isfinite(found).all()
 
 
 def test_turning_the_film_round_changes_nothing_to_learn():
@@ -214,19 +281,24 @@ def test_flow_points_to_the_right_or_down():
     assert (torch.where(across.abs() > down.abs(), across, down) >= -1e-3).all()
 
 
-def test_it_learns_a_batch_by_heart():
+@pytest.mark.parametrize("norm", [True, False], ids=["ours", "the paper's"])
+def test_it_learns_a_batch_by_heart(norm):
     torch.manual_seed(0)
-    model = BlurFlowNet(BlurFlowNetConfig((8, 12, 16), (12, 12, 12, 8, 8), (8,) * 6, 8))
+    config = BlurFlowNetConfig((8, 12, 16), (12, 12, 12, 8, 8), (8,) * 6, 8, norm=norm)
+    model = BlurFlowNet(config)
     photo = photos(2, 64, 64)
     truth = torch.tensor([[6.0, 2.0], [-3.0, 4.0]])[:, :, None, None].repeat(1, 1, 64, 64)
     truth[:, :, :, 40:] *= -0.5  # another surface
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    wanted = double_angle(truth) if norm else truth
     for _ in range(60):
-        loss = multiscale_epe(model.scales(photo), double_angle(truth), EPE_WEIGHTS[-3:])
+        loss = multiscale_epe(model.scales(photo), wanted, EPE_WEIGHTS[-3:])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     with torch.inference_mode():
         found = model.eval()(photo)
-        error = torch.minimum((found - truth).norm(dim=1), (found + truth).norm(dim=1)).mean()
-    assert error < 0.2 * truth.norm(dim=1).mean()
+    error = (found - truth).norm(dim=1)
+    if norm:  # the sign is not learnt
+        error = torch.minimum(error, (found + truth).norm(dim=1))
+    assert error.mean() < 0.2 * truth.norm(dim=1).mean()

@@ -20,17 +20,20 @@ means over channels; the same 4x4 transposed convolution for decoded flow featur
 seven dilated convolutions has no ReLU, since flow has a sign, and they give a correction, as in
 PWC-Net.
 
-Ours:
+Ours, in `BlurFlowNetConfig.paper` too:
+
+* The finest flow, at half the resolution, is doubled bilinearly to that of the photo.
+* Transformers start at the identity, doubled flow starts bilinear, the refinement near zero.
+* Sizes that are no multiple of the coarsest pixel are padded inside and cropped back.
+
+Ours, in the form for short trainings (`BlurFlowNetConfig.norm`) alone:
 
 * The encoder sees the photo's local contrast, without its colours at large. From colours as they
   are the compact size saw no motion in 13,000 samples, from contrast it does in 1,000; see
   docs/experiments.md.
 * A photo does not tell which way its film runs, so each level predicts lines of motion, vectors of
   doubled angle that are the same for both ways, and one of the two ways is taken for warping.
-* The finest flow, at half the resolution, is doubled bilinearly to that of the photo.
-* Transformers start at the identity, doubled flow starts bilinear, the refinement near zero.
-* Sizes that are no multiple of the coarsest pixel are padded inside and cropped back.
-* Smaller sizes, with fewer levels and with batch norms, by which motion is seen sooner.
+* Batch norms, by which motion is seen sooner, and smaller sizes with fewer levels.
 """
 
 from __future__ import annotations
@@ -77,7 +80,9 @@ class BlurFlowNetConfig:
         transformer: channels inside a spatial transformer.
         transformed: whether the decoders have spatial transformers.
         refined: whether the decoders have refining blocks.
-        norm: whether convolutions have batch norms.
+        norm: whether the network has our form for short trainings: convolutions have batch norms,
+            the photo's local contrast is seen, lines of motion are predicted. Without, it is the
+            paper's: no norms, RGB is seen, vectors are predicted.
     """
 
     widths: tuple[int, ...] = (12, 16, 24, 28, 32)
@@ -102,9 +107,24 @@ class BlurFlowNetConfig:
         if self.transformer < 1:
             raise ValueError(f"transformer {self.transformer} must be at least 1")
 
+    # One switch for all three: saved configs have these keys and no others, and loading is strict.
+    @property
+    def contrast(self) -> bool:
+        """Whether the encoder sees the photo's local contrast instead of its colours."""
+        return self.norm
+
+    @property
+    def lines(self) -> bool:
+        """Whether lines of motion are predicted, vectors of doubled angle, instead of vectors."""
+        return self.norm
+
     @classmethod
     def paper(cls) -> Self:
-        """The paper's six levels: 26 million parameters, 40 GMAC for a photo of 256x256."""
+        """The paper's network: RGB to vectors at six levels, without norms.
+
+        26 million parameters, 40 GMAC for a photo of 256x256. What the paper leaves open is chosen;
+        see the head of this file.
+        """
         return cls(
             widths=(16, 32, 64, 96, 128, 196),
             decoder=(128, 128, 96, 64, 32),
@@ -208,11 +228,14 @@ class _FlowLevel(nn.Module):
         stride: pixels of the photo in one of this level.
         coarsest: whether there is no coarser level.
         norm: whether convolutions have batch norms.
+        lines: whether lines are predicted, not vectors.
     """
 
-    def __init__(self, width: int, decoder: _Five, stride: int, coarsest: bool, norm: bool) -> None:
+    def __init__(
+        self, width: int, decoder: _Five, stride: int, coarsest: bool, norm: bool, lines: bool
+    ) -> None:
         super().__init__()
-        self.stride = stride
+        self.stride, self.lines = stride, lines
         given = (2 * RANGE + 1) ** 2 + width
         self.doubled_line = None if coarsest else doubling_picture(2)
         self.doubled_features = None if coarsest else doubling(decoder[-1], decoder[-1])
@@ -230,15 +253,20 @@ class _FlowLevel(nn.Module):
             coarser: what the coarser level returned.
 
         Returns:
-            Decoded features (B, decoder[-1], H, W), and lines (B, 2, H, W) in `_FLOW_SCALE`.
+            Decoded features (B, decoder[-1], H, W), and lines or vectors (B, 2, H, W) in
+            `_FLOW_SCALE`.
         """
         if coarser is None or self.doubled_line is None or self.doubled_features is None:
             seen = [correlate(first, last), first]
         else:
             features, line = coarser
             line = self.doubled_line(line.to(features.dtype))
-            # What moves things is not learnt through: it turns about where a line turns round.
-            moved = warp(last, half_angle(_FLOW_SCALE * line.detach().float()) / self.stride)
+            if self.lines:
+                # What moves things is not learnt through: it turns about where a line turns round.
+                flow = half_angle(_FLOW_SCALE * line.detach().float())
+            else:
+                flow = _FLOW_SCALE * line.float()
+            moved = warp(last, flow / self.stride)
             seen = [correlate(first, moved), first, self.doubled_features(features), line]
         features = self.decode(torch.cat(seen, 1))
         return features, self.predict(features).float()
@@ -247,8 +275,9 @@ class _FlowLevel(nn.Module):
 class BlurFlowNet(HubModel):
     """Blurred photo to flow; see the head of this file.
 
-    The flow is right up to its sign, for the whole photo or parts of it: it points to the right, or
-    down where it is steeper than 45 degrees.
+    The flow is right up to its sign, for the whole photo or parts of it. Where lines are predicted
+    (`BlurFlowNetConfig.lines`), it points to the right, or down where it is steeper than 45
+    degrees; vectors have the sign that the network gives them.
 
     Args:
         config: sizes; None for the compact ones.
@@ -266,7 +295,14 @@ class BlurFlowNet(HubModel):
         self.decoders = nn.ModuleList(_FeatureDecoder(config) for _ in range(2 * decodes))
         coarsest = len(config.widths) - 1
         self.levels = nn.ModuleList(
-            _FlowLevel(width, config.decoder, 2 ** (level + 1), level == coarsest, config.norm)
+            _FlowLevel(
+                width,
+                config.decoder,
+                2 ** (level + 1),
+                level == coarsest,
+                config.norm,
+                config.lines,
+            )
             for level, width in enumerate(config.widths)
         )
         self.context = Context(config.decoder[-1], 2, config.context, config.norm)
@@ -289,21 +325,24 @@ class BlurFlowNet(HubModel):
         """
         height, width = photo.shape[-2:]
         finest = self.scales(photo)[-1]
-        line = F.interpolate(finest, scale_factor=2, mode="bilinear", align_corners=False)
-        return half_angle(line[..., :height, :width])
+        found = F.interpolate(finest, scale_factor=2, mode="bilinear", align_corners=False)
+        found = found[..., :height, :width]
+        return half_angle(found) if self.config.lines else found
 
     def scales(self, photo: Tensor) -> list[Tensor]:
-        """The lines of motion at each level, for `b2m.losses.multiscale_epe`.
+        """What is predicted at each level, for `b2m.losses.multiscale_epe`.
 
         Args:
-            photo: as in `forward`. If its sides are no multiples of `stride`, the lines are those
-                of the padded photo, and the truth has to be padded alike to be compared.
+            photo: as in `forward`. If its sides are no multiples of `stride`, the motion is that of
+                the padded photo, and the truth has to be padded alike to be compared.
 
         Returns:
-            (B, 2, h, w) each, vectors of doubled angle (`b2m.motion.double_angle`) in pixels of the
-            photo, from the coarsest to half the resolution.
+            (B, 2, h, w) each in pixels of the photo, from the coarsest to half the resolution:
+            lines of motion, vectors of doubled angle (`b2m.motion.double_angle`), where
+            `BlurFlowNetConfig.lines` says so, else vectors.
         """
-        encoded = self.encoder(local_contrast(pad_to_multiple(photo, self.stride)))
+        seen = pad_to_multiple(photo, self.stride)
+        encoded = self.encoder(local_contrast(seen) if self.config.contrast else seen)
         first, last = [decode(encoded) for decode in self.decoders] or [encoded, encoded]
         lines = []
         coarser = None

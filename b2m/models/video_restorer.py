@@ -25,15 +25,18 @@ refining block is PWC-Net's of seven dilated convolutions, which correct the pic
 middle frame has one; the maps of both kinds of transformers, which mean the same in coordinates
 from -1 to 1, are to agree across scales (Eq. 4).
 
-Ours:
+Ours, in `VideoRestorerConfig.paper` too:
+
+* Transformers start at the identity, local warping near none.
+* Sizes that are no multiple of 32 are padded inside and cropped back.
+
+Ours, in the form for short trainings (`VideoRestorerConfig.norm`) alone:
 
 * Pictures are predicted as a change of the photo at their scale, so that all frames start as it.
 * The encoder sees the photo's local contrast beside its colours: in contrast motion is found within
   thousands of samples; see docs/experiments.md.
-* Transformers start at the identity, local warping near none.
-* Sizes that are no multiple of 32 are padded inside and cropped back.
-* Smaller sizes, with batch norms, by which motion is seen sooner, and with fewer convolutions in
-  each dense block.
+* Batch norms, by which motion is seen sooner, and smaller sizes with fewer convolutions in each
+  dense block.
 """
 
 from __future__ import annotations
@@ -82,7 +85,9 @@ class VideoRestorerConfig:
         pictured: whether the middle frame's pictures are moved (ITN).
         refined: whether there is a refining block.
         dense: convolutions of a dense block; five in the paper.
-        norm: whether convolutions have batch norms.
+        norm: whether the network has our form for short trainings: convolutions have batch norms,
+            the photo's local contrast is seen beside its colours, changes of the photo are
+            predicted. Without, it is the paper's: no norms, RGB is seen, pictures are predicted.
     """
 
     widths: _Five = (8, 12, 16, 16, 20)
@@ -112,9 +117,24 @@ class VideoRestorerConfig:
         if self.frames < 3 or self.frames % 2 == 0:
             raise ValueError(f"frames {self.frames} must be odd, and at least 3")
 
+    # One switch for all three: saved configs have these keys and no others, and loading is strict.
+    @property
+    def contrast(self) -> bool:
+        """Whether the encoder sees the photo's local contrast beside its colours."""
+        return self.norm
+
+    @property
+    def residual(self) -> bool:
+        """Whether changes of the photo are predicted, not the pictures themselves."""
+        return self.norm
+
     @classmethod
     def paper(cls) -> Self:
-        """The paper's form, seven frames: 50 million parameters, 73 GMAC for 256x256."""
+        """The paper's network, seven frames: RGB to pictures at five scales, without norms.
+
+        50 million parameters, 73 GMAC for a photo of 256x256. What the paper leaves open, numbers
+        of channels among it, is chosen; see the head of this file.
+        """
         return cls(
             widths=(32, 64, 96, 128, 192),
             finest=16,
@@ -164,11 +184,14 @@ class _Decoder(nn.Module):
 
     def __init__(self, deepest: int, seen: list[int], config: VideoRestorerConfig) -> None:
         super().__init__()
+        self.residual = config.residual
         widths = [*reversed(config.widths[:4]), config.finest]
         self.doubled = nn.ModuleList(map(doubling, [deepest, *widths], widths))
         self.doubled_picture = nn.ModuleList(doubling_picture(3) for _ in widths[1:])
         self.blocks = nn.ModuleList()
-        self.predict = nn.ModuleList(quiet(nn.Conv2d(width, 3, 3, padding=1)) for width in widths)
+        heads = (nn.Conv2d(width, 3, 3, padding=1) for width in widths)
+        # Changes begin near none, so that frames begin as the photo.
+        self.predict = nn.ModuleList(map(quiet, heads) if config.residual else heads)
         for place, (joining, width) in enumerate(zip(seen, widths, strict=True)):
             taken = width + joining + (3 if place else 0)
             inner = (width // 2,) * (config.dense - 1)
@@ -193,7 +216,8 @@ class _Decoder(nn.Module):
             if images:
                 parts.append(self.doubled_picture[place - 1](images[-1].to(joining)))
             features = self.blocks[place](torch.cat(parts, 1))
-            images.append(photo + self.predict[place](features).float())
+            picture = self.predict[place](features).float()
+            images.append(photo + picture if self.residual else picture)
         return features, images
 
 
@@ -291,7 +315,7 @@ class VideoRestorer(HubModel):
         config = config or VideoRestorerConfig()
         super().__init__(config)
         widths = config.widths
-        self.encoder = Pyramid(widths, 2 * 3, config.norm)
+        self.encoder = Pyramid(widths, 6 if config.contrast else 3, config.norm)
         self.middle = _Decoder(widths[4], [*reversed(widths[:4]), 3], config)
         self.refine = (
             Context(config.finest, 3, config.context, config.norm) if config.refined else None
@@ -327,7 +351,8 @@ class VideoRestorer(HubModel):
             Restoration.
         """
         photo = pad_to_multiple(photo, STRIDE)
-        encoded = self.encoder(torch.cat([photo, local_contrast(photo)], 1))
+        contrast = [local_contrast(photo)] if self.config.contrast else []
+        encoded = self.encoder(torch.cat([photo, *contrast], 1))
         photos = [F.avg_pool2d(photo, step) for step in (16, 8, 4, 2)] + [photo]
         seen = [*reversed(encoded[:4]), photo.to(encoded[0])]
         features, middle = self.middle(encoded[4], seen, photos)
