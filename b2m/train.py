@@ -184,6 +184,7 @@ class Run:
             lr=recipe.learning_rate,
             betas=recipe.betas,
             weight_decay=recipe.weight_decay,
+            filter_bias_and_bn=recipe.optimizer == "adamw",
             fused=True,
         )
         if checkpoint is not None:
@@ -201,6 +202,7 @@ class Run:
             crop=recipe.crop,
             batch=recipe.batch,
             reuse=recipe.reuse,
+            centred=recipe.centred,
             turning=recipe.turning,
             real=None if clips is None else cut_crops(clips, recipe.scene),
             real_share=recipe.real_share,

@@ -385,6 +385,14 @@ def test_recipes_of_the_papers_are_of_their_sizes(name):
             16,
             {0: 2e-4, 1_666_667: 1.5025e-4, 2_500_000: 1.005e-4, 5_000_000: 1e-6, 10**7: 1e-6},
         ),
+        # 400 epochs of 10,000.
+        (
+            "decomposer-paper-aist",
+            "adamw",
+            1e-4,
+            8,
+            {0: 1e-4, 2_000_000: 5.05e-5, 4_000_000: 1e-6, 10**7: 1e-6},
+        ),
         ("jin-paper", "adam", 0.0, 8, {0: 1e-4, 2_500_000: 5.05e-5, 5_000_000: 1e-6}),
         # Epochs 40 and 60, of 20,000.
         (
@@ -428,9 +436,45 @@ def test_schedules(name, optimizer, decay, batch, rates):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)]
+    ("name", "side", "centred"),
+    [  # Zhong 2022, appendix C; Argaw 2021b, implementation details
+        ("decomposer-paper", 256, False),
+        ("decomposer-paper-aist", 192, False),
+        ("blur-flow-paper", 256, True),
+        ("blur-flow-paper-fine-tuning", 256, True),
+        ("blur-flow-compact", 96, False),
+    ],
 )
-def test_the_optimiser_is_the_recipes(name, kind, textures, tmp_path, monkeypatch):
+def test_crops_are_the_papers(name, side, centred):
+    recipe = find_recipe(name)
+    assert (recipe.crop, recipe.centred) == (side, centred)
+
+
+@pytest.mark.parametrize("centred", [True, False])
+def test_centred_crops_are_the_middle(centred, textures, tmp_path, monkeypatch):
+    """Each pixel says where it was; turning and mirroring leave the middle where it is."""
+    recipe = replace(RECIPES[RECIPE], crop=30, centred=centred)
+    run = training.Run(recipe, tmp_path, 0)
+    run.build(**textures, clips=None, init=training.RANDOM, resume=False)
+    run.stream(0)
+    monkeypatch.setattr(run.stream, "_render_chunk", lambda number: None)
+    places = torch.arange(48.0).expand(48, 48)
+    run.stream._flows = torch.stack([places, places.T]).expand_as(run.stream._flows)
+    middles = {
+        tuple(run.stream(step)["flow"].abs().mean((0, 2, 3)).sort()[0].tolist())
+        for step in range(8)
+    }
+    if centred:
+        assert middles == {(23.5, 23.5)}  # of 0 to 47
+    else:
+        assert len(middles) > 4
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "decays"),
+    [("adam", torch.optim.Adam, {0.25}), ("adamw", torch.optim.AdamW, {0.0, 0.25})],
+)
+def test_the_optimiser_is_the_recipes(name, kind, decays, textures, tmp_path, monkeypatch):
     recipe = replace(RECIPES[RECIPE], optimizer=name, weight_decay=0.25, betas=(0.8, 0.9))
     monkeypatch.setitem(RECIPES, RECIPE, recipe)
     run = training.Run(recipe, tmp_path, 0)
@@ -438,7 +482,14 @@ def test_the_optimiser_is_the_recipes(name, kind, textures, tmp_path, monkeypatc
     optimizer = run.optimizer.optimizer
     assert type(optimizer) is kind
     assert {group["betas"] for group in optimizer.param_groups} == {(0.8, 0.9)}
-    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.0, 0.25}
+    assert {group["weight_decay"] for group in optimizer.param_groups} == decays
+    assert all(
+        parameter.ndim > 1 or group["weight_decay"] == min(decays)
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    )
+    held = sum(len(group["params"]) for group in optimizer.param_groups)
+    assert held == len(list(run.model.parameters()))
 
 
 # --- refusals ------------------------------------------------------------------------------------

@@ -65,6 +65,7 @@ class SceneStream:
         photos, cutouts: textures on the device of the training.
         scenes: configuration at a number of samples, as the curriculum has it.
         crop: side, pixels.
+        centred: whether crops are the middle of what is rendered or real, not anywhere in it.
         batch: samples.
         reuse: times each scene is used.
         turning: share of what is rendered in which only the camera turns.
@@ -87,6 +88,7 @@ class SceneStream:
         crop: int,
         batch: int,
         reuse: int,
+        centred: bool = False,
         turning: float = 0.0,
         real: Crops | None = None,
         real_share: float = 0.0,
@@ -97,7 +99,7 @@ class SceneStream:
     ) -> None:
         self.photos, self.cutouts, self.scenes = photos, cutouts, scenes
         self.crop, self.batch, self.reuse = crop, batch, reuse
-        self.turning = turning
+        self.centred, self.turning = centred, turning
         self.seed, self.rank, self.ranks = seed, rank, ranks
         self.device = photos.pixels.device
         self.real, self.real_share = real, real_share if real is not None else 0.0
@@ -184,6 +186,8 @@ class SceneStream:
 
         slack = self._clips.shape[-1] - self.crop
         top, left = draw(slack + 1), draw(slack + 1)
+        if self.centred:
+            top = left = slack // 2
         window = (..., slice(top, top + self.crop), slice(left, left + self.crop))
         clips, flow = self._clips[rows][window].float() / 255, self._flows[rows][window].float()
         photo, frames = clips[:, :1], clips[:, 1:]
