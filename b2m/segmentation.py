@@ -21,7 +21,7 @@ from b2m.motion import Flow, resize_flow
 from b2m.signs import coherent_signs
 
 _POINTS = 60  # on the longest side of the grid to which the camera is fitted
-_TOLERANCE = 1.5  # pixels, of the fit
+_TOLERANCES = (1.5, 3.0)  # pixels, of the fit; the second for coarse flow, where the first fails
 _LEAST_INLIERS = 0.25  # of the points; with fewer, no camera motion explains the field
 _SHARE = 0.4  # of the camera's motion, by which seen motion errs
 _LEAST_AREA = 0.002  # of the photo; smaller things are errors
@@ -96,14 +96,15 @@ def _camera(middle: NDArray[Any], flow: Flow) -> NDArray[np.float64]:
     half = flow[offset::step, offset::step].reshape(-1, 2) / 2
     if len(points) < 8:
         return np.eye(3)
-    cv2.setRNGSeed(0)
     fitted: Any
-    fitted, inliers = cv2.findHomography(
-        points - half, points + half, cv2.USAC_MAGSAC, _TOLERANCE, maxIters=2000
-    )
-    if fitted is None or inliers is None or inliers.mean() < _LEAST_INLIERS:
-        return np.eye(3)
-    return np.asarray(fitted, np.float64)
+    for tolerance in _TOLERANCES:
+        cv2.setRNGSeed(0)
+        fitted, inliers = cv2.findHomography(
+            points - half, points + half, cv2.USAC_MAGSAC, tolerance, maxIters=2000
+        )
+        if fitted is not None and inliers is not None and inliers.mean() >= _LEAST_INLIERS:
+            return np.asarray(fitted, np.float64)
+    return np.eye(3)
 
 
 def _carried(camera: NDArray[np.float64], start: NDArray[Any]) -> NDArray[np.float32]:

@@ -42,6 +42,14 @@ def test_nothing_moves_by_itself(camera):
     assert not moving_mask(flow.astype(np.float32)).any()
 
 
+def test_coarse_flow_of_a_camera_is_no_motion_of_things():
+    """At 2.2 px of error a fifth of the points is within a pixel and a half of their place."""
+    flow = CAMERAS["pan"] + np.random.default_rng(1).normal(0, 2.2, (HEIGHT, WIDTH, 2))
+    assert not moving_mask(flow.astype(np.float32)).any()
+    flow[DISC] += (-6.0, 14.0)
+    assert overlap(moving_mask(flow.astype(np.float32)), DISC) > 0.7
+
+
 def test_crumbs_do_not_count():
     flow = CAMERAS["still"].copy()
     flow[50:54, 60:64] = 20
