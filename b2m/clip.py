@@ -257,11 +257,11 @@ class Clip:
     @cached_property
     def moving(self) -> NDArray[np.bool_]:
         """(H, W) bool: what moves against the camera, see `b2m.segmentation`."""
-        mask = moving_mask(to_array(self._working_flow), self._prepared.threshold)
-        height, width = self.photo.shape[:2]
-        if mask.shape == (height, width):
+        prepared, size = self._prepared, self.photo.shape[:2]
+        mask = moving_mask(to_array(self._working_flow), prepared.threshold, prepared.working)
+        if mask.shape == size:
             return mask
-        soft = cv2.resize(255 * mask.astype(np.uint8), (width, height))
+        soft = cv2.resize(255 * mask.astype(np.uint8), size[::-1])
         return np.asarray(soft) > 127
 
     @cached_property
