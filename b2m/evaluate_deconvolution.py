@@ -84,7 +84,8 @@ def deconvolution_rows(
         for way, found in scores.items():
             quality, likeness, error = (float(x) for x in np.mean(found, axis=0))
             row: Row = {"name": f"{name}: {way}", "samples": samples, "psnr": quality}
-            row |= {"gain": quality - blurred, "ssim": likeness, "epe": error}
+            row["gain"] = 0.0 if way == BLURRED else quality - blurred
+            row |= {"ssim": likeness, "epe": error}
             if way == _THEIRS:
                 row["paper"], row["paper_ssim"] = PAPER[name]
             rows.append(row)
