@@ -1,8 +1,11 @@
 """Notebooks run from top to bottom, their sources are in step, and nothing is left in them."""
 
+import ast
 import re
+import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -75,6 +78,33 @@ def test_it_says_what_it_installs_and_leaves_torch_alone(path):
     assert len(installs) == 1
     assert "git+https://github.com/OWNER/b2m" in installs[0]
     assert not re.search(r"\s(torch|numpy|--upgrade|-U)\b", installs[0])
+
+
+def test_its_installation_holds_torch_and_numpy_as_they_are(monkeypatch, tmp_path):
+    source = (FOLDER / "03_animate_a_photo.py").read_text("utf-8")
+    (missing,) = [
+        handler
+        for part in ast.parse(source).body
+        if isinstance(part, ast.Try)
+        for handler in part.handlers
+        if isinstance(handler.type, ast.Name) and "constraints.txt" in ast.unparse(handler)
+    ]
+    assert "%pip install --quiet -c constraints.txt" in source
+    monkeypatch.chdir(tmp_path)
+    exec(ast.unparse(ast.Module(missing.body, [])), {})
+    held = (tmp_path / "constraints.txt").read_text("utf-8").split()
+    assert {f"{name}=={version(name)}" for name in ("torch", "numpy")} <= set(held)
+
+
+def test_it_runs_in_an_empty_folder(monkeypatch, tmp_path):
+    """As in Colab, where there is no checkout around the notebook."""
+    path = shutil.copy(FOLDER / "03_animate_a_photo.ipynb", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    error = nb_run.NotebookRun(Path(path), default_timeout=300).execute().error
+    assert error is None, error.trace
+    assert {"clip.mp4", "clip.gif", "sheet.png", "slow.mp4"} <= {
+        made.name for made in (tmp_path / "results").iterdir()
+    }
 
 
 def test_the_readme_names_them_all():
