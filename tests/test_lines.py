@@ -52,10 +52,10 @@ def test_photos_that_are_too_small_are_named():
 
 
 def test_the_table():
-    flows = {"none": lambda photo: np.zeros((*photo.shape[:2], 2), np.float32)}
+    flows = {"BlurFlowNet": lambda photo: np.zeros((*photo.shape[:2], 2), np.float32)}
     rows, notes = deconvolution_rows(PHOTOS, flows, samples=2, size=(64, 80))
     assert [row["name"] for row in rows] == [
-        f"{name}: {way}" for name in SETS for way in (BLURRED, TRUE, "none")
+        f"{name}: {way}" for name in SETS for way in (BLURRED, TRUE, "BlurFlowNet")
     ]
     assert len(notes) == 2
     for blurred, true, none in (rows[:3], rows[3:]):
