@@ -25,10 +25,25 @@ try:
 
     import b2m
 except ImportError:
-    # %pip install --quiet "b2m[data] @ git+https://github.com/OWNER/b2m" scikit-image
+    from importlib.metadata import distributions
+    from pathlib import Path
+
+    # PyTorch and NumPy stay as they are, made for this machine.
+    kept = [d for d in distributions() if d.name in ("torch", "torchvision", "numpy")]
+    Path("constraints.txt").write_text("".join(f"{d.name}=={d.version}\n" for d in kept))
+    # Without a network pip says that it cannot reach github.com: switch it on for this one step.
+    # %pip install --quiet -c constraints.txt "b2m[data] @ git+https://github.com/OWNER/b2m" scikit-image
     from skimage import data
 
     import b2m
+
+# %% [markdown]
+# How much is made. All of it lies in a temporary folder, `FOLDER`, from which the commands of a terminal find it,
+# until the machine is switched off.
+
+# %%
+COUNT = 20  # scenes
+SIZE = 128  # their side, pixels
 
 # %%
 import os
@@ -37,7 +52,8 @@ from dataclasses import replace
 from pathlib import Path
 
 os.environ["TQDM_DISABLE"] = "1"  # no progress bars on this page
-os.chdir(tempfile.mkdtemp())
+FOLDER = tempfile.mkdtemp()
+os.chdir(FOLDER)
 
 import cv2
 import matplotlib.pyplot as plt
@@ -112,9 +128,9 @@ from b2m.data.preview import dataset_sheet
 from b2m.data.recipes import RECIPES
 from b2m.data.scenes import SceneConfig
 
-config = SceneConfig(size=128, blur=(6.0, 20.0))
-print(build(replace(RECIPES["scenes"], count=20, scenes=config), "pack", "scenes"))
-show(dataset_sheet("scenes", count=4, size=128), width=10)
+config = SceneConfig(size=SIZE, blur=(6.0, 20.0))
+print(build(replace(RECIPES["scenes"], count=COUNT, scenes=config), "pack", "scenes"))
+show(dataset_sheet("scenes", count=4, size=SIZE), width=10)
 
 # %% [markdown]
 # ## Video
@@ -282,3 +298,10 @@ loader = mixed_loader(parts, {"scenes": 0.9, "clips": 0.1}, samples=20, batch=4)
 batch = next(iter(loader))
 print({name: tuple(value.shape) for name, value in batch.items()})
 show(*(pixels(one) for one in batch["photo"]), width=2.4)
+
+# %% [markdown]
+# ## If something goes wrong
+#
+# Nothing here needs a network once b2m is installed. A data set whose making was interrupted, or for which the
+# disk was too small, is gone on with by the same call: what is there already stays. Where memory runs out, take
+# a smaller `SIZE` and restart the kernel.

@@ -25,7 +25,14 @@
 try:
     import b2m
 except ImportError:
-    # %pip install --quiet "b2m[train] @ git+https://github.com/OWNER/b2m"
+    from importlib.metadata import distributions
+    from pathlib import Path
+
+    # PyTorch and NumPy stay as they are, made for this machine.
+    kept = [d for d in distributions() if d.name in ("torch", "torchvision", "numpy")]
+    Path("constraints.txt").write_text("".join(f"{d.name}=={d.version}\n" for d in kept))
+    # Without a network pip says that it cannot reach github.com: switch it on for this one step.
+    # %pip install --quiet -c constraints.txt "b2m[train] @ git+https://github.com/OWNER/b2m"
     import b2m
 
 # %% [markdown]

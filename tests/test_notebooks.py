@@ -80,8 +80,9 @@ def test_it_says_what_it_installs_and_leaves_torch_alone(path):
     assert not re.search(r"\s(torch|numpy|--upgrade|-U)\b", installs[0])
 
 
-def test_its_installation_holds_torch_and_numpy_as_they_are(monkeypatch, tmp_path):
-    source = (FOLDER / "03_animate_a_photo.py").read_text("utf-8")
+@each
+def test_its_installation_holds_torch_and_numpy_as_they_are(path, monkeypatch, tmp_path):
+    source = path.with_suffix(".py").read_text("utf-8")
     (missing,) = [
         handler
         for part in ast.parse(source).body
