@@ -18,7 +18,8 @@ from b2m.video import read_video
 FOOTAGE = Path(__file__).parent / "footage" / "box.mp4"
 GAP = 4
 HAS_RIFE = (rife_folder() / "flownet.pkl").is_file()
-METHODS = ["flow", pytest.param("rife", marks=pytest.mark.skipif(not HAS_RIFE, reason="no RIFE"))]
+LACKING = "the network of RIFE is not here: `make test-needs` fetches it"
+METHODS = ["flow", pytest.param("rife", marks=pytest.mark.skipif(not HAS_RIFE, reason=LACKING))]
 
 
 @pytest.fixture(scope="module")

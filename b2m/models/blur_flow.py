@@ -344,11 +344,11 @@ class BlurFlowNet(HubModel):
         seen = pad_to_multiple(photo, self.stride)
         encoded = self.encoder(local_contrast(seen) if self.config.contrast else seen)
         first, last = [decode(encoded) for decode in self.decoders] or [encoded, encoded]
-        lines = []
+        predicted = []
         coarser = None
         for level in reversed(range(len(encoded))):
             coarser = self.levels[level](first[level], last[level], coarser)
-            lines.append(coarser[1])
+            predicted.append(coarser[1])
         assert coarser is not None
-        lines[-1] = self.context(*coarser)
-        return [_FLOW_SCALE * line for line in lines]
+        predicted[-1] = self.context(*coarser)
+        return [_FLOW_SCALE * motion for motion in predicted]
