@@ -351,6 +351,9 @@ def _wheel() -> NDArray[np.float32]:
 def flow_to_color(flow: Flow, max_magnitude: float | None = None) -> NDArray[np.uint8]:
     """Colour a flow as Middlebury does: hue is direction, white is still.
 
+    The wheel is closed, unlike theirs, which goes from its first colour to its last and leaves an
+    edge in smooth fields between what goes right and a little down and what goes a little up.
+
     Args:
         flow: (H, W, 2) pixels.
         max_magnitude: pixels at full saturation; longer vectors are darkened. By default the
@@ -372,10 +375,10 @@ def flow_to_color(flow: Flow, max_magnitude: float | None = None) -> NDArray[np.
         known = np.isfinite(strip[..., 0]) & np.isfinite(strip[..., 1])
         u, v = np.where(known, strip[..., 0], 0) * scale, np.where(known, strip[..., 1], 0) * scale
         radius = np.hypot(u, v)[..., None]
-        place = (np.arctan2(-v, -u) / np.pi + 1) / 2 * (len(wheel) - 1)
-        lower = np.minimum(place.astype(np.int32), len(wheel) - 1)
+        place = (np.arctan2(-v, -u) / np.pi + 1) / 2 * len(wheel)
+        lower = place.astype(np.int32)  # 55 where -v is 0 and not -0: the first colour again
         share = (place - lower)[..., None]
-        color = (1 - share) * wheel[lower] + share * wheel[(lower + 1) % len(wheel)]
+        color = (1 - share) * wheel[lower % len(wheel)] + share * wheel[(lower + 1) % len(wheel)]
         # The longest vector itself may come out a rounding step above 1.
         color = np.where(radius <= 1 + 1e-5, 1 - np.minimum(radius, 1) * (1 - color), color * 0.75)
         colors[rows] = np.rint(255 * color * known[..., None])

@@ -25,6 +25,7 @@ _EDGE = (222, 224, 228)
 TILE = 320
 """Longest side in pixels of a picture on a clip's page."""
 
+_LEAST_TILE = 96  # shortest side in pixels of a picture on a training's sheet
 _OVERSAMPLING = 2  # arrows are drawn larger and averaged down, so that their edges are smooth
 
 
@@ -152,6 +153,8 @@ def training_sheet(
         (H, W, 3) uint8 sRGB.
     """
     tiles, labels = [], []
+    # Crops of the smallest recipes have no room for captions.
+    larger = math.ceil(_LEAST_TILE / min(photos.shape[1:3]))
     picked = [(0, "first"), (frames.shape[1] // 2, "middle"), (frames.shape[1] - 1, "last")]
     for row, photo in enumerate(photos):
         largest = max(1.0, float(np.linalg.norm(true_flows[row], axis=2).max()))
@@ -163,6 +166,7 @@ def training_sheet(
             tiles.append(flow_to_color(flow, largest))
             labels += ["photo", *(f"{source}, {name}" for _, name in picked)]
             labels.append(f"{source}, up to {largest:.0f} px")
+    tiles = [tile.repeat(larger, 0).repeat(larger, 1) for tile in tiles]
     return grid(tiles, labels, columns=10, gap=6, font_size=12)
 
 

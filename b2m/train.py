@@ -106,18 +106,18 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     run = Run(find_recipe(recipe), Path(output or runs_folder() / recipe), seed)
-    run.build(photos, cutouts, clips, keep_scenes, init=init, resume=resume)
-    make_folder(run.folder)
-    if decay and not run.step:
-        raise InputError(f"'{run.folder}' holds no checkpoint to release; train first.")
-    run.on_save = on_save
     try:
+        run.build(photos, cutouts, clips, keep_scenes, init=init, resume=resume)
+        make_folder(run.folder)
+        if decay and not run.step:
+            raise InputError(f"'{run.folder}' holds no checkpoint to release; train first.")
+        run.on_save = on_save
         return run.loop(samples, hours, decay, validate_every, save_minutes)
     except torch.OutOfMemoryError as error:
         raise InputError(
             f"the GPU's memory is too small for recipe '{recipe}', whose batch is "
             f"{run.recipe.batch} crops of {run.recipe.crop} pixels: end what else uses the GPU "
-            "(in a notebook, restart the kernel), or take a smaller recipe, such as 'animator'."
+            "(in a notebook, restart the kernel), or take a recipe of smaller batches or crops."
         ) from error
 
 

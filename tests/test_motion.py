@@ -252,7 +252,7 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
 
 
 def naive_color(u: float, v: float) -> tuple[int, ...]:
-    """One pixel, written out from the description in Baker et al."""
+    """One pixel, written out from the description in Baker et al., with a closed wheel."""
     wheel = []
     for i in range(15):
         wheel.append((255, 255 * i // 15, 0))
@@ -266,9 +266,9 @@ def naive_color(u: float, v: float) -> tuple[int, ...]:
         wheel.append((255 * i // 13, 0, 255))
     for i in range(6):
         wheel.append((255, 0, 255 - 255 * i // 6))
-    place = (np.arctan2(-v, -u) / np.pi + 1) / 2 * 54
-    below = int(place)
-    share = place - below
+    place = (np.arctan2(-v, -u) / np.pi + 1) / 2 * 55
+    below = int(place) % 55
+    share = place % 1
     radius = np.hypot(u, v)
     color = []
     for a, b in zip(wheel[below], wheel[(below + 1) % 55], strict=True):
@@ -288,9 +288,24 @@ def test_colors_agree_with_a_loop() -> None:
 def test_color_conventions() -> None:
     flow = np.zeros((2, 3, 2), np.float32)
     assert (motion.flow_to_color(flow) == 255).all(), "still is white"
-    flow[0, 0], flow[0, 1] = (5, 0), (np.nan, 1)
+    flow[0, 0], flow[0, 1], flow[0, 2] = (5, 0), (np.nan, 1), (5, -0.0)
     colored = motion.flow_to_color(flow)
     np.testing.assert_array_equal(colored[0, 0], (255, 0, 0))
+    np.testing.assert_array_equal(colored[0, 2], (255, 0, 0), "nothing down, whichever its sign")
+    np.testing.assert_array_equal(colored[0, 1], 0)
+
+
+def test_there_is_no_edge_between_directions() -> None:
+    angles = np.linspace(0, 2 * np.pi, 720, dtype=np.float32)
+    around = np.stack((np.cos(angles), np.sin(angles)), axis=-1)[None]
+    colored = motion.flow_to_color(around, 1.0)[0].astype(int)
+    assert np.abs(np.diff(colored, axis=0)).max() <= 32  # of the steepest ramp, 4 colours
+    np.testing.assert_array_equal(colored[0], colored[-1])
+
+
+def test_what_is_unknown_is_black_and_nothing_has_a_shape() -> None:
+    flow = np.full((2, 3, 2), (np.nan, 1), np.float32)
+    colored = motion.flow_to_color(flow)
     np.testing.assert_array_equal(colored[0, 1], 0)
     np.testing.assert_array_equal(motion.flow_to_color(np.empty((0, 3, 2), np.float32)).shape,
                                   (0, 3, 3))  # fmt: skip

@@ -532,11 +532,12 @@ def test_a_damaged_checkpoint(run, textures, tmp_path):
             train(tmp_path, textures, 2)
 
 
-def test_too_little_memory(textures, tmp_path, monkeypatch):
-    def full(*_):
+@pytest.mark.parametrize("where", ["build", "_optimise"])
+def test_too_little_memory(textures, tmp_path, monkeypatch, where):
+    def full(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    monkeypatch.setattr(training.Run, "_optimise", full)
+    monkeypatch.setattr(training.Run, where, full)
     with pytest.raises(InputError, match=r"memory is too small for recipe 'animator-tiny'.*"):
         train(tmp_path, textures, 4)
 
