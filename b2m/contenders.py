@@ -336,8 +336,6 @@ _CONTENDERS: dict[str, tuple[str, Callable[[str, HubModel, Weights], Contender]]
     "VideoRestorer without refining block": ("video-restorer-unrefined", _unguided),
     "VideoRestorer by PML": ("video-restorer-pml", _unguided),
     "VideoRestorer by PML and TCL": ("video-restorer-pml-tcl", _unguided),
-    "VideoRestorer of 3 frames by PML": ("video-restorer-pml-three", _unguided),
-    "VideoRestorer of 3 frames by PML and TCL": ("video-restorer-pml-tcl-three", _unguided),
     "VideoRestorer of 3 frames": ("video-restorer-three", _unguided),
 }
 
