@@ -1,6 +1,7 @@
 """Publish on the Hugging Face Hub: ``b2m push FOLDER owner/name``, weights or a Space.
 
-Without ``--yes`` nothing is sent and no network is needed: one sees what would be.
+Without ``--yes`` nothing is sent and no network is needed: one sees what would be. And keep a
+training there, in a private repository, from which an emptied machine goes on.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _CARD = "README.md"
 _CHECKPOINT = ("config.json", "model.safetensors", _CARD)
 _ENTRY = {"gradio": "app.py", "streamlit": "app.py", "docker": "Dockerfile", "static": "index.html"}
 _LEFT_OUT = re.compile(r"(^|/)(\.(?!gitattributes$)[^/]*|__pycache__)(/|$)")
+_REMEDY = "check the network, and try again"
 _NAMING = (_CARD, "requirements.txt")  # files that name the account of the source code
 
 
@@ -148,7 +150,7 @@ def send(
         InputError: there is no token, the Hub refuses or cannot be reached, or a Space's
             requirements do not say where b2m comes from.
     """
-    from huggingface_hub import CommitOperationAdd, HfApi, get_token
+    from huggingface_hub import CommitOperationAdd, HfApi
 
     from b2m.hub import hub_errors
 
@@ -156,24 +158,77 @@ def send(
         raise InputError(
             "the Space could not install b2m: say with --owner under whose account on GitHub it is"
         )
-    token = token or get_token()
-    if not token:
-        raise InputError(
-            "you are not logged in to the Hugging Face Hub: run 'hf auth login', or put a token "
-            "that may write into HF_TOKEN"
-        )
+    api = HfApi(token=_checked_token(token))
     kind = "space" if upload.space else "model"
     operations: list[CommitOperationAdd] = [
         CommitOperationAdd(name, str(content) if isinstance(content, Path) else content)
         for name, content in upload.files.items()
     ]
-    api = HfApi(token=token)
-    with hub_errors(upload.repo_id, remedy="check the network, and try again"):
+    with hub_errors(upload.repo_id, remedy=_REMEDY):
         api.create_repo(
             upload.repo_id, repo_type=kind, private=private, exist_ok=True, space_sdk=upload.sdk
         )
         api.create_commit(upload.repo_id, operations, repo_type=kind, commit_message=message)
     return upload.page
+
+
+def _checked_token(token: str | None) -> str:
+    from huggingface_hub import get_token
+
+    if not (token := token or get_token()):
+        raise InputError(
+            "you are not logged in to the Hugging Face Hub: run 'hf auth login', or put a token "
+            "that may write into HF_TOKEN"
+        )
+    return token
+
+
+# --- a training -----------------------------------------------------------------------------------
+
+
+def open_run(repo_id: str, folder: str | Path, *, token: str | None = None) -> None:
+    """Fetch a training kept on the Hub, for `b2m.train.train` to go on with; or make its place.
+
+    Args:
+        repo_id: "owner/name" of a repository of its own, which is made, private, where it is
+            missing.
+        folder: of the run. One that holds a checkpoint is left as it is.
+        token: None takes the one of ``hf auth login`` or of the variable HF_TOKEN.
+
+    Raises:
+        InputError: not an id, there is no token, or the Hub refuses or cannot be reached.
+    """
+    from huggingface_hub import HfApi
+
+    from b2m.hub import check_hub_id, hub_errors
+    from b2m.train import CHECKPOINT
+
+    check_hub_id(repo_id)
+    api = HfApi(token=_checked_token(token))
+    with hub_errors(repo_id, remedy=_REMEDY):
+        api.create_repo(repo_id, private=True, exist_ok=True)
+        if not Path(folder, CHECKPOINT).exists():
+            api.snapshot_download(repo_id, local_dir=folder)
+
+
+def keep_run(folder: str | Path, repo_id: str, *, token: str | None = None) -> None:
+    """Send a training as it is now to its place on the Hub, which `open_run` makes.
+
+    Args:
+        folder: of the run, which `b2m.train.train` gives to `on_save`.
+        repo_id: "owner/name".
+        token: as `open_run` takes it.
+
+    Raises:
+        InputError: there is no token, or the Hub refuses or cannot be reached.
+    """
+    from huggingface_hub import HfApi
+
+    from b2m.hub import hub_errors
+
+    api = HfApi(token=_checked_token(token))
+    with hub_errors(repo_id, remedy="the next checkpoint is sent again"):
+        api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Keep the training")
 
 
 # --- the command ---------------------------------------------------------------------------------

@@ -38,7 +38,8 @@ from b2m.recipes import Recipe, find_recipe
 RANDOM = "random"
 """In place of weights to begin with: none."""
 
-_CHECKPOINT = "checkpoint.pt"
+CHECKPOINT = "checkpoint.pt"
+"""In the folder of a run: all that it needs to go on."""
 _LOG = "log.jsonl"
 _RELEASED = "released"
 _VALIDATION_SCENES = 48
@@ -239,7 +240,7 @@ class Run:
         )
 
     def _read_checkpoint(self) -> dict[str, Any] | None:
-        path = self.folder / _CHECKPOINT
+        path = self.folder / CHECKPOINT
         if not path.exists():
             return None
         try:
@@ -364,7 +365,7 @@ class Run:
             "seconds": self.seconds,
             "seed": self.seed,
         }
-        with atomic_path(self.folder / _CHECKPOINT) as path:
+        with atomic_path(self.folder / CHECKPOINT) as path:
             torch.save(state, path)
         self._draw()
         self._export(weights)

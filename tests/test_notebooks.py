@@ -133,5 +133,6 @@ def test_the_environment_asks_for_extras_that_there_are():
 @each
 def test_it_runs(path, monkeypatch, tmp_path):
     monkeypatch.setenv("B2M_RUNS", str(tmp_path))
+    monkeypatch.setenv("B2M_QUICK", "1")
     error = nb_run.NotebookRun(path, default_timeout=300).execute().error
     assert error is None, error.trace

@@ -40,12 +40,33 @@ class Hub(BaseHTTPRequestHandler):
     def take(self, method):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         status, answer = self.answer(method, self.path.split("?")[0], body)
-        data = json.dumps(answer).encode()
+        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
         self.end_headers()
-        self.wfile.write(data)
+        if method != "HEAD":
+            self.wfile.write(data)
+
+    def do_HEAD(self):
+        self.take("HEAD")
+
+    def download(self, path):
+        """What the last commit left."""
+        small, large = committed(self.server.kept["commits"][-1])
+        files = small | {name: self.server.kept["large"][oid] for name, oid in large.items()}
+        if "/tree/" in path:
+            return 200, [
+                {"type": "file", "path": name, "size": len(content), "oid": "0" * 40}
+                for name, content in files.items()
+            ]
+        if "/resolve/" not in path:
+            listed = [{"rfilename": name} for name in files]
+            return 200, {"id": path, "sha": "0" * 40, "private": True, "siblings": listed}
+        content = files[path.split("/resolve/")[1].split("/", 1)[1]]
+        return 200, content
 
     def answer(self, method, path, body):
         kept = self.server.kept
@@ -63,6 +84,8 @@ class Hub(BaseHTTPRequestHandler):
             return 200, {"url": f"{self.server.address}/{repo}", "name": repo}
         if path == "/api/validate-yaml":
             return 200, {"errors": [], "warnings": []}
+        if method in ("GET", "HEAD"):
+            return self.download(path)
         if "/preupload/" in path:
             files = [
                 {
@@ -102,14 +125,8 @@ def hub():
     server.server_close()
 
 
-def push(folder, endpoint, *commands, token=TOKEN):
-    """Run commands, one after the other: codes, what was said, and the errors."""
-    # The client reads its settings when imported, hence another process.
-    code = (
-        "import json, sys\n"
-        "from b2m.cli import main\n"
-        "print(*[main(['push', *c]) for c in json.loads(sys.argv[1])])"
-    )
+def elsewhere(folder, endpoint, code, *arguments, token=TOKEN):
+    """Run code in another process, as the client reads its settings when imported."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     environment |= {
         "HF_ENDPOINT": endpoint,
@@ -119,13 +136,23 @@ def push(folder, endpoint, *commands, token=TOKEN):
     }
     if token:
         environment["HF_TOKEN"] = token
-    result = subprocess.run(
-        [sys.executable, "-c", code, json.dumps(commands)],
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
         env=environment,
         capture_output=True,
         text=True,
         timeout=120,
     )
+
+
+def push(folder, endpoint, *commands, token=TOKEN):
+    """Run commands, one after the other: codes, what was said, and the errors."""
+    code = (
+        "import json, sys\n"
+        "from b2m.cli import main\n"
+        "print(*[main(['push', *c]) for c in json.loads(sys.argv[1])])"
+    )
+    result = elsewhere(folder, endpoint, code, json.dumps(commands), token=token)
     *said, codes = result.stdout.splitlines()
     return [int(one) for one in codes.split()], said, result.stderr
 
@@ -170,6 +197,45 @@ def test_weights_and_a_space_arrive_whole(hub, tmp_path):
     assert small["app.py"] == (PAGE / "app.py").read_bytes()
     assert b"github.com/someone/b2m" in small["requirements.txt"]
     assert not any(name.startswith((".", "__pycache__")) for name in small)
+
+
+KEEP = "import sys; from b2m.push import keep_run; keep_run(sys.argv[1], 'user/run')"
+OPEN = "import sys; from b2m.push import open_run; open_run('user/run', sys.argv[1])"
+
+
+def test_a_training_goes_on_on_another_machine(hub, tmp_path):
+    run, other, new = (tmp_path / name for name in ("run", "other", "new"))
+    (run / "weights").mkdir(parents=True)
+    files = {"checkpoint.pt": b"all", "log.jsonl": b"{}\n", "weights/model.safetensors": b"some"}
+    for name, content in files.items():
+        (run / name).write_bytes(content)
+    assert elsewhere(tmp_path, hub.address, KEEP, str(run)).returncode == 0
+    for folder in (other, new):
+        folder.mkdir()
+    (other / "checkpoint.pt").write_bytes(b"more")
+    for folder in (other, new):
+        done = elsewhere(tmp_path, hub.address, OPEN, str(folder))
+        assert done.returncode == 0, done.stderr
+    for repo in hub.kept["created"]:
+        assert repo["name"] == "run"
+        assert repo.get("visibility") == "private" or repo.get("private")  # newer, older clients
+    assert {name: (new / name).read_bytes() for name in files} == files
+    assert [path.name for path in other.iterdir()] == ["checkpoint.pt"]
+    assert (other / "checkpoint.pt").read_bytes() == b"more"  # what is there is not replaced
+
+
+def test_a_training_that_cannot_be_kept(hub, tmp_path):
+    for code in (KEEP, OPEN):
+        for endpoint, token, words in (
+            (hub.address, "hf_wrong", "log in with 'hf auth login'"),
+            (hub.address, None, "you are not logged in"),
+            ("http://127.0.0.1:9", TOKEN, "cannot be reached for 'user/run'"),
+        ):
+            done = elsewhere(tmp_path, endpoint, code, str(tmp_path), token=token)
+            last = done.stderr.splitlines()[-1]
+            assert (
+                done.returncode == 1 and last.startswith("b2m.errors.InputError") and words in last
+            )
 
 
 def test_a_refusal_is_one_sentence(hub, tmp_path):
