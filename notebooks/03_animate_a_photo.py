@@ -171,8 +171,7 @@ def direct(x, y, right, down):
     axes[0].arrow(x, y, right, down, color="white", width=3, length_includes_head=True)
     axes[1].imshow(b2m.motion.flow_to_color(directed.flow))
     for axis, title in zip(axes, ("the stroke", "motion field after it"), strict=True):
-        axis.set_axis_off()
-        axis.set_title(title)
+        axis.set(xticks=[], yticks=[], title=title)
     figure.tight_layout(pad=0.3)
     plt.show()
 

@@ -97,17 +97,6 @@ def test_its_installation_holds_torch_and_numpy_as_they_are(path, monkeypatch, t
     assert {f"{name}=={version(name)}" for name in ("torch", "numpy")} <= set(held)
 
 
-def test_it_runs_in_an_empty_folder(monkeypatch, tmp_path):
-    """As in Colab, where there is no checkout around the notebook."""
-    path = shutil.copy(FOLDER / "03_animate_a_photo.ipynb", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    error = nb_run.NotebookRun(Path(path), default_timeout=300).execute().error
-    assert error is None, error.trace
-    assert {"clip.mp4", "clip.gif", "sheet.png", "slow.mp4"} <= {
-        made.name for made in (tmp_path / "results").iterdir()
-    }
-
-
 def test_the_readme_names_them_all():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for path in NOTEBOOKS:
@@ -131,8 +120,15 @@ def test_the_environment_asks_for_extras_that_there_are():
 
 
 @each
-def test_it_runs(path, monkeypatch, tmp_path):
-    monkeypatch.setenv("B2M_RUNS", str(tmp_path))
+def test_it_runs_in_an_empty_folder(path, monkeypatch, tmp_path):
+    """As in Colab, where there is no checkout around the notebook."""
+    monkeypatch.setenv("B2M_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("B2M_QUICK", "1")
-    error = nb_run.NotebookRun(path, default_timeout=300).execute().error
+    monkeypatch.chdir(tmp_path)
+    error = (
+        nb_run.NotebookRun(Path(shutil.copy(path, tmp_path)), default_timeout=300).execute().error
+    )
     assert error is None, error.trace
+    if path.stem.startswith("03"):
+        made = {one.name for one in (tmp_path / "results").iterdir()}
+        assert {"clip.mp4", "clip.gif", "sheet.png", "slow.mp4"} <= made
