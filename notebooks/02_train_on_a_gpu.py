@@ -62,8 +62,8 @@ except ImportError:
 #
 # ## Budget
 #
-# The one cell to change. The first lines are for a CPU: the network of the shipped weights, from random ones, an
-# hour on two cores. A GPU has the larger batches and crops of `animator-gpu`; `HOURS` is up to you.
+# The one cell to change. The first lines are for a CPU: the network of the shipped weights, from random ones, in
+# less than an hour on two cores. A GPU has the larger batches and crops of `animator-gpu`; `HOURS` is up to you.
 
 # %%
 import os
