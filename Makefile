@@ -55,7 +55,7 @@ demo-streamlit: $(DEMO) ## serve the research view, http://localhost:8501
 notebooks: $(NOTEBOOKS) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks
 
-notebooks-run: $(NOTEBOOKS) ## run all notebooks anew, and keep their outputs
+notebooks-run: $(NOTEBOOKS) ## run all notebooks anew, in about an hour, and keep their outputs
 	@cd notebooks && export B2M_RUNS=$$(mktemp -d) && for source in *.py; do \
 	  ../$(BIN)/jupytext --quiet --to ipynb --execute $$source || exit 1; done
 
