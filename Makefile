@@ -56,7 +56,7 @@ notebooks: $(NOTEBOOKS) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks
 
 notebooks-run: $(NOTEBOOKS) ## run all notebooks anew, in about an hour, and keep their outputs
-	@cd notebooks && export B2M_RUNS=$$(mktemp -d) && for source in *.py; do \
+	@cd notebooks && rm -rf results && export B2M_RUNS=$$(mktemp -d) TQDM_DISABLE=1 && for source in *.py; do \
 	  ../$(BIN)/jupytext --quiet --to ipynb --execute $$source || exit 1; done
 
 # The folder of the Space with b2m's wheel in it, as the requirements name a place in the network.

@@ -166,8 +166,18 @@ RECIPES = {
             reuse=2,
             warmup=2,
         ),
-        # Larger crops and batches; made for a GPU, where scenes are rendered faster than used.
-        Recipe("animator-gpu", crop=128, scene=160, batch=64, blur_samples=500_000, reuse=2),
+        # Larger crops and batches; made for a GPU, where scenes are rendered faster than used. The
+        # beginning of `_SCRATCH`, for as many steps.
+        Recipe(
+            "animator-gpu",
+            crop=128,
+            scene=160,
+            batch=64,
+            blur=(28.0, 36.0),
+            blur_samples=160_000,
+            camera_samples=64_000,
+            reuse=2,
+        ),
         Recipe(
             "guidance-predictor",
             config=GuidancePredictorConfig.compact(),

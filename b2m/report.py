@@ -59,6 +59,26 @@ def write_report(
     return folder / f"{name}.json", text
 
 
+def grouped_markdown(rows: Sequence[Row], columns: Columns) -> str:
+    """Rows as a Markdown table for narrow pages, a line above those of each group.
+
+    Args:
+        rows: of a report; a name is "group: name", or without a group.
+        columns: in order. Those without any number are left out.
+    """
+    keys = [key for key in columns if any(row.get(key) is not None for row in rows)]
+    lines = ["| | " + " | ".join(columns[key][0] for key in keys) + " |"]
+    lines.append("|---|" + "---:|" * len(keys))
+    last = ""
+    for row in rows:
+        group, _, name = row["name"].rpartition(": ")
+        if group != last:
+            lines.append(f"| **{group}** |" + " |" * len(keys))
+            last = group
+        lines.append("| " + " | ".join([name, *(_cell(row, key, columns) for key in keys)]) + " |")
+    return "\n".join(lines)
+
+
 def command_line(words: Sequence[str], options: Mapping[str, Any]) -> str:
     """A command as it is typed; options that are None are left out.
 
@@ -97,18 +117,21 @@ def _markdown(result: Mapping[str, Any], columns: Columns, spread: bool) -> str:
     rows = result["rows"]
     keys = [key for key in columns if any(row.get(key) is not None for row in rows)]
 
-    def cell(row: Row, key: str) -> str:
-        value, deviation = row.get(key), row.get(f"{key}_std")
-        if value is None:
-            return "–"
-        text = format(value, columns[key][1])
-        return f"{text} ± {deviation:.2f}" if spread and deviation is not None else text
-
     lines = ["| " + " | ".join(["", *(columns[key][0] for key in keys)]) + " |"]
     lines.append("|---|" + "---:|" * len(keys))
-    lines += ["| " + " | ".join([r["name"], *(cell(r, key) for key in keys)]) + " |" for r in rows]
+    for row in rows:
+        cells = [_cell(row, key, columns, spread) for key in keys]
+        lines.append("| " + " | ".join([row["name"], *cells]) + " |")
     head = [f"# {result['table']}", f"`{result['command']}`", f"On {result['machine']}."]
     return "\n\n".join([*head, "\n".join(lines), *result["notes"]]) + "\n"
+
+
+def _cell(row: Row, key: str, columns: Columns, spread: bool = False) -> str:
+    value, deviation = row.get(key), row.get(f"{key}_std")
+    if value is None:
+        return "–"
+    text = format(value, columns[key][1])
+    return f"{text} ± {deviation:.2f}" if spread and deviation is not None else text
 
 
 def _finite(row: Row) -> Row:

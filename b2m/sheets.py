@@ -165,7 +165,7 @@ def training_sheet(
             tiles += [photo, *(images[index] for index, _ in picked)]
             tiles.append(flow_to_color(flow, largest))
             labels += ["photo", *(f"{source}, {name}" for _, name in picked)]
-            labels.append(f"{source}, up to {largest:.0f} px")
+            labels.append(f"{source}, up to {_typical_longest(flow):.0f} px")
     tiles = [tile.repeat(larger, 0).repeat(larger, 1) for tile in tiles]
     return grid(tiles, labels, columns=10, gap=6, font_size=12)
 

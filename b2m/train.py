@@ -195,6 +195,7 @@ class Run:
             self.optimizer.load_state_dict(checkpoint["optimizer"])
             self.step, self.seconds = checkpoint["step"], checkpoint["seconds"]
             self.samples = checkpoint["samples"]
+            self._forget_later_rows()
         self.objective, self.optimizer = self.accelerator.prepare(objective, self.optimizer)
         self.stream = SceneStream(
             load_textures(photos, "train").to(self.device),
@@ -385,6 +386,14 @@ class Run:
         path = self.folder / log
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [json.loads(line) for line in lines]
+
+    def _forget_later_rows(self) -> None:
+        """Take from the log what was seen after the checkpoint, which will be seen again."""
+        rows = self._rows(_LOG)
+        kept = [json.dumps(row) + "\n" for row in rows if row["samples"] <= self.samples]
+        if len(kept) < len(rows) and self.accelerator.is_main_process:
+            with atomic_path(self.folder / _LOG) as path:
+                path.write_text("".join(kept), encoding="utf-8")
 
     def _draw(self) -> None:
         from b2m.sheets import training_curve

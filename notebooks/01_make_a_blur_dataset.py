@@ -32,14 +32,15 @@ except ImportError:
     kept = [d for d in distributions() if d.name in ("torch", "torchvision", "numpy")]
     Path("constraints.txt").write_text("".join(f"{d.name}=={d.version}\n" for d in kept))
     # Without a network pip says that it cannot reach github.com: switch it on for this one step.
+    # "Conflicting dependencies" mean that PyTorch here is older than 2.11, which b2m needs: take a newer runtime.
     # %pip install --quiet -c constraints.txt "b2m[data] @ git+https://github.com/OWNER/b2m" scikit-image
     from skimage import data
 
     import b2m
 
 # %% [markdown]
-# How much is made. All of it lies in a temporary folder, `FOLDER`, from which the commands of a terminal find it,
-# until the machine is switched off.
+# How much is made. All of it lies in a temporary folder until the machine is switched off; `print(FOLDER)` says
+# where, and the commands below are for a terminal that is there.
 
 # %%
 COUNT = 20  # scenes
@@ -51,7 +52,6 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-os.environ["TQDM_DISABLE"] = "1"  # no progress bars on this page
 FOLDER = tempfile.mkdtemp()
 os.chdir(FOLDER)
 
@@ -151,7 +151,7 @@ from b2m.video import write_mp4
 wall = data.coffee()
 seen = [wall[step : step + 274, 20 + step : 360 + step] for step in range(6 * 21)]
 camera = seen[::6]
-Path("clips").mkdir()
+Path("clips").mkdir(exist_ok=True)
 write_mp4("clips/pan.mp4", camera, 30)
 
 dense = Averaging(max_step=1.0, interpolate="flow")
@@ -254,7 +254,7 @@ print(f"off by {off.mean():.2f} px of up to {longest:.0f}; guidance agrees at {s
 # %%
 for name in ("train/GOPR0374_11_00", "test/GOPR0384_11_00"):
     folder = Path("GOPRO_Large_all", name)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for number, frame in enumerate(seen[::2] if "train" in name else seen[::-2], 1):
         write_png(folder / f"{number:06d}.png", np.ascontiguousarray(frame))
 
@@ -281,8 +281,10 @@ show(dataset_sheet("gopro", count=2, size=150), width=10)
 print(list(check("gopro")) or "gopro: all is well")
 
 blur = Path("gopro", read_index("gopro")[0].blur)
-write_png(blur, 255 - read_sample("gopro", read_index("gopro")[0])[0].blur)  # harm
+sound = read_sample("gopro", read_index("gopro")[0])[0].blur
+write_png(blur, 255 - sound)  # harm
 print(*check("gopro"), sep="\n")
+write_png(blur, sound)
 
 # %% [markdown]
 # And into PyTorch: crops, turned, mirrored and reversed with their vectors, in other colours and with the

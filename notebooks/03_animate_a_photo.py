@@ -28,6 +28,7 @@ except ImportError:
     kept = [d for d in distributions() if d.name in ("torch", "torchvision", "numpy")]
     Path("constraints.txt").write_text("".join(f"{d.name}=={d.version}\n" for d in kept))
     # Without a network pip says that it cannot reach github.com: switch it on for this one step.
+    # "Conflicting dependencies" mean that PyTorch here is older than 2.11, which b2m needs: take a newer runtime.
     # %pip install --quiet -c constraints.txt git+https://github.com/OWNER/b2m
     import b2m
 
@@ -56,10 +57,11 @@ import numpy as np
 import torch
 from IPython.display import Video, display
 
+import b2m.shipped
+
 # %config InlineBackend.figure_formats = ["jpeg"]
 
-places = (Path(b2m.__file__).parents[up] / "examples" for up in (0, 1))  # installed, or a checkout
-EXAMPLES = next(place for place in places if place.is_dir())
+EXAMPLES = b2m.shipped.examples()
 # Older widgets, as Colab has, give a dictionary, newer ones a tuple.
 chosen = list(upload.value.values() if isinstance(upload.value, dict) else upload.value)
 PHOTO = bytes(chosen[-1]["content"]) if chosen else EXAMPLES / "moving-apart.jpg"
@@ -80,16 +82,19 @@ def show(*pictures, titles=()):
 animator = b2m.BlurAnimator.from_pretrained(device=DEVICE)
 try:
     prepared = animator.prepare(PHOTO)  # the expensive part, once per photo
+    clip = animator.animate(prepared)[0]
 except b2m.InputError as error:  # no photo, a damaged one, too small or too large
     print(f"{error}\nGoing on with the example.")
     prepared = animator.prepare(EXAMPLES / "moving-apart.jpg")
+    clip = animator.animate(prepared)[0]
 except (MemoryError, torch.OutOfMemoryError):
     print('Not enough memory: take a smaller photo, or DEVICE = "cpu", and run this again.')
     print("Going on with the example, on the CPU.")
     animator = b2m.BlurAnimator.from_pretrained(device="cpu")
     prepared = animator.prepare(EXAMPLES / "moving-apart.jpg")
-clip = animator.animate(prepared)[0]
-print(*clip.warnings, sep="\n")
+    clip = animator.animate(prepared)[0]
+if clip.warnings:
+    print(*clip.warnings, sep="\n")
 show(prepared.photo, clip.frames[0], clip.frames[-1], titles=("photo", "first", "last"))
 # So far apart they are hard to compare; the same, cut from where most moves.
 rows, columns = (np.sort(np.nonzero(clip.moving.any(axis))[0]) for axis in (1, 0))
@@ -110,14 +115,16 @@ Video(path, embed=True, html_attributes="autoplay loop muted playsinline control
 # %% [markdown]
 # ## What moved, and how far
 #
-# The motion field says for each pixel how far it went during the exposure. Hue is the direction.
+# The motion field says for each pixel how far it went during the exposure. Hue is the direction, as the wheel
+# on the right tells from its middle outwards; white is still. In guidance black is.
 
 # %%
 show(
     b2m.motion.flow_to_color(clip.flow),
     b2m.guidance.to_color(clip.guidance),
     clip.moving,
-    titles=("motion field", "guidance: still, or one of four quadrants", "moves by itself"),
+    b2m.motion.color_wheel(200),
+    titles=("motion field", "guidance: four quadrants", "moves by itself", "directions"),
 )
 print(f"the fastest goes {clip.fastest:.0f} px in the exposure")
 
@@ -138,7 +145,7 @@ print(f"off by {difference.max()} of 255 at the most")
 # ## The other motions
 #
 # Blur looks the same backwards, and each thing may have gone either way by itself. These are the
-# most plausible choices, best first.
+# most plausible choices, best first, with `clip.score`, in dB.
 
 # %%
 clips = animator.animate(prepared, motions=4)

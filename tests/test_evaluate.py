@@ -33,7 +33,8 @@ from b2m.data.textures import load_textures
 from b2m.errors import InputError
 from b2m.guidance import from_flow
 from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
-from b2m.report import command_line, write_report
+from b2m.report import command_line, grouped_markdown, write_report
+from b2m.shipped import examples, results
 
 SIZE = 32
 WAYS = (PHOTO, GIVEN, REVERSED, FREE, PROJECTED)
@@ -465,3 +466,31 @@ def test_large_photos_are_looked_at_whole_and_in_tiles():
     assert names == {"photo repeated", "looked at as a whole", "and again, tile by tile"}
     gains = {row["name"].split(": ")[1]: row["gain"] for row in rows if row["name"][:3] == "all"}
     assert gains["looked at as a whole"] != gains["and again, tile by tile"]
+
+
+def test_rows_in_groups_for_narrow_pages():
+    columns = {"n": ("n", "d"), "psnr": ("PSNR", ".1f"), "none": ("none", "d")}
+    rows = [
+        {"name": "alone", "n": 1, "psnr": None},
+        {"name": "some: photo", "n": 2, "psnr": 30.25},
+        {"name": "some: ours", "n": 2, "psnr": 31.0},
+        {"name": "others: photo", "n": 3, "psnr": 20.0},
+    ]
+    assert grouped_markdown(rows, columns).splitlines() == [
+        "| | n | PSNR |",
+        "|---|---:|---:|",
+        "| alone | 1 | – |",
+        "| **some** | | |",
+        "| photo | 2 | 30.2 |",
+        "| ours | 2 | 31.0 |",
+        "| **others** | | |",
+        "| photo | 3 | 20.0 |",
+    ]
+
+
+def test_what_comes_with_b2m(monkeypatch, tmp_path):
+    assert {path.stem for path in examples().glob("*.jpg")} >= {"cat-roll", "moving-apart"}
+    assert {"2022-T1", "scenes"} <= {path.stem for path in results().glob("*.json")}
+    monkeypatch.setattr("b2m.shipped.__file__", str(tmp_path / "b2m" / "shipped.py"))
+    with pytest.raises(InputError, match="'examples' is missing"):
+        examples()

@@ -269,6 +269,16 @@ def test_starting_anew_puts_the_old_log_aside(textures, tmp_path):
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == len(old.splitlines())
 
 
+def test_what_was_logged_after_the_checkpoint_is_forgotten(textures, tmp_path):
+    train(tmp_path, textures, 8)
+    before = (tmp_path / "log.jsonl").read_text()
+    later = json.loads(before.splitlines()[-1]) | {"samples": 10}
+    with (tmp_path / "log.jsonl").open("a") as log:
+        log.write(json.dumps(later) + "\n")  # as of a run that was killed then
+    train(tmp_path, textures, 8)
+    assert (tmp_path / "log.jsonl").read_text() == before
+
+
 def test_a_warm_start_begins_with_the_given_weights(run, textures, tmp_path):
     train(tmp_path, textures, 0, init=run / "weights")
     given = MotionAnimator.from_pretrained(run / "weights").state_dict()

@@ -1,0 +1,33 @@
+"""What comes with b2m beside its code: example photos, and the papers' tables as computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from b2m.errors import InputError
+
+
+def examples() -> Path:
+    """The folder of blurred example photos, JPEG files.
+
+    Raises:
+        InputError: it is missing.
+    """
+    return _folder("examples", "examples")
+
+
+def results() -> Path:
+    """The folder of tables as `b2m evaluate` writes them: JSON, Markdown and plots.
+
+    Raises:
+        InputError: it is missing.
+    """
+    return _folder("results", "benchmarks/results")
+
+
+def _folder(installed: str, checkout: str) -> Path:
+    package = Path(__file__).parent
+    for place in (package / installed, package.parent / checkout):
+        if place.is_dir():
+            return place
+    raise InputError(f"b2m's folder '{installed}' is missing: install b2m anew")
