@@ -41,6 +41,7 @@ RANDOM = "random"
 CHECKPOINT = "checkpoint.pt"
 """In the folder of a run: all that it needs to go on."""
 _LOG = "log.jsonl"
+_DECAY_LOG = "decay.jsonl"
 _RELEASED = "released"
 _VALIDATION_SCENES = 48
 
@@ -277,6 +278,8 @@ class Run:
         first, begun, start = self.step, time.monotonic(), recipe.rate(self.samples)
         if decay:
             samples = self.samples + decay
+            if self.accelerator.is_main_process:
+                (self.folder / _DECAY_LOG).unlink(missing_ok=True)  # of a decay before
         # Counted, not derived from the step: a run may go on with another number of processes.
         last = first + ((2**62 if samples is None else samples) - self.samples) // per_step
         deadline = math.inf if hours is None else begun + 3600 * hours
@@ -310,7 +313,7 @@ class Run:
                 scores = recipe.objective.validate(self.ema.module.eval(), self.truth, self.photo)
                 done = (self.step - first) * per_step
                 self._log(
-                    "decay.jsonl" if decay else _LOG,
+                    _DECAY_LOG if decay else _LOG,
                     loss=running,
                     samples_per_second=done / (now - begun),
                     synthesis=synthesis / (now - begun),
@@ -376,7 +379,7 @@ class Run:
 
     def _export(self, folder: Path) -> Path:
         if self.accelerator.is_main_process:
-            rows = self._rows("decay.jsonl" if folder.name == _RELEASED else _LOG)
+            rows = self._rows(_DECAY_LOG if folder.name == _RELEASED else _LOG)
             card = training_card(self.recipe, self.samples, self.seconds, rows[-1:])
             self.ema.module.save_pretrained(folder, dtype=torch.float16, card=card)
         return folder

@@ -92,7 +92,7 @@ SEND = False  # True publishes
 #
 # | | samples/s | 10 minutes | 1 hour | 8 hours |
 # |---|---:|---:|---:|---:|
-# | 1 CPU core, `animator-short` | **12, measured** beside other work | 7,000 | 24,000 and a decay of 6,000, below: **+0.5 dB, measured** | |
+# | 1 CPU core, `animator-short` in bfloat16 | **28, measured**; 13 beside two other trainings, below | 17,000 | 24,000 and a decay of 6,000, below: **+0.5 dB, measured**, in 20 to 40 minutes | |
 # | 2 CPU cores, `animator` | **22, measured** | 13,000: **+0.1 to +0.5 dB, measured** | 78,000: **+1.3 dB, measured** | 630,000: not run; after 3¼ hours and 255,000, decay included, **+1.9 dB, measured** |
 # | T4, `animator-gpu` | 190, estimated | 110,000 | 680,000 | 5.5 million |
 # | A100, `animator-gpu` | 1,400, estimated | 800,000 | 5 million | 40 million |

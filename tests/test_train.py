@@ -214,6 +214,9 @@ def test_a_decay_releases_weights_and_leaves_the_run_alone(run, textures):
     )
     for path, content in kept.items():
         assert path.read_bytes() == content, path
+    log = (run / "decay.jsonl").read_bytes()
+    train(run, textures, None, decay=8)
+    assert len((run / "decay.jsonl").read_bytes().splitlines()) == len(log.splitlines())
 
 
 def test_the_rate_warms_up_stays_and_falls_to_zero_in_a_decay(textures, tmp_path, monkeypatch):
