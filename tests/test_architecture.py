@@ -74,7 +74,7 @@ MAY_IMPORT = {
     "objectives": LEAVES | {"data", "hub", "models"},
     "paper_objectives": LEAVES | {"data", "hub", "models", "objectives"},
     "pages": {"console"},
-    "push": {"hub"},
+    "push": {"hub", "train"},
     "recipes": {"data", "hub", "models", "objectives", "paper_objectives"},
     "paper_tables": set(),
     "plots": {"files", "report"},
