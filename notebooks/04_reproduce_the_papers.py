@@ -240,9 +240,9 @@ show("2022-T3")
 # ### Zhong 2022, appendix B: how many directions guidance needs
 #
 # **What came out**: two directions help already and four are better, as in the paper: 0.4 and 0.7 dB over the
-# photo where things move, 0.9 and 1.4 dB where the camera does. Eight add 0.1 dB to that on either set, too
-# little to tell ("hardly better still" there). "True guidance" is that of four directions; sixteen have not
-# been trained.
+# photo where things move, 0.9 and 1.4 dB where the camera does. Eight and sixteen add 0.1 dB each to that on either
+# set, each too little to tell, both together perhaps not ("hardly better still" there). "True guidance" is that of
+# four directions; in the curves these four are of seed 1.
 
 # %%
 show("2022-directions")
