@@ -43,11 +43,10 @@ from pictures import NO_TILES, examples, pad_marks
 from pydantic import ValidationError
 
 import b2m
+from b2m import shipped
 
 HERE = Path(__file__).parent
-PLACES = (HERE, HERE.parent.parent, Path(b2m.__file__).parent)
-EXAMPLES = next((place / "examples" for place in PLACES if (place / "examples").is_dir()), None)
-PHOTOS = sorted(EXAMPLES.glob("*.jpg")) if EXAMPLES else []
+PHOTOS = sorted(shipped.examples().glob("*.jpg"))
 WORDS = ("right", "left", "up", "down", "backwards", "surprise me", "undo", "start over")
 
 
@@ -172,9 +171,8 @@ def build() -> gr.Blocks:
                     sources=["upload", "clipboard", "webcam"], elem_id="photo", height=280
                 )
                 go = gr.Button("Animate", variant="primary", elem_id="go")
-                if PHOTOS:
-                    gr.Markdown("Or one of these:")
-                    picked_example = own("tiles", examples(PHOTOS), "examples")
+                gr.Markdown("Or one of these:")
+                picked_example = own("tiles", examples(PHOTOS), "examples")
                 with gr.Accordion("Settings", open=False):
                     frames = gr.Slider(3, 31, 7, step=1, label="Frames")
                     speed = gr.Slider(
@@ -337,17 +335,16 @@ def build() -> gr.Blocks:
                 again, state, results, **private, **last
             )
         )
-        if PHOTOS:
 
-            def take(event: gr.EventData) -> tuple[Any, ...]:
-                """One of the example photos."""
-                return str(PHOTOS[int(event.index)]), 1, [], NO_TILES
+        def take(event: gr.EventData) -> tuple[Any, ...]:
+            """One of the example photos."""
+            return str(PHOTOS[int(event.index)]), 1, [], NO_TILES
 
-            proposed(
-                picked_example.submit(
-                    take, None, [photo, motion, edits, others], api_visibility="private"
-                ).success(again, state, results, **private, **last)
-            )
+        proposed(
+            picked_example.submit(
+                take, None, [photo, motion, edits, others], api_visibility="private"
+            ).success(again, state, results, **private, **last)
+        )
 
         def pick(event: gr.EventData) -> tuple[int, list[Any]]:
             """Another of the motions."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import streamlit as st
 
 import b2m
-from b2m import api, hub, looks
+from b2m import api, hub, looks, shipped
 from b2m import guidance as guidance_of
 from b2m.clip import Clip
 from b2m.looks import Look
@@ -21,9 +21,6 @@ from b2m.media import Pixels, fit
 from b2m.motion import flow_to_color, resize_flow, write_flow
 from b2m.sheets import arrows
 
-HERE = Path(__file__).parent
-PLACES = (HERE, HERE.parent.parent, Path(b2m.__file__).parent)
-EXAMPLES = next((place / "examples" for place in PLACES if (place / "examples").is_dir()), None)
 SHOWN_SIDE = 960
 WHERE = "in the side bar (» at the top left opens it)"
 SOURCES = (
@@ -200,7 +197,7 @@ def photo_bytes() -> tuple[str, bytes] | None:
     upload = st.sidebar.file_uploader("Blurred photo", key="photo")
     if upload is not None:
         return upload.name, upload.getvalue()
-    examples = sorted(EXAMPLES.glob("*.jpg")) if EXAMPLES else []
+    examples = sorted(shipped.examples().glob("*.jpg"))
     names = ["none", *(path.stem for path in examples)]
     chosen = st.sidebar.selectbox("Or an example", names, key="example")
     if chosen == "none":
