@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd
 
 _CARD = "README.md"
-_CHECKPOINT = ("config.json", "model.safetensors", _CARD)
+_WEIGHTS_FILES = ("config.json", "model.safetensors", _CARD)
 _ENTRY = {"gradio": "app.py", "streamlit": "app.py", "docker": "Dockerfile", "static": "index.html"}
 _LEFT_OUT = re.compile(r"(^|/)(\.(?!gitattributes$)[^/]*|__pycache__)(/|$)")
 _REMEDY = "check the network, and try again"
@@ -101,7 +101,7 @@ def _source(account: bytes) -> bytes:
 
 
 def _check_weights(folder: Path, files: dict[str, bytes | Path]) -> None:
-    if missing := [name for name in _CHECKPOINT if name not in files]:
+    if missing := [name for name in _WEIGHTS_FILES if name not in files]:
         hint = "; for a Space give --space" if "app.py" in files else ""
         raise InputError(
             f"'{folder}' is no whole checkpoint: it lacks {' and '.join(missing)}{hint}"

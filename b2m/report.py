@@ -66,9 +66,7 @@ def grouped_markdown(rows: Sequence[Row], columns: Columns) -> str:
         rows: of a report; a name is "group: name", or without a group.
         columns: in order. Those without any number are left out.
     """
-    keys = [key for key in columns if any(row.get(key) is not None for row in rows)]
-    lines = ["| | " + " | ".join(columns[key][0] for key in keys) + " |"]
-    lines.append("|---|" + "---:|" * len(keys))
+    keys, lines = _head(rows, columns)
     last = ""
     for row in rows:
         group, _, name = row["name"].rpartition(": ")
@@ -115,15 +113,19 @@ def machine() -> str:
 
 def _markdown(result: Mapping[str, Any], columns: Columns, spread: bool) -> str:
     rows = result["rows"]
-    keys = [key for key in columns if any(row.get(key) is not None for row in rows)]
-
-    lines = ["| " + " | ".join(["", *(columns[key][0] for key in keys)]) + " |"]
-    lines.append("|---|" + "---:|" * len(keys))
+    keys, lines = _head(rows, columns)
     for row in rows:
         cells = [_cell(row, key, columns, spread) for key in keys]
         lines.append("| " + " | ".join([row["name"], *cells]) + " |")
     head = [f"# {result['table']}", f"`{result['command']}`", f"On {result['machine']}."]
     return "\n\n".join([*head, "\n".join(lines), *result["notes"]]) + "\n"
+
+
+def _head(rows: Sequence[Row], columns: Columns) -> tuple[list[str], list[str]]:
+    """The columns with a number in any row, and the lines above those of rows."""
+    keys = [key for key in columns if any(row.get(key) is not None for row in rows)]
+    heading = "| " + " | ".join(["", *(columns[key][0] for key in keys)]) + " |"
+    return keys, [heading, "|---|" + "---:|" * len(keys)]
 
 
 def _cell(row: Row, key: str, columns: Columns, spread: bool = False) -> str:

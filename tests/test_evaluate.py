@@ -477,7 +477,7 @@ def test_rows_in_groups_for_narrow_pages():
         {"name": "others: photo", "n": 3, "psnr": 20.0},
     ]
     assert grouped_markdown(rows, columns).splitlines() == [
-        "| | n | PSNR |",
+        "|  | n | PSNR |",
         "|---|---:|---:|",
         "| alone | 1 | – |",
         "| **some** | | |",
