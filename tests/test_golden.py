@@ -1,0 +1,108 @@
+"""Fingerprints of what b2m computes, so that a change of its structure changes no result.
+
+`B2M_GOLDEN=write pytest tests/test_golden.py` writes them anew after a change that is meant;
+`B2M_GOLDEN=exact` compares them to the last bit, on the machine that wrote them.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from test_build import gopro_tree
+from test_sequences import texture
+
+from b2m.api import BlurAnimator
+from b2m.data.build import build
+from b2m.data.recipes import RECIPES as DATA_RECIPES
+from b2m.data.rotation import RotationConfig
+from b2m.data.scenes import SceneConfig, render
+from b2m.data.sensor import develop
+from b2m.data.textures import procedural_cutouts, procedural_textures
+from b2m.recipes import RECIPES
+
+FILE = Path(__file__).with_name("golden.json")
+MODE = os.environ.get("B2M_GOLDEN", "")
+OBJECTIVES = {recipe.objective.__name__: recipe for recipe in reversed(RECIPES.values())}
+
+
+def agrees(name, *arrays):
+    """Compares four numbers of each array, or the digest of all, with those of the file."""
+    digest = hashlib.sha256()
+    numbers = []
+    for array in map(np.ascontiguousarray, arrays):
+        digest.update(array.tobytes())
+        values = array.astype(np.float64).ravel()
+        ramp = np.linspace(-1, 1, values.size)
+        numbers += [values.mean(), values.std(), (values * ramp).mean(), values[values.size // 3]]
+    known = json.loads(FILE.read_text("utf-8")) if FILE.exists() else {}
+    if MODE == "write":
+        known[name] = {"numbers": numbers, "sha256": digest.hexdigest()}
+        FILE.write_text(json.dumps(dict(sorted(known.items())), indent=1) + "\n", "utf-8")
+    elif MODE == "exact":
+        assert digest.hexdigest() == known[name]["sha256"]
+    else:
+        np.testing.assert_allclose(numbers, known[name]["numbers"], rtol=0.01, atol=0.01)
+
+
+@pytest.mark.parametrize("name", ["animator", "decomposer", "jin", "video-restorer"])
+def test_clip(name):
+    photo = (255 * texture(64, 80)).astype(np.uint8)
+    animator = BlurAnimator.from_pretrained(model=name, device="cpu")
+    clip = animator.animate(photo, frames=animator.model.native_frames or 5)[0]
+    agrees(f"clip {name}", clip.frames, clip.flow, clip.guidance)
+
+
+@cache
+def scenes():
+    config = SceneConfig(size=64, blur=(4.0, 8.0))
+    return render(procedural_textures(3, 96), procedural_cutouts(3, 96), config, 2, seed=1)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_loss(name):
+    recipe, truth = OBJECTIVES[name], scenes()
+    torch.manual_seed(0)
+    model = recipe.model(type(recipe.config).tiny())
+    objective = recipe.objective(model, recipe)
+    batch = {
+        "photo": develop(truth.blur, 1),
+        "frames": truth.frames,
+        "flow": truth.flow,
+        "guidance": truth.guidance.float(),
+    }
+    losses = torch.stack(list(objective(batch, 3).values()))
+    losses.sum().backward()
+    steepness = [part.grad.norm() for part in objective.parameters() if part.grad is not None]
+    agrees(f"loss {name}", losses.detach().numpy(), torch.stack(steepness).numpy())
+
+
+@pytest.mark.parametrize("name", ["scenes", "rotation", "panorama", "gopro"])
+def test_data_set(name, tmp_path):
+    recipe = replace(
+        DATA_RECIPES[name],
+        count=3,
+        scenes=SceneConfig(size=48, blur=(4.0, 8.0)),
+        rotation=RotationConfig(size=48),
+    )
+    source = tmp_path / "source"
+    gopro_tree(source, frames=8, sequences=("train/GOPR0374_11_00",))
+    (source / "images").mkdir()
+    picture = (255 * texture(64, 128)).astype(np.uint8)
+    cv2.imwrite(str(source / "images" / "wall.png"), picture)
+    folder = {"scenes": None, "gopro": source}.get(name, source / "images")
+    build(recipe, folder, tmp_path / "set")
+    images = sorted((tmp_path / "set").rglob("*.png"))
+    flows = sorted((tmp_path / "set").rglob("*.flo"))
+    assert images and (flows or name == "gopro")
+    agrees(
+        f"data {name}",
+        *(cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in images),
+        *(np.fromfile(path, np.float32) for path in flows),
+    )
