@@ -1,8 +1,8 @@
 """All the motions one blur allows: which things go forwards, which backwards, likelier ones first.
 
 A film that runs backwards leaves the same blur, and so does each thing in it by itself. Every
-choice of a direction for each coherent region (`b2m.regions`) therefore explains the photo equally
-well; what tells them apart is only how things use to move together. Pure: imports no model.
+choice of a direction for each coherent region (`b2m.motion.regions`) therefore explains the photo
+equally well; what tells them apart is only how things use to move together. Pure: imports no model.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from b2m.doubts import change_between
-from b2m.guidance import STILL_THRESHOLD, Guidance
-from b2m.media import Pixels
-from b2m.regions import Labels, everywhere
+from b2m.guidance import Guidance
+from b2m.media.image import Pixels
+from b2m.motion.fields import STILL_THRESHOLD, change_between
+from b2m.motion.regions import Labels, everywhere
 
 APART = 0.1
 """Two clips differ clearly if their flows do by this share of the motion, averaged over what
@@ -74,7 +74,7 @@ def choices(
 
     Args:
         flow: (h, w, 2) pixels over the whole exposure; the first choice.
-        regions: (h, w) uint8 of `b2m.regions.find_regions`.
+        regions: (h, w) uint8 of `b2m.motion.regions.find_regions`.
         most: how many at the most, at least 1.
         guidance: (h, w, 2) what a person has said. Regions of which it says nothing are open and
             vary first; turning others comes after, and turning all last.
@@ -151,7 +151,7 @@ def tornness(flow: NDArray[np.float32], coherent: NDArray[np.float32], regions: 
     Args:
         flow: (h, w, 2) pixels over the whole exposure.
         coherent: (h, w, 2) the same lines of motion, with signs on which neighbours agree.
-        regions: (h, w) uint8 of `b2m.regions.find_regions`.
+        regions: (h, w) uint8 of `b2m.motion.regions.find_regions`.
     """
     length = np.hypot(flow[..., 0], flow[..., 1]) * (regions > 0)
     if not length.any():

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from b2m.api import BlurAnimator
-from b2m.guidance import STILL_THRESHOLD, Guidance, coherent_signs, resize, reverse
+from b2m.guidance import Guidance, coherent_signs, resize, reverse
 from b2m.guided import follow
-from b2m.media import Photo, Pixels, fit
+from b2m.media.image import Photo, Pixels, fit
 from b2m.models.animator import MotionAnimator
 from b2m.models.animator import render as render_frame
-from b2m.motion import Flow, resize_flow
+from b2m.motion.fields import STILL_THRESHOLD, Flow, resize_flow
 from b2m.scales import working_photo
 
 COST_SIZE = (540, 960)

@@ -28,12 +28,12 @@ from b2m.errors import InputError, check_seed
 from b2m.guidance import Guidance
 from b2m.guided import follow
 from b2m.hub import HubModel, find_weights, models_at_hand
-from b2m.media import ImageLike, Photo, Pixels, read_image
+from b2m.media.image import ImageLike, Photo, Pixels, read_image
 from b2m.models.animator import Encoding, MotionAnimator
 from b2m.models.blur_flow import BlurFlowNet
 from b2m.models.guidance_predictor import GuidancePredictor
-from b2m.motion import Flow
-from b2m.segmentation import segment
+from b2m.motion.fields import Flow
+from b2m.motion.segmentation import segment
 from b2m.sequences import FRAME_MODELS, FrameModel
 
 ANIMATORS: dict[str, type[MotionAnimator | FrameModel]] = {

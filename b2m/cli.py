@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from b2m.api import BlurAnimator
     from b2m.clip import Clip
-    from b2m.motion import Flow
+    from b2m.motion.fields import Flow
 
 FORMATS = {
     "mp4": "H.264 video",
@@ -259,7 +259,8 @@ def flow(
     make_folder(output)
 
     def work(photo: Path, name: str) -> None:
-        from b2m import media, motion
+        from b2m import motion
+        from b2m.media import image as media
 
         _, found = find(photo)
         field, picture = output / f"{name}.flo", output / f"{name}-flow.png"
@@ -335,7 +336,7 @@ def segment(
     find = _flow_finder(weights, device, model)
 
     def mask(photo: Path) -> NDArray[np.uint8]:
-        from b2m import segmentation
+        from b2m.motion import segmentation
 
         moving = segmentation.segment(*find(photo))
         return (255 * moving[..., None].astype("uint8")).repeat(3, axis=2)
@@ -360,7 +361,7 @@ def _pictures(
     make_folder(output)
 
     def work(photo: Path, name: str) -> None:
-        from b2m import media
+        from b2m.media import image as media
 
         target = output / f"{name}-{suffix}.png"
         spare_photos(target, photos)
@@ -423,7 +424,8 @@ def _flow_finder(
     weights: str | None, device: str, model: str, seed: int = 0
 ) -> Callable[[Path], tuple[NDArray[np.uint8], Flow]]:
     """What reads a photo and finds its motion field; doubts about it are told."""
-    from b2m import api, media
+    from b2m import api
+    from b2m.media import image as media
 
     _one_of("--model", model, api.FLOW_MODELS)
     if model == "blur-flow":
@@ -456,7 +458,7 @@ def _save(clip: Clip, kind: str, target: Path, fps: float | None, max_side: int)
     if kind == "png":
         clip.save_sheet(target)
     elif kind == "flo":
-        from b2m.motion import write_flow
+        from b2m.motion.io import write_flow
 
         write_flow(target, clip.flow)
     elif kind == "frames":

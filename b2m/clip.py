@@ -37,14 +37,14 @@ from b2m.detail import LargePhoto
 from b2m.doubts import fastest
 from b2m.errors import InputError
 from b2m.guidance import Guidance
-from b2m.media import Photo, Pixels, fit, row_strips
+from b2m.media.image import Photo, Pixels, fit, row_strips
 from b2m.metrics import psnr
 from b2m.models.animator import Encoding, odd_residual, render
-from b2m.motion import Flow, half_angle, resize_flow
+from b2m.motion.fields import Flow, half_angle, resize_flow
+from b2m.motion.orientation import length_of
+from b2m.motion.regions import Labels, enlarge, find_regions
+from b2m.motion.segmentation import moving_mask
 from b2m.projection import DARK, LinearImage, Projection, projection
-from b2m.regions import Labels, enlarge, find_regions
-from b2m.segmentation import moving_mask
-from b2m.signs import length_of
 
 _KEPT_VALUES = 2**26  # frames held at working size, in values; above it they are rendered twice
 _MOST_BYTES = 2**30  # of full-size frames made at once, where each tile is looked at again
@@ -256,7 +256,7 @@ class Clip:
 
     @cached_property
     def moving(self) -> NDArray[np.bool_]:
-        """(H, W) bool: what moves against the camera, see `b2m.segmentation`."""
+        """(H, W) bool: what moves against the camera, see `b2m.motion.segmentation`."""
         prepared, size = self._prepared, self.photo.shape[:2]
         mask = moving_mask(to_array(self._working_flow), prepared.threshold, prepared.working)
         if mask.shape == size:
@@ -334,8 +334,8 @@ class Clip:
 
         Args:
             path: `.mp4`, `.gif` or `.webp`; `.MP.jpg` for a Motion Photo, which is the photo itself
-                with the clip inside, see `b2m.motion_photo`; or a folder (no suffix, or a slash at
-                the end) for full-size PNG files.
+                with the clip inside, see `b2m.media.motion_photo`; or a folder (no suffix, or a
+                slash at the end) for full-size PNG files.
             fps: frames per second; by default the clip plays for a second, unless that would be
                 under 5 frames or over 60.
             pingpong: forwards, then backwards.
@@ -345,7 +345,7 @@ class Clip:
             InputError: an unknown suffix, or fps or max_side not above 0.
             OutputError: the file cannot be written.
         """
-        from b2m import motion_photo, video
+        from b2m.media import motion_photo, video
 
         named, path = os.fspath(path), Path(path)
         inside = motion_photo.is_motion_photo(path)
@@ -375,7 +375,7 @@ class Clip:
 
     def save_sheet(self, path: str | os.PathLike[str]) -> Path:
         """Write the contact sheet: photo, motion and frames on one page, a PNG."""
-        from b2m.media import write_png
+        from b2m.media.image import write_png
         from b2m.sheets import clip_sheet
 
         frames = self._render(self.count, fit(self.photo, 640))

@@ -33,7 +33,7 @@ from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.models.jin import JinSequence
 from b2m.models.nafnet import NAFNet
 from b2m.models.video_restorer import VideoRestorer
-from b2m.motion import Flow, estimate_flow, to_middle_grid
+from b2m.motion.fields import Flow, estimate_flow, to_middle_grid
 from b2m.quadrants import quantise_finer
 
 Frames = NDArray[np.uint8]

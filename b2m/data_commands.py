@@ -329,7 +329,7 @@ def preview(
         raise UsageError("--photos and --cutouts are for scenes: leave them out, or the data set")
 
     from b2m.data.preview import dataset_sheet, preview_sheet
-    from b2m.media import write_png
+    from b2m.media.image import write_png
 
     if folder is None:
         sheet = preview_sheet(photos, cutouts, seed=seed, count=count, size=size)

@@ -32,8 +32,8 @@ from torch import Tensor
 
 from b2m.blur import decode_bytes, encode_bytes
 from b2m.errors import InputError
-from b2m.media import ImageLike, Pixels, read_image
-from b2m.motion import Flow
+from b2m.media.image import ImageLike, Pixels, read_image
+from b2m.motion.fields import Flow
 
 EXPONENT = 0.8
 """p of the prior: natural pictures are between 0.5 and 0.8 (Krishnan and Fergus 2009)."""

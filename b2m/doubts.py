@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from b2m.media import Pixels
-from b2m.signs import length_of
+from b2m.media.image import Pixels
+from b2m.motion.fields import change_between, sampling_step
+from b2m.motion.orientation import length_of
 
 STILL = "no motion blur was found, so the clip is still"
 UNMOVED = "this model found next to no motion, so its clip all but stands still"
@@ -38,7 +39,6 @@ _VISIBLE = 12
 _NOTHING = 0.002  # of the pixels that change visibly: nothing moves
 _LITTLE = 0.018  # nothing moves either, if of those that are said to move
 _CONVINCED = 0.2  # less than this share changes visibly
-_SPARSE = 320  # pixels on the longest side, from which on every second one says enough
 
 _UNSEEN_SHARE = 0.5  # of the guidance
 _LONG_SHARE = 0.25
@@ -71,37 +71,10 @@ def stands_still(photo: Pixels, line: NDArray[np.float32], threshold: float) -> 
         threshold: pixels; shorter vectors are still.
     """
     change = change_between(photo, line, -line).max(axis=-1)
-    step = _step(line)
+    step = sampling_step(line)
     moving = length_of(line[::step, ::step]) >= threshold
     visible = float(((change > _VISIBLE) & moving).mean())
     return visible < _NOTHING or (visible < _LITTLE and visible < _CONVINCED * moving.mean())
-
-
-def change_between(
-    photo: Pixels, flow: NDArray[np.float32], other: NDArray[np.float32]
-) -> NDArray[np.int16]:
-    """About how the last frames of two motions differ: the photo moved along either.
-
-    Args:
-        photo: (H, W, 3) uint8 sRGB.
-        flow, other: (H, W, 2) pixels over the whole exposure.
-
-    Returns:
-        (h, w, 3) 0 to 255; of a large photo, of every second pixel.
-    """
-    step = _step(flow)
-    rows, columns = np.indices(flow[::step, ::step].shape[:2], np.float32) * step
-
-    def last(way: NDArray[np.float32]) -> NDArray[np.int16]:
-        half = way[::step, ::step] / 2
-        x, y, border = columns + half[..., 0], rows + half[..., 1], cv2.BORDER_REPLICATE
-        return cv2.remap(photo, x, y, cv2.INTER_LINEAR, borderMode=border).astype(np.int16)
-
-    return np.abs(last(flow) - last(other))
-
-
-def _step(flow: NDArray[np.float32]) -> int:
-    return 2 if max(flow.shape[:2]) >= _SPARSE else 1
 
 
 def fastest(flow: NDArray[np.float32]) -> float:

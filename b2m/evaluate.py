@@ -37,8 +37,8 @@ from b2m.contenders import Contender, cost, find_contender
 from b2m.data.clips import find_clips
 from b2m.data.textures import split_files
 from b2m.errors import InputError, OutputError
-from b2m.media import Pixels, read_image
-from b2m.motion import Flow
+from b2m.media.image import Pixels, read_image
+from b2m.motion.fields import Flow
 from b2m.plots import draw_table
 from b2m.report import command_line, write_report
 

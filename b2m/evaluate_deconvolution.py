@@ -13,9 +13,9 @@ from tqdm.auto import tqdm
 
 from b2m.data.lines import SETS, SIZE, line_samples
 from b2m.deconvolution import deblur_with_flow
-from b2m.media import Pixels
+from b2m.media.image import Pixels
 from b2m.metrics import flow_epe_either_sign, psnr, ssim
-from b2m.motion import Flow
+from b2m.motion.fields import Flow
 from b2m.report import Row
 
 SAMPLES = 300

@@ -24,12 +24,13 @@ from b2m.cases import Case, clip_cases, scene_cases
 from b2m.clip import Clip
 from b2m.data.scenes import Kind, SceneConfig
 from b2m.errors import InputError
-from b2m.guidance import STILL_THRESHOLD, from_flow
+from b2m.guidance import from_flow
 from b2m.hub import find_weights
 from b2m.metrics import psnr
 from b2m.models.guidance_predictor import GuidancePredictor
+from b2m.motion.fields import STILL_THRESHOLD
+from b2m.motion.orientation import length_of
 from b2m.report import Row
-from b2m.signs import length_of
 
 TRIES = (1, 3, 5)
 

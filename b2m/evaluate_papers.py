@@ -24,9 +24,8 @@ from b2m.contenders import Contender, Frames, Weights, cost, find_contender, rec
 from b2m.data.rotation import RotationConfig
 from b2m.data.scenes import Kind, SceneConfig
 from b2m.errors import InputError
-from b2m.guidance import STILL_THRESHOLD
 from b2m.metrics import epe, flow_epe_either_sign, load_lpips, psnr, ssim
-from b2m.motion import Flow
+from b2m.motion.fields import STILL_THRESHOLD, Flow
 from b2m.paper_tables import TABLES, PaperTable
 from b2m.plots import Sample
 from b2m.report import Row

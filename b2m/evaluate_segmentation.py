@@ -14,9 +14,9 @@ from tqdm.auto import tqdm
 
 from b2m.cases import Case, scene_cases
 from b2m.data.scenes import Kind, SceneConfig
-from b2m.motion import Flow
+from b2m.motion.fields import Flow
+from b2m.motion.segmentation import segment
 from b2m.report import Row
-from b2m.segmentation import segment
 
 SIZE = 192
 BLUR = (8.0, 32.0)

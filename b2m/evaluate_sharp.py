@@ -14,9 +14,9 @@ from tqdm.auto import tqdm
 
 from b2m.api import BlurAnimator
 from b2m.doubts import STILL
-from b2m.guidance import STILL_THRESHOLD
+from b2m.motion.fields import STILL_THRESHOLD
+from b2m.motion.orientation import length_of
 from b2m.report import Row
-from b2m.signs import length_of
 
 COLUMNS = {
     "samples": ("n", "d"),

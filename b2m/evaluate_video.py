@@ -21,12 +21,12 @@ from b2m import film
 from b2m.api import BlurAnimator
 from b2m.blur import average_bytes, encode_bytes
 from b2m.data.clips import crossed, flow_over
-from b2m.guidance import STILL_THRESHOLD, from_flow
-from b2m.media import Pixels
+from b2m.guidance import from_flow
+from b2m.media.image import Pixels
+from b2m.media.video import read_video
 from b2m.metrics import psnr
-from b2m.motion import Flow, resize_flow
+from b2m.motion.fields import STILL_THRESHOLD, Flow, resize_flow
 from b2m.report import Row
-from b2m.video import read_video
 
 FRAMES = 7
 """Sharp frames to a blurred one."""

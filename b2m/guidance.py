@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from b2m.errors import InputError, shortened
-from b2m.media import row_strips
+from b2m.media.image import row_strips
+from b2m.motion.fields import STILL_THRESHOLD
+from b2m.motion.orientation import coherent_signs
+from b2m.motion.regions import Labels, find_regions, label_near, touching
 from b2m.palette import PALETTE, from_png, to_color
 from b2m.quadrants import (
     DIRECTIONS,
-    STILL_THRESHOLD,
     Guidance,
     from_flow,
     quadrant,
@@ -26,8 +28,6 @@ from b2m.quadrants import (
     to_png,
     validate,
 )
-from b2m.regions import Labels, find_regions, label_near, touching
-from b2m.signs import coherent_signs
 from b2m.strokes import Points, along, brushed, checked_point, checked_strokes
 
 __all__ = [
@@ -102,7 +102,7 @@ class Directed(Protocol):
 
     @property
     def regions(self) -> Labels:
-        """(H, W) uint8 of `b2m.regions.find_regions`."""
+        """(H, W) uint8 of `b2m.motion.regions.find_regions`."""
 
 
 Base = Directed | NDArray[Any] | str

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from b2m.api import BlurAnimator
 from b2m.clip import Clip, Prepared
 from b2m.guidance import from_flow
-from b2m.media import ImageLike, fit, read_image
-from b2m.motion import resize_flow
+from b2m.media.image import ImageLike, fit, read_image
+from b2m.motion.fields import resize_flow
 
 SHOWN_PIXELS = 2**20
 """As many as a page shows of a photo at once; larger ones are shrunk."""

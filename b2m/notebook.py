@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
-from b2m.media import open_image
+from b2m.media.image import open_image
 
 _PICTURES = ("curve.png", "sheet.png")
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from b2m.data.scenes import Scenes
 from b2m.errors import InputError
-from b2m.guidance import STILL_THRESHOLD, quantise, to_color
+from b2m.guidance import quantise, to_color
 from b2m.hub import HubModel
 from b2m.losses import adversarial_discriminator, charbonnier, guidance_loss, line_loss
-from b2m.media import Pixels
+from b2m.media.image import Pixels
 from b2m.models.animator import (
     MotionAnimator,
     odd_residual,
@@ -31,7 +31,7 @@ from b2m.models.guidance_predictor import (
     one_hot,
     to_classes,
 )
-from b2m.motion import double_angle, half_angle
+from b2m.motion.fields import STILL_THRESHOLD, double_angle, half_angle
 from b2m.sheets import grid, training_sheet
 
 if TYPE_CHECKING:

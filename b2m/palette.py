@@ -15,7 +15,7 @@ from PIL import Image
 
 from b2m.errors import InputError
 from b2m.files import atomic_path
-from b2m.media import ImageLike, decode, row_strips
+from b2m.media.image import ImageLike, decode, row_strips
 
 PALETTE: dict[tuple[int, int], tuple[int, int, int]] = {
     (0, 0): (0, 0, 0),

@@ -23,13 +23,14 @@ from b2m.losses import (
     staged_mse,
     video_restoration_loss,
 )
-from b2m.media import Pixels
+from b2m.media.image import Pixels
 from b2m.models.blur_flow import BlurFlowNet
 from b2m.models.decomposer import BlurDecomposer
 from b2m.models.jin import JinSequence
 from b2m.models.layers import pad_to_multiple
 from b2m.models.video_restorer import STRIDE, VideoRestorer
-from b2m.motion import Flow, double_angle, estimate_flow, flow_to_color, to_middle_grid
+from b2m.motion.color import flow_to_color
+from b2m.motion.fields import Flow, double_angle, estimate_flow, to_middle_grid
 from b2m.objectives import Objective, pixels, psnrs
 from b2m.quadrants import quantise_finer
 from b2m.sheets import grid, training_sheet

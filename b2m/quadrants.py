@@ -14,14 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from b2m.errors import InputError
-from b2m.media import row_strips
+from b2m.media.image import row_strips
+from b2m.motion.fields import STILL_THRESHOLD
 from b2m.palette import write_palette_png
 
 Guidance = NDArray[np.int8]
-
-STILL_THRESHOLD = 3.0
-"""Pixels over the whole exposure under which a pixel counts as still: 0.5 px for each of the six
-steps between seven frames, Zhong's rule."""
 
 DIRECTIONS = {
     "right": (1, 0),

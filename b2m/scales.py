@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from b2m.media import Pixels, fit, row_strips
+from b2m.media.image import Pixels, fit, row_strips
 from b2m.models.animator import Encoding, MotionAnimator
 
 WORKING_PIXELS = 2**21

@@ -21,14 +21,14 @@ from b2m.blur import decode_frame
 from b2m.clip import Clip, Prepared, to_array
 from b2m.errors import InputError
 from b2m.guidance import Guidance
-from b2m.media import ImageLike, Pixels, read_image
+from b2m.media.image import ImageLike, Pixels, read_image
 from b2m.models.animator import Encoding
 from b2m.models.blur_flow import BlurFlowNet
 from b2m.models.decomposer import BlurDecomposer
 from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.models.jin import JinSequence
 from b2m.models.video_restorer import VideoRestorer
-from b2m.motion import Flow, double_angle, estimate_flow, resize_flow, to_middle_grid
+from b2m.motion.fields import Flow, double_angle, estimate_flow, resize_flow, to_middle_grid
 from b2m.projection import LinearImage
 
 FrameModel = BlurDecomposer | VideoRestorer | JinSequence

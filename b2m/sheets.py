@@ -14,9 +14,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from b2m.errors import InputError
 from b2m.files import atomic_path
-from b2m.media import Pixels, fit
-from b2m.motion import Flow, color_wheel, flow_to_color, resize_flow
-from b2m.quadrants import STILL_THRESHOLD
+from b2m.media.image import Pixels, fit
+from b2m.motion.color import color_wheel, flow_to_color
+from b2m.motion.fields import STILL_THRESHOLD, Flow, resize_flow
 
 _PAPER = (255, 255, 255)
 _INK = (28, 30, 33)

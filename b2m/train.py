@@ -32,7 +32,7 @@ from b2m.data.textures import load_textures
 from b2m.errors import InputError
 from b2m.files import atomic_path, make_folder
 from b2m.hub import HubModel
-from b2m.media import write_png
+from b2m.media.image import write_png
 from b2m.recipes import Recipe, find_recipe
 
 RANDOM = "random"

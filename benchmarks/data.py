@@ -35,9 +35,9 @@ from b2m.data.textures import load_textures
 from b2m.data.ways import plan, tasks_of
 from b2m.files import atomic_path
 from b2m.guidance import from_flow
-from b2m.media import write_png
+from b2m.media.image import write_png
+from b2m.media.video import upright_rgb, write_mp4
 from b2m.report import command_line, write_report
-from b2m.video import upright_rgb, write_mp4
 
 RESULTS = Path(__file__).parent / "results"
 BINDS = 0.9  # of what disk or decoder alone would allow; from there on it is that which binds

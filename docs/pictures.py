@@ -10,8 +10,8 @@ from PIL import Image
 import b2m
 from b2m import guidance
 from b2m.media import Pixels, fit, read_image
+from b2m.media.video import write_gif
 from b2m.motion import flow_to_color
-from b2m.video import write_gif
 
 ROOT = Path(__file__).parent.parent
 HEIGHT, FRAMES, PER_SECOND = 260, 13, 13

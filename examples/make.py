@@ -17,7 +17,7 @@ from PIL import Image
 from scipy.linalg import expm
 
 from b2m.blur import decode_bytes, encode_bytes
-from b2m.video import read_video
+from b2m.media.video import read_video
 
 INSTANTS = 61
 HERE = Path(__file__).parent

@@ -146,7 +146,7 @@ show(dataset_sheet("scenes", count=4, size=SIZE), width=10)
 # %%
 from b2m.data.averaging import Averaging
 from b2m.data.samples import read_index, read_sample
-from b2m.video import write_mp4
+from b2m.media.video import write_mp4
 
 wall = data.coffee()
 seen = [wall[step : step + 274, 20 + step : 360 + step] for step in range(6 * 21)]

@@ -262,7 +262,7 @@ else:
 # turned into a video six times slower.
 
 # %%
-from b2m.video import read_video, write_mp4
+from b2m.media.video import read_video, write_mp4
 
 RESULTS.mkdir(exist_ok=True)
 source = VIDEO

@@ -20,7 +20,7 @@ from b2m.models.animator import (
     render,
     spread,
 )
-from b2m.motion import double_angle, half_angle
+from b2m.motion.fields import double_angle, half_angle
 
 PLAIN = MotionAnimatorConfig.tiny()
 TINY = replace(PLAIN, deconvolution_steps=2)

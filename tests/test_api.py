@@ -17,14 +17,16 @@ from scipy import ndimage
 from torch.nn import functional
 
 import b2m
-from b2m import api, hub, media, scales
+from b2m import api, hub, scales
 from b2m.api import BlurAnimator
 from b2m.clip import Clip
 from b2m.errors import InputError, OutputError
+from b2m.media import image as media
+from b2m.media.video import read_video
 from b2m.models.animator import Encoding, MotionAnimator, MotionAnimatorConfig
 from b2m.models.animator import render as render_frame
-from b2m.motion import double_angle, flow_to_color
-from b2m.video import read_video
+from b2m.motion.color import flow_to_color
+from b2m.motion.fields import double_angle
 
 
 def lively_model():

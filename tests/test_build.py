@@ -36,8 +36,9 @@ from b2m.data.textures import procedural_cutouts, procedural_textures
 from b2m.data.ways import make, plan, tasks_of
 from b2m.errors import InputError, OutputError
 from b2m.guidance import from_flow
-from b2m.motion import to_middle_grid, write_pfm
-from b2m.video import write_mp4
+from b2m.media.video import write_mp4
+from b2m.motion.fields import to_middle_grid
+from b2m.motion.io import write_pfm
 
 GOPRO = RECIPES["gopro"]
 SMALL_SCENES = replace(RECIPES["scenes"], count=12, scenes=SceneConfig(size=32, blur=(2.0, 6.0)))

@@ -20,7 +20,7 @@ from b2m.data.recipes import RECIPES
 from b2m.data.samples import FOLDERS, Record, place_of, read_index, write_lines
 from b2m.data.scenes import SceneConfig
 from b2m.data.textures import procedural_cutouts, procedural_textures
-from b2m.motion import read_flo, write_flo
+from b2m.motion.io import read_flo, write_flo
 
 SCENES = replace(RECIPES["scenes"], count=4, scenes=SceneConfig(size=32, blur=(2.0, 6.0)))
 VIDEO = RECIPES["video"]

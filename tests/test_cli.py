@@ -17,7 +17,7 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from b2m import __version__, cli, console
-from b2m.video import write_mp4
+from b2m.media.video import write_mp4
 
 ROOT = Path(__file__).parent.parent
 
@@ -253,7 +253,7 @@ def test_speed_where_the_exposure_is_known(capsys, tmp_path):
 
 
 def test_direction_and_reverse_guidance(tmp_path, photo):
-    from b2m.motion import read_flow
+    from b2m.motion.io import read_flow
 
     flows = {}
     for direction in ("left", "right"):
@@ -277,7 +277,7 @@ def test_guidance_picture(capsys, tmp_path, photo):
 
 
 def test_guidance_picture_is_stretched(capsys, tmp_path, photo):
-    from b2m.motion import read_flow
+    from b2m.motion.io import read_flow
 
     Image.new("RGB", (40, 32), (0, 255, 0)).save(tmp_path / "g.png")
     arguments = ["animate", photo, "--format", "flo", "--guidance", tmp_path / "g.png", "-o"]
@@ -318,7 +318,7 @@ def test_segment(capsys, tmp_path):
 
 
 def test_motions_strokes_and_reversal(capsys, tmp_path):
-    from b2m.motion import read_flow
+    from b2m.motion.io import read_flow
 
     photo = moving_photo(tmp_path / "disc.png")
 
@@ -549,7 +549,7 @@ def test_disk_full(capsys, tmp_path, photo, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("b2m.media.os.replace", full)
+    monkeypatch.setattr("b2m.media.image.os.replace", full)
     out = tmp_path / "out"
     assert run("animate", photo, "-o", out) == 1
     one_sentence(capsys, "disk is full")

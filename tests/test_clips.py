@@ -9,7 +9,7 @@ import pytest
 
 from b2m.data.clips import cut_crops
 from b2m.errors import InputError
-from b2m.video import write_mp4
+from b2m.media.video import write_mp4
 
 SPEED = 2  # pixels per frame, to the right
 SIDE = 64

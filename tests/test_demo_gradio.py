@@ -18,7 +18,7 @@ from PIL import Image
 gradio = pytest.importorskip("gradio")
 from demo_server import APP, small_photo  # noqa: E402
 
-from b2m import video  # noqa: E402
+from b2m.media import video  # noqa: E402
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 APART = EXAMPLES / "moving-apart.jpg"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from b2m.video import write_mp4
+from b2m.media.video import write_mp4
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 APART = EXAMPLES / "moving-apart.jpg"

@@ -19,7 +19,7 @@ from demo_server import APP, serve, small_photo
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from b2m import video
+from b2m.media import video
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 CLIENTS = 20

@@ -92,8 +92,8 @@ def test_each_side_shows_the_motion_and_the_frame_that_are_chosen(monkeypatch):
 
 
 def test_downloads_are_what_they_say(tmp_path, monkeypatch):
-    from b2m.motion import read_flow
-    from b2m.video import read_video
+    from b2m.media.video import read_video
+    from b2m.motion.io import read_flow
 
     offered = {}
 
@@ -247,7 +247,7 @@ def test_large_photos_are_shown_small_and_saved_in_full(tmp_path, monkeypatch):
     finally:
         st.cache_resource.clear()
     assert Image.open(tmp_path / "clip.MP.jpg").size == (640, 426)
-    from b2m.motion import read_flow
+    from b2m.motion.io import read_flow
 
     flow, small = read_flow(tmp_path / "last.flo"), kept[-1].clip.flow
     assert flow.shape == (426, 640, 2)

@@ -17,7 +17,7 @@ from b2m.blur import average_bytes, encode_bytes
 from b2m.detail import LargePhoto
 from b2m.metrics import psnr
 from b2m.models.animator import Encoding
-from b2m.motion import double_angle
+from b2m.motion.fields import double_angle
 
 TIMES = np.linspace(-1, 1, 7).tolist()
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import b2m.evaluate as evaluation
-from b2m import evaluate_animator, evaluate_video, video
+from b2m import evaluate_animator, evaluate_video
 from b2m.answers import (
     FREE,
     GIVEN,
@@ -32,6 +32,7 @@ from b2m.data.sensor import develop
 from b2m.data.textures import load_textures
 from b2m.errors import InputError
 from b2m.guidance import from_flow
+from b2m.media import video
 from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
 from b2m.report import command_line, grouped_markdown, write_report
 from b2m.shipped import examples, results

@@ -233,7 +233,7 @@ def test_rendered_photos_are_the_mean_of_their_frames():
 
 
 def test_video_tells_the_way(tmp_path):
-    from b2m.video import write_mp4
+    from b2m.media.video import write_mp4
 
     noise = np.random.default_rng(0).normal(size=(64, 200, 3))
     wide = ndimage.gaussian_filter(noise, (1.5, 1.5, 0))
@@ -281,7 +281,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    from b2m.video import write_mp4
+    from b2m.media.video import write_mp4
 
     folder = tmp_path_factory.mktemp("clips")
     wide = np.random.default_rng(0).integers(0, 256, (64, 200, 3), np.uint8)
@@ -347,7 +347,7 @@ def test_a_table_without_any_weights(tmp_path, weights):
 def test_a_clip_in_which_nothing_moves_takes_nothing_from_the_other_groups(
     tmp_path, weights, monkeypatch
 ):
-    from b2m.video import write_mp4
+    from b2m.media.video import write_mp4
 
     still = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     write_mp4(tmp_path / "still.mp4", (still for _ in range(14)), 30)

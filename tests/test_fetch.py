@@ -20,7 +20,7 @@ from b2m.cli import main
 from b2m.data import fetch as fetching
 from b2m.data.fetch import Archive, Item, Pack, fetch, read_pack
 from b2m.errors import InputError
-from b2m.video import read_video, write_mp4
+from b2m.media.video import read_video, write_mp4
 
 
 def picture(width, height, mode="RGB", form="PNG"):

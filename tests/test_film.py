@@ -26,10 +26,10 @@ from b2m.api import BlurAnimator
 from b2m.blur import average_bytes, encode_bytes
 from b2m.errors import InputError, OutputError
 from b2m.film import Shot
+from b2m.media.video import Video, read_video, write_mp4, write_timed_mp4
 from b2m.metrics import psnr
 from b2m.models.animator import Encoding, MotionAnimator, MotionAnimatorConfig
-from b2m.motion import double_angle, estimate_flow
-from b2m.video import Video, read_video, write_mp4, write_timed_mp4
+from b2m.motion.fields import double_angle, estimate_flow
 
 ROOT = Path(__file__).parent.parent
 HEIGHT, WIDTH = 64, 112

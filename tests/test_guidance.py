@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from b2m import guidance, media, motion
+from b2m import guidance, motion
 from b2m.errors import InputError
+from b2m.media import image as media
 
 VECTORS = ((0, 0), (1, -1), (-1, -1), (-1, 1), (1, 1))
 

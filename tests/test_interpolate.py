@@ -13,7 +13,7 @@ from b2m.data import interpolate
 from b2m.data.averaging import Averaging, expose
 from b2m.data.interpolate import along_flow, interpolator, load_rife, rife_folder
 from b2m.errors import InputError
-from b2m.video import read_video
+from b2m.media.video import read_video
 
 FOOTAGE = Path(__file__).parent / "footage" / "box.mp4"
 GAP = 4

@@ -11,7 +11,7 @@ from PIL import Image
 from b2m.data.footage import Reader, Source, examine, frames_of
 from b2m.data.layouts import DVD_TEST, GOPRO_TEST, GOPRO_TEST_OF_8, gopro_window, read_layout
 from b2m.errors import InputError
-from b2m.video import write_mp4, write_timed_mp4
+from b2m.media.video import write_mp4, write_timed_mp4
 
 
 def touch(*paths):

@@ -18,8 +18,9 @@ import pytest
 from PIL import ExifTags, Image, ImageCms, ImageOps
 from PIL.TiffImagePlugin import IFDRational
 
-from b2m import files, media
+from b2m import files
 from b2m.errors import InputError, OutputError
+from b2m.media import image as media
 
 RANDOM = np.random.default_rng(0)
 PIXELS = RANDOM.integers(0, 256, (24, 36, 3), np.uint8)
@@ -417,7 +418,8 @@ def test_a_full_disk_for_real(tmp_path: Path) -> None:
     """Files may grow to 100 kB only in that process: as a full disk, the write itself fails."""
     code = """
 import resource, signal, sys, numpy as np
-from b2m import media, motion, video
+from b2m import media, motion
+from b2m.media import video
 from b2m.errors import OutputError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))

@@ -16,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from b2m import media, motion
+from b2m import motion
 from b2m.errors import InputError, OutputError
+from b2m.media import image as media
+from b2m.motion.fields import double_angle, half_angle
 
 RANDOM = np.random.default_rng(0)
 
@@ -342,7 +344,7 @@ def test_strips_do_not_show(height: int, width: int) -> None:
 def test_a_line_is_the_square_of_its_vector() -> None:
     # As complex numbers, m (cos 2a, sin 2a) = w^2 / |w|.
     vectors = np.random.default_rng(0).normal(0, 8, (2, 2, 5, 6))
-    lines = motion.double_angle(torch.from_numpy(vectors)).numpy()
+    lines = double_angle(torch.from_numpy(vectors)).numpy()
     for b, y, x in np.ndindex(2, 5, 6):
         w = complex(*vectors[b, :, y, x])
         assert complex(*lines[b, :, y, x]) == pytest.approx(w * w / abs(w), rel=1e-9)
@@ -350,7 +352,7 @@ def test_a_line_is_the_square_of_its_vector() -> None:
 
 def test_a_vector_is_the_root_of_its_line() -> None:
     lines = np.random.default_rng(1).normal(0, 8, (2, 2, 5, 6))
-    vectors = motion.half_angle(torch.from_numpy(lines)).numpy()
+    vectors = half_angle(torch.from_numpy(lines)).numpy()
     for b, y, x in np.ndindex(2, 5, 6):
         q = complex(*lines[b, :, y, x])
         root = cmath.rect(abs(q), cmath.phase(q) / 2)
@@ -364,21 +366,21 @@ def test_half_angle_undoes_double_angle_but_for_the_sign() -> None:
     angle = torch.linspace(0, 2 * math.pi, 361, dtype=torch.float64)
     for length in (0.5, 7.0, 100.0):
         vectors = length * torch.stack([angle.cos(), angle.sin()])[None, :, None]
-        back = motion.half_angle(motion.double_angle(vectors))
+        back = half_angle(double_angle(vectors))
         error = torch.minimum((back - vectors).norm(dim=1), (back + vectors).norm(dim=1))
         assert error.max() < 1e-5
 
 
 def test_lines_are_continuous_where_vectors_have_to_jump() -> None:
     vectors = torch.tensor([[-3.0, 1e-4], [-3.0, -1e-4], [3.0, 1e-4]]).T[None, :, None]
-    lines = motion.double_angle(vectors)
+    lines = double_angle(vectors)
     assert (lines - lines[..., :1]).abs().max() < 1e-3
 
 
-@pytest.mark.parametrize("function", [motion.half_angle, motion.double_angle])
+@pytest.mark.parametrize("function", [half_angle, double_angle])
 def test_no_motion_has_finite_gradients(function: Callable[[torch.Tensor], torch.Tensor]) -> None:
     zero = torch.zeros(1, 2, 2, 2, requires_grad=True)
     function(zero).sum().backward()
-    if function is motion.half_angle:
+    if function is half_angle:
         assert zero.grad.isfinite().all()
     assert function(zero).abs().max() < 2e-3

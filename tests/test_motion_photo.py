@@ -11,8 +11,8 @@ from PIL import Image
 
 import b2m
 from b2m.cli import main
-from b2m.media import read_image
-from b2m.motion_photo import write_motion_photo
+from b2m.media.image import read_image
+from b2m.media.motion_photo import write_motion_photo
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "cat-roll.jpg"
 # Of the format's description, which galleries go by.

@@ -15,7 +15,7 @@ from b2m.data.build import build
 from b2m.data.recipes import RECIPES
 from b2m.data.rotation import RotationConfig
 from b2m.errors import OutputError
-from b2m.media import write_png
+from b2m.media.image import write_png
 
 ray = pytest.importorskip("ray")
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from b2m.guidance import STILL_THRESHOLD, from_flow
-from b2m.regions import enlarge, everywhere, find_regions, label_near, touching
+from b2m.guidance import from_flow
+from b2m.motion.fields import STILL_THRESHOLD
+from b2m.motion.regions import enlarge, everywhere, find_regions, label_near, touching
 
 HEIGHT, WIDTH = 240, 320
 

@@ -15,7 +15,7 @@ from b2m.data import rotation
 from b2m.data.rotation import RotationConfig, render_panorama, render_rotation, render_view
 from b2m.data.textures import Textures, pack_textures, procedural_textures
 from b2m.errors import InputError
-from b2m.motion import warp
+from b2m.motion.fields import warp
 
 
 @pytest.fixture(scope="module")

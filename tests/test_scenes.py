@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from b2m.data import paths, scenes
 from b2m.data.scenes import SceneConfig, render
 from b2m.data.textures import Textures, pack_textures, procedural_cutouts, procedural_textures
-from b2m.motion import warp
+from b2m.motion.fields import warp
 
 
 @pytest.fixture(scope="module")

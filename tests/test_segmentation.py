@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from b2m.segmentation import moving_mask, segment
+from b2m.motion.segmentation import moving_mask, segment
 
 HEIGHT, WIDTH = 180, 240
 ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)

@@ -9,7 +9,7 @@ import b2m
 from b2m import api, sequences
 from b2m.api import BlurAnimator
 from b2m.errors import InputError
-from b2m.media import read_image
+from b2m.media.image import read_image
 from b2m.models import (
     BlurDecomposer,
     BlurDecomposerConfig,

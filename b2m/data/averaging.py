@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from b2m.blur import decode_bytes, encode_bytes
 from b2m.data.interpolate import Between
 from b2m.errors import InputError
-from b2m.media import Pixels
-from b2m.motion import estimate_flow
+from b2m.media.image import Pixels
+from b2m.motion.fields import estimate_flow
 
 _FASTEST = 0.999
 """Share of pixels that must not step farther; the rest are errors of the estimated flow."""

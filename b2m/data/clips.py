@@ -20,10 +20,9 @@ from torch import Tensor
 from b2m.blur import average_bytes, encode_bytes
 from b2m.data.folders import VIDEO_SUFFIXES
 from b2m.errors import InputError
-from b2m.guidance import STILL_THRESHOLD
-from b2m.media import Pixels
-from b2m.motion import Flow, estimate_flow
-from b2m.video import Video, read_video
+from b2m.media.image import Pixels
+from b2m.media.video import Video, read_video
+from b2m.motion.fields import STILL_THRESHOLD, Flow, estimate_flow
 
 LENGTHS = (7, 9, 11, 13, 15)
 """Frames averaged, cycled through from window to window; odd, so that one is the middle."""

@@ -21,7 +21,7 @@ from b2m.data.sensor import develop
 from b2m.data.stream import SceneStream, augment
 from b2m.errors import InputError
 from b2m.guidance import quantise
-from b2m.motion import to_middle_grid
+from b2m.motion.fields import to_middle_grid
 
 Item = dict[str, Tensor]
 """photo (3, H, W) and frames (T, 3, H, W), sRGB in [0, 1]; flow (2, H, W), pixels over the exposure

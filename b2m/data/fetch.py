@@ -34,7 +34,7 @@ from tqdm.auto import tqdm
 
 from b2m.errors import InputError
 from b2m.files import atomic_path, make_folder
-from b2m.media import read_image
+from b2m.media.image import read_image
 
 LIST = Path(__file__).with_name("open_pack.json")
 KINDS = ("photos", "cutouts", "video", "real_blur")
@@ -340,7 +340,7 @@ def _write_cutout(item: Item, data: bytes, path: Path) -> None:
 
 
 def _write_video(item: Item, data: bytes, path: Path) -> None:
-    from b2m.video import read_video, write_mp4
+    from b2m.media.video import read_video, write_mp4
 
     with tempfile.TemporaryDirectory() as name:
         source = Path(name) / f"source{Path(item.member.removesuffix('.gz')).suffix}"

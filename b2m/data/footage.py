@@ -20,7 +20,7 @@ from PIL import Image
 from b2m.data.folders import IMAGE_SUFFIXES
 from b2m.errors import InputError
 from b2m.files import check_file
-from b2m.media import Pixels
+from b2m.media.image import Pixels
 
 _FARTHER_BACK = 64  # frames
 _WIDEST_GAP = 1000  # frames; more stand for a break, however long
@@ -336,7 +336,7 @@ def _decode(path: Path, first: int, footage: Footage) -> Iterator[tuple[int, Pix
     """Frames of a video with their numbers, from the first wanted one to where it ends."""
     import av
 
-    from b2m.video import upright_rgb
+    from b2m.media.video import upright_rgb
 
     # Containers look for keys by the times of decoding, and may give one that is shown too late.
     begins = [first, max(0, first - _FARTHER_BACK), 0] if footage.origin is not None else [0]

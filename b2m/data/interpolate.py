@@ -26,8 +26,8 @@ import torch
 from numpy.typing import NDArray
 
 from b2m.errors import InputError
-from b2m.media import Pixels
-from b2m.motion import Flow, estimate_flow
+from b2m.media.image import Pixels
+from b2m.motion.fields import Flow, estimate_flow
 
 Between = Callable[[Pixels, Pixels, Sequence[float]], Iterator[Pixels]]
 """From two frames (H, W, 3) uint8 and times between 0 and 1 to the frames at these times."""

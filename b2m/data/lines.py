@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from b2m.blur import decode_bytes, encode_bytes
 from b2m.deconvolution import LineBlur
 from b2m.errors import InputError
-from b2m.media import Pixels
-from b2m.motion import Flow
+from b2m.media.image import Pixels
+from b2m.motion.fields import Flow
 
 SETS = {"BSD-M": 17.0, "BSD-S": 36.0}
 """Greatest length of a vector, pixels."""

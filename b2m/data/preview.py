@@ -14,8 +14,8 @@ from b2m.data.sensor import develop
 from b2m.data.textures import load_textures
 from b2m.errors import InputError
 from b2m.guidance import to_color
-from b2m.media import Pixels, fit
-from b2m.motion import flow_to_color
+from b2m.media.image import Pixels, fit
+from b2m.motion.color import flow_to_color
 from b2m.sheets import grid
 
 _LONGEST_BLUR = 32.0  # pixels; on small pictures a sixth of the side

@@ -23,7 +23,7 @@ from b2m.data.scenes import Scenes, render_named
 from b2m.data.tasks import MADE_UP, Made, Offer, Task, record_of
 from b2m.data.textures import Textures, load_textures, pack_textures, split_files
 from b2m.errors import InputError
-from b2m.media import Pixels, read_image
+from b2m.media.image import Pixels, read_image
 
 _OURS = "made up by b2m"
 

@@ -21,8 +21,8 @@ from b2m.data.recipes import Recipe
 from b2m.data.samples import Sample, Skip
 from b2m.data.tasks import AT_ONCE, Made, Offer, Task, record_of
 from b2m.errors import InputError
-from b2m.media import Pixels
-from b2m.motion import read_flow
+from b2m.media.image import Pixels
+from b2m.motion.io import read_flow
 
 _READ_AT_ONCE = 16  # samples of a task, where they are made nearly as fast as frames are read
 _LONGEST_TASK = 1024  # samples, where a video has hardly a frame to begin with

@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from b2m.blur import linear_to_srgb, srgb_to_linear
 from b2m.hub import HubModel
 from b2m.models.layers import GatedBlock, Pointwise, pad_to_multiple, quiet
-from b2m.motion import half_angle, warp
+from b2m.motion.fields import half_angle, warp
 
 STRIDE = 32
 """The photo is padded to a multiple of this, the side of an attention cell."""

@@ -56,7 +56,7 @@ from b2m.models.layers import (
     local_contrast,
     pad_to_multiple,
 )
-from b2m.motion import half_angle, warp
+from b2m.motion.fields import half_angle, warp
 
 RANGE = 4
 """Correlation reaches so many pixels of a level."""

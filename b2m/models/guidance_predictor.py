@@ -39,10 +39,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from b2m.errors import check_seed
-from b2m.guidance import STILL_THRESHOLD
 from b2m.hub import HubModel
 from b2m.models.animator import MotionAnimator
 from b2m.models.layers import GatedBlock, Pointwise, pad_to_multiple
+from b2m.motion.fields import STILL_THRESHOLD
 from b2m.palette import PALETTE
 
 LONGEST_SIDE = 256

@@ -61,7 +61,7 @@ from b2m.models.layers import (
     pad_to_multiple,
     quiet,
 )
-from b2m.motion import warp
+from b2m.motion.fields import warp
 
 _Five = tuple[int, int, int, int, int]
 _Six = tuple[int, int, int, int, int, int]

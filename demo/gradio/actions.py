@@ -33,8 +33,8 @@ from results import folder
 
 import b2m
 from b2m.media import Pixels, fit, open_image, write_png
+from b2m.media.video import Video, read_video, write_timed_mp4
 from b2m.motion import flow_to_color, write_flow
-from b2m.video import Video, read_video, write_timed_mp4
 
 try:  # ZeroGPU lends a GPU to decorated functions; elsewhere there is no such module
     from spaces import GPU as on_gpu

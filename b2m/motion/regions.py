@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from b2m.media import row_strips
-from b2m.signs import coarse_lines, doubled_angle, halved_angle, length_of
+from b2m.media.image import row_strips
+from b2m.motion.orientation import coarse_lines, doubled_angle, halved_angle, length_of
 
 Labels = NDArray[np.uint8]
 Cells = NDArray[np.float32]

@@ -19,8 +19,8 @@ from PIL import Image
 
 from b2m.errors import InputError
 from b2m.files import atomic_path
-from b2m.media import Photo, Pixels
-from b2m.video import write_mp4
+from b2m.media.image import Photo, Pixels
+from b2m.media.video import write_mp4
 
 SUFFIX = ".MP.jpg"
 """By which galleries know a Motion Photo; the case of its letters counts there."""

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from b2m.media import row_strips
+from b2m.media.image import row_strips
 
 _GRID = 48  # cells on the longest side
 _LEAST_MOTION = 0.5  # pixels; a cell's mean, so that small movers in a still cell still count

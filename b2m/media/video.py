@@ -22,7 +22,7 @@ from PIL import Image
 
 from b2m.errors import InputError, OutputError
 from b2m.files import atomic_path, check_file, explain_write_error
-from b2m.media import Pixels
+from b2m.media.image import Pixels
 
 _SPOOL_BYTES = 256 << 20
 _SAMPLED_PIXELS = 1 << 16

@@ -14,11 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from b2m.doubts import change_between
-from b2m.guidance import STILL_THRESHOLD
-from b2m.media import Pixels, fit
-from b2m.motion import Flow, resize_flow
-from b2m.signs import coherent_signs
+from b2m.media.image import Pixels, fit
+from b2m.motion.fields import STILL_THRESHOLD, Flow, change_between, resize_flow
+from b2m.motion.orientation import coherent_signs
 
 _POINTS = 60  # on the longest side of the grid to which the camera is fitted
 _TOLERANCES = (1.5, 3.0)  # pixels, of the fit; the second for coarse flow, where the first fails
