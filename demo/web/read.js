@@ -1,0 +1,35 @@
+// Photos in: files, pastes and cameras, with b2m's sentences for what is none.
+export const MOST_FULL = 2 ** 24; // pixels of a photo that is kept; a canvas on a phone holds no more
+const MOST_PIXELS = 200e6, LEAST_SIDE = 16, FORMATS = "JPEG, PNG, WebP, AVIF, GIF or BMP";
+export async function readPhoto(blob, name = blob.name || "image") {
+  if (!blob.size) throw Error(`${name} is empty (0 bytes): give an image file`);
+  const head = new Uint8Array(await blob.slice(0, 2 ** 18).arrayBuffer()), brand = String.fromCharCode(...head.subarray(4, 12));
+  if (/^ftyp(hei[cx]|mif1|msf1|hevc)/.test(brand) && !(await decodes(blob))) throw Error(`${name} is a HEIC photo, which is not read here: save it as JPEG first`);
+  if ((brand.startsWith("ftyp") && !/^ftyp(hei[cx]|mif1|msf1|hevc|avi[fs])/.test(brand)) || (head[0] === 0x1a && head[1] === 0x45 && head[2] === 0xdf))
+    throw Error(`${name} is a video, not a photo: give one image (${FORMATS})`);
+  const [claimed, claimedHeight] = claims(head);
+  if (claimed * claimedHeight > MOST_PIXELS) throw Error(`${name} claims ${claimed}x${claimedHeight} pixels: at most 200 million are read; shrink it first`);
+  let bitmap = await decodes(blob);
+  if (!bitmap) throw Error(`${name} is not an image that can be read, or it is damaged: give a ${FORMATS} file`);
+  const { width, height } = bitmap;
+  if (Math.min(width, height) < LEAST_SIDE) throw Error(`${name} is ${width}x${height} pixels: at least ${LEAST_SIDE}x${LEAST_SIDE} are needed`);
+  return { bitmap, name, width, height };
+}
+const decodes = (blob) => createImageBitmap(blob, { imageOrientation: "from-image" }).catch(() => null);
+// Width and height as the head of a PNG or JPEG says, before anything is decoded.
+function claims(head) {
+  const view = new DataView(head.buffer);
+  if (view.byteLength > 24 && view.getUint32(0) === 0x89504e47) return [view.getUint32(16), view.getUint32(20)];
+  if (view.byteLength > 4 && view.getUint16(0) === 0xffd8) for (let at = 2; at + 9 < head.length && head[at] === 0xff; at += 2 + view.getUint16(at + 2))
+    if (head[at + 1] >= 0xc0 && head[at + 1] <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(head[at + 1])) return [view.getUint16(at + 7), view.getUint16(at + 5)];
+  return [0, 0];
+}
+// RGBA bytes on white, at most so many pixels and so long a side.
+export function pixelsOf({ bitmap, width, height }, most, side = Infinity) {
+  const share = Math.min(1, Math.sqrt(most / (width * height)), side / Math.max(width, height));
+  const w = Math.max(1, Math.floor(width * share)), h = Math.max(1, Math.floor(height * share));
+  const canvas = new OffscreenCanvas(w, h), pen = canvas.getContext("2d", { willReadFrequently: true });
+  pen.fillStyle = "#fff"; pen.fillRect(0, 0, w, h);
+  pen.imageSmoothingQuality = "high"; pen.drawImage(bitmap, 0, 0, w, h);
+  return pen.getImageData(0, 0, w, h);
+}

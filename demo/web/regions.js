@@ -1,0 +1,190 @@
+// What moved as one thing: a port of b2m's find_regions, which says why each number is as it is.
+import { clamp, coarseLines, halved, nearest, roundEven, shrink } from "./motion.js";
+const GRID = 192, SAMPLES = 4, SHARE = 0.25, PATCH = 5, STEPS = 4, REACH = 2, EDGE = 20, JUMP = 0.42, CRUMB = 0.003, SMALL = 0.02, ALIKE = 0.3;
+const RIM = 0.06, SLOWER = 0.6, TOUCHES = 0.25, RIM_ANGLE = 35 * Math.PI / 180, MOST = 250, SMOOTH = 8;
+// Numbers from 1 on for each pixel, those with most motion first; what is still goes with the
+// nearest that moves, and nothing but zeros comes where nothing moves.
+export function findRegions(flow, photo, width, height, threshold) {
+  const cell = Math.max(Math.max(width, height) / GRID, 1), step = Math.max(1, Math.floor(cell / SAMPLES));
+  const w = Math.max(1, roundEven(width / cell)), h = Math.max(1, roundEven(height / cell)), n = width * height;
+  const W = Math.ceil(width / step), H = Math.ceil(height / step), sparse = new Float32Array(2 * W * H), moves = new Float32Array(W * H);
+  for (let y = 0; y < H; y++) for (let x = 0; x < W; x++) {
+    const i = y * step * width + x * step, k = y * W + x;
+    sparse[k] = flow[i]; sparse[W * H + k] = flow[n + i]; moves[k] = Math.hypot(flow[i], flow[n + i]) >= threshold ? 1 : 0;
+  }
+  const moving = Uint8Array.from(shrink(moves, W, H, w, h), (share) => share >= SHARE ? 1 : 0);
+  const cells = coarseLines(sparse, W, H, w, h), colors = lab(shrink(photo, width, height, w, h).map(roundEven), w * h);
+  const labels = joined(cells, moving, colors, w, h);
+  const near = nearest((k) => labels[k] > 0, w, h), whole = new Uint8Array(w * h), out = new Uint8Array(n);
+  if (near[0] < 0) return out;
+  for (let k = 0; k < w * h; k++) whole[k] = labels[near[k]];
+  for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) out[y * width + x] = whole[Math.floor(y * h / height) * w + Math.floor(x * w / width)];
+  for (let number = 1; number <= SMOOTH; number++) { // borders without the corners of cells
+    const inside = whole.map((label) => label === number ? 1 : 0);
+    if (!inside.includes(1)) continue;
+    for (let y = 0; y < height; y++) {
+      const py = clamp((y + 0.5) * h / height - 0.5, 0, h - 1), a = Math.floor(py), b = Math.min(a + 1, h - 1), fy = py - a;
+      for (let x = 0; x < width; x++) {
+        const px = clamp((x + 0.5) * w / width - 0.5, 0, w - 1), c = Math.floor(px), d = Math.min(c + 1, w - 1), fx = px - c;
+        const share = (inside[a * w + c] * (1 - fx) + inside[a * w + d] * fx) * (1 - fy) + (inside[b * w + c] * (1 - fx) + inside[b * w + d] * fx) * fy;
+        if (Math.round(255 * share) > 127) out[y * width + x] = number;
+      }
+    }
+  }
+  return out;
+}
+function lab(codes, n) { // planes of CIE Lab
+  const out = new Float32Array(3 * n), f = (t) => t > 0.008856 ? Math.cbrt(t) : 7.787 * t + 16 / 116;
+  const linear = (code) => { const v = code / 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; };
+  for (let k = 0; k < n; k++) {
+    const r = linear(codes[k]), g = linear(codes[n + k]), b = linear(codes[2 * n + k]);
+    const x = f((0.412453 * r + 0.357580 * g + 0.180423 * b) / 0.950456), Y = 0.212671 * r + 0.715160 * g + 0.072169 * b, z = f((0.019334 * r + 0.119193 * g + 0.950227 * b) / 1.088754);
+    out[k] = Y > 0.008856 ? 116 * Math.cbrt(Y) - 16 : 903.3 * Y; out[n + k] = 500 * (x - f(Y)); out[2 * n + k] = 200 * (f(Y) - z);
+  }
+  return out;
+}
+function joined(cells, moving, colors, w, h) {
+  const n = w * h, length = new Float32Array(n), doubled = new Float32Array(2 * n), labels = new Uint8Array(n);
+  for (let k = 0; k < n; k++) {
+    const u = cells[k], v = cells[n + k], m = Math.max(Math.hypot(u, v), 1e-9);
+    length[k] = Math.hypot(u, v); doubled[k] = (u * u - v * v) / m; doubled[n + k] = 2 * u * v / m;
+  }
+  const { patches, count } = patchesOf(doubled, length, moving, colors, w, h);
+  if (!count) return labels;
+  const motion = new Float64Array(count), lines = Array.from({ length: count }, () => [0, 0, 0]);
+  for (let k = 0; k < n; k++) if (moving[k]) { const p = patches[k], l = lines[p]; motion[p] += length[k]; l[0] += doubled[k]; l[1] += doubled[n + k]; l[2]++; }
+  const roots = merge(count, bordersOf(doubled, length, patches, count, moving, colors, w, h), Array.from(motion), lines.map((l) => [...l]));
+  const number = new Map([...new Set(roots)].sort((a, b) => a - b).map((root, i) => [root, i])), regions = patches.map((p, k) => moving[k] ? number.get(roots[p]) : -1);
+  const moved = new Float64Array(number.size), together = Array.from(moved, () => [0, 0, 0]);
+  for (let p = 0; p < count; p++) { const r = number.get(roots[p]); moved[r] += motion[p]; lines[p].forEach((value, c) => { together[r][c] += value; }); }
+  const belongs = withoutRims(regions, moved, together, w, h), sums = new Float64Array(moved.length);
+  for (let k = 0; k < n; k++) if (moving[k]) sums[belongs[regions[k]]] += length[k];
+  const rank = new Map(Array.from(sums.keys()).sort((a, b) => sums[b] - sums[a]).map((r, i) => [r, i + 1]));
+  for (let k = 0; k < n; k++) if (moving[k]) { const r = rank.get(belongs[regions[k]]); labels[k] = r > MOST ? 0 : r; }
+  return labels;
+}
+function patchesOf(doubled, length, moving, colors, w, h) { // small connected pieces, by SLIC superpixels
+  const n = w * h, F = 8, features = new Float32Array(F * n), chosen = new Int32Array(n), rows = Math.ceil(h / PATCH), columns = Math.ceil(w / PATCH);
+  for (let k = 0; k < n; k++) {
+    const x = k % w, y = Math.floor(k / w), m = Math.max(length[k], 1);
+    features.set([2 * doubled[k] / m, 2 * doubled[n + k] / m, 2 * Math.log(m), colors[k] / EDGE, colors[n + k] / EDGE, colors[2 * n + k] / EDGE, y / PATCH, x / PATCH], F * k);
+    chosen[k] = Math.floor(y / PATCH) * columns + Math.floor(x / PATCH);
+  }
+  for (let step = 0; step < STEPS; step++) {
+    const sums = new Float64Array(F * rows * columns), counts = new Float64Array(rows * columns), centres = new Float32Array(sums.length);
+    for (let k = 0; k < n; k++) { counts[chosen[k]]++; for (let f = 0; f < F; f++) sums[F * chosen[k] + f] += features[F * k + f]; }
+    for (let i = 0; i < sums.length; i++) centres[i] = counts[Math.floor(i / F)] ? sums[i] / counts[Math.floor(i / F)] : Infinity;
+    for (let k = 0; k < n; k++) {
+      const row = Math.floor(Math.floor(k / w) / PATCH), column = Math.floor((k % w) / PATCH);
+      let best = Infinity;
+      for (let r = row - 1; r <= row + 1; r++) for (let c = column - 1; c <= column + 1; c++) {
+        if (r < 0 || r >= rows || c < 0 || c >= columns) continue;
+        let far = 0;
+        for (let f = 0, at = F * (r * columns + c); f < F; f++) far += (features[F * k + f] - centres[at + f]) ** 2;
+        if (far < best) { best = far; chosen[k] = r * columns + c; }
+      }
+    }
+  }
+  const patches = new Int32Array(n).fill(-1); // a still gap may cut one in two
+  let count = 0;
+  for (let k = 0; k < n; k++) {
+    if (!moving[k] || patches[k] >= 0) continue;
+    const inside = [k]; patches[k] = count;
+    for (const i of inside) for (const j of around(i, w, h)) if (moving[j] && patches[j] < 0 && chosen[j] === chosen[i]) { patches[j] = count; inside.push(j); }
+    count++;
+  }
+  return { patches, count };
+}
+function around(k, w, h) {
+  const out = [], x = k % w;
+  if (x > 0) out.push(k - 1); if (x < w - 1) out.push(k + 1); if (k >= w) out.push(k - w); if (k < w * (h - 1)) out.push(k + w);
+  return out;
+}
+// Neighbouring pairs of patches: how motion jumps in all across their border, and how long it is.
+function bordersOf(doubled, length, patches, count, moving, colors, w, h) {
+  const n = w * h, means = new Float32Array(2 * count), counts = new Float32Array(count), borders = Array.from({ length: count }, () => new Map());
+  for (let k = 0; k < n; k++) if (moving[k]) { counts[patches[k]]++; means[patches[k]] += doubled[k]; means[count + patches[k]] += doubled[n + k]; }
+  const calm = halved(means.map((sum, i) => sum / counts[i % count]), count), size = (p) => Math.hypot(calm[p], calm[count + p]);
+  for (const [stride, limit] of [[1, w], [w, h]]) for (let before = 0; before < n; before++) {
+    const place = stride === 1 ? before % w : Math.floor(before / w), after = before + stride;
+    if (place + 1 >= limit || !moving[before] || !moving[after] || patches[before] === patches[after]) continue;
+    let back = before, forth = after; // as far as it goes on moving
+    for (let r = 1; r <= REACH && place - r >= 0 && moving[before - r * stride]; r++) back = before - r * stride;
+    for (let r = 1; r <= REACH && place + 1 + r < limit && moving[after + r * stride]; r++) forth = after + r * stride;
+    const p = patches[back], q = patches[forth], a = size(p), b = size(q), ux = calm[p], uy = calm[count + p], vx = calm[q], vy = calm[count + q];
+    const jump = Math.min(Math.hypot(ux - vx, uy - vy), Math.hypot(ux + vx, uy + vy)) / Math.max(a, b, 1e-6);
+    const dip = 1 - Math.min(length[before], length[after]) / Math.max(Math.min(a, b), 1e-6); // two lines meet, or all is still between
+    const edge = Math.min(Math.hypot(...[0, 1, 2].map((c) => colors[c * n + back] - colors[c * n + forth])) / EDGE, 1);
+    const one = patches[before], other = patches[after], [total, cells] = borders[one].get(other) ?? [0, 0], entry = [total + Math.max(jump, dip) * (0.75 + 0.5 * edge), cells + 1];
+    borders[one].set(other, entry); borders[other].set(one, entry);
+  }
+  return borders;
+}
+function merge(count, borders, weight, lines) { // the least mean jump first, until the least is too much
+  const parent = Array.from({ length: count }, (_, k) => k), everything = Math.max(weight.reduce((a, b) => a + b, 0), 1e-9);
+  const jump = (one, other) => { const [total, cells] = borders[one].get(other); return total / cells; };
+  const patience = (one, other) => {
+    const share = Math.min(weight[one], weight[other]) / everything;
+    if (share < CRUMB) return Infinity;
+    const [a, b] = [one, other].map((r) => [lines[r][0] / lines[r][2], lines[r][1] / lines[r][2]]);
+    const alike = Math.hypot(a[0] - b[0], a[1] - b[1]) < ALIKE * Math.max(Math.hypot(...a), Math.hypot(...b), 1e-9);
+    return share < SMALL || alike ? 2 * JUMP : JUMP;
+  };
+  for (const lenient of [false, true]) { // what is small can only be told once the large have grown
+    const heap = new Heap();
+    borders.forEach((beside, a) => { for (const b of beside.keys()) if (a < b) heap.push([jump(a, b), a, b]); });
+    for (let top; (top = heap.pop());) {
+      const [price, one, other] = top;
+      if (!borders[one].has(other) || jump(one, other) !== price || price > (lenient ? patience(one, other) : JUMP)) continue;
+      const [keep, gone] = borders[one].size >= borders[other].size ? [one, other] : [other, one];
+      parent[gone] = keep; weight[keep] += weight[gone]; lines[gone].forEach((value, c) => { lines[keep][c] += value; });
+      borders[keep].delete(gone); borders[gone].delete(keep);
+      for (const [beside, [total, cells]] of borders[gone]) {
+        borders[beside].delete(gone);
+        const known = borders[keep].get(beside) ?? [0, 0], entry = [total + known[0], cells + known[1]];
+        borders[keep].set(beside, entry); borders[beside].set(keep, entry);
+        heap.push([jump(keep, beside), Math.min(keep, beside), Math.max(keep, beside)]);
+      }
+      borders[gone] = new Map();
+    }
+  }
+  return parent.map((_, k) => { while (parent[k] !== k) k = parent[k]; return k; });
+}
+class Heap {
+  items = [];
+  less(a, b) { const p = this.items[a], q = this.items[b]; return p[0] - q[0] || p[1] - q[1] || p[2] - q[2]; }
+  swap(a, b) { [this.items[a], this.items[b]] = [this.items[b], this.items[a]]; }
+  push(item) {
+    let k = this.items.push(item) - 1;
+    for (let up; k && this.less(k, up = (k - 1) >> 1) < 0; k = up) this.swap(k, up);
+  }
+  pop() {
+    const { items } = this, top = items[0], last = items.pop();
+    if (!items.length) return top;
+    items[0] = last;
+    for (let k = 0; ;) {
+      let least = k;
+      for (const child of [2 * k + 1, 2 * k + 2]) if (child < items.length && this.less(child, least) < 0) least = child;
+      if (least === k) return top;
+      this.swap(k, least); k = least;
+    }
+  }
+}
+function withoutRims(regions, motion, lines, w, h) { // where a thing fades into the ground is no thing
+  const count = motion.length, outline = new Float64Array(count), shared = Array.from({ length: count }, () => new Map()), all = motion.reduce((a, b) => a + b, 0);
+  for (let k = 0; k < w * h; k++) if (regions[k] >= 0) for (const j of around(k, w, h)) if (regions[j] !== regions[k]) {
+    outline[regions[k]]++;
+    if (regions[j] >= 0) shared[regions[k]].set(regions[j], (shared[regions[k]].get(regions[j]) ?? 0) + 1);
+  }
+  let belongs = Array.from({ length: count }, (_, r) => r);
+  for (let rim = 0; rim < count; rim++) {
+    if (motion[rim] >= RIM * all) continue;
+    const [thing, touches] = [...shared[rim]].reduce((a, b) => b[1] > a[1] || (b[1] === a[1] && b[0] < a[0]) ? b : a, [-1, 0]);
+    if (thing < 0) continue;
+    const a = lines[rim], b = lines[thing], alike = a[0] * b[0] + a[1] * b[1] >= Math.cos(2 * RIM_ANGLE) * Math.hypot(a[0], a[1]) * Math.hypot(b[0], b[1]);
+    const slower = motion[rim] / a[2] < SLOWER * motion[thing] / b[2] && motion[rim] < motion[thing] / 3;
+    if (alike && slower && touches >= TOUCHES * outline[rim]) belongs[rim] = thing;
+  }
+  for (let i = 0; i < 2; i++) belongs = belongs.map((r) => belongs[r]);
+  return belongs;
+}

@@ -1,0 +1,105 @@
+// The network and all that follows from it, off the page's thread. Messages: {load} with the engine,
+// {photo} with RGBA bytes; answers carry the same id.
+import { coherentSigns, halfAngle, lengths, oddResidual } from "./motion.js";
+import { encode, planesOf, workingPhoto } from "./scales.js";
+import { findRegions } from "./regions.js";
+import { standsStill, warningsOf } from "./doubts.js";
+const FRAMES = 15; // instants whose mean is made to agree with the photo
+const LESS = 0.7, GRAIN = 0.6; // of b2m.projection
+const ENGINES = { wasm: ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"], webgpu: ["ort.webgpu.bundle.min.mjs", "ort-wasm-simd-threaded.asyncify.wasm"] };
+let model, weights;
+const engines = {};
+
+async function bytes(name) {
+  const response = await fetch(new URL(`assets/${name}`, self.location));
+  if (!response.ok) throw Error(`${name} cannot be fetched (${response.status}): reload the page`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+async function unpacked(name) {
+  const packed = await bytes(name);
+  if (packed[0] !== 0x1f || packed[1] !== 0x8b) return packed; // the server has sent it as it unpacks
+  return new Uint8Array(await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer());
+}
+async function load({ engine, threads }) {
+  if (!engines[engine]) {
+    const [script, binary] = ENGINES[engine];
+    const [ort, wasm] = await Promise.all([import(`./assets/${script}`), unpacked(`${binary}.gz`)]);
+    model ??= JSON.parse(new TextDecoder().decode(await bytes("model.json")));
+    weights ??= await bytes("model.onnx");
+    Object.assign(ort.env.wasm, { numThreads: self.crossOriginIsolated ? threads : 1, wasmBinary: wasm.buffer });
+    ort.env.logLevel = "error";
+    const session = await ort.InferenceSession.create(weights, { executionProviders: [engine], graphOptimizationLevel: "all" });
+    engines[engine] = { ort, session, threads: ort.env.wasm.numThreads };
+  }
+  return { threads: engines[engine].threads, isolated: self.crossOriginIsolated };
+}
+// The maps of one photo: padded by repeating its border to what the network takes, and cut again.
+async function look({ ort, session }, { planes, width, height }) {
+  const { stride } = model, W = Math.ceil(width / stride) * stride, H = Math.ceil(height / stride) * stride, padded = new Float32Array(3 * W * H);
+  for (let c = 0; c < 3; c++) for (let y = 0; y < H; y++) {
+    const from = c * width * height + Math.min(y, height - 1) * width, to = (c * H + y) * W;
+    padded.set(planes.subarray(from, from + width), to);
+    padded.fill(planes[from + width - 1], to + width, to + W);
+  }
+  const result = await session.run({ photo: new ort.Tensor("float32", padded, [1, 3, H, W]) }), maps = {};
+  for (const name of Object.keys(result)) {
+    const whole = await result[name].getData(), channels = model.maps[name], map = maps[name] = new Float32Array(channels * width * height);
+    for (let row = 0; row < channels * height; row++) {
+      const from = (Math.floor(row / height) * H + row % height) * W;
+      map.set(whole.subarray(from, from + width), row * width);
+    }
+    result[name].dispose();
+  }
+  return maps;
+}
+async function prepare({ engine, pixels, width, height, most, levels }) {
+  const started = performance.now(), working = workingPhoto(planesOf(pixels, width, height, most)), { width: w, height: h, planes } = working, n = w * h;
+  const maps = await encode((photo) => look(engines[engine], photo), { ...working, planes: planes.map((code) => code / 255) }, levels);
+  const looked = performance.now(), scale = w / width, threshold = Math.max(model.threshold * scale, 1);
+  let line = halfAngle(maps.line, n);
+  if (standsStill(planes, line, w, h, threshold)) {
+    for (const name of ["line", "curve", "even", "odd"]) maps[name].fill(0);
+    maps.middle = planes.map((code) => code / 255);
+    line = halfAngle(maps.line, n);
+  }
+  const flow = coherentSigns(line, w, h), labels = findRegions(line, planes, w, h, threshold), odd = oddResidual(maps.odd, flow, n), length = lengths(flow, n);
+  const pack = (...parts) => { const out = new Float32Array(4 * n); parts.forEach(([map, from], c) => { for (let i = 0; i < n; i++) out[4 * i + c] = map[from * n + i]; }); return out; };
+  const rgb = (map) => [[map, 0], [map, 1], [map, 2]], { mean, whole } = exposed(maps, flow, odd, length, w, h);
+  const textures = {
+    middle: pack(...rgb(maps.middle), [labels, 0]), path: pack([flow, 0], [flow, 1], [maps.curve, 0], [maps.curve, 1]),
+    even: pack(...rgb(maps.even)), odd: pack(...rgb(odd)), mean: pack(...rgb(mean), [whole, 0]),
+    seen: Uint8Array.from({ length: 4 * n }, (_, i) => i % 4 < 3 ? planes[(i % 4) * n + (i >> 2)] : 255),
+  };
+  const longest = length.reduce((a, b) => Math.max(a, b), 0), regions = new Set(labels.filter((_, i) => length[i] >= threshold)).size;
+  const { warnings, still } = warningsOf(planes, flow, w, h, model, 1 / scale);
+  return { width: w, height: h, scale, threshold, textures, labels, flow, longest, regions, warnings, still, seconds: [(looked - started) / 1000, (performance.now() - looked) / 1000] };
+}
+// Mean in linear light over the exposure, and how much of what it leaves unexplained frames get on
+// average. Neither changes where a motion is reversed.
+function exposed({ middle, curve, even }, flow, odd, length, w, h) {
+  const n = w * h, mean = new Float32Array(3 * n), whole = new Float32Array(n).fill(1), steps = 16383;
+  const light = Float32Array.from({ length: steps + 1 }, (_, i) => i / steps <= 0.04045 ? i / steps / 12.92 : ((i / steps + 0.055) / 1.055) ** 2.4);
+  for (let instant = 0; instant < FRAMES; instant++) {
+    const t = 2 * instant / (FRAMES - 1) - 1, square = t * t;
+    for (let y = 0, i = 0; y < h; y++) for (let x = 0; x < w; x++, i++) {
+      whole[i] -= LESS / FRAMES * Math.exp(Math.max(-((length[i] / (2 * GRAIN)) ** 2) * square, -16));
+      const px = Math.min(Math.max(x - flow[i] * t / 2 - curve[i] * square, 0), w - 1), py = Math.min(Math.max(y - flow[n + i] * t / 2 - curve[n + i] * square, 0), h - 1);
+      const x0 = px | 0, y0 = py | 0, a = y0 * w + x0, right = x0 < w - 1 ? 1 : 0, below = y0 < h - 1 ? w : 0, fx = px - x0, fy = py - y0;
+      for (let c = 0, at = a, k = i; c < 3; c++, at += n, k += n) {
+        const moved = (middle[at] * (1 - fx) + middle[at + right] * fx) * (1 - fy) + (middle[at + below] * (1 - fx) + middle[at + below + right] * fx) * fy;
+        mean[k] += light[Math.min(Math.max(moved + even[k] * square + odd[k] * t, 0), 1) * steps + 0.5 | 0] / FRAMES;
+      }
+    }
+  }
+  return { mean, whole };
+}
+let before = Promise.resolve();
+self.onmessage = ({ data }) => { before = before.then(() => answer(data)); }; // one after the other
+async function answer({ id, load: engine, photo }) {
+  try {
+    const result = engine ? await load(engine) : await prepare(photo);
+    self.postMessage({ id, result }, result.textures ? [...Object.values(result.textures), result.labels, result.flow].map((map) => map.buffer) : []);
+  } catch (error) {
+    self.postMessage({ id, error: error.message ?? String(error) });
+  }
+}
