@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import torch
@@ -36,7 +35,9 @@ from b2m.data.ways import plan, tasks_of
 from b2m.files import atomic_path
 from b2m.guidance import from_flow
 from b2m.media.image import write_png
-from b2m.media.video import upright_rgb, write_mp4
+from b2m.media.video import write_mp4
+from b2m.media.video_reader import decode as decoded
+from b2m.media.video_reader import display_of, open_video
 from b2m.report import command_line, write_report
 
 RESULTS = Path(__file__).parent / "results"
@@ -186,10 +187,10 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def decode(path: Path) -> None:
     """All frames of a video, by nothing but the decoder."""
-    with av.open(str(path)) as container:
-        container.streams.video[0].thread_type = "AUTO"
-        for frame in container.decode(video=0):
-            upright_rgb(frame)
+    with open_video(path) as (container, stream):
+        display = display_of(stream)
+        for frame in decoded(container, stream, path):
+            display.pixels(frame)
 
 
 def decode_planned(folder: Path) -> None:

@@ -21,3 +21,52 @@ def leaves(height, width, seed=0):
         color = rng.integers(20, 236, 3).tolist()
         cv2.circle(picture, centre, int(radius), color, -1, cv2.LINE_AA)
     return picture
+
+
+# --- colour spaces, straight from their standards -------------------------------------------------
+
+BT2020 = np.array(  # ITU-R BT.2087: linear BT.709 to linear BT.2020
+    [[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]]
+)
+DISPLAY_P3 = np.array(  # linear sRGB to linear Display P3
+    [[0.822462, 0.177538, 0.0], [0.033194, 0.966806, 0.0], [0.017083, 0.072397, 0.910520]]
+)
+
+
+def pattern(height, width):
+    """(H, W, 3) uint8 of smooth colours, not quite black or white."""
+    y, x = np.mgrid[:height, :width]
+    waves = [100 * np.sin(x / 25), 100 * np.sin(y / 20 + x / 60), 90 * np.cos((x - y) / 30)]
+    return np.clip(128 + np.stack(waves, -1), 0, 255).astype(np.uint8)
+
+
+def light(pixels):
+    """Of uint8 sRGB, 1 for white."""
+    value = pixels / 255
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def srgb(linear):
+    """Values in [0, 1] of light."""
+    linear = np.clip(linear, 0, 1)
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def to_bt2020(pixels):
+    """Light of uint8 sRGB in the primaries of BT.2020."""
+    return np.clip(light(pixels) @ BT2020.T, 0, 1)
+
+
+def pq(linear):
+    """SMPTE ST 2084 of light whose white is shown at 203 candela per square metre."""
+    power = (linear * 203 / 10000) ** 0.1593017578125
+    return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+
+
+def hlg(linear):
+    """ITU-R BT.2100 HLG of light whose white is shown at 203 of 1000 candela per square metre."""
+    shown = linear * 203 / 1000
+    luma = shown @ np.array([0.2627, 0.6780, 0.0593])
+    scene = shown * luma[..., None] ** ((1 - 1.2) / 1.2)
+    high = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
+    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), high)

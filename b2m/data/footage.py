@@ -160,9 +160,13 @@ class _Clock(NamedTuple):
 def _examine_video(file: Path, *_: int) -> Footage:
     import av
 
+    from b2m.media.video_reader import open_video, stored_frames
+
+    with open_video(file) as (container, stream):
+        first = next(stored_frames(container, stream, file), None)
+        interlaced = first is not None and first.interlaced_frame
     try:
-        with av.open(str(file)) as container:
-            stream = container.streams.video[0]
+        with open_video(file) as (container, stream):
             pixels = stream.codec_context.format
             if pixels is not None and pixels.components[0].bits > 8:
                 raise InputError(
@@ -190,9 +194,12 @@ def _examine_video(file: Path, *_: int) -> Footage:
         return Footage(max(claimed, count), fps)
     _check_rate(file, clock.times, float(tick or 1))
     origin, period = _line(clock.times)
-    frames = len(clock.times) if whole else max(claimed, count)
+    # Without an index a file was cut, and lacks some of what it claims.
+    frames = len(clock.times) if whole else count if len(listed) else max(claimed, count)
     places = np.rint((clock.times - origin) / period)
-    if (places != np.arange(len(places))).any():
+    # The filter that deinterlaces looks at the frame before: always read from the beginning, it
+    # gives always the same.
+    if interlaced or (places != np.arange(len(places))).any():
         return Footage(frames, fps)  # ticks too coarse to tell frames apart
     return Footage(frames, fps, origin, period, clock.keys)
 
@@ -334,31 +341,25 @@ def _read_frame(path: Path) -> Pixels:
 
 def _decode(path: Path, first: int, footage: Footage) -> Iterator[tuple[int, Pixels]]:
     """Frames of a video with their numbers, from the first wanted one to where it ends."""
-    import av
-
-    from b2m.media.video import upright_rgb
+    from b2m.media.video_reader import decode, display_of, open_video
 
     # Containers look for keys by the times of decoding, and may give one that is shown too late.
     begins = [first, max(0, first - _FARTHER_BACK), 0] if footage.origin is not None else [0]
     for begin in dict.fromkeys(begins):
-        try:
-            with av.open(str(path)) as container:
-                stream = container.streams.video[0]
-                stream.thread_type = "AUTO"
-                if begin and footage.origin is not None:
-                    # A little after the frame, as times are rounded.
-                    target = footage.origin + (begin + 0.4) * footage.period
-                    container.seek(math.floor(target), stream=stream)
-                for count, frame in enumerate(container.decode(stream)):
-                    place = _place(frame.pts, count, footage)
-                    if begin and count == 0 and place > first:
-                        break
-                    if place >= first:
-                        yield place, upright_rgb(frame)
-                else:
-                    return
-        except av.error.FFmpegError:
-            return
+        with open_video(path) as (container, stream):
+            display = display_of(stream)
+            if begin and footage.origin is not None:
+                # A little after the frame, as times are rounded.
+                target = footage.origin + (begin + 0.4) * footage.period
+                container.seek(math.floor(target), stream=stream)
+            for count, frame in enumerate(decode(container, stream, path)):
+                place = _place(frame.pts, count, footage)
+                if begin and count == 0 and place > first:
+                    break
+                if place >= first:
+                    yield place, display.pixels(frame)
+            else:
+                return
 
 
 def _place(time: int | None, count: int, footage: Footage) -> int:

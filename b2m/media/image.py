@@ -286,11 +286,12 @@ def _pixels(image: Image.Image, alpha: Image.Image | None = None) -> Pixels:
     for rows in row_strips(image.height, image.width):
         box = (0, rows.start, image.width, rows.stop)
         strip = np.asarray(image.crop(box))
-        pixels[rows] = strip if alpha is None else _on_white(strip, np.asarray(alpha.crop(box)))
+        pixels[rows] = strip if alpha is None else on_white(strip, np.asarray(alpha.crop(box)))
     return pixels
 
 
-def _on_white(color: Pixels, alpha: Pixels) -> Pixels:
+def on_white(color: Pixels, alpha: Pixels) -> Pixels:
+    """(H, W, 3) and the opacity (H, W), uint8, as it looks on white."""
     opacity = alpha[..., None].astype(np.uint16)
     return ((color * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
 
@@ -396,7 +397,7 @@ def _flatten_array(array: NDArray[Any], name: str = "the array") -> Pixels:
                 )
             strip = np.rint(np.clip(strip, 0, 1) * np.float32(255)).astype(np.uint8)
         if strip.ndim == 3 and strip.shape[2] == 4:
-            strip = _on_white(strip[..., :3], strip[..., 3])
+            strip = on_white(strip[..., :3], strip[..., 3])
         pixels[rows] = strip[..., None] if strip.ndim == 2 else strip
     return pixels
 

@@ -10,10 +10,9 @@ import shutil
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,8 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from b2m.errors import InputError, OutputError
-from b2m.files import atomic_path, check_file, explain_write_error
+from b2m.files import atomic_path, explain_write_error
 from b2m.media.image import Pixels
+from b2m.media.video_reader import Video as Video
+from b2m.media.video_reader import read_video as read_video
 
 _SPOOL_BYTES = 256 << 20
 _SAMPLED_PIXELS = 1 << 16
@@ -34,7 +35,6 @@ _BT709 = np.array(
         [0.439216, -0.398942, -0.040274, 128],
     ]
 )
-_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # RFC 8794 and 9559
 _FRAME_NAME = re.compile(r"frame_\d{4,}\.png")
 
 
@@ -231,182 +231,6 @@ def write_png_folder(path: str | os.PathLike[str], frames: Iterable[Pixels]) -> 
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return [folder / name for name in names]
-
-
-@dataclass(frozen=True)
-class Video:
-    """A video on disk. Iterating decodes it from the start: (H, W, 3) uint8 sRGB, upright.
-
-    Attributes:
-        path: of the file.
-        fps: mean frames per second.
-        width: in pixels, as shown.
-        height: in pixels, as shown.
-        frames: as the file claims, or 0 where it does not say.
-        tick: seconds; the file's times are multiples of it.
-    """
-
-    path: Path
-    fps: float
-    width: int
-    height: int
-    frames: int
-    tick: Fraction = Fraction(1, 90000)
-
-    def __iter__(self) -> Iterator[Pixels]:
-        """Decode one frame at a time.
-
-        Raises:
-            InputError: the file turns out to be damaged.
-        """
-        return (pixels for pixels, _ in self.timed())
-
-    def timed(self) -> Iterator[tuple[Pixels, tuple[Fraction, Fraction]]]:
-        """The same with the times at which a frame comes and goes, if no other came: seconds.
-
-        Both count from the beginning of the file, and grow from frame to frame.
-
-        Raises:
-            InputError: the file turns out to be damaged.
-        """
-        import av
-
-        with av.open(str(self.path)) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            frames = container.decode(stream)
-            complaint = f"{self.path} is damaged or truncated: get a complete copy of it"
-            usual = 1 / Fraction(self.fps).limit_denominator(1001)
-            last = ((stream.start_time or 0) + (stream.duration or 0)) * self.tick
-            count, start, end = 0, Fraction(0), Fraction(0)
-            while True:
-                try:
-                    frame = next(frames)
-                except StopIteration:
-                    break
-                except av.error.FFmpegError as error:
-                    raise InputError(complaint) from error
-                if frame.is_corrupt:
-                    raise InputError(complaint)
-                # Some files do not say when a frame comes, or say that it comes before another.
-                known = end if frame.pts is None else frame.pts * self.tick
-                start = max(known, start + self.tick) if count else known
-                end = start + (frame.duration * self.tick if frame.duration else usual)
-                # Where frames are stored in another order, the duration may be another frame's.
-                end = min(end, last) if start < last else end
-                count += 1
-                yield upright_rgb(frame), (start, end)
-            # FFmpeg ends in silence where a file was cut; edit lists hide a few frames by right.
-            if count < 0.9 * self.frames:
-                raise InputError(complaint)
-
-    def count(self) -> int:
-        """How many frames there are, counted without decoding them, in a fraction of the time.
-
-        Raises:
-            InputError: the file was cut.
-        """
-        import av
-
-        with av.open(str(self.path)) as container:
-            packets = container.demux(container.streams.video[0])
-            complaint = f"{self.path} is damaged or truncated: get a complete copy of it"
-            try:
-                count = sum(packet.size > 0 for packet in packets)
-            except av.error.FFmpegError as error:
-                raise InputError(complaint) from error
-        if count < 0.9 * self.frames:
-            raise InputError(complaint)
-        return count
-
-
-def read_video(path: str | os.PathLike[str]) -> Video:
-    """Open a video; its frames come by iterating over the result, as often as wanted.
-
-    Raises:
-        InputError: missing, a folder, unreadable, empty, or not a video; or one of a kind that does
-            not say how many frames it has, which shows at once that it was cut.
-    """
-    import av
-
-    file = check_file(Path(path), "video")
-    if _is_cut(file):
-        raise InputError(f"{path} is truncated: get a complete copy of it")
-    try:
-        with av.open(str(file)) as container:
-            stream = container.streams.video[0]
-            first = next(container.decode(stream))
-            turned = first.rotation % 180 != 0
-            size = (first.height, first.width) if turned else (first.width, first.height)
-            rate = stream.average_rate or stream.guessed_rate or 25
-            tick = stream.time_base or Fraction(1, 90000)
-            return Video(file, float(rate), *size, stream.frames, tick)
-    except (av.error.FFmpegError, IndexError, StopIteration) as error:
-        raise InputError(f"{path} is not a video that can be read, or it is damaged") from error
-
-
-def _is_cut(path: Path) -> bool:
-    """Whether a file that does not say how many frames it has ends before its last part does.
-
-    These are Matroska and WebM, MP4 in fragments, and transport streams. A Matroska file that was
-    written live does not say how long it is, either, and cannot be judged.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        start = stream.read(4096)
-        if start[4:8] == b"ftyp":
-            return _ends_in_fragment(stream, size)
-    if start[:4] == _EBML:
-        return size < _matroska_length(start)
-    # Packets, each of which begins with the same byte; on discs, with a time of four bytes before.
-    for packet, offset in ((188, 0), (192, 4), (204, 0)):
-        if set(start[offset::packet]) == {0x47}:
-            return size % packet > 0
-    return False
-
-
-def _ends_in_fragment(stream: BinaryIO, size: int) -> bool:
-    """Whether an MP4 file in fragments lacks the end of its last box."""
-    place, fragments = 0, False
-    while place < size:
-        stream.seek(place)
-        head = stream.read(16)
-        length = int.from_bytes(head[:4], "big")
-        if length == 1:  # the real one follows the name
-            length = int.from_bytes(head[8:], "big")
-        if length < 8:  # 0 is up to the end of the file
-            return False
-        fragments |= head[4:8] == b"moof"
-        place += length
-    return fragments and place > size
-
-
-def _matroska_length(start: bytes) -> int:
-    """Bytes that a Matroska file should have by its first ones; 0 where it does not say."""
-    place = 0
-    while place < len(start) - 12:
-        # An element is a name, a length, and what it holds. The first bit that is set in the
-        # first byte tells how many bytes a name or a length has.
-        name_bytes = 9 - start[place].bit_length()
-        name = start[place : place + name_bytes]
-        place += name_bytes
-        length_bytes = 9 - start[place].bit_length()
-        unknown = (1 << 7 * length_bytes) - 1
-        length = int.from_bytes(start[place : place + length_bytes], "big") & unknown
-        place += length_bytes + length
-        if name == _SEGMENT:
-            return 0 if length == unknown else place
-    return 0
-
-
-def upright_rgb(frame: Any) -> Pixels:
-    """A decoded frame of PyAV as (H, W, 3) uint8 sRGB, turned as it is to be shown."""
-    # Where a file does not say, players take the small ones for BT.601.
-    color = {1: "ITU709", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020"}.get(
-        int(frame.colorspace), "ITU709" if frame.height >= 720 else "ITU601"
-    )
-    pixels = frame.to_ndarray(format="rgb24", src_colorspace=color, dst_colorspace=color)
-    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
 
 
 # --- checks ---------------------------------------------------------------------------------------
