@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from b2m import blur, data, evaluate, guidance, hub, losses, media, metrics, models, motion
     from b2m.api import BlurAnimator, animate, animate_video, deblur, flow, segment_motion
-    from b2m.clip import Clip, Prepared
     from b2m.deconvolution import deblur_with_flow
     from b2m.errors import InputError, OutputError
+    from b2m.inference.clip import Clip, Prepared
 
 __version__ = "0.1.0"
 
@@ -46,7 +46,7 @@ _NAMES = {
     **dict.fromkeys(
         ("BlurAnimator", "animate", "animate_video", "deblur", "flow", "segment_motion"), "b2m.api"
     ),
-    **dict.fromkeys(("Clip", "Prepared"), "b2m.clip"),
+    **dict.fromkeys(("Clip", "Prepared"), "b2m.inference.clip"),
     "deblur_with_flow": "b2m.deconvolution",
     **dict.fromkeys(("InputError", "OutputError"), "b2m.errors"),
 }

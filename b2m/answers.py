@@ -15,14 +15,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from b2m.api import BlurAnimator
-from b2m.guidance import Guidance, coherent_signs, resize, reverse
-from b2m.guided import follow
+from b2m.guidance.edit import reverse
+from b2m.guidance.quantize import Guidance, resize
+from b2m.inference.animator import BlurAnimator
+from b2m.inference.conditioning import follow
+from b2m.inference.multiscale import working_photo
 from b2m.media.image import Photo, Pixels, fit
 from b2m.models.animator import MotionAnimator
 from b2m.models.animator import render as render_frame
 from b2m.motion.fields import STILL_THRESHOLD, Flow, resize_flow
-from b2m.scales import working_photo
+from b2m.motion.orientation import coherent_signs
 
 COST_SIZE = (540, 960)
 COST_RUNS = 5

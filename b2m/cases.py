@@ -17,7 +17,7 @@ from b2m.data.rotation import RotationConfig, render_rotation
 from b2m.data.scenes import SceneConfig, Scenes, render
 from b2m.data.sensor import develop
 from b2m.data.textures import load_textures
-from b2m.guidance import Guidance, from_flow
+from b2m.guidance.quantize import Guidance, from_flow
 from b2m.media.image import Pixels
 from b2m.media.video import read_video
 from b2m.motion.fields import STILL_THRESHOLD, Flow, estimate_flow

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from b2m.api import BlurAnimator
-    from b2m.clip import Clip
+    from b2m.inference.animator import BlurAnimator
+    from b2m.inference.clip import Clip
     from b2m.motion.fields import Flow
 
 FORMATS = {
@@ -410,7 +410,7 @@ def _formats(given: str) -> list[str]:
 def _animator(
     weights: str | None, device: str, model: str = "animator", predictor: str | None = None
 ) -> BlurAnimator:
-    from b2m.api import ANIMATORS, GUIDANCE_PREDICTORS, BlurAnimator
+    from b2m.inference.animator import ANIMATORS, GUIDANCE_PREDICTORS, BlurAnimator
 
     _one_of("--model", model, ANIMATORS)
     if predictor is not None:

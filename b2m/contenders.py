@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from b2m.answers import COST_SIZE, COST_THREADS, to_flow, to_pixels, to_tensor
-from b2m.api import BlurAnimator
 from b2m.cases import Case
 from b2m.errors import InputError
-from b2m.guidance import Guidance, from_flow, resize
+from b2m.guidance.quantize import Guidance, from_flow, quantise_finer, resize
 from b2m.hub import CONFIG_FILE, HubModel, find_weights
+from b2m.inference.animator import BlurAnimator
 from b2m.models.animator import MotionAnimator
 from b2m.models.blur_flow import BlurFlowNet
 from b2m.models.decomposer import BlurDecomposer
@@ -34,7 +34,6 @@ from b2m.models.jin import JinSequence
 from b2m.models.nafnet import NAFNet
 from b2m.models.video_restorer import VideoRestorer
 from b2m.motion.fields import Flow, estimate_flow, to_middle_grid
-from b2m.quadrants import quantise_finer
 
 Frames = NDArray[np.uint8]
 Weights = str | os.PathLike[str] | None

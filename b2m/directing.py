@@ -14,9 +14,9 @@ from b2m.errors import InputError
 
 # PyTorch takes a second to import: whatever needs it is imported inside the functions.
 if TYPE_CHECKING:
-    from b2m.api import BlurAnimator
-    from b2m.clip import Prepared
-    from b2m.guidance import Guidance
+    from b2m.guidance.quantize import Guidance
+    from b2m.inference.animator import BlurAnimator
+    from b2m.inference.clip import Prepared
 
 Points = list[tuple[float, float]]
 
@@ -79,7 +79,7 @@ class Directions:
             UsageError: a picture of another size, or a place outside the photo or where nothing
                 moves.
         """
-        from b2m.guidance import from_direction, from_strokes, reverse
+        from b2m.guidance.edit import from_direction, from_strokes, reverse
 
         chosen = self._painted(prepared, photo)
         if self.direction is not None:
@@ -99,7 +99,7 @@ class Directions:
         return chosen
 
     def _painted(self, prepared: Prepared, photo: Path) -> Guidance | None:
-        from b2m.guidance import resize
+        from b2m.guidance.quantize import resize
 
         size = prepared.photo.shape[:2]
         if self.painted is None or self.painted.shape[:2] == size:
@@ -145,7 +145,7 @@ def read_directions(
 
 
 def _check_direction(direction: str) -> None:
-    from b2m.guidance import DIRECTIONS
+    from b2m.guidance.quantize import DIRECTIONS
 
     if direction not in DIRECTIONS:
         raise UsageError(f"--direction is '{direction}': choose from {', '.join(DIRECTIONS)}")
@@ -166,7 +166,7 @@ def _points(option: str, given: str, least: int, wanted: str) -> Points:
 
 
 def _read_picture(path: Path) -> Guidance:
-    from b2m.guidance import from_png
+    from b2m.guidance.palette import from_png
 
     try:
         return from_png(path)

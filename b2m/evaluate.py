@@ -31,16 +31,16 @@ from b2m.answers import (
     large_answers,
     measure_costs,
 )
-from b2m.api import BlurAnimator
 from b2m.cases import Case
 from b2m.contenders import Contender, cost, find_contender
 from b2m.data.clips import find_clips
 from b2m.data.textures import split_files
 from b2m.errors import InputError, OutputError
+from b2m.inference.animator import BlurAnimator
 from b2m.media.image import Pixels, read_image
 from b2m.motion.fields import Flow
-from b2m.plots import draw_table
 from b2m.report import command_line, write_report
+from b2m.visualize.plots import draw_table
 
 
 def evaluate(
@@ -173,7 +173,7 @@ def _paper_table(
     seed: int,
 ) -> Path:
     """Compute, print, draw and write one of the tables of the papers."""
-    from b2m.train import runs_folder
+    from b2m.assets import runs_folder
 
     asked, runs, clips = samples or evaluate_papers.SAMPLES, runs_folder(), sources["clips"]
     rows, notes, judged = evaluate_papers.paper_rows(
@@ -228,7 +228,7 @@ def _use_table(
     seed: int,
 ) -> Path:
     """Compute, print and write a table of what flow is used for."""
-    from b2m.train import runs_folder
+    from b2m.assets import runs_folder
 
     contenders = {name: find_contender(name, weights, runs_folder()) for name in _FLOWS}
     there = {name: one for name, one in contenders.items() if one is not None}

@@ -23,7 +23,7 @@ from b2m.data.clips import crossed, flow_over, read_windows
 from b2m.data.scenes import Kind, SceneConfig, Scenes, render
 from b2m.data.sensor import develop
 from b2m.data.textures import load_textures
-from b2m.guidance import from_flow
+from b2m.guidance.quantize import from_flow
 from b2m.media.image import Pixels
 from b2m.metrics import epe, psnr, ssim
 from b2m.motion.fields import STILL_THRESHOLD, Flow

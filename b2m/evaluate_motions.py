@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from b2m.ambiguity import APART
-from b2m.api import BlurAnimator
 from b2m.cases import Case, clip_cases, scene_cases
-from b2m.clip import Clip
 from b2m.data.scenes import Kind, SceneConfig
 from b2m.errors import InputError
-from b2m.guidance import from_flow
+from b2m.guidance.quantize import from_flow
 from b2m.hub import find_weights
+from b2m.inference.animator import BlurAnimator
+from b2m.inference.clip import Clip
+from b2m.inference.hypotheses import APART
 from b2m.metrics import psnr
 from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.motion.fields import STILL_THRESHOLD

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from b2m import plots
 from b2m.cases import INSTANTS, Case, rotation_cases, scene_cases, video_cases
 from b2m.contenders import Contender, Frames, Weights, cost, find_contender, recipe_of
 from b2m.data.rotation import RotationConfig
@@ -27,8 +26,9 @@ from b2m.errors import InputError
 from b2m.metrics import epe, flow_epe_either_sign, load_lpips, psnr, ssim
 from b2m.motion.fields import STILL_THRESHOLD, Flow
 from b2m.paper_tables import TABLES, PaperTable
-from b2m.plots import Sample
 from b2m.report import Row
+from b2m.visualize import plots
+from b2m.visualize.plots import Sample
 
 SIZE = 192
 BLUR = (4.0, 32.0)

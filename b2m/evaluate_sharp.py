@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from b2m.api import BlurAnimator
-from b2m.doubts import STILL
+from b2m.inference.animator import BlurAnimator
+from b2m.inference.diagnostics import STILL
 from b2m.motion.fields import STILL_THRESHOLD
 from b2m.motion.orientation import length_of
 from b2m.report import Row

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from b2m import film
-from b2m.api import BlurAnimator
 from b2m.blur import average_bytes, encode_bytes
 from b2m.data.clips import crossed, flow_over
-from b2m.guidance import from_flow
+from b2m.guidance.quantize import from_flow
+from b2m.inference import video as film
+from b2m.inference.animator import BlurAnimator
 from b2m.media.image import Pixels
 from b2m.media.video import read_video
 from b2m.metrics import psnr

@@ -57,7 +57,7 @@ def video(
     target = Path("out") / f"{source.stem}.mp4" if output is None else output
 
     # PyTorch takes a second to import.
-    from b2m.film import refusal
+    from b2m.inference.video import refusal
 
     if problem := refusal(target, frames, fps, shutter):
         raise UsageError(problem)
@@ -65,7 +65,7 @@ def video(
     if output is None:
         make_folder(target.parent)
 
-    from b2m.api import BlurAnimator
+    from b2m.inference.animator import BlurAnimator
 
     animator = BlurAnimator.from_pretrained(weights, device=device)
     animator.animate_video(source, target, frames=frames, fps=fps, shutter=shutter)

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from b2m.data.scenes import Scenes
 from b2m.errors import InputError
-from b2m.guidance import quantise, to_color
+from b2m.guidance.palette import to_color
+from b2m.guidance.quantize import quantise
 from b2m.hub import HubModel
 from b2m.losses import adversarial_discriminator, charbonnier, guidance_loss, line_loss
 from b2m.media.image import Pixels
@@ -32,7 +33,7 @@ from b2m.models.guidance_predictor import (
     to_classes,
 )
 from b2m.motion.fields import STILL_THRESHOLD, double_angle, half_angle
-from b2m.sheets import grid, training_sheet
+from b2m.visualize.contact_sheet import grid, training_sheet
 
 if TYPE_CHECKING:
     from b2m.recipes import Recipe

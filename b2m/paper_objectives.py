@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from b2m.data.scenes import Scenes
+from b2m.guidance.quantize import quantise_finer
 from b2m.hub import HubModel
 from b2m.losses import (
     EPE_WEIGHTS,
@@ -32,8 +33,7 @@ from b2m.models.video_restorer import STRIDE, VideoRestorer
 from b2m.motion.color import flow_to_color
 from b2m.motion.fields import Flow, double_angle, estimate_flow, to_middle_grid
 from b2m.objectives import Objective, pixels, psnrs
-from b2m.quadrants import quantise_finer
-from b2m.sheets import grid, training_sheet
+from b2m.visualize.contact_sheet import grid, training_sheet
 
 
 def rightwards(frames: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:

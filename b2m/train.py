@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from b2m.assets import runs_folder
 from b2m.cards import training_card
 from b2m.data.clips import cut_crops
 from b2m.data.scenes import SceneConfig, Scenes, render
@@ -44,12 +44,6 @@ _LOG = "log.jsonl"
 _DECAY_LOG = "decay.jsonl"
 _RELEASED = "released"
 _VALIDATION_SCENES = 48
-
-
-def runs_folder() -> Path:
-    """Where runs live: $B2M_RUNS, or b2m/runs in the user's cache folder."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return Path(os.environ.get("B2M_RUNS", cache / "b2m" / "runs"))
 
 
 def train(
@@ -95,7 +89,7 @@ def train(
         seed: of the initial weights and of all batches.
         validate_every: samples.
         save_minutes: between checkpoints and contact sheets.
-        on_save: called with `output` after each of them, as `b2m.notebook.live_view()`.
+        on_save: called with `output` after each of them, as `b2m.visualize.notebook.live_view()`.
 
     Returns:
         The folder of the averaged weights, laid out as a Hub repository.
@@ -399,7 +393,7 @@ class Run:
                 path.write_text("".join(kept), encoding="utf-8")
 
     def _draw(self) -> None:
-        from b2m.sheets import training_curve
+        from b2m.visualize.contact_sheet import training_curve
 
         objective, count = self.recipe.objective, min(6, len(self.photo))
         some = Scenes(*(part[:count] for part in self.truth))

@@ -33,7 +33,7 @@ from b2m.data.stream import SceneStream
 from b2m.data.textures import load_textures
 from b2m.data.ways import plan, tasks_of
 from b2m.files import atomic_path
-from b2m.guidance import from_flow
+from b2m.guidance.quantize import from_flow
 from b2m.media.image import write_png
 from b2m.media.video import write_mp4
 from b2m.media.video_reader import decode as decoded

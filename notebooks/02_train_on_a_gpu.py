@@ -160,7 +160,7 @@ plt.show()
 # many, so set what is left. The folder of the run must outlive the machine. In Colab put it on your Drive, by taking away the signs of comment:
 
 # %%
-from b2m.train import runs_folder
+from b2m.assets import runs_folder
 
 RUN = runs_folder() / RECIPE  # in your cache folder, or where the variable B2M_RUNS says
 # from google.colab import drive
@@ -186,8 +186,8 @@ if KEEP:
         ) from None
 
 # %%
-from b2m.notebook import live_view
 from b2m.train import CHECKPOINT, train
+from b2m.visualize.notebook import live_view
 
 view = live_view()
 
@@ -276,7 +276,7 @@ if released:
 # --weights FOLDER`.
 
 # %%
-import b2m.shipped
+import b2m.assets
 from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import develop
 from b2m.data.textures import load_textures
@@ -298,7 +298,7 @@ for name, folder in models.items():
 # And on a real photo: the motion field and the first frame by either.
 
 # %%
-PHOTO = b2m.shipped.examples() / "temple-shake.jpg"
+PHOTO = b2m.assets.examples() / "temple-shake.jpg"
 figure, axes = plt.subplots(1, 4, figsize=(15, 3))
 for column, (name, folder) in enumerate(models.items()):
     clip = b2m.animate(PHOTO, weights=folder)[0]

@@ -57,11 +57,11 @@ import numpy as np
 import torch
 from IPython.display import Video, display
 
-import b2m.shipped
+import b2m.assets
 
 # %config InlineBackend.figure_formats = ["jpeg"]
 
-EXAMPLES = b2m.shipped.examples()
+EXAMPLES = b2m.assets.examples()
 # Older widgets, as Colab has, give a dictionary, newer ones a tuple.
 chosen = list(upload.value.values() if isinstance(upload.value, dict) else upload.value)
 PHOTO = bytes(chosen[-1]["content"]) if chosen else EXAMPLES / "moving-apart.jpg"

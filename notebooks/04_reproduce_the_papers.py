@@ -64,15 +64,15 @@ import numpy as np
 import PIL.Image as pillow
 from IPython.display import Image, Markdown, display
 
+import b2m.assets
 import b2m.evaluate_papers
 import b2m.evaluate_segmentation
-import b2m.shipped
 from b2m.evaluate import evaluate
 from b2m.report import grouped_markdown
 
 # %config InlineBackend.figure_formats = ["jpeg"]
 
-EXAMPLES = b2m.shipped.examples()
+EXAMPLES = b2m.assets.examples()
 clip = b2m.animate(EXAMPLES / "moving-apart.jpg")[0]
 near = np.s_[100:290, 90:330]  # what moves in it
 first, last = clip.frames[0][near], clip.frames[-1][near]
@@ -142,7 +142,7 @@ plt.show()
 # ```
 
 # %%
-RESULTS = b2m.shipped.results()
+RESULTS = b2m.assets.results()
 SHOWN = (
     "samples psnr gain first middle last ssim lpips epe epe_moving iou precision recall gmacs paper"
 )

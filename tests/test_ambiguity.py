@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from b2m import ambiguity
-from b2m.ambiguity import choices
+from b2m.inference import hypotheses as ambiguity
+from b2m.inference.hypotheses import choices
 
 SIZE = (60, 80)
 

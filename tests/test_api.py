@@ -17,10 +17,11 @@ from scipy import ndimage
 from torch.nn import functional
 
 import b2m
-from b2m import api, hub, scales
-from b2m.api import BlurAnimator
-from b2m.clip import Clip
+from b2m import api, hub
 from b2m.errors import InputError, OutputError
+from b2m.inference import multiscale as scales
+from b2m.inference.animator import BlurAnimator
+from b2m.inference.clip import Clip
 from b2m.media import image as media
 from b2m.media.video import read_video
 from b2m.models.animator import Encoding, MotionAnimator, MotionAnimatorConfig
@@ -668,7 +669,7 @@ def small_work(monkeypatch):
 
 @pytest.mark.parametrize("size", [(144, 192), (131, 250), (300, 90)])
 def test_large_photos(small_work, sliding, size, monkeypatch):
-    monkeypatch.setattr("b2m.projection._LESS", np.float32(0))  # tested for itself
+    monkeypatch.setattr("b2m.inference.projection._LESS", np.float32(0))  # tested for itself
     pixels = 90 + photo(*size, sigma=1.0) // 4  # no frame leaves the range
     animator = sliding((6.0, 2.0))
     prepared = replace(animator.prepare(pixels), look=None)
@@ -741,7 +742,7 @@ def test_guidance_of_large_photos(small_work, animator):
 def test_frames_need_not_be_kept(animator, monkeypatch):
     prepared = animator.prepare(streak())
     kept = animator.animate(prepared)[0].frames
-    monkeypatch.setattr("b2m.clip._KEPT_VALUES", 0)
+    monkeypatch.setattr("b2m.inference.clip._KEPT_VALUES", 0)
     assert apart(animator.animate(prepared)[0].frames, kept) == 0
 
 

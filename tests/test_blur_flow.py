@@ -8,8 +8,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from b2m import sequences
 from b2m.hub import HubModel
+from b2m.inference import renderers as sequences
 from b2m.losses import EPE_WEIGHTS, multiscale_epe
 from b2m.models import BlurFlowNet, BlurFlowNetConfig
 from b2m.models.blur_flow import correlate

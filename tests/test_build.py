@@ -35,7 +35,7 @@ from b2m.data.scenes import SceneConfig
 from b2m.data.textures import procedural_cutouts, procedural_textures
 from b2m.data.ways import make, plan, tasks_of
 from b2m.errors import InputError, OutputError
-from b2m.guidance import from_flow
+from b2m.guidance.quantize import from_flow
 from b2m.media.video import write_mp4
 from b2m.motion.fields import to_middle_grid
 from b2m.motion.io import write_pfm

@@ -25,7 +25,7 @@ from b2m.data.scenes import SceneConfig
 from b2m.data.stream import SHARES, SceneStream, augment
 from b2m.data.textures import procedural_cutouts, procedural_textures
 from b2m.errors import InputError
-from b2m.guidance import quantise
+from b2m.guidance.quantize import quantise
 from b2m.media.image import write_png
 from b2m.motion.fields import flip_flow, rotate90_flow
 

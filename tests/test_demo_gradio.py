@@ -213,7 +213,7 @@ def large(app, tmp_path, monkeypatch):
 
 
 def test_the_first_answer_makes_each_frame_once(app, tmp_path, monkeypatch):
-    from b2m.clip import Clip
+    from b2m.inference.clip import Clip
 
     _, actions = app
     made, fill = [], Clip._fill

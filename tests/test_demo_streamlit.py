@@ -226,7 +226,7 @@ def test_guidance_from_a_picture(tmp_path):
 
 
 def test_large_photos_are_shown_small_and_saved_in_full(tmp_path, monkeypatch):
-    from b2m import looks
+    from b2m.inference import animator as looks
 
     offered = {}
 

@@ -11,10 +11,11 @@ from scipy import ndimage
 from torch.nn import functional
 
 import b2m
-from b2m import detail, scales
-from b2m.api import BlurAnimator
 from b2m.blur import average_bytes, encode_bytes
-from b2m.detail import LargePhoto
+from b2m.inference import multiscale as scales
+from b2m.inference import tiling as detail
+from b2m.inference.animator import BlurAnimator
+from b2m.inference.tiling import LargePhoto
 from b2m.metrics import psnr
 from b2m.models.animator import Encoding
 from b2m.motion.fields import double_angle
@@ -198,7 +199,7 @@ def test_tiles_of_the_trained_network_meet(trained, monkeypatch):
 
 def test_full_size_frames_come_in_small_numbers(trained, monkeypatch, tmp_path):
     monkeypatch.setattr(scales, "WORKING_PIXELS", 96 * 128)
-    monkeypatch.setattr("b2m.clip._MOST_BYTES", 2 * 3 * 192 * 256)
+    monkeypatch.setattr("b2m.inference.clip._MOST_BYTES", 2 * 3 * 192 * 256)
     photo = cv2.blur(texture(192, 256), (7, 1))
     (clip,) = b2m.animate(photo, frames=5)
     path = clip.save(tmp_path / "frames", pingpong=True)

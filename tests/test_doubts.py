@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from b2m import doubts
+from b2m.inference import diagnostics as doubts
 
 
 def everywhere(vector, height=120, width=160):

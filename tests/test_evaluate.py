@@ -24,18 +24,18 @@ from b2m.answers import (
     large_answers,
     measure_costs,
 )
-from b2m.api import BlurAnimator
+from b2m.assets import examples, results
 from b2m.blur import average_bytes, encode_bytes
 from b2m.data import clips
 from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import develop
 from b2m.data.textures import load_textures
 from b2m.errors import InputError
-from b2m.guidance import from_flow
+from b2m.guidance.quantize import from_flow
+from b2m.inference.animator import BlurAnimator
 from b2m.media import video
 from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
 from b2m.report import command_line, grouped_markdown, write_report
-from b2m.shipped import examples, results
 
 SIZE = 32
 WAYS = (PHOTO, GIVEN, REVERSED, FREE, PROJECTED)
@@ -168,7 +168,7 @@ def test_the_truth_scores_best_and_its_reverse_needs_the_better_order():
 
 def test_ways_of_animating(weights, monkeypatch):
     # Weights that have learnt nothing see motion that changes nothing.
-    monkeypatch.setattr("b2m.doubts.stands_still", lambda *_: False)
+    monkeypatch.setattr("b2m.inference.diagnostics.stands_still", lambda *_: False)
     animator = BlurAnimator.from_pretrained(weights, device="cpu")
     random = np.random.default_rng(0)
     photo = random.integers(0, 256, (40, 48, 3), np.uint8)
@@ -492,6 +492,6 @@ def test_rows_in_groups_for_narrow_pages():
 def test_what_comes_with_b2m(monkeypatch, tmp_path):
     assert {path.stem for path in examples().glob("*.jpg")} >= {"cat-roll", "moving-apart"}
     assert {"2022-T1", "scenes"} <= {path.stem for path in results().glob("*.json")}
-    monkeypatch.setattr("b2m.shipped.__file__", str(tmp_path / "b2m" / "shipped.py"))
+    monkeypatch.setattr("b2m.assets.__file__", str(tmp_path / "b2m" / "shipped.py"))
     with pytest.raises(InputError, match="'examples' is missing"):
         examples()

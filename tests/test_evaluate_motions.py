@@ -12,12 +12,12 @@ import torch
 import b2m
 import b2m.evaluate as evaluation
 from b2m import evaluate_animator, evaluate_motions
-from b2m.ambiguity import TORN, differ, tornness
-from b2m.api import BlurAnimator
 from b2m.cases import Case, scene_cases
 from b2m.errors import InputError
 from b2m.evaluate_motions import PHOTO, REGIONS, SAMPLES, TRUE
-from b2m.guidance import from_flow
+from b2m.guidance.quantize import from_flow
+from b2m.inference.animator import BlurAnimator
+from b2m.inference.hypotheses import TORN, differ, tornness
 from b2m.models import GuidancePredictor, GuidancePredictorConfig
 from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
 

@@ -21,11 +21,12 @@ import torch
 from scipy import ndimage
 
 import b2m
-from b2m import cli, film
-from b2m.api import BlurAnimator
+from b2m import cli
 from b2m.blur import average_bytes, encode_bytes
 from b2m.errors import InputError, OutputError
-from b2m.film import Shot
+from b2m.inference import video as film
+from b2m.inference.animator import BlurAnimator
+from b2m.inference.video import Shot
 from b2m.media.video import Video, read_video, write_mp4, write_timed_mp4
 from b2m.metrics import psnr
 from b2m.models.animator import Encoding, MotionAnimator, MotionAnimatorConfig

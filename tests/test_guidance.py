@@ -568,7 +568,7 @@ def test_resize() -> None:
 
 @pytest.mark.parametrize(("bits", "begin"), [(1, -90.0), (2, 0.0), (3, 0.0), (4, 0.0)])
 def test_finer_guidance_halves_the_circle_again_and_again(bits, begin):
-    from b2m.quadrants import quantise_finer
+    from b2m.guidance.quantize import quantise_finer
 
     degrees = np.random.default_rng(bits).uniform(0, 360, 4000)
     radians = torch.from_numpy(np.deg2rad(degrees))

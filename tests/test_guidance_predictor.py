@@ -8,7 +8,8 @@ from scipy import ndimage
 from b2m import guidance as guidance_rules
 from b2m.data.scenes import Scenes
 from b2m.errors import InputError
-from b2m.guidance import quantise
+from b2m.guidance.palette import PALETTE
+from b2m.guidance.quantize import quantise
 from b2m.hub import HubModel
 from b2m.losses import guidance_cross_entropy
 from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
@@ -23,7 +24,6 @@ from b2m.models.guidance_predictor import (
     to_guidance,
 )
 from b2m.objectives import PredictorObjective
-from b2m.palette import PALETTE
 from b2m.recipes import find_recipe
 
 TINY = GuidancePredictorConfig.tiny()

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 import b2m
-from b2m import looks
-from b2m.clip import Clip
+from b2m.inference import animator as looks
+from b2m.inference.clip import Clip
 from b2m.media.video import read_video
 
 APART = Path(__file__).parents[1] / "examples" / "moving-apart.jpg"

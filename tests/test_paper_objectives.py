@@ -5,7 +5,7 @@ import torch
 from scipy import ndimage
 
 from b2m.data.scenes import Scenes
-from b2m.guidance import quantise
+from b2m.guidance.quantize import quantise
 from b2m.losses import EPE_WEIGHTS, multiscale_epe, staged_mse, video_restoration_loss
 from b2m.models import (
     BlurDecomposer,

@@ -7,7 +7,7 @@ import torch
 from b2m.data import preview
 from b2m.data.scenes import SceneConfig, render
 from b2m.errors import InputError
-from b2m.guidance import PALETTE
+from b2m.guidance.palette import PALETTE
 
 
 @pytest.fixture(scope="module", autouse=True)

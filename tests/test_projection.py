@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from b2m.projection import DARK, projection
+from b2m.inference.projection import DARK, projection
 
 
 def frames_of(photo, count=7, seed=0, size=0.05):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from b2m.guidance import from_flow
+from b2m.guidance.quantize import from_flow
 from b2m.motion.fields import STILL_THRESHOLD
 from b2m.motion.regions import enlarge, everywhere, find_regions, label_near, touching
 

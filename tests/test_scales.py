@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from b2m import scales
+from b2m.inference import multiscale as scales
 from b2m.models.animator import Encoding, MotionAnimator, MotionAnimatorConfig
 
 

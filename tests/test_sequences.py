@@ -6,9 +6,10 @@ import torch
 from scipy import ndimage
 
 import b2m
-from b2m import api, sequences
-from b2m.api import BlurAnimator
+from b2m import api
 from b2m.errors import InputError
+from b2m.inference import renderers as sequences
+from b2m.inference.animator import BlurAnimator
 from b2m.media.image import read_image
 from b2m.models import (
     BlurDecomposer,
@@ -168,7 +169,7 @@ def test_a_decomposer_without_guidance_has_two_orders(photo):
 
 
 def test_large_photos_are_looked_at_smaller(monkeypatch, sliding, photo):
-    monkeypatch.setattr("b2m.scales.WORKING_PIXELS", 72 * 96)
+    monkeypatch.setattr("b2m.inference.multiscale.WORKING_PIXELS", 72 * 96)
     large = photo.repeat(2, axis=0).repeat(2, axis=1)
     clip = sliding("jin").animate(large)[0]
     assert clip.frames.shape == (7, 144, 192, 3)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from b2m import sheets
 from b2m.errors import InputError
+from b2m.visualize import contact_sheet as sheets
 
 
 def plain(color: tuple[int, int, int], height: int = 40, width: int = 60) -> np.ndarray:

@@ -18,7 +18,7 @@ from b2m import train as training
 from b2m.data import stream
 from b2m.data.scenes import Scenes
 from b2m.errors import InputError
-from b2m.guidance import quantise
+from b2m.guidance.quantize import quantise
 from b2m.hub import find_weights
 from b2m.models.animator import Animation, MotionAnimator, MotionAnimatorConfig
 from b2m.models.guidance_predictor import (
@@ -26,10 +26,10 @@ from b2m.models.guidance_predictor import (
     GuidancePredictor,
     GuidancePredictorConfig,
 )
-from b2m.notebook import live_view
 from b2m.objectives import AnimatorObjective
 from b2m.push import plan
 from b2m.recipes import RECIPES, Recipe, find_recipe
+from b2m.visualize.notebook import live_view
 
 RECIPE = "animator-tiny"
 

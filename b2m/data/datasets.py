@@ -20,7 +20,7 @@ from b2m.data.samples import read_index, read_sample
 from b2m.data.sensor import develop
 from b2m.data.stream import SceneStream, augment
 from b2m.errors import InputError
-from b2m.guidance import quantise
+from b2m.guidance.quantize import quantise
 from b2m.motion.fields import to_middle_grid
 
 Item = dict[str, Tensor]

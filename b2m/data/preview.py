@@ -13,10 +13,10 @@ from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import develop
 from b2m.data.textures import load_textures
 from b2m.errors import InputError
-from b2m.guidance import to_color
+from b2m.guidance.palette import to_color
 from b2m.media.image import Pixels, fit
 from b2m.motion.color import flow_to_color
-from b2m.sheets import grid
+from b2m.visualize.contact_sheet import grid
 
 _LONGEST_BLUR = 32.0  # pixels; on small pictures a sixth of the side
 _SCENES_AT_ONCE = 8

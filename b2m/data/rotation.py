@@ -29,7 +29,7 @@ from b2m.data.paths import Random, apply_homography
 from b2m.data.scenes import Scenes, draw_textures, pixel_grid, soften, tint
 from b2m.data.textures import Textures
 from b2m.errors import InputError
-from b2m.guidance import quantise
+from b2m.guidance.quantize import quantise
 from b2m.media.image import Pixels
 
 _MOST_SUPERSAMPLING = 16

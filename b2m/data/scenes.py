@@ -26,7 +26,7 @@ from b2m.data.paths import (
     thing_motion,
 )
 from b2m.data.textures import LEVELS, Textures
-from b2m.guidance import quantise
+from b2m.guidance.quantize import quantise
 
 Kind = Literal["mixed", "movers", "camera", "still"]
 

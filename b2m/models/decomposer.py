@@ -53,7 +53,7 @@ class BlurDecomposerConfig:
         stages: 2, or 1 for the rough sequence alone.
         guided: whether stage 1 sees guidance.
         bits: of guidance: 2 for quadrants; 1, 3 or 4 for the paper's study of how many directions
-            there should be, see `b2m.quadrants.quantise_finer`.
+            there should be, see `b2m.guidance.quantize.quantise_finer`.
         residual: whether stage 1 predicts a change of the photo, not the frames themselves.
     """
 

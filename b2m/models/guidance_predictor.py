@@ -39,11 +39,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from b2m.errors import check_seed
+from b2m.guidance.palette import PALETTE
 from b2m.hub import HubModel
 from b2m.models.animator import MotionAnimator
 from b2m.models.layers import GatedBlock, Pointwise, pad_to_multiple
 from b2m.motion.fields import STILL_THRESHOLD
-from b2m.palette import PALETTE
 
 LONGEST_SIDE = 256
 """Larger photos are shrunk so that their longest side has so many pixels."""
@@ -374,7 +374,7 @@ class GuidancePredictor(HubModel):
                 size knows only the usual one, and ignores it.
 
         Returns:
-            (B, 5, H, W), classes in the order of `b2m.palette.PALETTE`.
+            (B, 5, H, W), classes in the order of `b2m.guidance.palette.PALETTE`.
         """
         height, width = photo.shape[-2:]
         if latent is None:

@@ -27,8 +27,8 @@ _CALM = 5  # pixels over which the mask is smoothed, at least; a 150th of the lo
 _LONGEST_SIDE = 2048  # pixels; outlines of larger photos are smoother than that anyway
 # Skies and walls look alike whether they move with the camera or not, and the flow there is a
 # guess, mostly zero. What moves is believed if this share of it would change by more than so many
-# sRGB codes along the camera's motion or its own, as in `b2m.doubts`. On 61 validation scenes with
-# true flow this costs nothing up to 0.2; from 0.3 on, blank things that do move are lost.
+# sRGB codes along the camera's motion or its own. On 61 validation scenes with true flow this costs
+# nothing up to 0.2; from 0.3 on, blank things that do move are lost.
 _VISIBLE = 12
 _CONVINCED = 0.2
 

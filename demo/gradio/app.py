@@ -43,7 +43,7 @@ from pictures import NO_TILES, examples, pad_marks
 from pydantic import ValidationError
 
 import b2m
-from b2m import shipped
+from b2m import assets as shipped
 
 HERE = Path(__file__).parent
 PHOTOS = sorted(shipped.examples().glob("*.jpg"))

@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 
 from b2m import guidance as guidance_of
-from b2m.clip import Clip
+from b2m.inference.clip import Clip
 from b2m.media import Pixels, fit, read_image
 from b2m.media.video import write_webp
 from b2m.motion import flow_to_color, resize_flow
-from b2m.sheets import arrows
+from b2m.visualize.contact_sheet import arrows
 
 SHOWN_SIDE = 1280  # pixels, of the clip on the page; downloads are larger
 PAD_SIDE = 960

@@ -13,13 +13,15 @@ from pathlib import Path
 import streamlit as st
 
 import b2m
-from b2m import api, hub, looks, shipped
+from b2m import api, hub
+from b2m import assets as shipped
 from b2m import guidance as guidance_of
-from b2m.clip import Clip
-from b2m.looks import Look
+from b2m.inference import animator as looks
+from b2m.inference.animator import Look
+from b2m.inference.clip import Clip
 from b2m.media import Pixels, fit
 from b2m.motion import flow_to_color, resize_flow, write_flow
-from b2m.sheets import arrows
+from b2m.visualize.contact_sheet import arrows
 
 SHOWN_SIDE = 960
 WHERE = "in the side bar (» at the top left opens it)"

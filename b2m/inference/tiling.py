@@ -22,11 +22,11 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from b2m.blur import decode_bytes, decode_frame, encode_bytes
+from b2m.inference.multiscale import blend, trusted
+from b2m.inference.projection import DARK, LinearImage, projection
 from b2m.media.image import Pixels
 from b2m.models.animator import STRIDE, Encoding, odd_residual, render
 from b2m.motion.fields import half_angle
-from b2m.projection import DARK, LinearImage, projection
-from b2m.scales import blend, trusted
 
 _TILE = 24 * STRIDE
 _SURROUNDINGS = 3 * STRIDE  # pixels about what is wanted, for the network to see

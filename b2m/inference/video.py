@@ -31,17 +31,17 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from b2m.blur import PROJECTION_INSTANTS
-from b2m.clip import Clip, check_frames
 from b2m.errors import InputError, shortened
 from b2m.files import sweep
-from b2m.guidance import coherent_signs
+from b2m.inference.clip import Clip, check_frames
 from b2m.media.image import MIN_SIDE, Pixels, fit
 from b2m.media.video import Video, read_video, write_mp4, write_timed_mp4
 from b2m.models.animator import orient
 from b2m.motion.fields import Flow, estimate_flow, half_angle, resize_flow
+from b2m.motion.orientation import coherent_signs
 
 if TYPE_CHECKING:
-    from b2m.api import BlurAnimator
+    from b2m.inference.animator import BlurAnimator
 
 FLOW_SIDE = 960
 """Pixels; longer frames are shrunk to it before flow between them is estimated."""

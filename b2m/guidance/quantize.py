@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from b2m.errors import InputError
+from b2m.guidance.palette import write_palette_png
 from b2m.media.image import row_strips
 from b2m.motion.fields import STILL_THRESHOLD
-from b2m.palette import write_palette_png
 
 Guidance = NDArray[np.int8]
 

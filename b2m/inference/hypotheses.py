@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from b2m.guidance import Guidance
+from b2m.guidance.quantize import Guidance
 from b2m.media.image import Pixels
 from b2m.motion.fields import STILL_THRESHOLD, change_between
 from b2m.motion.regions import Labels, everywhere

@@ -1,7 +1,8 @@
-"""What comes with b2m beside its code: example photos, and the papers' tables as computed."""
+"""Folders beside the code: example photos, the papers' tables as computed, and training runs."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from b2m.errors import InputError
@@ -23,6 +24,12 @@ def results() -> Path:
         InputError: it is missing.
     """
     return _folder("results", "benchmarks/results")
+
+
+def runs_folder() -> Path:
+    """Where runs live: $B2M_RUNS, or b2m/runs in the user's cache folder."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return Path(os.environ.get("B2M_RUNS", cache / "b2m" / "runs"))
 
 
 def _folder(installed: str, checkout: str) -> Path:

@@ -15,12 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from b2m import ambiguity, doubts, scales
 from b2m import guidance as guidance_rules
 from b2m.blur import decode_frame
-from b2m.clip import Clip, Prepared, to_array
 from b2m.errors import InputError
-from b2m.guidance import Guidance
+from b2m.guidance.quantize import Guidance
+from b2m.inference import diagnostics as doubts
+from b2m.inference import hypotheses as ambiguity
+from b2m.inference import multiscale as scales
+from b2m.inference.clip import Clip, Prepared, to_array
+from b2m.inference.projection import LinearImage
 from b2m.media.image import ImageLike, Pixels, read_image
 from b2m.models.animator import Encoding
 from b2m.models.blur_flow import BlurFlowNet
@@ -29,7 +32,6 @@ from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.models.jin import JinSequence
 from b2m.models.video_restorer import VideoRestorer
 from b2m.motion.fields import Flow, double_angle, estimate_flow, resize_flow, to_middle_grid
-from b2m.projection import LinearImage
 
 FrameModel = BlurDecomposer | VideoRestorer | JinSequence
 

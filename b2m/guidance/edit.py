@@ -1,8 +1,4 @@
-"""Guidance: which way things moved, one of five answers per pixel. Pure: imports no model.
-
-A guidance is (H, W, 2) int8 with the vectors (0, 0) still, or (+-1, +-1), x to the right and y
-down (Zhong et al., Animation from Blur, ECCV 2022).
-"""
+"""Guidance from user input: directions, strokes, masks, regions turned round or held still."""
 
 from __future__ import annotations
 
@@ -13,43 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from b2m.errors import InputError, shortened
-from b2m.media.image import row_strips
-from b2m.motion.fields import STILL_THRESHOLD
-from b2m.motion.orientation import coherent_signs
-from b2m.motion.regions import Labels, find_regions, label_near, touching
-from b2m.palette import PALETTE, from_png, to_color
-from b2m.quadrants import (
+from b2m.guidance.quantize import (
     DIRECTIONS,
     Guidance,
     from_flow,
     quadrant,
-    quantise,
-    resize,
-    to_png,
     validate,
 )
-from b2m.strokes import Points, along, brushed, checked_point, checked_strokes
-
-__all__ = [
-    "DIRECTIONS",
-    "PALETTE",
-    "STILL_THRESHOLD",
-    "Guidance",
-    "coherent_signs",
-    "from_direction",
-    "from_flow",
-    "from_mask",
-    "from_png",
-    "from_strokes",
-    "hold",
-    "quadrant",
-    "quantise",
-    "resize",
-    "reverse",
-    "to_color",
-    "to_png",
-    "validate",
-]
+from b2m.guidance.strokes import Points, along, brushed, checked_point, checked_strokes
+from b2m.media.image import row_strips
+from b2m.motion.fields import STILL_THRESHOLD
+from b2m.motion.orientation import coherent_signs
+from b2m.motion.regions import Labels, find_regions, label_near, touching
 
 
 def _direction(given: str | Sequence[float]) -> tuple[float, float]:

@@ -1,12 +1,14 @@
 """A clip: what happened while the shutter was open, rendered when somebody looks at it.
 
-Frames are rendered at working size and made to average to the photo, see `b2m.projection`. Whatever
+Frames are rendered at working size and made to average to the photo, see
+`b2m.inference.projection`. Whatever
 the size at which they are shown,
 
     frame(t) = photo + (photo + e) enlarged(change(t)),
 
 in linear light, so that above the working size every frame also gets the detail that only the
-full-size photo has. Frames of the photo's own size come from looking at it again, see `b2m.detail`.
+full-size photo has. Frames of the photo's own size come from looking at it again, see
+`b2m.inference.tiling`.
 """
 
 from __future__ import annotations
@@ -24,7 +26,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from b2m import doubts
 from b2m import guidance as guidance_rules
 from b2m.blur import (
     PROJECTION_INSTANTS,
@@ -33,10 +34,12 @@ from b2m.blur import (
     encode_bytes,
     reblur_psnr,
 )
-from b2m.detail import LargePhoto
-from b2m.doubts import fastest
 from b2m.errors import InputError
-from b2m.guidance import Guidance
+from b2m.guidance.quantize import Guidance
+from b2m.inference import diagnostics as doubts
+from b2m.inference.diagnostics import fastest
+from b2m.inference.projection import DARK, LinearImage, Projection, projection
+from b2m.inference.tiling import LargePhoto
 from b2m.media.image import Photo, Pixels, fit, row_strips
 from b2m.metrics import psnr
 from b2m.models.animator import Encoding, odd_residual, render
@@ -44,7 +47,6 @@ from b2m.motion.fields import Flow, half_angle, resize_flow
 from b2m.motion.orientation import length_of
 from b2m.motion.regions import Labels, enlarge, find_regions
 from b2m.motion.segmentation import moving_mask
-from b2m.projection import DARK, LinearImage, Projection, projection
 
 _KEPT_VALUES = 2**26  # frames held at working size, in values; above it they are rendered twice
 _MOST_BYTES = 2**30  # of full-size frames made at once, where each tile is looked at again
@@ -246,7 +248,7 @@ class Clip:
 
     @cached_property
     def fastest(self) -> float:
-        """Length in pixels of the fastest motion over the exposure, see `b2m.doubts.fastest`."""
+        """Length in pixels of the fastest motion over the exposure."""
         return fastest(self.flow)
 
     @cached_property
@@ -296,7 +298,7 @@ class Clip:
         """Higher is more plausible: `reblur_psnr_raw` less what speaks against the motion, in dB.
 
         The mean over an exposure does not change where a motion is reversed, so clips of one photo
-        differ only in the latter: see `b2m.ambiguity`.
+        differ only in the latter: see `b2m.inference.hypotheses`.
         """
         return self.reblur_psnr_raw - self._penalty
 
@@ -376,7 +378,7 @@ class Clip:
     def save_sheet(self, path: str | os.PathLike[str]) -> Path:
         """Write the contact sheet: photo, motion and frames on one page, a PNG."""
         from b2m.media.image import write_png
-        from b2m.sheets import clip_sheet
+        from b2m.visualize.contact_sheet import clip_sheet
 
         frames = self._render(self.count, fit(self.photo, 640))
         write_png(path, clip_sheet(self.photo, frames, self.flow))

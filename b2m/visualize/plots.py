@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from b2m.files import atomic_path
-from b2m.report import Row
 
+Row = Mapping[str, Any]
 _SIZES = 6  # steps of blur
 
 

@@ -1,0 +1,1 @@
+"""Pictures for people: contact sheets, plots, and what a notebook shows."""
