@@ -50,6 +50,7 @@ class Video:
         frames: as the file claims, or 0 where it does not say.
         tick: seconds; the file's times are multiples of it.
         warnings: sentences about what was changed.
+        max_pixels: that a frame may have.
     """
 
     path: Path
@@ -59,6 +60,7 @@ class Video:
     frames: int
     tick: Fraction = Fraction(1, 90000)
     warnings: tuple[str, ...] = ()
+    max_pixels: int = MAX_FRAME_PIXELS
 
     def __iter__(self) -> Iterator[Pixels]:
         """Decode one frame at a time.
@@ -77,7 +79,7 @@ class Video:
             InputError: the file turns out to be damaged, or its frames differ in size.
         """
         usual = 1 / Fraction(self.fps).limit_denominator(1_000_000)
-        with open_video(self.path) as (container, stream):
+        with open_video(self.path, self.max_pixels) as (container, stream):
             last = ((stream.start_time or 0) + (stream.duration or 0)) * self.tick
             display = display_of(stream)
             count, start, end, moved = 0, Fraction(0), Fraction(0), Fraction(0)
@@ -104,22 +106,26 @@ class Video:
         """
         import av
 
-        with open_video(self.path) as (container, stream):
+        with open_video(self.path, self.max_pixels) as (container, stream):
             try:
                 return sum(p.size > 0 and not p.is_discard for p in container.demux(stream))
             except av.error.FFmpegError as error:
                 raise InputError(_damaged(self.path)) from error
 
 
-def read_video(path: str | os.PathLike[str]) -> Video:
+def read_video(path: str | os.PathLike[str], *, max_pixels: int = MAX_FRAME_PIXELS) -> Video:
     """Open a video; its frames come by iterating over the result, as often as wanted.
 
+    Args:
+        path: of the file.
+        max_pixels: that a frame may have; larger ones are refused before one is decoded.
+
     Raises:
-        InputError: missing, a folder, unreadable, empty, not a video, truncated, or with frames of
-            more than 50 million pixels.
+        InputError: missing, a folder, unreadable, empty, not a video, truncated, or with too large
+            frames.
     """
     file = check_file(Path(path), "video")
-    with open_video(file) as (container, stream):
+    with open_video(file, max_pixels) as (container, stream):
         if is_cut(file):
             raise InputError(f"{path} is truncated: get a complete copy of it")
         if _lacks_data(file, stream):
@@ -139,15 +145,21 @@ def read_video(path: str | os.PathLike[str]) -> Video:
             notes.append(f"{Path(path).name} is interlaced: it was deinterlaced")
         rate = stream.average_rate or stream.guessed_rate or 25
         tick = stream.time_base or Fraction(1, 90000)
-        return Video(file, float(rate), width, height, stream.frames, tick, tuple(notes))
+        return Video(
+            file, float(rate), width, height, stream.frames, tick, tuple(notes), max_pixels
+        )
 
 
 @contextlib.contextmanager
-def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
+def open_video(path: Path, max_pixels: int = MAX_FRAME_PIXELS) -> Iterator[tuple[Any, Any]]:
     """Open a video so that FFmpeg sees its bytes and nothing else.
 
     It is read through Python's file, so that neither its name nor its contents can make FFmpeg open
     another file or an address; and only `CONTAINERS` are tried.
+
+    Args:
+        path: of the file.
+        max_pixels: that a frame may have.
 
     Yields:
         PyAV's container, and its stream of video.
@@ -167,7 +179,7 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
         file.seek(0)
         # Without a name, by which FFmpeg would choose among containers.
         nameless = types.SimpleNamespace(read=file.read, seek=file.seek, tell=file.tell)
-        limits = {"max_pixels": str(MAX_FRAME_PIXELS)}
+        limits = {"max_pixels": str(max_pixels)}
         try:
             container = av.open(
                 nameless,
@@ -189,10 +201,10 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
             if stream is None or stream.codec_context is None:
                 raise InputError(_not_a_video(path, head))
             context = stream.codec_context
-            if context.width * context.height > MAX_FRAME_PIXELS:
+            if context.width * context.height > max_pixels:
                 raise InputError(
                     f"{path} has frames of {context.width}x{context.height} pixels: at most "
-                    f"{MAX_FRAME_PIXELS // 10**6} million are read; make it smaller first"
+                    f"{max_pixels / 1e6:g} million are read; make it smaller first"
                 )
             stream.thread_type = (
                 "SLICE" if context.width * context.height > _SLICED_PIXELS else "AUTO"

@@ -28,6 +28,13 @@ from clips import (
     stem,
     told,
 )
+from limits import (
+    MOST_VIDEO_FRAME,
+    PHOTO_SECONDS,
+    VIDEO_SECONDS,
+    OutOfTime,
+    at_most,
+)
 from pictures import SHOWN_SIDE, figures, pad_value, tiles
 from results import folder
 
@@ -70,8 +77,15 @@ def in_plain_words(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        seconds = VIDEO_SECONDS if function.__name__ == "video" else PHOTO_SECONDS
         try:
-            return function(*args, **kwargs)
+            with at_most(seconds):
+                return function(*args, **kwargs)
+        except OutOfTime as error:
+            raise refusal(
+                f"this took longer than {seconds} s, which is as long as one job may take here: "
+                "make the file smaller, or run b2m on your own machine"
+            ) from error
         except (b2m.InputError, b2m.OutputError) as error:
             sentence = str(error)
             for given in (*args, *kwargs.values()):  # a photo is known by its name here
@@ -313,7 +327,9 @@ def video(
         at_hand = "animator" in models()
         remedy = "choose it in the settings of Photo" if at_hand else "its weights are not here"
         raise b2m.InputError(f"'{model}' makes no videos, only the animator does: {remedy}")
-    film = read_video(clip)
+    film = read_video(clip, max_pixels=MOST_VIDEO_FRAME)
+    for sentence in film.warnings:
+        gr.Info(sentence)
     if (count := film.count()) > MOST_FRAMES:
         raise b2m.InputError(
             f"the video has {count} frames, and this page takes up to {MOST_FRAMES}: cut it, or "

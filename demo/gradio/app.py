@@ -39,8 +39,10 @@ from actions import (
 )
 from clips import default_model, loaded, models
 from gradio.exceptions import InvalidPathError
+from limits import MOST_PHOTO, MOST_WAITING, Guard, share_fairly
 from pictures import NO_TILES, examples, pad_marks
 from pydantic import ValidationError
+from starlette.middleware import Middleware
 
 import b2m
 from b2m import assets as shipped
@@ -161,7 +163,8 @@ def build() -> gr.Blocks:
         gr.Markdown(
             "# Blur to motion\n"
             "One motion-blurred photo in; out comes what happened while the shutter was open. "
-            "Photos stay on this machine and are deleted after an hour."
+            f"Photos of up to {MOST_PHOTO // 10**6} megapixels; they stay on this machine and are "
+            "deleted after an hour."
         )
         edits = gr.State([])
         motion = gr.Number(1, label="Motion", visible=False, precision=0)
@@ -376,7 +379,8 @@ def build() -> gr.Blocks:
         find.click(flow, given, [colored, numbers], api_name="flow", **waits)
         part.click(segment, given, colored, api_name="segment", **waits)
         sharpen.click(deblur, given, still, api_name="deblur", **waits)
-    page.queue(max_size=64)
+    page.queue(max_size=MOST_WAITING)
+    share_fairly(page._queue)
     return page
 
 
@@ -441,6 +445,7 @@ def main() -> None:
         head=f"<style>{text('page.css')}</style><script>{text('page.js')}</script>",
         max_file_size="64mb",
         allowed_paths=[str(path) for path in PHOTOS],
+        app_kwargs={"middleware": [Middleware(Guard)]},
         mcp_server=True,
         footer_links=["api"],
         ssr_mode=False,

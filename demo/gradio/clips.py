@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from limits import check_photo
 
 import b2m
 from b2m import api, hub
@@ -81,6 +82,7 @@ def look(photo: str | None, model: str) -> Look:
     key = photo, model
     with _looking:
         if key not in _looks:
+            check_photo(photo)
             _looks[key] = looks.look(animator(model), photo, SHOWN_PIXELS)
             while len(_looks) > KEPT_PHOTOS:
                 _looks.popitem(last=False)

@@ -1,0 +1,191 @@
+"""What one visitor may ask of the machine: the size of files, time, places in the queue, and names.
+
+None of it is needed by a single person on their own machine; it keeps a page going that many use.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ipaddress
+import os
+import socket
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+import b2m
+from b2m.media.image import open_image
+
+MOST_PHOTO = 50_000_000  # pixels
+MOST_VIDEO_FRAME = 10_000_000  # pixels of each frame
+PHOTO_SECONDS = 180  # that a job may take
+VIDEO_SECONDS = 900
+MOST_WAITING = 64  # jobs
+MOST_OF_ONE = 8  # of these, of one page
+MOST_OF_ADDRESS = 32  # of one address, behind which there may be several people
+_USUAL_SECONDS = 5.0  # of a job, until some were done
+
+Scope = MutableMapping[str, Any]
+
+
+def check_photo(photo: str) -> None:
+    """Refuse a photo that is too large for this page, by its header alone.
+
+    Raises:
+        b2m.InputError: it is, or is none.
+    """
+    with open_image(photo) as opened:
+        width, height = opened.size
+    if width * height > MOST_PHOTO:
+        raise b2m.InputError(
+            f"the photo has {width} × {height} pixels, and this page takes up to "
+            f"{MOST_PHOTO // 10**6} megapixels: make it smaller, or run 'b2m animate' on your own "
+            "machine"
+        )
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+
+class OutOfTime(BaseException):
+    """Raised in a job that takes too long; nothing in between takes it for a damaged file."""
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Stop what is being done after so many seconds, at Python's next step.
+
+    Raises:
+        OutOfTime: it took longer.
+    """
+    worker, lock, done = threading.get_ident(), threading.Lock(), False
+
+    def stop() -> None:
+        with lock:
+            if not done:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(worker), ctypes.py_object(OutOfTime)
+                )
+
+    timer = threading.Timer(seconds, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        with lock:
+            done = True
+        timer.cancel()
+
+
+# --- the queue ------------------------------------------------------------------------------------
+
+
+def share_fairly(queue: Any) -> None:
+    """Have visitors take turns in Gradio's queue, and tell who finds it full when to come again."""
+    push = queue.push
+
+    async def fair(body: Any, request: Any, username: str | None) -> Any:
+        waiting = [event for line in _lines(queue) for event in line]
+        page = [event for event in waiting if body.session_hash == event.session_hash]
+        address = [event for event in waiting if _address(event.request) == _address(request)]
+        full = len(waiting) >= MOST_WAITING or len(address) >= MOST_OF_ADDRESS
+        if full or len(page) >= MOST_OF_ONE:
+            what = "the queue is full" if full else f"{len(page)} of your jobs are waiting"
+            return False, f"{what}: try again in about {_seconds(queue)} s", "queue_full"
+        result = await push(body, request, username)
+        for line in _lines(queue):
+            _take_turns(line)
+        return result
+
+    queue.push = fair
+
+
+def _lines(queue: Any) -> list[list[Any]]:
+    return [line.queue for line in queue.event_queue_per_concurrency_id.values()]
+
+
+def _take_turns(line: list[Any]) -> None:
+    """The first job of every visitor, then the second of every one; else as they came."""
+    seen: Counter[Any] = Counter()
+    turns = {}
+    for event in sorted(line, key=lambda event: event.enqueue_time):
+        visitor = _address(event.request), event.session_hash if _has_page(event) else ""
+        turns[event._id] = seen[visitor]
+        seen[visitor] += 1
+    line.sort(key=lambda event: (turns[event._id], event.enqueue_time))
+
+
+def _has_page(event: Any) -> bool:
+    return event.session_hash != event._id
+
+
+def _address(request: Any) -> str:
+    """Of the visitor; behind a proxy, as that one tells."""
+    headers = getattr(request, "headers", {})
+    forwarded = headers.get("x-forwarded-for", "") if os.environ.get("SPACE_HOST") else ""
+    client = getattr(request, "client", None)
+    return forwarded.split(",")[0].strip() or (client.host if client else "")
+
+
+def _seconds(queue: Any) -> int:
+    """Until a quarter of what waits is done, about."""
+    times = [spent.avg_time for spent in queue.process_time_per_fn.values() if spent.count]
+    usual = sum(times) / len(times) if times else _USUAL_SECONDS
+    longest = max((len(line) for line in _lines(queue)), default=0)
+    return max(5, round(usual * longest / 4))
+
+
+# --- who is asked ---------------------------------------------------------------------------------
+
+
+class Guard:
+    """Tells browsers to take files for what they are declared to be, and refuses foreign names.
+
+    A page of another site may give its own name this machine's address, and would then be taken for
+    this one (DNS rebinding). So requests are answered under this machine's names, those in
+    `$B2M_HOSTS` (with commas), and addresses in numbers.
+    """
+
+    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+        self.app = app
+        names = {"localhost", "testserver", *os.environ.get("B2M_HOSTS", "").lower().split(",")}
+        with_network = {socket.gethostname(), socket.getfqdn(), os.environ.get("SPACE_HOST", "")}
+        names |= {name.lower() for name in with_network}
+        self.names = {name.strip() for name in names if name.strip()}
+
+    def _knows(self, host: str) -> bool:
+        name = host.rsplit(":", 1)[0] if host.count(":") == 1 else host
+        name = name.partition("]")[0].lstrip("[") if host.startswith("[") else name
+        name = name.lower().rstrip(".")
+        if name in self.names or name.removesuffix(".local") in self.names:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def guarded(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    *message.get("headers", ()), (b"x-content-type-options", b"nosniff")
+                ]  # fmt: skip
+            await send(message)
+
+        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+        if self._knows(host):
+            await self.app(scope, receive, guarded)
+            return
+        said = b"this page is not known under this name: set B2M_HOSTS to it where the page is run"
+        kind = [(b"content-type", b"text/plain; charset=utf-8")]
+        await guarded({"type": "http.response.start", "status": 421, "headers": kind})
+        await send({"type": "http.response.body", "body": said})
