@@ -1,4 +1,4 @@
-"""Weights in and out: the one base class of all models, and where weights are looked for.
+"""Weights in and out: the base class of all models, where weights are looked for, publishing.
 
 A checkpoint is a folder laid out as a Hugging Face Hub repository: ``config.json``
 (``{"model": "MotionAnimator", …}``), ``model.safetensors`` and a model card, ``README.md``.
@@ -37,6 +37,12 @@ CARD_FILE = "README.md"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _PACKAGE_WEIGHTS = Path(__file__).parent / "weights"
 _REPOSITORY_WEIGHTS = Path(__file__).parent.parent / "weights"
+
+_WEIGHTS_FILES = ("config.json", "model.safetensors", CARD_FILE)
+_ENTRY = {"gradio": "app.py", "streamlit": "app.py", "docker": "Dockerfile", "static": "index.html"}
+_LEFT_OUT = re.compile(r"(^|/)(\.(?!gitattributes$)[^/]*|__pycache__)(/|$)")
+RETRY_REMEDY = "check the network, and try again"
+_NAMING = (CARD_FILE, "requirements.txt")  # files that name the account of the source code
 
 
 class HubModel(torch.nn.Module):
@@ -474,3 +480,163 @@ def hub_errors(
         raise InputError(
             f"{start}the Hugging Face Hub cannot be reached for '{repo_id}': {remedy}"
         ) from error
+
+
+# --- publishing ----------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Upload:
+    """What would be sent where.
+
+    Attributes:
+        repo_id: "owner/name".
+        space: whether it is a Space, else a model.
+        sdk: what a Space runs on, as its card says.
+        files: contents, or where they are, by their names in the repository.
+        nameless: files that still name the account of the source code `OWNER`.
+    """
+
+    repo_id: str
+    space: bool
+    sdk: str | None
+    files: dict[str, bytes | Path]
+    nameless: tuple[str, ...]
+
+    @property
+    def page(self) -> str:
+        """Address on the Hub."""
+        from huggingface_hub import constants
+
+        return f"{constants.ENDPOINT}/{'spaces/' if self.space else ''}{self.repo_id}"
+
+
+def plan(folder: Path, repo_id: str, *, space: bool = False, owner: str | None = None) -> Upload:
+    """Look at a folder that is to be published; nothing is sent.
+
+    Args:
+        folder: a checkpoint (config.json, model.safetensors, README.md) or a Space. Hidden files,
+            links and caches are left out.
+        repo_id: "owner/name".
+        space: whether it is a Space.
+        owner: account on GitHub of the source code, which cards and requirements name; None takes
+            `OWNER`.
+
+    Raises:
+        InputError: not an id, or not a whole checkpoint or Space.
+    """
+    check_hub_id(repo_id)
+    if not folder.is_dir():
+        raise InputError(f"'{folder}' is no folder: name one that holds a checkpoint or a Space")
+    paths = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and not path.is_symlink()
+        and not _LEFT_OUT.search(path.relative_to(folder).as_posix())
+    ]
+    files: dict[str, bytes | Path] = {p.relative_to(folder).as_posix(): p for p in paths}
+    sdk = None
+    if space:
+        sdk = _checked_space(folder, files)
+    else:
+        _check_weights(folder, files)
+    nameless = []
+    account = (owner or OWNER).encode()
+    for name in _NAMING:
+        path = files.get(name)
+        if isinstance(path, Path) and (text := path.read_bytes()).count(_source(b"OWNER")):
+            files[name] = text.replace(_source(b"OWNER"), _source(account))
+            if account == b"OWNER":
+                nameless.append(name)
+    return Upload(repo_id, space, sdk, files, tuple(nameless))
+
+
+def _source(account: bytes) -> bytes:
+    return b"github.com/" + account + b"/"
+
+
+def _check_weights(folder: Path, files: dict[str, bytes | Path]) -> None:
+    if missing := [name for name in _WEIGHTS_FILES if name not in files]:
+        hint = "; for a Space give --space" if "app.py" in files else ""
+        raise InputError(
+            f"'{folder}' is no whole checkpoint: it lacks {' and '.join(missing)}{hint}"
+        )
+
+
+def _checked_space(folder: Path, files: dict[str, bytes | Path]) -> str:
+    """What a Space runs on."""
+    from huggingface_hub import metadata_load
+
+    try:
+        card = (metadata_load(folder / CARD_FILE) if CARD_FILE in files else None) or {}
+    except Exception as error:  # of the YAML parser, which b2m does not know
+        raise InputError(f"the front matter of '{folder / CARD_FILE}' is not valid YAML") from error
+    sdk = card.get("sdk")
+    if sdk not in _ENTRY:
+        raise InputError(
+            f"'{folder}' is no Space: the front matter of its {CARD_FILE} must say sdk: "
+            f"{', '.join(_ENTRY)}"
+        )
+    entry = _ENTRY[sdk] if sdk == "docker" else card.get("app_file", _ENTRY[sdk])
+    if entry not in files:
+        raise InputError(f"the Space '{folder}' lacks {entry}, with which it starts")
+    return str(sdk)
+
+
+def send(
+    upload: Upload,
+    *,
+    private: bool = False,
+    token: str | None = None,
+    message: str = "Upload with b2m",
+) -> str:
+    """Publish, in one commit, making the repository when it is missing.
+
+    Args:
+        upload: of `plan`.
+        private: of a new repository.
+        token: None takes the one of ``hf auth login`` or of the variable HF_TOKEN.
+        message: for the Hub's history.
+
+    Returns:
+        Address of the page.
+
+    Raises:
+        InputError: there is no token, the Hub refuses or cannot be reached, or a Space's
+            requirements do not say where b2m comes from.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    if "requirements.txt" in upload.nameless:
+        raise InputError(
+            "the Space could not install b2m: say with --owner under whose account on GitHub it is"
+        )
+    api = HfApi(token=checked_token(token))
+    kind = "space" if upload.space else "model"
+    operations: list[CommitOperationAdd] = [
+        CommitOperationAdd(name, str(content) if isinstance(content, Path) else content)
+        for name, content in upload.files.items()
+    ]
+    with hub_errors(upload.repo_id, remedy=RETRY_REMEDY):
+        api.create_repo(
+            upload.repo_id, repo_type=kind, private=private, exist_ok=True, space_sdk=upload.sdk
+        )
+        api.create_commit(upload.repo_id, operations, repo_type=kind, commit_message=message)
+    return upload.page
+
+
+def checked_token(token: str | None) -> str:
+    """The token that is given, or the one of ``hf auth login`` or of the variable HF_TOKEN.
+
+    Raises:
+        InputError: there is none.
+    """
+    from huggingface_hub import get_token
+
+    if not (token := token or get_token()):
+        raise InputError(
+            "you are not logged in to the Hugging Face Hub: run 'hf auth login', or put a token "
+            "that may write into HF_TOKEN"
+        )
+    return token

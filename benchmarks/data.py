@@ -19,7 +19,8 @@ import torch
 from PIL import Image
 
 from b2m.data.averaging import Averaging, expose
-from b2m.data.build import build
+from b2m.data.build.generators import plan, tasks_of
+from b2m.data.build.run import build
 from b2m.data.clips import flow_over
 from b2m.data.datasets import BlurClipDataset
 from b2m.data.footage import Reader, examine
@@ -31,14 +32,13 @@ from b2m.data.samples import FOLDERS, Record, Sample, write_sample
 from b2m.data.scenes import SceneConfig, Scenes, render
 from b2m.data.stream import SceneStream
 from b2m.data.textures import load_textures
-from b2m.data.ways import plan, tasks_of
+from b2m.evaluate.report import command_line, write_report
 from b2m.files import atomic_path
 from b2m.guidance.quantize import from_flow
 from b2m.media.image import write_png
 from b2m.media.video import write_mp4
 from b2m.media.video_reader import decode as decoded
 from b2m.media.video_reader import display_of, open_video
-from b2m.report import command_line, write_report
 
 RESULTS = Path(__file__).parent / "results"
 BINDS = 0.9  # of what disk or decoder alone would allow; from there on it is that which binds

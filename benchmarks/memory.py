@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from b2m.report import command_line, write_report
+from b2m.evaluate.report import command_line, write_report
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -23,8 +23,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
 import b2m
+from b2m.evaluate.report import command_line, write_report
 from b2m.models import NAFNet, NAFNetConfig
-from b2m.report import command_line, write_report
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -139,8 +139,8 @@ def training(
         steps: timed.
         scenes: rendered at a time, fewer than in a training; None for as many.
     """
-    from b2m.recipes import find_recipe
-    from b2m.train import RANDOM, Run
+    from b2m.train.loop import RANDOM, Run
+    from b2m.train.recipes import find_recipe
 
     torch.set_num_threads(1)
     recipe = find_recipe("animator")

@@ -24,8 +24,8 @@ from memory import run
 
 import b2m
 from b2m.blur import average_bytes, encode_bytes
+from b2m.evaluate.report import command_line, write_report
 from b2m.media.video import write_mp4
-from b2m.report import command_line, write_report
 
 RESULTS = Path(__file__).parent / "results"
 SPEED = 12  # pixels from frame to frame

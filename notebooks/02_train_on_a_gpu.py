@@ -172,7 +172,7 @@ RUN = runs_folder() / RECIPE  # in your cache folder, or where the variable B2M_
 # first, with `from huggingface_hub import notebook_login; notebook_login()` and a token that may write.
 
 # %%
-from b2m.push import keep_run, open_run
+from b2m.train.hub_sync import keep_run, open_run
 
 KEEP = None  # "someone/my-run" on the Hub, yours
 
@@ -281,7 +281,7 @@ from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import develop
 from b2m.data.textures import load_textures
 from b2m.models.animator import MotionAnimator
-from b2m.recipes import find_recipe
+from b2m.train.recipes import find_recipe
 
 textures = load_textures(PHOTOS, "test"), load_textures(CUTOUTS, "test", cutouts=True)
 scenes = render(*textures, SceneConfig(size=192, blur=(4.0, 32.0)), TEST_SCENES, seed=0)
@@ -320,7 +320,7 @@ plt.show()
 # Training wrote a model card, `README.md`; add what people should know.
 
 # %%
-from b2m.push import plan, send
+from b2m.hub import plan, send
 
 upload = plan(weights, REPOSITORY) if weights else None
 print(*upload.files, "to", upload.page) if upload else print("There is nothing to send yet.")

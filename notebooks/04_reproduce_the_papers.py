@@ -65,10 +65,10 @@ import PIL.Image as pillow
 from IPython.display import Image, Markdown, display
 
 import b2m.assets
-import b2m.evaluate_papers
-import b2m.evaluate_segmentation
+import b2m.evaluate.tables.papers
+import b2m.evaluate.tables.segmentation
 from b2m.evaluate import evaluate
-from b2m.report import grouped_markdown
+from b2m.evaluate.report import grouped_markdown
 
 # %config InlineBackend.figure_formats = ["jpeg"]
 
@@ -146,7 +146,7 @@ RESULTS = b2m.assets.results()
 SHOWN = (
     "samples psnr gain first middle last ssim lpips epe epe_moving iou precision recall gmacs paper"
 )
-FOUND = b2m.evaluate_papers.COLUMNS | b2m.evaluate_segmentation.COLUMNS
+FOUND = b2m.evaluate.tables.papers.COLUMNS | b2m.evaluate.tables.segmentation.COLUMNS
 COLUMNS = {key: FOUND[key] for key in SHOWN.split()}
 
 

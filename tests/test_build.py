@@ -22,18 +22,19 @@ import pytest
 from PIL import Image
 
 from b2m.cli import main
-from b2m.data import build as building
-from b2m.data import engines, footage, textures
+from b2m.data import footage, textures
 from b2m.data.averaging import Averaging, decode, encode, fit_frame
-from b2m.data.build import build
+from b2m.data.build import run as building
+from b2m.data.build import workers as engines
+from b2m.data.build.generators import make, plan, tasks_of
+from b2m.data.build.progress import Ledger
+from b2m.data.build.run import build
 from b2m.data.check import check
-from b2m.data.ledger import Ledger
 from b2m.data.recipes import RECIPES
 from b2m.data.rotation import RotationConfig
 from b2m.data.samples import export_parquet, read_index, read_sample, read_skips
 from b2m.data.scenes import SceneConfig
 from b2m.data.textures import procedural_cutouts, procedural_textures
-from b2m.data.ways import make, plan, tasks_of
 from b2m.errors import InputError, OutputError
 from b2m.guidance.quantize import from_flow
 from b2m.media.video import write_mp4

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from b2m.data import build as building
 from b2m.data import check as checking
 from b2m.data import textures
-from b2m.data.build import build
+from b2m.data.build import run as building
+from b2m.data.build.run import build
 from b2m.data.check import check
 from b2m.data.recipes import RECIPES
 from b2m.data.samples import FOLDERS, Record, place_of, read_index, write_lines

@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from b2m import __version__, cli, console
+from b2m import __version__
+from b2m.cli import app as cli
+from b2m.cli import console
 from b2m.media.video import write_mp4
 
 ROOT = Path(__file__).parent.parent

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from b2m.data.build import build
+from b2m.data.build.run import build
 from b2m.data.datasets import (
     BlurClipDataset,
     MixedClips,

@@ -20,7 +20,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from b2m import pages
+from b2m.cli import demo as pages
 from b2m.cli import main
 from b2m.hub import OWNER
 

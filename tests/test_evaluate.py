@@ -10,9 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-import b2m.evaluate as evaluation
-from b2m import evaluate_animator, evaluate_video
-from b2m.answers import (
+import b2m.evaluate.run as evaluation
+from b2m.assets import examples, results
+from b2m.blur import average_bytes, encode_bytes
+from b2m.data import clips
+from b2m.data.scenes import SceneConfig, render
+from b2m.data.sensor import develop
+from b2m.data.textures import load_textures
+from b2m.errors import InputError
+from b2m.evaluate.answers import (
     FREE,
     GIVEN,
     PHOTO,
@@ -24,18 +30,13 @@ from b2m.answers import (
     large_answers,
     measure_costs,
 )
-from b2m.assets import examples, results
-from b2m.blur import average_bytes, encode_bytes
-from b2m.data import clips
-from b2m.data.scenes import SceneConfig, render
-from b2m.data.sensor import develop
-from b2m.data.textures import load_textures
-from b2m.errors import InputError
+from b2m.evaluate.report import command_line, grouped_markdown, write_report
+from b2m.evaluate.tables import animator as evaluate_animator
+from b2m.evaluate.tables import video as evaluate_video
 from b2m.guidance.quantize import from_flow
 from b2m.inference.animator import BlurAnimator
 from b2m.media import video
 from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
-from b2m.report import command_line, grouped_markdown, write_report
 
 SIZE = 32
 WAYS = (PHOTO, GIVEN, REVERSED, FREE, PROJECTED)
@@ -492,6 +493,6 @@ def test_rows_in_groups_for_narrow_pages():
 def test_what_comes_with_b2m(monkeypatch, tmp_path):
     assert {path.stem for path in examples().glob("*.jpg")} >= {"cat-roll", "moving-apart"}
     assert {"2022-T1", "scenes"} <= {path.stem for path in results().glob("*.json")}
-    monkeypatch.setattr("b2m.assets.__file__", str(tmp_path / "b2m" / "shipped.py"))
+    monkeypatch.setattr("b2m.assets.__file__", str(tmp_path / "b2m" / "assets.py"))
     with pytest.raises(InputError, match="'examples' is missing"):
         examples()

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 import b2m
-import b2m.evaluate as evaluation
-from b2m import evaluate_animator, evaluate_motions
-from b2m.cases import Case, scene_cases
+import b2m.evaluate.run as evaluation
 from b2m.errors import InputError
-from b2m.evaluate_motions import PHOTO, REGIONS, SAMPLES, TRUE
+from b2m.evaluate.tables import animator as evaluate_animator
+from b2m.evaluate.tables import hypotheses as evaluate_motions
+from b2m.evaluate.tables.hypotheses import PHOTO, REGIONS, SAMPLES, TRUE
+from b2m.evaluate.test_sets import Case, scene_cases
 from b2m.guidance.quantize import from_flow
 from b2m.inference.animator import BlurAnimator
 from b2m.inference.hypotheses import TORN, differ, tornness

@@ -8,14 +8,18 @@ import pytest
 import torch
 from scipy import ndimage
 
-from b2m import contenders, evaluate_papers, metrics, paper_tables
-from b2m.cases import Case, rotation_cases, scene_cases, video_cases
-from b2m.contenders import Contender, dilate, erode, find_contender, shuffle
+from b2m import metrics
 from b2m.data.rotation import RotationConfig
 from b2m.data.scenes import SceneConfig
 from b2m.errors import InputError
-from b2m.evaluate import evaluate
-from b2m.evaluate_papers import PHOTO, ZERO
+from b2m.evaluate import methods as contenders
+from b2m.evaluate import paper_tables
+from b2m.evaluate.methods import Contender, dilate, erode, find_contender, shuffle
+from b2m.evaluate.paper_tables import TABLES, PaperTable
+from b2m.evaluate.run import evaluate
+from b2m.evaluate.tables import papers as evaluate_papers
+from b2m.evaluate.tables.papers import PHOTO, ZERO
+from b2m.evaluate.test_sets import Case, rotation_cases, scene_cases, video_cases
 from b2m.models import (
     BlurDecomposer,
     BlurFlowNet,
@@ -25,8 +29,7 @@ from b2m.models import (
     NAFNet,
     VideoRestorer,
 )
-from b2m.paper_tables import TABLES, PaperTable
-from b2m.recipes import RECIPES
+from b2m.train.recipes import RECIPES
 
 SIZE = (96, 128)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from b2m import evaluate_segmentation
-from b2m.evaluate import evaluate
-from b2m.evaluate_segmentation import TRUE, overlap, segmentation_rows
+from b2m.evaluate.run import evaluate
+from b2m.evaluate.tables import segmentation as evaluate_segmentation
+from b2m.evaluate.tables.segmentation import TRUE, overlap, segmentation_rows
 from b2m.models import MotionAnimator
 
 

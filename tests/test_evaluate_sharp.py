@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from b2m.evaluate import evaluate
-from b2m.evaluate_sharp import sharp_rows
+from b2m.evaluate.run import evaluate
+from b2m.evaluate.tables.sharp import sharp_rows
 from b2m.inference.diagnostics import STILL
 from b2m.models import MotionAnimator
 

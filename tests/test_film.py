@@ -21,8 +21,8 @@ import torch
 from scipy import ndimage
 
 import b2m
-from b2m import cli
 from b2m.blur import average_bytes, encode_bytes
+from b2m.cli import app as cli
 from b2m.errors import InputError, OutputError
 from b2m.inference import video as film
 from b2m.inference.animator import BlurAnimator

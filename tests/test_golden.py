@@ -18,14 +18,14 @@ import torch
 from test_build import gopro_tree
 from test_sequences import texture
 
-from b2m.data.build import build
+from b2m.data.build.run import build
 from b2m.data.recipes import RECIPES as DATA_RECIPES
 from b2m.data.rotation import RotationConfig
 from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import develop
 from b2m.data.textures import procedural_cutouts, procedural_textures
 from b2m.inference.animator import BlurAnimator
-from b2m.recipes import RECIPES
+from b2m.train.recipes import RECIPES
 
 FILE = Path(__file__).with_name("golden.json")
 MODE = os.environ.get("B2M_GOLDEN", "")

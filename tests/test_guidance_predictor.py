@@ -23,8 +23,8 @@ from b2m.models.guidance_predictor import (
     to_classes,
     to_guidance,
 )
-from b2m.objectives import PredictorObjective
-from b2m.recipes import find_recipe
+from b2m.train.objectives import PredictorObjective
+from b2m.train.recipes import find_recipe
 
 TINY = GuidancePredictorConfig.tiny()
 PLAIN = GuidancePredictorConfig(width=4, widest=8, levels=4, blocks=(), encoder=4)  # the paper's

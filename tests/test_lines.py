@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from b2m.data.lines import SETS, camera_field, line_samples
+from b2m.data.line_blur import SETS, camera_field, line_samples
 from b2m.errors import InputError
-from b2m.evaluate_deconvolution import BLURRED, COLUMNS, TRUE, deconvolution_rows
+from b2m.evaluate.tables.deconvolution import BLURRED, COLUMNS, TRUE, deconvolution_rows
 from b2m.metrics import psnr
 
 RNG = np.random.default_rng(0)

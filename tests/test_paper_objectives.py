@@ -19,7 +19,7 @@ from b2m.models import (
     VideoRestorer,
     VideoRestorerConfig,
 )
-from b2m.paper_objectives import (
+from b2m.train.paper_objectives import (
     ClipObjective,
     ConsistentObjective,
     DeblurObjective,
@@ -31,7 +31,7 @@ from b2m.paper_objectives import (
     frames_of,
     rightwards,
 )
-from b2m.recipes import find_recipe
+from b2m.train.recipes import find_recipe
 
 
 def _begun(model):

@@ -15,7 +15,7 @@ import pytest
 
 from b2m.cli import main
 from b2m.errors import InputError
-from b2m.push import plan
+from b2m.hub import plan
 
 ROOT = Path(__file__).parents[1]
 ANIMATOR, PAGE = ROOT / "weights" / "animator", ROOT / "demo" / "gradio"
@@ -199,8 +199,8 @@ def test_weights_and_a_space_arrive_whole(hub, tmp_path):
     assert not any(name.startswith((".", "__pycache__")) for name in small)
 
 
-KEEP = "import sys; from b2m.push import keep_run; keep_run(sys.argv[1], 'user/run')"
-OPEN = "import sys; from b2m.push import open_run; open_run('user/run', sys.argv[1])"
+KEEP = "import sys; from b2m.train.hub_sync import keep_run; keep_run(sys.argv[1], 'user/run')"
+OPEN = "import sys; from b2m.train.hub_sync import open_run; open_run('user/run', sys.argv[1])"
 
 
 def test_a_training_goes_on_on_another_machine(hub, tmp_path):

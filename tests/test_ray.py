@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from b2m.data import engines
-from b2m.data.build import build
+from b2m.data.build import workers as engines
+from b2m.data.build.run import build
 from b2m.data.recipes import RECIPES
 from b2m.data.rotation import RotationConfig
 from b2m.errors import OutputError

@@ -12,7 +12,8 @@ import torch
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from b2m.data import paths, scenes
+from b2m.data import scenes
+from b2m.data import trajectories as paths
 from b2m.data.scenes import SceneConfig, render
 from b2m.data.textures import Textures, pack_textures, procedural_cutouts, procedural_textures
 from b2m.motion.fields import warp

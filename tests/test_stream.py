@@ -14,7 +14,7 @@ from b2m.data.clips import Crops
 from b2m.data.scenes import SceneConfig, Scenes
 from b2m.data.stream import SceneStream, augment
 from b2m.data.textures import Textures, procedural_cutouts, procedural_textures
-from b2m.recipes import RECIPES
+from b2m.train.recipes import RECIPES
 
 EVERY = list(itertools.product(range(4), (False, True), (False, True)))
 

@@ -14,21 +14,20 @@ import pytest
 import torch
 from PIL import Image
 
-from b2m import train as training
 from b2m.data import stream
 from b2m.data.scenes import Scenes
 from b2m.errors import InputError
 from b2m.guidance.quantize import quantise
-from b2m.hub import find_weights
+from b2m.hub import find_weights, plan
 from b2m.models.animator import Animation, MotionAnimator, MotionAnimatorConfig
 from b2m.models.guidance_predictor import (
     GuidanceDiscriminator,
     GuidancePredictor,
     GuidancePredictorConfig,
 )
-from b2m.objectives import AnimatorObjective
-from b2m.push import plan
-from b2m.recipes import RECIPES, Recipe, find_recipe
+from b2m.train import loop as training
+from b2m.train.objectives import AnimatorObjective
+from b2m.train.recipes import RECIPES, Recipe, find_recipe
 from b2m.visualize.notebook import live_view
 
 RECIPE = "animator-tiny"

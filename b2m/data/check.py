@@ -16,7 +16,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from b2m.data.averaging import decode, encode
-from b2m.data.ledger import is_begun
+from b2m.data.build.progress import is_begun
 from b2m.data.samples import (
     FOLDERS,
     Place,

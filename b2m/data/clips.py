@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from b2m.blur import average_bytes, encode_bytes
-from b2m.data.folders import VIDEO_SUFFIXES
+from b2m.data.splits import VIDEO_SUFFIXES
 from b2m.errors import InputError
 from b2m.media.image import Pixels
 from b2m.media.video import Video, read_video

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from b2m.data.folders import IMAGE_SUFFIXES
+from b2m.data.splits import IMAGE_SUFFIXES
 from b2m.errors import InputError
 from b2m.files import check_file
 from b2m.media.image import Pixels

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from b2m.data.folders import IMAGE_SUFFIXES, SPLITS, VIDEO_SUFFIXES, dealt_split, photos_in
 from b2m.data.footage import Source, frames_of
+from b2m.data.splits import IMAGE_SUFFIXES, SPLITS, VIDEO_SUFFIXES, dealt_split, photos_in
 from b2m.errors import InputError
 
 GOPRO_TEST = tuple(

@@ -25,9 +25,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from b2m.blur import decode_bytes, encode_bytes, linear_to_srgb
-from b2m.data.paths import Random, apply_homography
 from b2m.data.scenes import Scenes, draw_textures, pixel_grid, soften, tint
 from b2m.data.textures import Textures
+from b2m.data.trajectories import Random, apply_homography
 from b2m.errors import InputError
 from b2m.guidance.quantize import quantise
 from b2m.media.image import Pixels

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from b2m.blur import linear_to_srgb, srgb_to_linear
-from b2m.data.paths import (
+from b2m.data.textures import LEVELS, Textures
+from b2m.data.trajectories import (
     Random,
     apply_homography,
     camera_motion,
@@ -25,7 +26,6 @@ from b2m.data.paths import (
     scaled_to,
     thing_motion,
 )
-from b2m.data.textures import LEVELS, Textures
 from b2m.guidance.quantize import quantise
 
 Kind = Literal["mixed", "movers", "camera", "still"]

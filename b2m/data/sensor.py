@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from b2m.blur import linear_to_srgb, srgb_to_linear
-from b2m.data.paths import Random
+from b2m.data.trajectories import Random
 
 
 @dataclass(frozen=True)

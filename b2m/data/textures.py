@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from b2m.data.folders import IMAGE_SUFFIXES, dealt_split
+from b2m.data.splits import IMAGE_SUFFIXES, dealt_split
 from b2m.errors import InputError
 
 LEVELS = 4

@@ -24,11 +24,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from b2m import doubts, shipped
+from b2m import assets as shipped
 from b2m.errors import InputError
 from b2m.files import atomic_path
 from b2m.guidance import STILL_THRESHOLD
 from b2m.hub import find_weights
+from b2m.inference import diagnostics as doubts
 from b2m.models import MotionAnimator
 from b2m.models.layers import Pointwise
 

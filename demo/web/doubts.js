@@ -1,4 +1,4 @@
-// What makes a clip doubtful: a port of b2m.doubts, whose sentences the page shows.
+// What makes a clip doubtful: a port of b2m.inference.diagnostics, whose sentences the page shows.
 import { clamp, lengths } from "./motion.js";
 const VISIBLE = 12, NOTHING = 0.002, LITTLE = 0.018, CONVINCED = 0.2, SPARSE = 320, STILL_SHARE = 0.002, LONG_SHARE = 0.25;
 const BURNT = 245, STREAK = 6, LARGEST = 0.02, SLENDER = 2, OWN = 0.6, BEYOND = 0.25, DARK = 180, MOST = 200;

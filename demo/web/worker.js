@@ -5,7 +5,7 @@ import { encode, planesOf, workingPhoto } from "./scales.js";
 import { findRegions } from "./regions.js";
 import { standsStill, warningsOf } from "./doubts.js";
 const FRAMES = 15; // instants whose mean is made to agree with the photo
-const LESS = 0.7, GRAIN = 0.6; // of b2m.projection
+const LESS = 0.7, GRAIN = 0.6; // of b2m.inference.projection
 const ENGINES = { wasm: ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"], webgpu: ["ort.webgpu.bundle.min.mjs", "ort-wasm-simd-threaded.asyncify.wasm"] };
 let model, weights;
 const engines = {};

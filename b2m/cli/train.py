@@ -1,0 +1,162 @@
+"""The commands that train and measure: ``b2m train | evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from b2m.cli.console import Output, Seed, UsageError, Weights, at_least
+
+ClipFolder = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Real clips.", show_default=False)
+]
+PhotoFolder = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Sharp photos; without them, made-up textures.", show_default=False
+    ),
+]
+CutoutFolder = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Cut-outs with alpha; without them, shapes.", show_default=False
+    ),
+]
+Samples = Annotated[
+    int | None, typer.Option(metavar="N", help="How many samples.", show_default=False)
+]
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Which training.")],
+    photos: PhotoFolder = None,
+    cutouts: CutoutFolder = None,
+    clips: ClipFolder = None,
+    keep_scenes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep what is rendered there, for other trainings that see the same scenes: "
+            "about a gigabyte for 20,000 samples.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Folder of the run.", show_default=False
+        ),
+    ] = None,
+    samples: Samples = None,
+    hours: Annotated[
+        float | None,
+        typer.Option(metavar="H", help="Stop after this time.", show_default=False),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="Threads to use.", show_default=False)
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--restart", help="Go on with the run, or begin anew.")
+    ] = True,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WEIGHTS",
+            help="Weights to begin with where there is no run yet: a folder, a Hub id, or "
+            "'random'; by default those of b2m, if they are of this recipe's size.",
+            show_default=False,
+        ),
+    ] = None,
+    decay: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Instead of going on, cut weights for release: let the learning rate fall to "
+            "zero over N samples. The run stays as it is.",
+            show_default=False,
+        ),
+    ] = 0,
+    seed: Seed = 0,
+) -> None:
+    """Train a model; run it again to go on where it stopped."""
+    if samples is not None:
+        at_least(samples, 1, "--samples", "there must be something to learn from")
+    if hours is not None and not hours > 0:
+        raise UsageError(f"--hours is {hours:g}: give a number above 0")
+    if threads is not None:
+        at_least(threads, 1, "--threads", "somebody must do the work")
+
+    from b2m.train import loop as training
+
+    training.train(
+        recipe,
+        photos=photos,
+        cutouts=cutouts,
+        clips=clips,
+        keep_scenes=keep_scenes,
+        output=output,
+        samples=samples,
+        hours=hours,
+        threads=threads,
+        resume=resume,
+        init=init,
+        decay=decay,
+        seed=seed,
+    )
+
+
+def evaluate(
+    table: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="scenes, clips, video, motions, enlarged, large, sharp, segmentation, mix, "
+            "or of a paper: 2022-T1 …",
+        ),
+    ],
+    samples: Samples = None,
+    photos: PhotoFolder = None,
+    cutouts: CutoutFolder = None,
+    clips: ClipFolder = None,
+    split: Annotated[str, typer.Option(metavar="NAME", help="train, val or test.")] = "test",
+    weights: Weights = None,
+    output: Output = Path("results"),
+    seed: Seed = 0,
+) -> None:
+    """Compute a table of numbers, as Markdown and JSON.
+
+    The table "scenes" is of rendered ones, of which everything is known: several movers before a
+    static camera, and camera motion. "clips" is of real ones, their frames averaged into blurred
+    photos; "video" of the same as blurred videos. --samples is then of each clip. "motions" says
+    how often the true motion is among the first five, on scenes, and on clips where they are given;
+    "enlarged" what becomes of scenes whose photo was enlarged, "large" what those gain that are
+    looked at tile by tile, "segmentation" how well what moves against the camera is found, "mix"
+    what turning cameras and real clips add to training, once animator-short-scenes, -rotation,
+    -clips and -mix are trained.
+
+    The tables of the papers: 2022-T1 to -T3, -directions, 2021a-T1 to -T5, 2021b-T1, -T2, -T3. They
+    compare models that this program trains; those that were not trained have a row that says so.
+    """
+    from b2m.evaluate import run as evaluation
+
+    if problem := evaluation.refusal(table, samples, photos, clips, split):
+        raise UsageError(problem)
+    evaluation.evaluate(
+        table,
+        samples=samples,
+        photos=photos,
+        cutouts=cutouts,
+        clips=clips,
+        weights=weights,
+        output=output,
+        split=split,
+        seed=seed,
+    )
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.command(short_help="Train a model.")(train)
+    app.command()(evaluate)

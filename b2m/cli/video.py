@@ -1,0 +1,77 @@
+"""The command that turns blurred videos into sharp ones: ``b2m video``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from b2m.cli.console import UsageError, Weights, check_device
+from b2m.files import make_folder
+
+
+def video(
+    source: Annotated[Path, typer.Argument(metavar="VIDEO", help="A blurred video.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="MP4",
+            help="The new video; without it, out/VIDEO.mp4.",
+            show_default=False,
+        ),
+    ] = None,
+    frames: Annotated[
+        int,
+        typer.Option(metavar="N", help="Frames to make of each one: so many times slower it is."),
+    ] = 7,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N", help="Real time instead, at so many frames per second.", show_default=False
+        ),
+    ] = None,
+    shutter: Annotated[
+        float,
+        typer.Option(metavar="SHARE", help="How much of the time the shutter was open, up to 1."),
+    ] = 1.0,
+    weights: Weights = None,
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="Where to compute: auto, cpu, cuda or mps.")
+    ] = "auto",
+) -> None:
+    """Turn a blurred video into a sharp one, in slow motion or in real time.
+
+    Each frame becomes several sharp ones, and its neighbours tell which way things moved. They
+    are played at the video's own frame rate, so 7 frames make everything 7 times slower. With
+    --fps the video lasts as long as it did, but has as many frames per second as you like.
+
+    In dim light phones keep the shutter open nearly all the time, film cameras for half of it (a
+    180 degree shutter: --shutter 0.5). The nearer to the truth, the more evenly things move.
+
+    The result is an H.264 video without sound. It appears once it is complete: a run that you
+    interrupt leaves nothing behind. A truncated video is refused before the work begins.
+    """
+    target = Path("out") / f"{source.stem}.mp4" if output is None else output
+
+    # PyTorch takes a second to import.
+    from b2m.inference.video import refusal
+
+    if problem := refusal(target, frames, fps, shutter):
+        raise UsageError(problem)
+    check_device(device)
+    if output is None:
+        make_folder(target.parent)
+
+    from b2m.inference.animator import BlurAnimator
+
+    animator = BlurAnimator.from_pretrained(weights, device=device)
+    animator.animate_video(source, target, frames=frames, fps=fps, shutter=shutter)
+    print(target)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command(short_help="Turn a blurred video into a sharp one.")(video)

@@ -1,0 +1,201 @@
+"""Samples of frames: windows of them averaged, pairs, and what lies between two."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from b2m.data.averaging import Averaging, average_instants, expose
+from b2m.data.build.task import AT_ONCE, Made, Offer, Task, record_of
+from b2m.data.clips import flow_over
+from b2m.data.footage import Reader, Source, examine, number_of
+from b2m.data.interpolate import Between, interpolator
+from b2m.data.layouts import PAIRS, gopro_window
+from b2m.data.recipes import Recipe
+from b2m.data.samples import Sample, Skip
+from b2m.errors import InputError
+from b2m.media.image import Pixels
+from b2m.motion.io import read_flow
+
+_READ_AT_ONCE = 16  # samples of a task, where they are made nearly as fast as frames are read
+_LONGEST_TASK = 1024  # samples, where a video has hardly a frame to begin with
+_MONKAA_LEAST, _MONKAA_LONGEST = 5, 100
+
+
+# --- frames averaged ------------------------------------------------------------------------------
+
+
+def offer_windows(recipe: Recipe, source: Source, *_: int) -> Offer:
+    """All windows of a source; see `Way`."""
+    footage = examine(source)
+    if recipe.fps and footage.fps and abs(footage.fps / recipe.fps - 1) > 0.05:
+        raise InputError(
+            f"{source.path} has {footage.fps:g} frames per second, and the recipe {recipe.name} "
+            f"is for {recipe.fps:g}: say --fps {footage.fps:g} to take it all the same, or use the "
+            "recipe video"
+        )
+    how = _averaging(recipe, source)
+    starts = how.starts(footage.frames)
+    if not starts:
+        needed = how.needed(0)[1]
+        raise InputError(f"{source.path} has {footage.frames} frames: {needed} are needed at least")
+    return Offer(source, array("d", starts), footage)
+
+
+def _averaging(recipe: Recipe, source: Source) -> Averaging:
+    if recipe.averaging.average:
+        return recipe.averaging
+    return replace(recipe.averaging, average=gopro_window(source))
+
+
+def cut_windows(recipe: Recipe, offer: Offer, place: int, count: int) -> bool:
+    """Cut where it costs no frame twice: before the first window behind a key of the video.
+
+    Interpolation takes so much longer than decoding that it does not matter there.
+    """
+    if recipe.averaging.interpolate != "none":
+        return count == AT_ONCE
+    if offer.source.files or count >= _LONGEST_TASK:
+        return count >= _READ_AT_ONCE
+    if offer.footage is None or count < _READ_AT_ONCE:
+        return False
+    before, here = (
+        bisect_right(offer.footage.keys, offer.starts[one]) for one in (place - 1, place)
+    )
+    return here > before
+
+
+@lru_cache(maxsize=1)
+def _between(name: str) -> Between | None:
+    return None if name == "none" else interpolator(name)
+
+
+def average_windows(recipe: Recipe, task: Task) -> Iterator[Made]:
+    """The mean of each window, and the frames that are kept of it; see `Way`."""
+    how = _averaging(recipe, task.source)
+    footage = task.footage or examine(task.source)
+    fps = footage.fps or recipe.fps
+    reader = Reader(task.source, footage)
+    for place, start in enumerate(task.starts):
+        begin, end = how.needed(start)
+        try:
+            frames = reader.read(begin, end)
+            blur, sharp, averaged = expose(frames, start, how, _between(how.interpolate))
+            sample = Sample(blur, sharp, flow_over(sharp))
+        except InputError as error:
+            yield Skip(task.numbers[place], task.source.name, str(error))
+            continue
+        record = record_of(recipe, task, place, sample, averaged)
+        exposure = how.span / fps if fps else None
+        yield (
+            replace(record, start=begin, fps=fps, exposure=exposure, curve=how.curve),
+            sample,
+        )
+
+
+# --- pairs ----------------------------------------------------------------------------------------
+
+
+def offer_files(recipe: Recipe, source: Source, *_: int) -> Offer:
+    """A sample of each file; see `Way`."""
+    return Offer(source, range(len(source.files)))
+
+
+def read_pairs(recipe: Recipe, task: Task) -> Iterator[Made]:
+    """Photos that are blurred already, each with one sharp frame and no known motion: DVD's."""
+    folder, files = task.source.path, task.source.files
+    blur, sharp = PAIRS
+    blurred = {path.stem: path.name for path in (folder / blur).iterdir()}
+    for place, start in enumerate(task.starts):
+        name = files[int(start)]
+        try:
+            if not name:
+                raise InputError(f"{folder / sharp}: frame {place} is missing: put it in")
+            if Path(name).stem not in blurred:
+                raise InputError(f"{folder / blur} has no {Path(name).stem}: get a complete copy")
+            pair = [
+                Reader(replace(task.source, path=folder / inner, files=(file,))).read(0, 1)[0]
+                for inner, file in ((blur, blurred[Path(name).stem]), (sharp, name))
+            ]
+            if pair[0].shape != pair[1].shape:
+                raise InputError(f"{folder}: {blur} and {sharp} of {name} differ in size")
+            sample = Sample(pair[0], pair[1][None], None)
+        except InputError as error:
+            yield Skip(task.numbers[place], task.source.name, str(error))
+            continue
+        record = record_of(recipe, task, place, sample, 0)
+        yield replace(record, start=int(start), flow_grid=None, flow_from=None), sample
+
+
+# --- frames between two ---------------------------------------------------------------------------
+
+
+def offer_gaps(recipe: Recipe, source: Source, *_: int) -> Offer:
+    """A sample between each two files; see `Way`."""
+    return Offer(source, range(len(source.files) - 1), examine(source))
+
+
+def interpolate_between(recipe: Recipe, task: Task) -> Iterator[Made]:
+    """Monkaa (2021b): max(|s|, 5) frames between two, s the longest true displacement in pixels."""
+    how = recipe.averaging
+    between = _between(how.interpolate)
+    reader = Reader(task.source, task.footage)
+    scene, side = task.source.name.split("/")
+    flows = task.source.path.parents[2] / "optical_flow" / scene / "into_future" / side
+    for place, start in enumerate(task.starts):
+        number = task.numbers[place]
+        index = int(start)
+        stem = Path(task.source.files[index]).stem
+        try:
+            if not stem:
+                reader.read(index, index + 1)  # says what is missing
+            flow = read_flow(flows / f"OpticalFlowIntoFuture_{stem}_{side[0].upper()}.pfm")
+            if not np.isfinite(flow).all():
+                raise InputError(
+                    f"{flows}: the flow of frame {stem} is not known everywhere: get a complete "
+                    "copy"
+                )
+            longest = float(np.linalg.norm(flow, axis=-1).max(initial=0))
+            if longest > _MONKAA_LONGEST:
+                reason = f"moves by {longest:.0f} px: more than {_MONKAA_LONGEST} are left out"
+                yield Skip(number, task.source.name, f"frame {stem} {reason}", meant=True)
+                continue
+            frames = reader.read(index, index + 2)
+            after = task.source.files[index + 1]
+            if number_of(after) != number_of(stem) + 1:
+                raise InputError(
+                    f"{task.source.path}: the flow of frame {stem} leads to the next one, which is "
+                    f"missing before {after}: get a complete copy"
+                )
+            if flow.shape[:2] != frames[0].shape[:2]:
+                raise InputError(f"{flows}: the flow of frame {stem} has another size than it")
+            count = max(math.ceil(longest), _MONKAA_LEAST) + 2
+            blur, sharp, averaged = average_instants(
+                _pair_instants(frames, count, between), count, how
+            )
+        except InputError as error:
+            yield Skip(number, task.source.name, str(error))
+            continue
+        sample = Sample(blur, sharp, flow)
+        record = record_of(recipe, task, place, sample, averaged)
+        yield (
+            replace(record, start=index, curve=how.curve, flow_grid="first", flow_from="given"),
+            sample,
+        )
+
+
+def _pair_instants(
+    frames: Sequence[Pixels], count: int, between: Between | None
+) -> Iterator[Pixels]:
+    if between is None:
+        raise InputError("frames between frames are wanted: choose an interpolator")
+    yield frames[0]
+    yield from between(frames[0], frames[1], [step / (count - 1) for step in range(1, count - 1)])
+    yield frames[1]

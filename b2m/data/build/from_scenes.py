@@ -1,0 +1,195 @@
+"""Samples that are drawn: cameras that turn in panoramas and before photos, and scenes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from b2m.data.build.task import MADE_UP, Made, Offer, Task, record_of
+from b2m.data.footage import Source
+from b2m.data.layouts import known_licences
+from b2m.data.recipes import Recipe
+from b2m.data.rotation import render_panorama, render_rotation, shrink_panorama
+from b2m.data.samples import Sample, Skip
+from b2m.data.scenes import Scenes, render_named
+from b2m.data.splits import SPLITS, photos_in
+from b2m.data.textures import Textures, load_textures, pack_textures, split_files
+from b2m.errors import InputError
+from b2m.media.image import Pixels, read_image
+
+_OURS = "made up by b2m"
+
+
+class MadeFrom(NamedTuple):
+    """What a scene is made from: see `b2m.data.samples.Record`."""
+
+    names: tuple[str, ...]
+    licence: str
+
+
+Drawn = tuple[Scenes, list[MadeFrom | None]]
+"""Samples, and what each is made from where that is not its source."""
+
+
+def offer_photo(recipe: Recipe, source: Source, place: int, sources: int) -> Offer:
+    """An equal share of all samples; see `Way`."""
+    share = recipe.count * place // sources, recipe.count * (place + 1) // sources
+    return Offer(source, range(share[1] - share[0]))
+
+
+def drawn_by(
+    draw: Callable[[Recipe, Source, int, int], Drawn],
+) -> Callable[[Recipe, Task], Iterator[Made]]:
+    """From what draws so many samples by a seed to what makes those of a task."""
+
+    def made(recipe: Recipe, task: Task) -> Iterator[Made]:
+        seed = recipe.seed * 1_000_003 + task.numbers[0]
+        try:
+            scenes, origins = draw(recipe, task.source, len(task.numbers), seed)
+        except InputError as error:
+            for number in task.numbers:
+                yield Skip(number, task.source.name, str(error))
+            return
+        for place, origin in enumerate(origins):
+            sample = Sample(
+                _to_bytes(scenes.blur[place]),
+                np.stack([_to_bytes(frame) for frame in scenes.frames[place]]),
+                scenes.flow[place].permute(1, 2, 0).numpy(),
+            )
+            record = replace(record_of(recipe, task, place, sample, 0), flow_from="exact")
+            if origin is not None:
+                record = replace(record, made_from=origin.names, licence=origin.licence)
+            yield record, sample
+
+    return made
+
+
+def _to_bytes(picture: Tensor) -> Pixels:
+    return (picture.permute(1, 2, 0) * 255).round().byte().numpy()
+
+
+def draw_rotation(recipe: Recipe, source: Source, count: int, seed: int) -> Drawn:
+    """A camera that turns before a photo.
+
+    Raises:
+        InputError: it cannot be read, or is smaller than the samples.
+    """
+    photo = read_image(source.path).pixels
+    height, width = photo.shape[:2]
+    size = recipe.rotation.size
+    if min(height, width) < size:
+        raise InputError(
+            f"{source.path} is {width}x{height}: photos are not enlarged to {size}x{size}; give a "
+            "smaller --size"
+        )
+    opaque = np.full((*photo.shape[:2], 1), 255, np.uint8)
+    textures = pack_textures([np.concatenate([photo, opaque], 2)])
+    return render_rotation(textures, recipe.rotation, count, seed), [None] * count
+
+
+def draw_panorama(recipe: Recipe, source: Source, count: int, seed: int) -> Drawn:
+    """A camera that turns in a panorama."""
+    panorama = read_image(source.path).pixels
+    try:
+        panorama = shrink_panorama(panorama, recipe.rotation)
+    except InputError as error:
+        raise InputError(f"{source.path}: {error}") from None
+    each = [render_panorama(panorama, recipe.rotation, seed + place) for place in range(count)]
+    return Scenes(*(torch.cat(parts) for parts in zip(*each, strict=True))), [None] * count
+
+
+# --- scenes ---------------------------------------------------------------------------------------
+
+
+def scene_sources(recipe: Recipe, folder: Path | None, _: str | None) -> list[Source]:
+    """One for each split that gets any scenes.
+
+    Raises:
+        InputError: no photos in a split, or one picture in two.
+    """
+    sources = [
+        Source(f"scenes-{split}", split, folder.absolute() if folder else MADE_UP)
+        for split in SPLITS
+        if _scene_counts(recipe)[split]
+    ]
+    if folder is None:
+        return sources
+    seen: dict[str, tuple[str, Path]] = {}
+    for source in sources:
+        split_files(photos_in(folder), source.split)  # sees that there are any
+        for path in _texture_files(folder, source.split):
+            split, other = seen.setdefault(_digest(path), (source.split, path))
+            if split != source.split:
+                raise InputError(
+                    f"{other} and {path} are one picture: remove one, as nothing may be in two "
+                    "splits"
+                )
+    return sources
+
+
+def _scene_counts(recipe: Recipe) -> dict[str, int]:
+    """Eight tenths to train on."""
+    tenth = recipe.count // 10
+    return {"train": recipe.count - 2 * tenth, "val": tenth, "test": tenth}
+
+
+def offer_scenes(recipe: Recipe, source: Source, *_: int) -> Offer:
+    """The scenes of a split; see `Way`."""
+    return Offer(source, range(_scene_counts(recipe)[source.split]))
+
+
+def _cutouts_in(folder: Path) -> Path | None:
+    return folder / "cutouts" if (folder / "cutouts").is_dir() else None
+
+
+def _texture_files(folder: Path, split: str) -> list[Path]:
+    cutouts = _cutouts_in(folder)
+    found = split_files(photos_in(folder), split)
+    return found + (split_files(cutouts, split) if cutouts else [])
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=1)
+def _scene_textures(folder: Path, split: str) -> tuple[Textures, Textures, dict[str, str]]:
+    """Photos and cut-outs: folders of these names, or photos alone, or made up; and licences."""
+    parts: list[Textures] = []
+    licences: dict[str, str] = {}
+    known = {} if folder == MADE_UP else known_licences(folder)
+    for kind in ("photos", "cutouts"):
+        where = None
+        if folder != MADE_UP:
+            where = photos_in(folder) if kind == "photos" else _cutouts_in(folder)
+        textures = load_textures(where, split, cutouts=kind == "cutouts")
+        if where is None:
+            names = {f"made-up/{split}/{kind}-{n}": _OURS for n in range(len(textures))}
+        else:
+            names = {
+                f"{path.relative_to(folder).as_posix()}#{_digest(path)}": known.get(
+                    path.absolute(), "unknown"
+                )
+                for path in split_files(where, split)
+            }
+        licences |= names
+        parts.append(replace(textures, names=tuple(names)))
+    return parts[0], parts[1], licences
+
+
+def draw_scenes(recipe: Recipe, source: Source, count: int, seed: int) -> Drawn:
+    """Layered scenes, and the photos and cut-outs in them."""
+    photos, cutouts, licences = _scene_textures(source.path, source.split)
+    scenes, names = render_named(photos, cutouts, recipe.scenes, count, seed)
+    return scenes, [
+        MadeFrom(tuple(dict.fromkeys(some)), "; ".join(sorted({licences[name] for name in some})))
+        for some in names
+    ]

@@ -1,0 +1,5 @@
+"""Evaluation: tables of numbers, one loop for all of them."""
+
+from b2m.evaluate.run import evaluate
+
+__all__ = ["evaluate"]

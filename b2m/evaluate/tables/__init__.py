@@ -1,0 +1,1 @@
+"""The tables: one file each, or one for the tables of a kind."""

@@ -1,0 +1,403 @@
+"""One training loop for all models.
+
+An objective says which losses there are and which group of parameters each is for; the loop steps
+groups, keeps averaged weights, validates, draws, and writes checkpoints that a later run resumes
+from exactly: batches are functions of the seed and the step, so nothing else has to be restored.
+It runs on accelerate, so `accelerate launch -m b2m.cli train NAME` uses several GPUs or machines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from b2m.assets import runs_folder
+from b2m.data.clips import cut_crops
+from b2m.data.scenes import SceneConfig, Scenes, render
+from b2m.data.sensor import develop
+from b2m.data.stream import SceneStream
+from b2m.data.textures import load_textures
+from b2m.errors import InputError
+from b2m.files import atomic_path, make_folder
+from b2m.hub import HubModel
+from b2m.media.image import write_png
+from b2m.train.model_card import training_card
+from b2m.train.recipes import Recipe, find_recipe
+
+RANDOM = "random"
+"""In place of weights to begin with: none."""
+
+CHECKPOINT = "checkpoint.pt"
+"""In the folder of a run: all that it needs to go on."""
+_LOG = "log.jsonl"
+_DECAY_LOG = "decay.jsonl"
+_RELEASED = "released"
+_VALIDATION_SCENES = 48
+
+
+def train(
+    recipe: str,
+    *,
+    photos: str | Path | None = None,
+    cutouts: str | Path | None = None,
+    clips: str | Path | None = None,
+    keep_scenes: str | Path | None = None,
+    output: str | Path | None = None,
+    samples: int | None = None,
+    hours: float | None = None,
+    threads: int | None = None,
+    resume: bool = True,
+    init: str | Path | None = None,
+    decay: int = 0,
+    seed: int = 0,
+    validate_every: int = 4096,
+    save_minutes: float = 5.0,
+    on_save: Callable[[Path], object] | None = None,
+) -> Path:
+    """Train a model, or go on with a training.
+
+    Args:
+        recipe: name in `b2m.train.recipes.RECIPES`.
+        photos, cutouts: folders with the splits train and val (see
+            `b2m.data.textures.split_files`); None for made-up textures.
+        clips: folder of sharp videos, or of a folder of them for each split, whose frames are
+            averaged into further samples; None for scenes alone.
+        keep_scenes: folder where rendered scenes are kept for other trainings that see the same,
+            gigabytes of them; None renders anew each time.
+        output: folder of the run; by default the recipe's name in `runs_folder()`.
+        samples: stop when so many have been seen in all.
+        hours: or after so long in this call.
+        threads: of the CPU; None leaves them as they are.
+        resume: go on from the checkpoint in `output`; False starts anew.
+        init: weights to start from where there is no checkpoint; None takes those that ship with
+            b2m where they are of the recipe's size, or what its objective begins with; `RANDOM`
+            takes none.
+        decay: instead of going on, let the learning rate fall to zero over so many samples from
+            the checkpoint, and write the result to `output`/released. The run itself is untouched
+            and can go on.
+        seed: of the initial weights and of all batches.
+        validate_every: samples.
+        save_minutes: between checkpoints and contact sheets.
+        on_save: called with `output` after each of them, as `b2m.visualize.notebook.live_view()`.
+
+    Returns:
+        The folder of the averaged weights, laid out as a Hub repository.
+
+    Raises:
+        InputError: unknown recipe, bad folders, a damaged checkpoint or one of another model,
+            weights of another model, decay without a checkpoint, or a GPU with too little memory.
+        OutputError: `output` cannot be written.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    run = Run(find_recipe(recipe), Path(output or runs_folder() / recipe), seed)
+    try:
+        run.build(photos, cutouts, clips, keep_scenes, init=init, resume=resume)
+        make_folder(run.folder)
+        if decay and not run.step:
+            raise InputError(f"'{run.folder}' holds no checkpoint to release; train first.")
+        run.on_save = on_save
+        return run.loop(samples, hours, decay, validate_every, save_minutes)
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"the GPU's memory is too small for recipe '{recipe}', whose batch is "
+            f"{run.recipe.batch} crops of {run.recipe.crop} pixels: end what else uses the GPU "
+            "(in a notebook, restart the kernel), or take a recipe of smaller batches or crops."
+        ) from error
+
+
+class Run:
+    """A training under way.
+
+    Args:
+        recipe: what is trained.
+        folder: where checkpoint, log, pictures and weights go.
+        seed: of the initial weights and of all batches.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path, seed: int) -> None:
+        self.recipe, self.folder, self.seed = recipe, folder, seed
+        self.step, self.samples, self.seconds = 0, 0, 0.0
+        self.on_save: Callable[[Path], object] | None = None
+
+    def build(
+        self,
+        photos: str | Path | None,
+        cutouts: str | Path | None,
+        clips: str | Path | None,
+        keep_scenes: str | Path | None = None,
+        *,
+        init: str | Path | None,
+        resume: bool,
+    ) -> None:
+        """Model, optimiser, averaged weights and data; the checkpoint where there is one."""
+        # Only training needs these, and they take seconds to import.
+        from accelerate import Accelerator
+        from timm.optim import create_optimizer_v2
+        from timm.utils import ModelEmaV3
+
+        recipe = self.recipe
+        gpu = torch.cuda.is_available()
+        # Cards before Ampere, as Colab's T4, only emulate bfloat16, which is slower than float32.
+        # On CPUs it is asked for by ACCELERATE_MIXED_PRECISION=bf16: see docs/experiments.md.
+        precision = None
+        if gpu:
+            half = torch.cuda.is_bf16_supported(including_emulation=False)
+            precision = "bf16" if half else "no"
+        self.accelerator = Accelerator(cpu=not gpu, mixed_precision=precision)
+        self.device = self.accelerator.device
+        torch.manual_seed(self.seed)
+        model = recipe.model(recipe.config)
+        checkpoint = self._read_checkpoint() if resume else None
+        if checkpoint is None:
+            with contextlib.suppress(FileNotFoundError):
+                # The rows of a run that is not gone on with would mix with those of this one.
+                (self.folder / _LOG).rename(self.folder / "log-before.jsonl")
+        if checkpoint is None and init != RANDOM:
+            if (start := self._warm_start(init)) is not None:
+                model.load_state_dict(start.state_dict())
+            else:
+                recipe.objective.begin(model)
+        model.to(self.device).to(memory_format=torch.channels_last)
+        self.model = model
+        self.ema = ModelEmaV3(model, decay=recipe.ema, use_warmup=True)
+        objective = recipe.objective(model, recipe).to(self.device)
+        self.groups = objective.groups()
+        self.optimizer = create_optimizer_v2(
+            objective,
+            opt=recipe.optimizer,
+            lr=recipe.learning_rate,
+            betas=recipe.betas,
+            weight_decay=recipe.weight_decay,
+            filter_bias_and_bn=recipe.optimizer == "adamw",
+            fused=True,
+        )
+        if checkpoint is not None:
+            for name, group in self.groups.items():
+                group.load_state_dict(checkpoint[name])
+            self.ema.module.load_state_dict(checkpoint["ema"])
+            self.optimizer.load_state_dict(checkpoint["optimizer"])
+            self.step, self.seconds = checkpoint["step"], checkpoint["seconds"]
+            self.samples = checkpoint["samples"]
+            self._forget_later_rows()
+        self.objective, self.optimizer = self.accelerator.prepare(objective, self.optimizer)
+        self.stream = SceneStream(
+            load_textures(photos, "train").to(self.device),
+            load_textures(cutouts, "train", cutouts=True).to(self.device),
+            recipe.scenes,
+            crop=recipe.crop,
+            batch=recipe.batch,
+            reuse=recipe.reuse,
+            centred=recipe.centred,
+            turning=recipe.turning,
+            real=None if clips is None else cut_crops(clips, recipe.scene),
+            real_share=recipe.real_share,
+            keep=None if keep_scenes is None else Path(keep_scenes),
+            seed=self.seed,
+            rank=self.accelerator.process_index,
+            ranks=self.accelerator.num_processes,
+        )
+        self.truth = render(
+            load_textures(photos, "val").to(self.device),
+            load_textures(cutouts, "val", cutouts=True).to(self.device),
+            SceneConfig(size=recipe.scene, blur=(min(4.0, recipe.blur[1] / 2), 32.0)),
+            min(_VALIDATION_SCENES, 6 * recipe.batch),
+            seed=12345,
+            device=self.device,
+        )
+        self.photo = develop(self.truth.blur, 12345)
+
+    def _warm_start(self, init: str | Path | None) -> HubModel | None:
+        """The model to begin with where there is no checkpoint; None where none fits."""
+        try:
+            start = self.recipe.model.from_pretrained(init)
+        except InputError:
+            if init is None:
+                return None
+            raise
+        if start.config == self.recipe.config:
+            return start
+        if init is None:
+            return None
+        raise InputError(
+            f"the weights '{init}' are of another size than recipe '{self.recipe.name}' trains; "
+            "name others or leave them out."
+        )
+
+    def _read_checkpoint(self) -> dict[str, Any] | None:
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            return None
+        try:
+            checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+            raise InputError(
+                f"{path} cannot be read; remove it or start anew without resuming."
+            ) from error
+        if json.loads(checkpoint["recipe"]) != json.loads(json.dumps(asdict(self.recipe.config))):
+            raise InputError(
+                f"{path} is of another model than recipe '{self.recipe.name}'; "
+                "name another output folder or start anew without resuming."
+            )
+        begun = checkpoint.get("seed", self.seed)  # older ones do not say
+        if begun != self.seed:
+            raise InputError(
+                f"{path} was begun with seed {begun}, not {self.seed}: go on with that, name "
+                "another output folder or start anew without resuming."
+            )
+        return checkpoint
+
+    def loop(
+        self,
+        samples: int | None,
+        hours: float | None,
+        decay: int,
+        validate_every: int,
+        save_minutes: float,
+    ) -> Path:
+        """Step until the samples or the hours are used up; returns the folder of the weights."""
+        recipe = self.recipe
+        per_step = recipe.batch * self.accelerator.num_processes
+        first, begun, start = self.step, time.monotonic(), recipe.rate(self.samples)
+        if decay:
+            samples = self.samples + decay
+            if self.accelerator.is_main_process:
+                (self.folder / _DECAY_LOG).unlink(missing_ok=True)  # of a decay before
+        # Counted, not derived from the step: a run may go on with another number of processes.
+        last = first + ((2**62 if samples is None else samples) - self.samples) // per_step
+        deadline = math.inf if hours is None else begun + 3600 * hours
+        saved, earlier = begun, self.seconds
+        bar = tqdm(
+            total=samples,
+            initial=self.samples,
+            unit="sample",
+            desc=recipe.name,
+            disable=not self.accelerator.is_main_process,
+        )
+        synthesis, running, scores = 0.0, 0.0, {}
+        while self.step < last and time.monotonic() < deadline:
+            if decay:
+                rate = start * (1 - (self.step - first) / (last - first))
+            else:
+                rate = recipe.rate(self.samples) * min(1.0, (self.step + 1) / recipe.warmup)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            before = time.monotonic()
+            batch = self.stream(self.step)
+            synthesis += time.monotonic() - before
+            loss = self._optimise(batch)
+            running = loss if not running else 0.98 * running + 0.02 * loss
+            self.step += 1
+            self.samples += per_step
+            bar.update(per_step)
+            now = time.monotonic()
+            self.seconds = earlier + now - begun
+            if self.samples % validate_every < per_step or self.step == last:
+                scores = recipe.objective.validate(self.ema.module.eval(), self.truth, self.photo)
+                done = (self.step - first) * per_step
+                self._log(
+                    _DECAY_LOG if decay else _LOG,
+                    loss=running,
+                    samples_per_second=done / (now - begun),
+                    synthesis=synthesis / (now - begun),
+                    **scores,
+                )
+                shown = {name: f"{score:.2f}" for name, score in scores.items()}
+                bar.set_postfix(loss=f"{running:.4f}", **shown)
+            if not decay and now - saved > 60 * save_minutes:
+                self.save()
+                saved = now
+        bar.close()
+        if decay:
+            return self._export(self.folder / _RELEASED)
+        return self.save()
+
+    def _optimise(self, batch: dict[str, Tensor]) -> float:
+        # What an objective draws at random is a function of seed and step, as batches are.
+        ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
+        torch.manual_seed(self.seed * 1_000_003 + self.step * ranks + rank)
+        losses = self.objective(batch, self.step)
+        self.optimizer.zero_grad()
+        # No loss has a gradient for another's group, so that one pass serves them all.
+        self.accelerator.backward(torch.stack(list(losses.values())).sum())
+        for name in losses:
+            parameters = self.groups[name].parameters()
+            self.accelerator.clip_grad_norm_(parameters, self.recipe.clip_norm)
+        self.optimizer.step()
+        self.ema.update(self.model, step=self.step)
+        return float(sum(loss.detach() for loss in losses.values()))
+
+    def _log(self, name: str, **values: float) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        row = {"samples": self.samples, "seconds": round(self.seconds, 1)}
+        row |= {key: round(value, 5) for key, value in values.items()}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / name).open("a", encoding="utf-8") as log:
+            log.write(json.dumps(row) + "\n")
+
+    def save(self) -> Path:
+        """Write checkpoint, averaged weights, contact sheet and curve; returns the weights."""
+        weights = self.folder / "weights"
+        if not self.accelerator.is_main_process:
+            return weights
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            "recipe": json.dumps(asdict(self.recipe.config)),
+            **{name: group.state_dict() for name, group in self.groups.items()},
+            "ema": self.ema.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "samples": self.samples,
+            "seconds": self.seconds,
+            "seed": self.seed,
+        }
+        with atomic_path(self.folder / CHECKPOINT) as path:
+            torch.save(state, path)
+        self._draw()
+        self._export(weights)
+        if self.on_save is not None:
+            self.on_save(self.folder)
+        return weights
+
+    def _export(self, folder: Path) -> Path:
+        if self.accelerator.is_main_process:
+            rows = self._rows(_DECAY_LOG if folder.name == _RELEASED else _LOG)
+            card = training_card(self.recipe, self.samples, self.seconds, rows[-1:])
+            self.ema.module.save_pretrained(folder, dtype=torch.float16, card=card)
+        return folder
+
+    def _rows(self, log: str) -> list[dict[str, float]]:
+        """Of a log, which may not have begun."""
+        path = self.folder / log
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def _forget_later_rows(self) -> None:
+        """Take from the log what was seen after the checkpoint, which will be seen again."""
+        rows = self._rows(_LOG)
+        kept = [json.dumps(row) + "\n" for row in rows if row["samples"] <= self.samples]
+        if len(kept) < len(rows) and self.accelerator.is_main_process:
+            with atomic_path(self.folder / _LOG) as path:
+                path.write_text("".join(kept), encoding="utf-8")
+
+    def _draw(self) -> None:
+        from b2m.visualize.contact_sheet import training_curve
+
+        objective, count = self.recipe.objective, min(6, len(self.photo))
+        some = Scenes(*(part[:count] for part in self.truth))
+        sheet = objective.draw(self.ema.module.eval(), some, self.photo[:count])
+        write_png(self.folder / "sheet.png", sheet)
+        if rows := self._rows(_LOG):
+            training_curve(rows, self.folder / "curve.png", objective.panels)

@@ -1,0 +1,52 @@
+"""The model card that a training leaves beside its weights, so that they can be published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from b2m.hub import OWNER
+from b2m.train.recipes import Recipe
+
+
+def training_card(
+    recipe: Recipe, samples: int, seconds: float, rows: Sequence[Mapping[str, float]]
+) -> str:
+    """What is known of weights that a training wrote.
+
+    Args:
+        recipe: what was trained.
+        samples: seen in all.
+        seconds: of training.
+        rows: of its log; the last is told of.
+
+    Returns:
+        Markdown, with the front matter that the Hub reads.
+    """
+    named = {
+        score: f"{caption} ({title})"
+        for title, scores in recipe.objective.panels
+        for score, caption in scores.items()
+    }
+    scores = [
+        f"| {named[key]} | {value:.2f} |"
+        for row in rows[-1:]
+        for key, value in row.items()
+        if key in named
+    ]
+    table = ["| on validation scenes | |", "|---|---:|", *scores] if scores else ["Not validated."]
+    lines = [
+        "---",
+        "library_name: b2m",
+        "tags:",
+        "- motion-blur",
+        "---",
+        "",
+        f"# {recipe.model.__name__}",
+        "",
+        f"Trained by `b2m train {recipe.name}` of [b2m](https://github.com/{OWNER}/b2m): "
+        f"{samples:,} samples, {seconds / 3600:.2g} hours. These are the averaged weights.",
+        "",
+        *table,
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,278 @@
+"""What trainings minimise, and how they are seen: the base class, the animator, the predictor.
+
+The papers' other models have theirs in `b2m.train.paper_objectives`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from b2m.data.scenes import Scenes
+from b2m.errors import InputError
+from b2m.guidance.palette import to_color
+from b2m.guidance.quantize import quantise
+from b2m.hub import HubModel
+from b2m.losses import adversarial_discriminator, charbonnier, guidance_loss, line_loss
+from b2m.media.image import Pixels
+from b2m.models.animator import (
+    MotionAnimator,
+    odd_residual,
+    orient,
+    render,
+)
+from b2m.models.guidance_predictor import (
+    GuidanceDiscriminator,
+    GuidancePredictor,
+    one_hot,
+    to_classes,
+)
+from b2m.motion.fields import STILL_THRESHOLD, double_angle, half_angle
+from b2m.visualize.contact_sheet import grid, training_sheet
+
+if TYPE_CHECKING:
+    from b2m.train.recipes import Recipe
+
+_LEAST_SCALE = 1 / 6  # of a photo, down to which the predictor is trained
+
+
+class Objective(nn.Module):
+    """What a training minimises, and how its progress is seen; one subclass for each model.
+
+    Args:
+        model: trained in place. It is the part that is averaged and kept.
+        recipe: weights of the losses.
+    """
+
+    panels: tuple[tuple[str, dict[str, str]], ...]
+    """Of the training's curve: title, and from scores to their captions."""
+
+    def __init__(self, model: HubModel, recipe: Recipe) -> None:
+        super().__init__()
+        self.model = model
+
+    @staticmethod
+    def begin(model: HubModel) -> None:
+        """Give a new model a better start than random weights, where there is one."""
+
+    def groups(self) -> dict[str, nn.Module]:
+        """What is trained, by the names that `forward` gives to losses; "model" is the model."""
+        return {"model": self.model}
+
+    def forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """Losses by the group that each is for; it gives no gradient to the other groups.
+
+        Args:
+            batch: photo (B, 3, H, W), frames (B, T, 3, H, W), flow (B, 2, H, W), guidance
+                (B, 2, H, W).
+            step: of the training. What is random is drawn from torch's own stream, which the
+                training seeds at each step.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def validate(model: HubModel, scenes: Scenes, photo: Tensor) -> dict[str, float]:
+        """Scores of a model in evaluation mode.
+
+        Args:
+            model: of the recipe's class.
+            scenes: what is true, B of them.
+            photo: (B, 3, H, W) the scenes as a camera saw them.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def draw(model: HubModel, scenes: Scenes, photo: Tensor) -> Pixels:
+        """A contact sheet (H, W, 3) uint8 of a few scenes, arguments as for `validate`."""
+        raise NotImplementedError
+
+
+class AnimatorObjective(Objective):
+    """What the animator minimises: distance of frames, and of lines of motion."""
+
+    model: MotionAnimator
+    panels = (
+        ("clip PSNR (dB)", {"psnr": "animator, true guidance", "psnr_photo": "photo repeated"}),
+        ("flow error (px)", {"epe": "animator", "epe_zero": "no motion"}),
+    )
+
+    def __init__(self, model: HubModel, recipe: Recipe) -> None:
+        super().__init__(model, recipe)
+        self.line_weight = recipe.line_weight
+
+    def forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """One group; the step alternates the frames that are compared, ends and middle always."""
+        frames = batch["frames"]
+        last = frames.shape[1] - 1
+        inner = 1 + step % max(1, last // 2 - 1)
+        encoding = self.model.encode(batch["photo"])
+        with torch.autocast(frames.device.type, enabled=False):
+            flow = orient(half_angle(encoding.line), batch["guidance"])
+            odd = odd_residual(encoding, flow)
+            picked = sorted({0, inner, last // 2, last - inner, last})
+            loss = torch.stack(
+                [
+                    charbonnier(render(encoding, flow, 2 * index / last - 1, odd), frames[:, index])
+                    for index in picked
+                ]
+            ).mean()
+            loss = loss + self.line_weight * line_loss(encoding.line, double_angle(batch["flow"]))
+        return {"model": loss}
+
+    @staticmethod
+    def validate(model: HubModel, scenes: Scenes, photo: Tensor) -> dict[str, float]:
+        """Quality with true guidance.
+
+        Returns:
+            Mean over scenes: psnr of the clip and psnr_photo of the photo repeated (dB), epe of
+            the flow and epe_zero of no flow (pixels).
+        """
+        rows = []
+        for start in range(0, len(photo), 8):
+            some = slice(start, start + 8)
+            with torch.inference_mode():
+                animation = model(photo[some], scenes.guidance[some].float())
+            truth, flow = scenes.frames[some], scenes.flow[some]
+            rows.append(
+                torch.stack(
+                    [
+                        psnrs(animation.frames, truth).mean(1),
+                        psnrs(photo[some, None], truth).mean(1),
+                        (animation.flow - flow).norm(dim=1).mean((1, 2)),
+                        flow.norm(dim=1).mean((1, 2)),
+                    ],
+                    1,
+                )
+            )
+        means = torch.cat(rows).mean(0).tolist()
+        return dict(zip(("psnr", "psnr_photo", "epe", "epe_zero"), means, strict=True))
+
+    @staticmethod
+    def draw(model: HubModel, scenes: Scenes, photo: Tensor) -> Pixels:
+        """Photo, frames and motion, ours above the truth."""
+        with torch.inference_mode():
+            animation = model(photo, scenes.guidance.float())
+        return training_sheet(
+            pixels(photo),
+            pixels(animation.frames),
+            pixels(scenes.frames),
+            animation.flow.permute(0, 2, 3, 1).cpu().numpy(),
+            scenes.flow.permute(0, 2, 3, 1).cpu().numpy(),
+        )
+
+
+class PredictorObjective(Objective):
+    """What the guidance predictor minimises: Zhong 2022, Eq. 9, and its discriminators' loss."""
+
+    model: GuidancePredictor
+    panels = (
+        (
+            "moving pixels with the right quadrant",
+            {"moving": "best of 5", "moving_first": "first", "moving_chance": "one in four"},
+        ),
+        ("still pixels", {"still": "called still", "moving_or_still": "all: moving or still"}),
+    )
+
+    def __init__(self, model: HubModel, recipe: Recipe) -> None:
+        super().__init__(model, recipe)
+        self.discriminator = GuidanceDiscriminator(self.model.config.width)
+        self.divergence = recipe.divergence
+
+    @staticmethod
+    def begin(model: HubModel) -> None:
+        """Begin with what the animator that ships with b2m has learnt to see."""
+        assert isinstance(model, GuidancePredictor)
+        with contextlib.suppress(InputError):  # a package without weights can be trained, too
+            model.learn_from(MotionAnimator.from_pretrained())
+
+    def groups(self) -> dict[str, nn.Module]:
+        """Generator and encoder, and the discriminators."""
+        return {"model": self.model, "discriminator": self.discriminator}
+
+    def forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """Losses of both groups."""
+        threshold = STILL_THRESHOLD
+        if self.model.config.blocks and torch.rand(()) < 0.5:
+            # A large photo is looked at shrunk, and so is the motion that counts as still in it.
+            threshold *= _LEAST_SCALE ** float(torch.rand(()))
+        classes = to_classes(quantise(batch["flow"], threshold))
+        planes = one_hot(classes)
+        posterior = self.model.encode(planes)
+        noise = torch.randn_like(posterior.mean)
+        latent = posterior.mean + (posterior.log_variance / 2).exp() * noise
+        logits = self.model(batch["photo"], latent, threshold)
+        made = F.gumbel_softmax(logits, tau=1.0, hard=True, dim=1)
+        self.discriminator.requires_grad_(False)
+        judged = self.discriminator(made)
+        self.discriminator.requires_grad_(True)
+        real, fake = self.discriminator(planes), self.discriminator(made.detach())
+        with torch.autocast(logits.device.type, enabled=False):
+            return {
+                "model": guidance_loss(
+                    judged, logits, classes, *posterior, divergence=self.divergence
+                ),
+                "discriminator": adversarial_discriminator(real, fake),
+            }
+
+    @staticmethod
+    def validate(model: HubModel, scenes: Scenes, photo: Tensor) -> dict[str, float]:
+        """How near five drawn guidances come to the truth.
+
+        Returns:
+            Mean over scenes. moving: share of the moving pixels with the right quadrant, in the
+            one of five guidances where it is greatest; moving_first: in the first of them, and
+            moving_chance by chance. In that best one, still: share of the still pixels that are
+            called so; moving_or_still: share of all pixels at which that is right.
+        """
+        assert isinstance(model, GuidancePredictor)
+        latents = model.draw_latents(5, seed=0)
+        rows: dict[str, list[float]] = {"moving": [], "moving_first": []}
+        rows |= {"still": [], "moving_or_still": []}
+        for index, truth in enumerate(scenes.guidance):
+            with torch.inference_mode():
+                found = model.predict(photo[index : index + 1], latents)
+            moving, moved = truth.any(0), found.any(1)
+            right = (found == truth).all(1)
+            best = 0
+            if moving.any():
+                shares = right[:, moving].float().mean(1)
+                best = int(shares.argmax())
+                rows["moving"].append(float(shares[best]))
+                rows["moving_first"].append(float(shares[0]))
+            if not moving.all():
+                rows["still"].append(1 - float(moved[best][~moving].float().mean()))
+            rows["moving_or_still"].append(float((moved[best] == moving).float().mean()))
+        return {name: float(np.mean(values)) for name, values in rows.items()} | {
+            "moving_chance": 0.25
+        }
+
+    @staticmethod
+    def draw(model: HubModel, scenes: Scenes, photo: Tensor) -> Pixels:
+        """Photo, true guidance and five drawn ones."""
+        assert isinstance(model, GuidancePredictor)
+        latents = model.draw_latents(5, seed=0)
+        tiles: list[Pixels] = []
+        for index, truth in enumerate(scenes.guidance):
+            with torch.inference_mode():
+                found = model.predict(photo[index : index + 1], latents)
+            tiles.append(pixels(photo[index]))
+            tiles += [to_color(g.permute(1, 2, 0).cpu().numpy()) for g in (truth, *found)]
+        labels = ["photo", "true", *(f"drawn {number}" for number in range(1, 6))]
+        return grid(tiles, labels * len(photo), columns=len(labels), gap=6, font_size=12)
+
+
+def psnrs(frames: Tensor, truth: Tensor) -> Tensor:
+    """(B, N) PSNR of each frame, dB."""
+    error = (frames.clamp(0, 1) - truth).square().mean((2, 3, 4))
+    return -10 * error.clamp_min(1e-10).log10()
+
+
+def pixels(images: Tensor) -> Pixels:
+    """(..., 3, H, W) in [0, 1] to (..., H, W, 3) uint8."""
+    codes: Pixels = (images.clamp(0, 1) * 255).round().to(torch.uint8).movedim(-3, -1).cpu().numpy()
+    return codes
