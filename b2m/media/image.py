@@ -8,7 +8,7 @@ import math
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from PIL import ExifTags, Image
 
 from b2m.errors import InputError
 from b2m.files import atomic_path, check_file
+from b2m.media import photo_files
+from b2m.media.file_kinds import HEAD_BYTES, is_video, kind_of
+from b2m.media.photo_color import is_adobe_rgb, to_srgb
 
 MIN_SIDE = 16
 MAX_PIXELS = 200_000_000
@@ -30,6 +33,14 @@ Pixels = NDArray[np.uint8]
 
 _FORMATS = "JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP"
 _ANIMATED = {"GIF", "WEBP", "PNG", "AVIF", "TIFF"}  # not MPO: its further pictures are previews
+# Others would start programs (EPS), or hold thumbnails of what cannot be read.
+_OPENED = ["JPEG", "MPO", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "DIB", "PPM", "JPEG2000"]
+_NOT_READ = "which is not read here: save it as JPEG or PNG first"
+_DESCRIPTIVE = frozenset(  # tags of what a photo shows, by whom and when
+    {0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298}
+    | {0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F, 0x829A, 0x829D}
+)
+_EMPTY_EXIF = 20  # bytes
 _JPEG_START = b"\xff\xd8\xff"
 _STRIP_PIXELS = 1 << 20
 # Pillow's own guard sits below MAX_PIXELS and is global, so it is lifted under a lock.
@@ -47,6 +58,7 @@ class Photo:
         name: the file's name, or "image".
         jpeg: the file itself, byte by byte, where it was a JPEG.
         exif: of a file that was none, as Pillow keeps it.
+        xmp: likewise.
     """
 
     pixels: Pixels
@@ -55,22 +67,24 @@ class Photo:
     name: str = "image"
     jpeg: bytes | None = None
     exif: bytes | None = None
+    xmp: bytes | None = None
 
 
 def read_image(image: ImageLike) -> Photo:
     """Read a photo from a path, bytes, a PIL image or an array.
 
-    EXIF orientation is applied, colour profiles are converted to sRGB, transparency is flattened
-    on white, CMYK, palette, grey and 16-bit images become 8-bit RGB, and of an animation the
-    first frame is taken with a warning.
+    EXIF orientation is applied, colours become those of sRGB by what the file says of them (ICC
+    profile, code points of AVIF and PNG, gamma of PNG, EXIF), transparency is flattened on white,
+    CMYK, palette, grey and 16-bit images become 8-bit RGB, and of an animation the first frame is
+    taken with a warning.
 
     Args:
         image: path, file contents, PIL image, or (H, W[, 1|3|4]) array of uint8, uint16 or float
             in [0, 1].
 
     Raises:
-        InputError: no image, a broken one, or one smaller than 16x16 or larger than 200 million
-            pixels.
+        InputError: no image, a broken one, one smaller than 16x16 or larger than 200 million
+            pixels, one that nothing can be seen of, or a raw photo.
     """
     if isinstance(image, np.ndarray):
         return Photo(_from_array(image))
@@ -90,25 +104,35 @@ def read_image(image: ImageLike) -> Photo:
                 opened.seek(0)
             if frames > 1:
                 notes.append(f"{name} holds {frames} frames: the first was taken")
-        deep = None if isinstance(source, Image.Image) else _read_16_bit_colour(source, opened)
+        deep, tiff, points = None, None, None
+        if not isinstance(source, Image.Image):
+            with photo_files.whole_file(source) as file:
+                tiff = photo_files.read_tiff(file) if opened.format == "TIFF" else None
+                deep = photo_files.read_16_bit(file, opened, tiff)
+                points = photo_files.code_points(file, opened.format)
         _load(opened, name)
-        if deep is not None:
-            pixels = _flatten_array(deep)
-            profile = opened.info.get("icc_profile")
-            if profile and not _is_srgb(profile):
-                pixels = _pixels(_to_srgb(Image.fromarray(pixels), profile, name, notes))
-        else:
-            pixels = _to_rgb(opened, name, notes)
-        orientation, exposure_time = _exif(opened)
+        exif = _exif(opened)
+        with _damage_named(name):
+            channels, alpha = _channels(opened, deep, name, notes)
+            if tiff is not None and tiff.white_is_zero and channels.dtype == np.uint16:
+                channels = 65535 - channels
+            adobe = exif is not None and _quietly(is_adobe_rgb, exif, False)
+            pixels = to_srgb(channels, opened, name, notes, points=points, adobe=adobe)
+        if alpha is not None:
+            pixels = _flattened(pixels, alpha, name)
+        orientation, exposure_time = _quietly(_of_exif, exif, (1, None))
         pixels = _upright(pixels, orientation)
+        xmp = opened.info.get("xmp")
+        kept = None if exif is None else _quietly(_kept, exif, None)
     finally:
         if opened is not source:
             opened.close()
         elif frame:
             opened.seek(frame)
     jpeg = _read_jpeg(source)
-    exif = None if jpeg else opened.info.get("exif")
-    return Photo(pixels, tuple(notes), exposure_time, name, jpeg, exif)
+    if jpeg:
+        kept = xmp = None
+    return Photo(pixels, tuple(notes), exposure_time, name, jpeg, kept, xmp)
 
 
 def open_image(source: ImageLike) -> Image.Image:
@@ -129,18 +153,31 @@ def open_image(source: ImageLike) -> Image.Image:
             f"an image cannot be a {type(source).__name__}: give a path, bytes, a PIL image or an "
             "(H, W[, 1|3|4]) NumPy array"
         )
+    with photo_files.whole_file(source) as start:
+        head = start.read(HEAD_BYTES)
+        if head.startswith(photo_files.PNG_START):
+            file = photo_files.without_texts(start) or file
+        tiff = photo_files.read_tiff(start)
     with _open_lock, _quiet():
         previous, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            opened = Image.open(file)
+            Image.init()
+            opened = Image.open(file, formats=[kind for kind in _OPENED if kind in Image.OPEN])
         except MemoryError:
             raise
         except Exception as error:
-            raise InputError(_not_an_image(name, source)) from error
+            if tiff is not None:
+                photo_files.refuse_tiff(tiff, name)
+            raise InputError(_not_an_image(name, head)) from error
         finally:
             Image.MAX_IMAGE_PIXELS = previous
     try:
         _check_size(opened.size, name)
+        if opened.format == "TIFF":
+            if kind := kind_of(head):
+                raise InputError(f"{name} is {kind}, {_NOT_READ}")
+            if tiff is not None:
+                photo_files.refuse_tiff(tiff, name)
     except InputError:
         opened.close()
         raise
@@ -212,16 +249,10 @@ def _check_size(size: tuple[int, int], name: str) -> None:
         )
 
 
-def _not_an_image(name: str, source: Any) -> str:
-    head = b""
-    if isinstance(source, bytes | bytearray | memoryview):
-        head = bytes(source[:16])
-    else:
-        with contextlib.suppress(OSError), open(source, "rb") as stream:
-            head = stream.read(16)
-    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
-        return f"{name} is a HEIC photo, which is not read here: save it as JPEG first"
-    if head[4:8] == b"ftyp" or head[:4] == b"\x1aE\xdf\xa3":
+def _not_an_image(name: str, head: bytes) -> str:
+    if kind := kind_of(head):
+        return f"{name} is {kind}, {_NOT_READ}"
+    if is_video(head):
         return f"{name} is a video, not a photo: give one image ({_FORMATS})"
     return f"{name} is not an image that can be read, or it is damaged: give a {_FORMATS} file"
 
@@ -253,40 +284,65 @@ def _load(opened: Image.Image, name: str) -> None:
         opened.load()
 
 
-def _to_rgb(opened: Image.Image, name: str, notes: list[str]) -> Pixels:
+def _channels(
+    opened: Image.Image, deep: NDArray[np.uint16] | None, name: str, notes: list[str]
+) -> tuple[NDArray[Any], Pixels | None]:
+    """The colours of a file as they are stored, and its opacity.
+
+    Returns:
+        (H, W, 1 | 3) uint8 or uint16, or (H, W, 4) uint8 CMYK; and (H, W) uint8 or None.
+    """
+    if deep is not None:
+        photo_files.note_dark(deep[..., :3], name, notes)
+        alpha = _flatten_array(deep[..., 3:])[..., 0] if deep.shape[2] == 4 else None
+        return deep[..., :3], alpha
     mode = opened.mode
     if mode.startswith("I") or mode == "F":
         array = np.asarray(opened)
-        if mode == "I" and array.size and (array.min() < 0 or array.max() > 65535):
-            raise InputError(f"{name} has 32-bit values: save it with 8 or 16 bits per channel")
-        if mode == "I" and array.size and array.max() < 256:
-            notes.append(f"{name} is nearly black: its values end at {array.max()} of 65535")
-        pixels = _from_array(array if mode == "F" else array.astype(np.uint16, copy=False), name)
-        opened = Image.fromarray(pixels[..., 0])
-        mode = "L"
-    profile = opened.info.get("icc_profile")
-    transparent = mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in opened.info
-    if transparent:
+        if mode == "F":
+            return _from_array(array, name)[..., :1], None
+        if array.size and (array.min() < 0 or array.max() > 65535):
+            raise InputError(
+                f"{name} has values from {array.min()} to {array.max()}: save it with 8 or 16 bits "
+                "per channel, from 0 up"
+            )
+        grey = array.astype(np.uint16, copy=False)
+        photo_files.note_dark(grey, name, notes)
+        return grey[..., None], None
+    if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in opened.info:
         image = opened.convert("RGBA")
-        alpha = image.getchannel("A")
-        image = image.convert("L" if mode in ("L", "LA", "La") else "RGB")
-    else:
-        alpha = None
-        # A profile speaks of the file's own channels: keep grey and CMYK until it was applied.
-        keep = ("RGB", "L", "CMYK") if profile else ("RGB",)
-        image = opened if mode in keep else opened.convert("L" if mode == "1" else "RGB")
-    if profile and not _is_srgb(profile):
-        image = _to_srgb(image, profile, name, notes)
-    return _pixels(image if image.mode == "RGB" else image.convert("RGB"), alpha)
+        alpha = _pixels(image.getchannel("A"))[..., 0]
+        return _pixels(image.convert("L" if mode in ("L", "LA", "La") else "RGB")), alpha
+    if mode == "LAB":
+        from PIL import ImageCms
+
+        lab, target = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(opened, lab, target, outputMode="RGB")
+        opened.info.pop("icc_profile", None)  # which speaks of a printer
+        return _pixels(converted or opened.convert("RGB")), None
+    # A profile speaks of the file's own channels.
+    keep = ("RGB", "L", "CMYK")
+    return _pixels(opened if mode in keep else opened.convert("L" if mode == "1" else "RGB")), None
 
 
-def _pixels(image: Image.Image, alpha: Image.Image | None = None) -> Pixels:
-    """RGB image (and alpha) to (H, W, 3) uint8 on white."""
-    pixels = np.empty((image.height, image.width, 3), np.uint8)
+def _pixels(image: Image.Image) -> Pixels:
+    """(H, W, C) uint8 of a Pillow image, its own memory."""
+    pixels = np.empty((image.height, image.width, len(image.getbands())), np.uint8)
     for rows in row_strips(image.height, image.width):
-        box = (0, rows.start, image.width, rows.stop)
-        strip = np.asarray(image.crop(box))
-        pixels[rows] = strip if alpha is None else on_white(strip, np.asarray(alpha.crop(box)))
+        strip = np.asarray(image.crop((0, rows.start, image.width, rows.stop)))
+        pixels[rows] = strip if strip.ndim == 3 else strip[..., None]
+    return pixels
+
+
+def _flattened(pixels: Pixels, alpha: Pixels, name: str) -> Pixels:
+    """(H, W, 3) uint8 on white by the opacity, (H, W) uint8."""
+    if alpha.size and not alpha.any():
+        raise InputError(
+            f"{name} is transparent all over, so nothing of it can be seen: save it without its "
+            "alpha channel"
+        )
+    for rows in row_strips(*alpha.shape):
+        pixels[rows] = on_white(pixels[rows], alpha[rows])
     return pixels
 
 
@@ -294,34 +350,6 @@ def on_white(color: Pixels, alpha: Pixels) -> Pixels:
     """(H, W, 3) and the opacity (H, W), uint8, as it looks on white."""
     opacity = alpha[..., None].astype(np.uint16)
     return ((color * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
-
-
-def _is_srgb(profile: bytes) -> bool:
-    """Whether the profile names itself sRGB: converting from it would only round."""
-    head = profile[:4096]
-    return b"sRGB" in head or "sRGB".encode("utf-16-be") in head
-
-
-def _to_srgb(image: Image.Image, profile: bytes, name: str, notes: list[str]) -> Image.Image:
-    try:
-        from PIL import ImageCms
-
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        space = source.profile.xcolor_space.strip()
-        mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[space]
-        if (image.mode, mode) == ("L", "RGB"):
-            image = image.convert(mode)
-        if image.mode != mode:
-            raise ValueError(f"a {space} profile on a {image.mode} image")
-        converted = ImageCms.profileToProfile(
-            image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-        )
-        return image.convert("RGB") if converted is None else converted
-    except MemoryError:
-        raise
-    except Exception:
-        notes.append(f"the colour profile of {name} could not be applied: colours may be off")
-        return image.convert("RGB")
 
 
 def _read_jpeg(source: ImageLike) -> bytes | None:
@@ -334,32 +362,6 @@ def _read_jpeg(source: ImageLike) -> bytes | None:
         if stream.read(3) == _JPEG_START:
             return _JPEG_START + stream.read()
     return None
-
-
-def _read_16_bit_colour(source: ImageLike, opened: Image.Image) -> NDArray[np.uint16] | None:
-    """16-bit RGB or RGBA, of which Pillow would keep the upper bytes only; else None."""
-    if opened.format != "PNG" or opened.mode not in ("RGB", "RGBA"):
-        return None
-    data = source if isinstance(source, bytes) else None
-    if data is None and isinstance(source, bytearray | memoryview):
-        data = bytes(source)
-    if data is None:
-        with open(source, "rb") as stream:  # type: ignore[arg-type]
-            head = stream.read(25)
-            if len(head) < 25 or head[24] != 16:
-                return None
-            data = head + stream.read()
-    if len(data) < 25 or data[24] != 16 or "transparency" in opened.info:
-        return None
-    try:
-        deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        return None
-    expected = (opened.height, opened.width, len(opened.mode))
-    if deep is None or deep.dtype != np.uint16 or deep.shape != expected:
-        return None
-    code = cv2.COLOR_BGRA2RGBA if opened.mode == "RGBA" else cv2.COLOR_BGR2RGB
-    return cv2.cvtColor(deep, code)  # type: ignore[return-value]
 
 
 def _from_array(array: NDArray[Any], name: str = "the array") -> Pixels:
@@ -402,22 +404,58 @@ def _flatten_array(array: NDArray[Any], name: str = "the array") -> Pixels:
     return pixels
 
 
-def _exif(opened: Image.Image) -> tuple[int, float | None]:
-    """Orientation 1 to 8 and exposure time; damaged EXIF counts as none."""
-    orientation, exposure = 1, None
+def _exif(opened: Image.Image) -> Image.Exif | None:
+    """EXIF of a file; None where it has none, or a damaged one.
+
+    Pillow would take the orientation from XMP, too, which neither browsers nor galleries do.
+    """
+    names = ("xmp", "XML:com.adobe.xmp")
+    aside = {name: opened.info.pop(name) for name in names if name in opened.info}
     try:
         with _quiet():
-            exif = opened.getexif()
-            tag = exif.get(ExifTags.Base.Orientation, 1)
-            orientation = tag if tag in range(1, 9) else 1
-            value = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ExposureTime)
-            value = value if value is not None else exif.get(ExifTags.Base.ExposureTime)
-            exposure = float(value) if value is not None else None
+            return opened.getexif()
     except Exception:
-        return orientation, None
-    if exposure is not None and not (math.isfinite(exposure) and exposure > 0):
-        exposure = None
-    return orientation, exposure
+        return None
+    finally:
+        opened.info.update(aside)
+
+
+def _quietly(read: Callable[[Image.Exif], Any], exif: Image.Exif | None, else_: Any) -> Any:
+    """What is read of EXIF; damaged EXIF counts as none."""
+    if exif is None:
+        return else_
+    try:
+        with _quiet():
+            return read(exif)
+    except Exception:
+        return else_
+
+
+def _of_exif(exif: Image.Exif) -> tuple[int, float | None]:
+    """Orientation 1 to 8 and exposure time."""
+    tag = exif.get(ExifTags.Base.Orientation, 1)
+    orientation = tag if tag in range(1, 9) else 1
+    return orientation, _quietly(_exposure, exif, None)
+
+
+def _exposure(exif: Image.Exif) -> float | None:
+    value = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ExposureTime)
+    value = value if value is not None else exif.get(ExifTags.Base.ExposureTime)
+    exposure = float(value) if value is not None else math.nan
+    return exposure if math.isfinite(exposure) and exposure > 0 else None
+
+
+def _kept(exif: Image.Exif) -> bytes | None:
+    """EXIF for another file: without what tells how this one is stored and turned."""
+    kept = Image.Exif()
+    for tag, value in exif.items():
+        if tag in _DESCRIPTIVE:
+            kept[tag] = value
+    for tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+        if values := dict(exif.get_ifd(tag)):
+            kept.get_ifd(tag).update(values)
+    data = kept.tobytes()
+    return data if len(kept) or len(data) > _EMPTY_EXIF else None
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
