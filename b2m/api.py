@@ -24,12 +24,12 @@ from b2m.inference import (
     renderers as sequences,
 )
 from b2m.inference.animator import (
-    ANIMATORS,
-    FLOW_MODELS,
     GUIDANCE_PREDICTORS,
     BlurAnimator,
+    animators,
     animators_at_hand,
     checked_model,
+    flow_models,
     load_model,
 )
 from b2m.inference.clip import Clip
@@ -39,16 +39,16 @@ from b2m.motion.fields import Flow
 from b2m.motion.segmentation import segment
 
 __all__ = [
-    "ANIMATORS",
-    "FLOW_MODELS",
     "GUIDANCE_PREDICTORS",
     "BlurAnimator",
     "animate",
     "animate_video",
+    "animators",
     "animators_at_hand",
     "checked_model",
     "deblur",
     "flow",
+    "flow_models",
     "segment_motion",
 ]
 
@@ -160,7 +160,7 @@ def flow(
     Args:
         image: as for `BlurAnimator.prepare`.
         guidance: (H, W, 2) int8, see `BlurAnimator.animate`; "blur-flow" takes none.
-        model: one of `FLOW_MODELS`. Models of frames have the optical flow (DIS) from their first
+        model: one of `flow_models`. Models of frames have the optical flow (DIS) from their first
             frame to the last.
         weights: see `b2m.hub.find_weights`.
         device: "auto", or as torch names it.
@@ -169,7 +169,7 @@ def flow(
         InputError: an unreadable photo, or a model, guidance, weights or a device that are not
             possible.
     """
-    if checked_model(model, FLOW_MODELS) == "blur-flow":
+    if checked_model(model, flow_models()) == "blur-flow":
         if guidance is not None:
             raise InputError("the model 'blur-flow' takes no guidance: leave it out.")
         return sequences.flow(_loaded_flow(_named(weights), _chosen(), device), image)
@@ -190,7 +190,7 @@ def segment_motion(
 
     Args:
         image: as for `BlurAnimator.prepare`.
-        model: one of `FLOW_MODELS`, which finds the motion field.
+        model: one of `flow_models`, which finds the motion field.
         weights: see `b2m.hub.find_weights`.
         device: "auto", or as torch names it.
 
@@ -208,8 +208,8 @@ def deblur(
     weights: str | os.PathLike[str] | None = None,
     device: str = "auto",
 ) -> Pixels:
-    """The sharp photo, the middle instant: (H, W, 3) uint8 sRGB; model one of `ANIMATORS`.
+    """The sharp photo, the middle instant: (H, W, 3) uint8 sRGB; model one of `animators`.
 
-    `b2m.deblur_with_flow` sharpens the photo itself, along the `flow` of any of `FLOW_MODELS`.
+    `b2m.deblur_with_flow` sharpens the photo itself, along the `flow` of any of `flow_models`.
     """
     return animate(image, model=model, weights=weights, device=device)[0].middle

@@ -16,11 +16,12 @@ import typing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import safetensors
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from b2m.errors import InputError, OutputError
 
@@ -60,6 +61,15 @@ class HubModel(torch.nn.Module):
     config_class: ClassVar[type[Any]]
     weights_name: ClassVar[str | None] = None
 
+    gives: ClassVar[Literal["animation", "frames", "sharp frame", "flow", "guidance"]] = "frames"
+    """What `forward` returns. It decides how the model is trained, validated and used."""
+
+    native_frames: int | None = None
+    """How many frames there are; None for any number."""
+
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Trainings of this model by name, see `b2m.registry.register_model`."""
+
     def __init__(self, config: Any) -> None:
         super().__init__()
         if not isinstance(config, self.config_class):
@@ -68,6 +78,35 @@ class HubModel(torch.nn.Module):
                 f"not a {type(config).__name__}"
             )
         self.config = config
+
+    def loss(self, batch: Mapping[str, Tensor], step: int, **weights: float) -> dict[str, Tensor]:
+        """What training minimises, by the group of parameters that each loss is for.
+
+        Args:
+            batch: photo (B, 3, H, W), frames (B, T, 3, H, W), flow (B, 2, H, W) and guidance
+                (B, 2, H, W) of `b2m.data.stream.SceneStream`.
+            step: of the training.
+            weights: of terms of the loss, as a recipe's `loss` has them.
+        """
+        raise NotImplementedError
+
+    @property
+    def guided(self) -> bool:
+        """Whether frames depend on guidance, so that the model is run anew for each."""
+        return False
+
+    def true_guidance(self, guidance: Tensor, flow: Tensor) -> Tensor | None:
+        """What the model is told when it is scored with true guidance; None for what takes none.
+
+        Args:
+            guidance: (B, 2, H, W) float in {-1, 0, 1}.
+            flow: (B, 2, H, W) pixels over the exposure.
+        """
+        return None
+
+    def groups(self) -> dict[str, torch.nn.Module]:
+        """What is trained, by the names that `loss` returns."""
+        return {"model": self}
 
     @classmethod
     def from_pretrained(
@@ -243,7 +282,7 @@ def models_at_hand(models: Mapping[str, type[HubModel]]) -> dict[str, Path]:
     """Those models whose weights `find_weights` finds, and the folders they are in.
 
     Args:
-        models: classes by the names they are asked for, such as `b2m.api.ANIMATORS`.
+        models: classes by the names they are asked for, such as `b2m.api.animators()`.
     """
     found = {}
     for name, model in models.items():

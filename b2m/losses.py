@@ -421,6 +421,34 @@ def sequence_losses(middle: Tensor, pairs: Sequence[Tensor], truth: Tensor) -> t
     return tuple(losses)
 
 
+def rightwards(frames: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Reverse each clip that goes to the left on the whole, so that all go to the right.
+
+    Args:
+        frames: (B, T, 3, H, W).
+        flow: (B, 2, H, W) pixels, on the middle frame's grid.
+
+    Returns:
+        Both, of the same shapes.
+    """
+    leftwards = (flow[:, 0].mean((1, 2)) < 0).view(-1, 1, 1, 1)
+    return (
+        torch.where(leftwards[..., None], frames.flip(1), frames),
+        torch.where(leftwards, -flow, flow),
+    )
+
+
+def frames_of(frames: Tensor, count: int) -> Tensor:
+    """Evenly spaced ones of (B, T, 3, H, W), first, middle and last among them: (B, count, …).
+
+    One alone is the middle one.
+    """
+    last = frames.shape[1] - 1
+    if count == 1:
+        return frames[:, last // 2, None]
+    return frames[:, [round(index * last / (count - 1)) for index in range(count)]]
+
+
 def _weighted(
     scales: Sequence[Tensor], weights: Sequence[float] | None
 ) -> list[tuple[Tensor, float]]:

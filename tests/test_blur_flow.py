@@ -15,7 +15,7 @@ from b2m.models import BlurFlowNet, BlurFlowNetConfig
 from b2m.models.blur_flow import correlate
 from b2m.models.layers import SpatialTransformer, local_contrast, pad_to_multiple
 from b2m.motion.fields import double_angle
-from b2m.train.paper_objectives import FlowObjective
+from b2m.train.objectives import FlowObjective
 from b2m.train.recipes import find_recipe
 
 TINY = BlurFlowNetConfig.tiny()

@@ -144,15 +144,15 @@ def test_each_loss_trains_its_own_network_alone(place):
     model = make()
     found = losses(model, photos(2, 60, 60), photos(14, 60, 60, seed=1).view(2, 7, 3, 60, 60))
     found[place].backward()
-    assert tuple(model.networks()) == NETWORKS
-    for name, network in model.networks().items():
+    assert tuple(model.groups()) == NETWORKS
+    for name, network in model.groups().items():
         for key, parameter in network.named_parameters():
             if name == NETWORKS[place]:
                 assert parameter.grad.isfinite().all(), key
                 assert parameter.grad.abs().max() > 0, key
             else:
                 assert parameter.grad is None, key
-    assert sum(map(parameters, model.networks().values())) == parameters(model)
+    assert sum(map(parameters, model.groups().values())) == parameters(model)
 
 
 def test_a_photo_alone_is_treated_as_in_a_batch():

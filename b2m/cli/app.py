@@ -415,9 +415,9 @@ def _formats(given: str) -> list[str]:
 def _animator(
     weights: str | None, device: str, model: str = "animator", predictor: str | None = None
 ) -> BlurAnimator:
-    from b2m.inference.animator import ANIMATORS, GUIDANCE_PREDICTORS, BlurAnimator
+    from b2m.inference.animator import GUIDANCE_PREDICTORS, BlurAnimator, animators
 
-    _one_of("--model", model, ANIMATORS)
+    _one_of("--model", model, animators())
     if predictor is not None:
         _one_of("--guidance-predictor", predictor, GUIDANCE_PREDICTORS)
     return BlurAnimator.from_pretrained(
@@ -432,7 +432,7 @@ def _flow_finder(
     from b2m import api
     from b2m.media import image as media
 
-    _one_of("--model", model, api.FLOW_MODELS)
+    _one_of("--model", model, api.flow_models())
     if model == "blur-flow":
 
         def find(photo: Path) -> tuple[NDArray[np.uint8], Flow]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from b2m.data.footage import Source, frames_of
 from b2m.data.splits import IMAGE_SUFFIXES, SPLITS, VIDEO_SUFFIXES, dealt_split, photos_in
 from b2m.errors import InputError
+from b2m.registry import LAYOUTS, register_layout
 
 GOPRO_TEST = tuple(
     f"GOPR{number}_11_{part}"
@@ -124,6 +125,7 @@ def _by_split(folder: Path) -> list[tuple[str | None, Path]]:
 # --- one data set each ----------------------------------------------------------------------------
 
 
+@register_layout("gopro", ways=("2021a", "2021b"))
 def _gopro(folder: Path, way: str) -> list[Source]:
     """GOPRO_Large_all: train/GOPR0372_07_00/000047.png, all frames at 240 per second."""
     sources = []
@@ -164,6 +166,7 @@ def gopro_window(source: Source) -> int:
     return int(found[1])
 
 
+@register_layout("dvd")
 def _dvd(folder: Path, _: str) -> list[Source]:
     """original_high_fps_videos/*.mov|mp4, 240 fps; or quantitative_datasets/NAME/{input,GT}.
 
@@ -196,6 +199,7 @@ def _dvd_split(name: str) -> str:
     return "test" if name in DVD_TEST else "train"
 
 
+@register_layout("reds")
 def _reds(folder: Path, _: str) -> list[Source]:
     """train/000/00000000.png … at 120 fps; the official archives put train_orig/ between."""
     sources = []
@@ -211,6 +215,7 @@ def _reds(folder: Path, _: str) -> list[Source]:
     return sources
 
 
+@register_layout("nfs")
 def _nfs(folder: Path, _: str) -> list[Source]:
     """NAME/240/NAME/00001.jpg …; 70 of 100 videos to train on, as 2021b, 15 each to val and test.
 
@@ -233,6 +238,7 @@ def _nfs(folder: Path, _: str) -> list[Source]:
     ]
 
 
+@register_layout("aist", ways=("pose", "crossmodal"))
 def _aist(folder: Path, way: str) -> list[Source]:
     """*.mp4 at 60 fps with splits/pose_train.txt …, in which all cameras are called cAll."""
     videos = _videos(folder / "videos") if (folder / "videos").is_dir() else _videos(folder)
@@ -259,6 +265,7 @@ def _aist(folder: Path, way: str) -> list[Source]:
     return sources
 
 
+@register_layout("monkaa")
 def _monkaa(folder: Path, _: str) -> list[Source]:
     """frames_cleanpass/SCENE/left/0000.png and optical_flow/SCENE/into_future/left/*.pfm."""
     scenes = folder / "frames_cleanpass"
@@ -277,6 +284,7 @@ def _monkaa(folder: Path, _: str) -> list[Source]:
     return sources
 
 
+@register_layout("images")
 def _images(folder: Path, _: str) -> list[Source]:
     """Images, in train/, val/ and test/ or dealt out by their names; of a pack those in photos/."""
     folder = photos_in(folder)
@@ -291,6 +299,7 @@ def _images(folder: Path, _: str) -> list[Source]:
     return sources
 
 
+@register_layout("video")
 def _video(folder: Path, _: str) -> list[Source]:
     """A video; or videos and folders of frames, in train/, val/ and test/ or dealt by names."""
     if folder.is_file():
@@ -309,6 +318,7 @@ def _video(folder: Path, _: str) -> list[Source]:
     return sources
 
 
+@register_layout("genblur", ways=("2021a", "2021b"))
 def _genblur(folder: Path, way: str) -> list[Source]:
     """What GenBlur is made of: GoPro, DVD's original videos and one's own, in any folder of it."""
     sources: list[Source] = []
@@ -325,19 +335,3 @@ def _genblur(folder: Path, way: str) -> list[Source]:
 
 def _paths(sources: Sequence[Source]) -> set[Path]:
     return {one.path for one in sources}
-
-
-Read = Callable[[Path, str], Iterable[Source]]
-
-LAYOUTS: dict[str, tuple[Read, tuple[str, ...]]] = {
-    "gopro": (_gopro, ("2021a", "2021b")),
-    "dvd": (_dvd, ()),
-    "reds": (_reds, ()),
-    "nfs": (_nfs, ()),
-    "aist": (_aist, ("pose", "crossmodal")),
-    "monkaa": (_monkaa, ()),
-    "images": (_images, ()),
-    "video": (_video, ()),
-    "genblur": (_genblur, ("2021a", "2021b")),
-}
-"""Readers by name, each with its ways to split, the default first."""

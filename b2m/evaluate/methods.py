@@ -27,13 +27,10 @@ from b2m.guidance.quantize import Guidance, from_flow, quantise_finer, resize
 from b2m.hub import CONFIG_FILE, HubModel, find_weights
 from b2m.inference.animator import BlurAnimator
 from b2m.models.animator import MotionAnimator
-from b2m.models.blur_flow import BlurFlowNet
-from b2m.models.decomposer import BlurDecomposer
 from b2m.models.guidance_predictor import GuidancePredictor
-from b2m.models.jin import JinSequence
-from b2m.models.nafnet import NAFNet
-from b2m.models.video_restorer import VideoRestorer
 from b2m.motion.fields import Flow, estimate_flow, to_middle_grid
+from b2m.registry import MODELS
+from b2m.train.recipes import find_recipe
 
 Frames = NDArray[np.uint8]
 Weights = str | os.PathLike[str] | None
@@ -84,7 +81,7 @@ def find_contender(name: str, weights: Weights, runs: Path) -> Contender | None:
             RECIPE/weights in it.
     """
     recipe, make = _CONTENDERS[name]
-    kind = _KINDS[recipe.split("-")[0]]
+    kind = MODELS[recipe] if recipe in MODELS else find_recipe(recipe).model
     try:
         model = _load(kind, recipe, weights, runs)
         return None if model is None else make(name, model, weights)
@@ -284,15 +281,6 @@ def shuffle(guidance: Guidance, seed: int = 0) -> Guidance:
 
 
 # --- who there is ---------------------------------------------------------------------------------
-
-_KINDS: dict[str, type[HubModel]] = {
-    "animator": MotionAnimator,
-    "blur": BlurFlowNet,
-    "decomposer": BlurDecomposer,
-    "jin": JinSequence,
-    "nafnet": NAFNet,
-    "video": VideoRestorer,
-}
 
 _CONTENDERS: dict[str, tuple[str, Callable[[str, HubModel, Weights], Contender]]] = {
     "Jin": ("jin-compact", _unguided),

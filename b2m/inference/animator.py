@@ -31,25 +31,30 @@ from b2m.inference import (
 )
 from b2m.inference.clip import Clip, Prepared, check_frames, to_array
 from b2m.inference.conditioning import follow
-from b2m.inference.renderers import FRAME_MODELS, FrameModel
 from b2m.media.image import ImageLike, Photo, Pixels, fit, read_image
 from b2m.models.animator import Encoding, MotionAnimator
 from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.motion.fields import Flow, resize_flow
-
-ANIMATORS: dict[str, type[MotionAnimator | FrameModel]] = {
-    "animator": MotionAnimator,
-    **FRAME_MODELS,
-}
-"""The models that give clips. Those of the papers have a fixed number of frames, and no motion of
-their own: see `b2m.inference.renderers`."""
-
-FLOW_MODELS = (*ANIMATORS, "blur-flow")
-"""The models that give a motion field."""
+from b2m.registry import MODELS
 
 GUIDANCE_PREDICTORS = ("regions", "cvae-gan")
 """Who says which way things may have gone: the coherent regions of a photo, each forwards or
 backwards (`b2m.inference.hypotheses`), or samples of Zhong's network, the `GuidancePredictor`."""
+
+
+def animators() -> dict[str, type[HubModel]]:
+    """The models that give clips, by name, the usual one first.
+
+    Those of the papers have a fixed number of frames, and no motion of their own: see
+    `b2m.inference.renderers`.
+    """
+    return {name: model for name, model in MODELS.items() if model.gives in ("animation", "frames")}
+
+
+def flow_models() -> tuple[str, ...]:
+    """Names of the models that give a motion field."""
+    flows = (name for name, model in MODELS.items() if model.gives == "flow")
+    return (*animators(), *flows)
 
 
 class BlurAnimator:
@@ -61,9 +66,7 @@ class BlurAnimator:
             a model of the papers, lets all go to the right.
     """
 
-    def __init__(
-        self, model: MotionAnimator | FrameModel, predictor: GuidancePredictor | None = None
-    ) -> None:
+    def __init__(self, model: HubModel, predictor: GuidancePredictor | None = None) -> None:
         self.model, self.predictor = model, predictor
 
     @classmethod
@@ -80,7 +83,7 @@ class BlurAnimator:
 
         Args:
             weights: see `b2m.hub.find_weights`.
-            model: one of `ANIMATORS`.
+            model: one of `animators`.
             guidance_predictor: one of `GUIDANCE_PREDICTORS`; None for "regions" with the animator,
                 "cvae-gan" with the decomposer. The other models take none.
             revision: branch, tag or commit on the Hub.
@@ -90,7 +93,7 @@ class BlurAnimator:
             InputError: an unknown model, guidance predictor or device, or weights that are
                 missing, damaged or of another model.
         """
-        kind = ANIMATORS[checked_model(model, ANIMATORS)]
+        kind = animators()[checked_model(model, animators())]
         if guidance_predictor not in (None, *GUIDANCE_PREDICTORS):
             raise InputError(
                 f"no guidance predictor is called '{guidance_predictor}'; "
@@ -302,12 +305,12 @@ def load_model(
 
 
 def animators_at_hand() -> list[str]:
-    """Those names of `ANIMATORS` whose weights are at hand, the usual one first; at least one.
+    """Those names of `animators` whose weights are at hand, the usual one first; at least one.
 
     Raises:
         InputError: there are none.
     """
-    if found := list(models_at_hand(ANIMATORS)):
+    if found := list(models_at_hand(animators())):
         return found
     BlurAnimator.from_pretrained()  # which says why
     return ["animator"]

@@ -19,6 +19,7 @@ from b2m import guidance as guidance_rules
 from b2m.blur import decode_frame
 from b2m.errors import InputError
 from b2m.guidance.quantize import Guidance
+from b2m.hub import HubModel
 from b2m.inference import diagnostics as doubts
 from b2m.inference import hypotheses as ambiguity
 from b2m.inference import multiscale as scales
@@ -27,19 +28,8 @@ from b2m.inference.projection import LinearImage
 from b2m.media.image import ImageLike, Pixels, read_image
 from b2m.models.animator import Encoding
 from b2m.models.blur_flow import BlurFlowNet
-from b2m.models.decomposer import BlurDecomposer
 from b2m.models.guidance_predictor import GuidancePredictor
-from b2m.models.jin import JinSequence
-from b2m.models.video_restorer import VideoRestorer
 from b2m.motion.fields import Flow, double_angle, estimate_flow, resize_flow, to_middle_grid
-
-FrameModel = BlurDecomposer | VideoRestorer | JinSequence
-
-FRAME_MODELS: dict[str, type[FrameModel]] = {
-    "decomposer": BlurDecomposer,
-    "video-restorer": VideoRestorer,
-    "jin": JinSequence,
-}
 
 
 @dataclass(frozen=True)
@@ -105,7 +95,7 @@ class FrameClip(Clip):
         return decode_frame(self._given_frames[round(index)][None])
 
 
-def prepare(model: FrameModel, image: ImageLike, device: torch.device) -> PreparedFrames:
+def prepare(model: HubModel, image: ImageLike, device: torch.device) -> PreparedFrames:
     """Look at a photo: for models without guidance all of the work, for others none yet."""
     source = read_image(image)
     working = scales.working_photo(source.pixels)
@@ -113,14 +103,14 @@ def prepare(model: FrameModel, image: ImageLike, device: torch.device) -> Prepar
     nothing = torch.zeros_like(photo[:, :2])
     encoding = Encoding(photo, nothing, nothing, nothing, nothing)
     frames = None
-    if not _is_guided(model):
+    if not model.guided:
         with torch.inference_mode():
             frames = model(photo)[0].clamp(0, 1)
     return PreparedFrames(source, working, encoding, frames=frames)
 
 
 def animate(
-    model: FrameModel,
+    model: HubModel,
     predictor: GuidancePredictor | None,
     prepared: Prepared,
     *,
@@ -150,7 +140,7 @@ def animate(
     """
     if frames != model.native_frames:
         raise InputError(_only(model.native_frames, frames))
-    if not isinstance(prepared, PreparedFrames) or (prepared.frames is None) != _is_guided(model):
+    if not isinstance(prepared, PreparedFrames) or (prepared.frames is None) != model.guided:
         raise InputError("the photo was prepared for another model: prepare it with this one")
     if guidance is not None:
         guidance = guidance_rules.validate(guidance, *prepared.photo.shape[:2])
@@ -184,7 +174,7 @@ def flow(model: BlurFlowNet, image: ImageLike) -> Flow:
 
 
 def _guided(
-    model: FrameModel,
+    model: HubModel,
     predictor: GuidancePredictor | None,
     prepared: PreparedFrames,
     guidance: Guidance | None,
@@ -228,11 +218,7 @@ def _different(clips: Iterator[Clip], motions: int) -> list[Clip]:
     return kept
 
 
-def _is_guided(model: FrameModel) -> bool:
-    return isinstance(model, BlurDecomposer) and model.config.guided
-
-
-def _only(count: int, frames: object) -> str:
+def _only(count: int | None, frames: object) -> str:
     return (
         f"frames={frames!r} is not possible with this model, which gives {count}: ask for {count}, "
         "or take model='animator', which gives any number"

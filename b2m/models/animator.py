@@ -37,6 +37,7 @@ from b2m.blur import linear_to_srgb, srgb_to_linear
 from b2m.hub import HubModel
 from b2m.models.layers import GatedBlock, Pointwise, pad_to_multiple, quiet
 from b2m.motion.fields import half_angle, warp
+from b2m.registry import register_model
 
 STRIDE = 32
 """The photo is padded to a multiple of this, the side of an attention cell."""
@@ -172,6 +173,7 @@ def render(encoding: Encoding, flow: Tensor, time: float, odd: Tensor | None = N
     return moved.add_(encoding.even, alpha=within**2).add_(odd, alpha=within)
 
 
+@register_model("animator")
 class MotionAnimator(HubModel):
     """Blurred photo to encoding to frames; see the head of this file.
 
@@ -181,6 +183,7 @@ class MotionAnimator(HubModel):
 
     config_class = MotionAnimatorConfig
     weights_name = "animator"
+    gives = "animation"
     config: MotionAnimatorConfig
 
     native_frames = None

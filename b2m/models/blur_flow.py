@@ -38,14 +38,17 @@ Ours, in the form for short trainings (`BlurFlowNetConfig.norm`) alone:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from b2m.hub import HubModel
+from b2m.losses import EPE_WEIGHTS, multiscale_epe
+from b2m.models.budgets import FROM_SCRATCH, PAPER_ADAM
 from b2m.models.layers import (
     Context,
     DenseBlock,
@@ -56,7 +59,8 @@ from b2m.models.layers import (
     local_contrast,
     pad_to_multiple,
 )
-from b2m.motion.fields import half_angle, warp
+from b2m.motion.fields import double_angle, half_angle, warp
+from b2m.registry import register_model
 
 RANGE = 4
 """Correlation reaches so many pixels of a level."""
@@ -272,6 +276,52 @@ class _FlowLevel(nn.Module):
         return features, self.predict(features).float()
 
 
+def _compact(**changes: Any) -> dict[str, Any]:
+    config = replace(BlurFlowNetConfig.compact(), **changes)
+    # The loss is a sum over pixels, and so is its gradient.
+    return {"config": config, **FROM_SCRATCH, "learning_rate": 1e-3, "clip_norm": 100.0}
+
+
+# Its flow has the sign of the film, which no photo tells: here both are as frequent.
+_PAPER: dict[str, Any] = {
+    "config": BlurFlowNetConfig.paper(),
+    **PAPER_ADAM,
+    "centred": True,
+    "batch": 4,
+    "weight_decay": 4e-4,
+}
+
+
+@register_model(
+    "blur-flow",
+    recipes={
+        "blur-flow-compact": _compact(),
+        # Begins with `--init` the compact weights, at the blur that they have seen.
+        "blur-flow-fine-tuned": {
+            **_compact(),
+            "blur": (36.0, 36.0),
+            "camera_samples": 0,
+            "real_share": 0.9,
+        },
+        # Table 3: without refining block, without spatial transformers, without both.
+        "blur-flow-stn": _compact(refined=False),
+        "blur-flow-rb": _compact(transformed=False),
+        "blur-flow-plain": _compact(refined=False, transformed=False),
+        # On Monkaa, 10,000 images: 300 epochs, halved at 100, 150, 200 and 250.
+        "blur-flow-paper": {
+            **_PAPER,
+            "milestones": (1_000_000, 1_500_000, 2_000_000, 2_500_000),
+        },
+        # Fine-tuning on real video (`--init` its weights, `--clips`): 120 epochs, halved at 60, 80
+        # and 100. How many images there were is not said: 10,000 chosen.
+        "blur-flow-paper-fine-tuning": {
+            **_PAPER,
+            "blur": (40.0, 40.0),
+            "real_share": 0.9,
+            "milestones": (600_000, 800_000, 1_000_000),
+        },
+    },
+)
 class BlurFlowNet(HubModel):
     """Blurred photo to flow; see the head of this file.
 
@@ -285,6 +335,7 @@ class BlurFlowNet(HubModel):
 
     config_class = BlurFlowNetConfig
     weights_name = "blur-flow-compact"
+    gives = "flow"
     config: BlurFlowNetConfig
 
     def __init__(self, config: BlurFlowNetConfig | None = None) -> None:
@@ -311,6 +362,21 @@ class BlurFlowNet(HubModel):
     def stride(self) -> int:
         """The photo is padded to a multiple of this: the side of the coarsest level's pixels."""
         return 2 ** len(self.config.widths)
+
+    def loss(self, batch: Mapping[str, Tensor], step: int, **weights: float) -> dict[str, Tensor]:
+        """Argaw 2021b, Eq. 6: endpoint error at all scales.
+
+        The truth is on the middle frame's grid, as is all flow of b2m; the paper's is on the
+        first's. In the paper's form (`BlurFlowNetConfig.paper`) it is that of vectors, with the
+        sign that the order of the film gives. Ours, where the network predicts lines: it is that of
+        motion axes, vectors of doubled angle. No photo tells the two signs apart, and where both
+        are as frequent, the order of the film taught the compact size no motion: their mean.
+        """
+        truth = double_angle(batch["flow"]) if self.config.lines else batch["flow"]
+        found = self.scales(batch["photo"])
+        # A model of fewer levels leaves out the coarsest.
+        truth = pad_to_multiple(truth, self.stride)
+        return {"model": multiscale_epe(found, truth, EPE_WEIGHTS[-len(found) :])}
 
     def forward(self, photo: Tensor, guidance: Tensor | None = None) -> Tensor:
         """Flow from the first to the last frame.

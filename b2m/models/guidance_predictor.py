@@ -44,6 +44,7 @@ from b2m.hub import HubModel
 from b2m.models.animator import MotionAnimator
 from b2m.models.layers import GatedBlock, Pointwise, pad_to_multiple
 from b2m.motion.fields import STILL_THRESHOLD
+from b2m.registry import register_model
 
 LONGEST_SIDE = 256
 """Larger photos are shrunk so that their longest side has so many pixels."""
@@ -345,6 +346,7 @@ class GuidanceDiscriminator(nn.Module):
         return [judge(x) for judge, x in zip(self.scales, (planes, half), strict=True)]
 
 
+@register_model("guidance-predictor")
 class GuidancePredictor(HubModel):
     """Photo and latent to logits of guidance; see the head of this file.
 
@@ -354,6 +356,7 @@ class GuidancePredictor(HubModel):
 
     config_class = GuidancePredictorConfig
     weights_name = "guidance-predictor"
+    gives = "guidance"
     config: GuidancePredictorConfig
 
     def __init__(self, config: GuidancePredictorConfig | None = None) -> None:

@@ -27,15 +27,19 @@ Ours:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from b2m.hub import HubModel
+from b2m.losses import sequence_losses
+from b2m.models.budgets import FROM_SCRATCH, PAPER_ADAM
 from b2m.models.layers import pad_to_multiple
+from b2m.registry import register_model
 
 _MIDDLE_FOLD, _PAIR_FOLD = 4, 5
 
@@ -208,6 +212,24 @@ class _Trunk(nn.Module):
         return change.float()
 
 
+_COMPACT: dict[str, Any] = {
+    "config": JinSequenceConfig.compact(),
+    **FROM_SCRATCH,
+    "learning_rate": 5e-4,
+    "clip_norm": 1.0,
+}
+
+
+@register_model(
+    "jin",
+    recipes={
+        "jin-compact": _COMPACT,
+        "jin-rotation": {**_COMPACT, "turning": 1.0, "real_share": 0.0},
+        # None of the three papers tells the authors' own schedule. Zhong 2022 trained it for as
+        # long as the decomposer; the rate, the batch and Adam are chosen.
+        "jin-paper": {"config": JinSequenceConfig.paper(), **PAPER_ADAM, "cosine": 5_000_000},
+    },
+)
 class JinSequence(HubModel):
     """Blurred photo to seven frames; see the head of this file.
 
@@ -242,9 +264,19 @@ class JinSequence(HubModel):
         self.far = pair(config.far_blocks)
         self.outer = pair(config.far_blocks)
 
-    def networks(self) -> dict[str, nn.Module]:
-        """The four networks by the names of their `Pieces`, each of which has its own optimiser."""
+    def groups(self) -> dict[str, nn.Module]:
+        """The four networks by the names of their `Pieces`, each of which has its own loss."""
         return {name: getattr(self, name) for name in Pieces._fields}
+
+    def loss(self, batch: Mapping[str, Tensor], step: int, **weights: float) -> dict[str, Tensor]:
+        """Jin et al. 2018: each of four networks by its own loss, all at the same time.
+
+        The authors train one after the other. No network has a gradient from the losses of those
+        after it, so that only what is seen early in training differs.
+        """
+        middle, *pairs = self.pieces(batch["photo"])
+        losses = sequence_losses(middle, pairs, batch["frames"])
+        return dict(zip(self.groups(), losses, strict=True))
 
     def forward(self, photo: Tensor, guidance: Tensor | None = None) -> Tensor:
         """Seven frames.

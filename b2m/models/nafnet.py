@@ -14,6 +14,7 @@ size for CPUs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -21,7 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from b2m.hub import HubModel
+from b2m.losses import frames_of
+from b2m.models.budgets import FROM_SCRATCH
 from b2m.models.layers import ChannelNorm, pad_to_multiple
+from b2m.registry import register_model
 
 _Four = tuple[int, int, int, int]
 
@@ -97,6 +101,17 @@ class _Block(nn.Module):
         return x + self.feed_out(_gate(self.feed_in(self.channel_norm(x)))) * self.gamma
 
 
+@register_model(
+    "nafnet",
+    recipes={
+        "nafnet-compact": {
+            "config": NAFNetConfig.compact(),
+            **FROM_SCRATCH,
+            "learning_rate": 1e-3,
+            "clip_norm": 1.0,
+        }
+    },
+)
 class NAFNet(HubModel):
     """Blurred photo to its sharp middle frame; see the head of this file.
 
@@ -108,6 +123,7 @@ class NAFNet(HubModel):
     weights_name = "nafnet-compact"
     config: NAFNetConfig
 
+    gives = "sharp frame"
     native_frames = 1
 
     def __init__(self, config: NAFNetConfig | None = None) -> None:
@@ -152,3 +168,9 @@ class NAFNet(HubModel):
             x = blocks(up(x) + skips.pop())
         sharp = self.ending(x).float() + padded
         return sharp[:, None, :, :height, :width]
+
+    def loss(self, batch: Mapping[str, Tensor], step: int, **weights: float) -> dict[str, Tensor]:
+        """Minus the PSNR of the middle frame, dB (Chen et al. 2022)."""
+        truth = frames_of(batch["frames"], 1)
+        error = (self(batch["photo"]) - truth).square().mean((1, 2, 3, 4))
+        return {"model": 10 * (error + 1e-8).log10().mean()}

@@ -1,6 +1,7 @@
-"""What trainings minimise, and how they are seen: the base class, the animator, the predictor.
+"""How trainings are scored and drawn, by what a model gives; and losses of more than a model.
 
-The papers' other models have theirs in `b2m.train.paper_objectives`.
+What a model minimises is its own `loss`. The guidance predictor is trained against discriminators,
+which are no part of it: its loss is here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from b2m.errors import InputError
 from b2m.guidance.palette import to_color
 from b2m.guidance.quantize import quantise
 from b2m.hub import HubModel
-from b2m.losses import adversarial_discriminator, charbonnier, guidance_loss, line_loss
+from b2m.losses import adversarial_discriminator, charbonnier, frames_of, guidance_loss, line_loss
 from b2m.media.image import Pixels
 from b2m.models.animator import (
     MotionAnimator,
@@ -32,7 +33,15 @@ from b2m.models.guidance_predictor import (
     one_hot,
     to_classes,
 )
-from b2m.motion.fields import STILL_THRESHOLD, double_angle, half_angle
+from b2m.motion.color import flow_to_color
+from b2m.motion.fields import (
+    STILL_THRESHOLD,
+    Flow,
+    double_angle,
+    estimate_flow,
+    half_angle,
+    to_middle_grid,
+)
 from b2m.visualize.contact_sheet import grid, training_sheet
 
 if TYPE_CHECKING:
@@ -42,7 +51,7 @@ _LEAST_SCALE = 1 / 6  # of a photo, down to which the predictor is trained
 
 
 class Objective(nn.Module):
-    """What a training minimises, and how its progress is seen; one subclass for each model.
+    """What a training minimises, and how its progress is seen.
 
     Args:
         model: trained in place. It is the part that is averaged and kept.
@@ -54,15 +63,15 @@ class Objective(nn.Module):
 
     def __init__(self, model: HubModel, recipe: Recipe) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.loss_weights = model, recipe.loss
 
     @staticmethod
     def begin(model: HubModel) -> None:
         """Give a new model a better start than random weights, where there is one."""
 
     def groups(self) -> dict[str, nn.Module]:
-        """What is trained, by the names that `forward` gives to losses; "model" is the model."""
-        return {"model": self.model}
+        """What is trained, by the names that `forward` gives to losses."""
+        return self.model.groups()
 
     def forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """Losses by the group that each is for; it gives no gradient to the other groups.
@@ -73,7 +82,7 @@ class Objective(nn.Module):
             step: of the training. What is random is drawn from torch's own stream, which the
                 training seeds at each step.
         """
-        raise NotImplementedError
+        return self.model.loss(batch, step, **self.loss_weights)
 
     @staticmethod
     def validate(model: HubModel, scenes: Scenes, photo: Tensor) -> dict[str, float]:
@@ -161,8 +170,8 @@ class AnimatorObjective(Objective):
             pixels(photo),
             pixels(animation.frames),
             pixels(scenes.frames),
-            animation.flow.permute(0, 2, 3, 1).cpu().numpy(),
-            scenes.flow.permute(0, 2, 3, 1).cpu().numpy(),
+            _flows(animation.flow),
+            _flows(scenes.flow),
         )
 
 
@@ -266,6 +275,113 @@ class PredictorObjective(Objective):
         return grid(tiles, labels * len(photo), columns=len(labels), gap=6, font_size=12)
 
 
+class ClipObjective(Objective):
+    """Models of frames: scored in the better of both orders, as in the papers.
+
+    A photo has no order. A model that takes guidance is scored with the true one.
+    """
+
+    panels = (
+        (
+            "clip PSNR (dB)",
+            {"psnr": "better order", "psnr_given": "given order", "psnr_photo": "photo repeated"},
+        ),
+        ("middle frame PSNR (dB)", {"psnr_middle": "model", "psnr_middle_photo": "photo"}),
+    )
+
+    @staticmethod
+    def _frames(model: HubModel, scenes: Scenes, photo: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames found and true ones, (B, N, 3, H, W) both."""
+        rows = []
+        for start in range(0, len(photo), 8):
+            some = slice(start, start + 8)
+            guidance = model.true_guidance(scenes.guidance[some].float(), scenes.flow[some])
+            with torch.inference_mode():
+                rows.append(model(photo[some], guidance))
+        found = torch.cat(rows)
+        return found, frames_of(scenes.frames, found.shape[1])
+
+    @classmethod
+    def validate(cls, model: HubModel, scenes: Scenes, photo: Tensor) -> dict[str, float]:
+        """Quality of frames.
+
+        Returns:
+            Mean over scenes, dB: psnr of the clip in the better of both orders and psnr_given in
+            the true one, psnr_photo of the photo repeated, and of the middle frame alone
+            psnr_middle and psnr_middle_photo.
+        """
+        found, truth = cls._frames(model, scenes, photo)
+        given, turned = psnrs(found, truth), psnrs(found, truth.flip(1))
+        repeated = psnrs(photo[:, None], truth)
+        middle = truth.shape[1] // 2
+        return {
+            "psnr": float(torch.maximum(given.mean(1), turned.mean(1)).mean()),
+            "psnr_given": float(given.mean()),
+            "psnr_photo": float(repeated.mean()),
+            "psnr_middle": float(given[:, middle].mean()),
+            "psnr_middle_photo": float(repeated[:, middle].mean()),
+        }
+
+    @classmethod
+    def draw(cls, model: HubModel, scenes: Scenes, photo: Tensor) -> Pixels:
+        """Photo, frames and the motion from the first frame found to the last."""
+        found, truth = (pixels(frames) for frames in cls._frames(model, scenes, photo))
+        flows = [to_middle_grid(estimate_flow(frames[0], frames[-1])) for frames in found]
+        return training_sheet(pixels(photo), found, truth, np.stack(flows), _flows(scenes.flow))
+
+
+class FlowObjective(Objective):
+    """Models of flow: scored with the better of both signs."""
+
+    panels = (
+        (
+            "flow error (px)",
+            {"epe": "better sign", "epe_line": "of each vector", "epe_zero": "none"},
+        ),
+    )
+
+    @staticmethod
+    def validate(model: HubModel, scenes: Scenes, photo: Tensor) -> dict[str, float]:
+        """Quality of the flow.
+
+        Returns:
+            Mean over scenes, pixels: epe in the better of both signs, one for the whole scene,
+            epe_line in that of each vector, and epe_zero of no flow.
+        """
+        rows = []
+        for start in range(0, len(photo), 8):
+            some = slice(start, start + 8)
+            with torch.inference_mode():
+                found = model(photo[some])
+            truth = scenes.flow[some]
+            given, turned, zero = (
+                (flow - truth).norm(dim=1) for flow in (found, -found, 0 * found)
+            )  # (B, H, W) each
+            whole = torch.minimum(given.mean((1, 2)), turned.mean((1, 2)))
+            line = torch.minimum(given, turned).mean((1, 2))
+            rows.append(torch.stack([whole, line, zero.mean((1, 2))], 1))
+        means = torch.cat(rows).mean(0).tolist()
+        return dict(zip(("epe", "epe_line", "epe_zero"), means, strict=True))
+
+    @staticmethod
+    def draw(model: HubModel, scenes: Scenes, photo: Tensor) -> Pixels:
+        """Photo, flow found and true flow, in one scale of colours."""
+        with torch.inference_mode():
+            found = _flows(model(photo))
+        tiles: list[Pixels] = []
+        labels: list[str] = []
+        for picture, ours, truth in zip(pixels(photo), found, _flows(scenes.flow), strict=True):
+            longest = max(1.0, float(np.linalg.norm(truth, axis=2).max()))
+            tiles += [picture, flow_to_color(ours, longest), flow_to_color(truth, longest)]
+            labels += ["photo", "ours", f"true, up to {longest:.0f} px"]
+        return grid(tiles, labels, columns=6, gap=6, font_size=12)
+
+
+def _flows(flows: Tensor) -> Flow:
+    """(B, 2, H, W) to (B, H, W, 2)."""
+    return np.ascontiguousarray(flows.permute(0, 2, 3, 1).cpu().numpy())
+
+
 def psnrs(frames: Tensor, truth: Tensor) -> Tensor:
     """(B, N) PSNR of each frame, dB."""
     error = (frames.clamp(0, 1) - truth).square().mean((2, 3, 4))
@@ -276,3 +392,13 @@ def pixels(images: Tensor) -> Pixels:
     """(..., 3, H, W) in [0, 1] to (..., H, W, 3) uint8."""
     codes: Pixels = (images.clamp(0, 1) * 255).round().to(torch.uint8).movedim(-3, -1).cpu().numpy()
     return codes
+
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "animation": AnimatorObjective,
+    "flow": FlowObjective,
+    "frames": ClipObjective,
+    "guidance": PredictorObjective,
+    "sharp frame": ClipObjective,
+}
+"""By what a model `gives`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -11,44 +12,16 @@ from b2m.data.stream import SHARES
 from b2m.errors import InputError
 from b2m.hub import HubModel
 from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
-from b2m.models.blur_flow import BlurFlowNet, BlurFlowNetConfig
-from b2m.models.decomposer import BlurDecomposer, BlurDecomposerConfig
+from b2m.models.budgets import FROM_SCRATCH
 from b2m.models.guidance_predictor import GuidancePredictor, GuidancePredictorConfig
-from b2m.models.jin import JinSequence, JinSequenceConfig
-from b2m.models.nafnet import NAFNet, NAFNetConfig
-from b2m.models.video_restorer import VideoRestorer, VideoRestorerConfig
-from b2m.train.objectives import AnimatorObjective, Objective, PredictorObjective
-from b2m.train.paper_objectives import (
-    ConsistentObjective,
-    DeblurObjective,
-    DecomposerObjective,
-    FlowObjective,
-    PhotometricObjective,
-    RestorerObjective,
-    SequenceObjective,
-)
+from b2m.registry import MODELS
+from b2m.train.objectives import OBJECTIVES, Objective
 
 # Where some thousand samples are the budget: small batches, and blur that is long enough to be seen
 # from the beginning.
 _SHORT: dict[str, Any] = {"batch": 4, "blur": (20.0, 36.0), "blur_samples": 20_000}
-# From random weights in 30,000 samples; it begins with the easiest motion there is.
-_SCRATCH: dict[str, Any] = {
-    "blur": (28.0, 36.0),
-    "blur_samples": 20_000,
-    "camera_samples": 8_000,
-}
 _TURNING = SHARES["rotation"] / (1 - SHARES["clips"])  # of what is rendered
 _LEAST_RATE = 1e-6  # at which a cosine ends, as in Zhong 2022
-
-Config = (
-    BlurDecomposerConfig
-    | BlurFlowNetConfig
-    | GuidancePredictorConfig
-    | JinSequenceConfig
-    | MotionAnimatorConfig
-    | NAFNetConfig
-    | VideoRestorerConfig
-)
 
 
 @dataclass(frozen=True)
@@ -59,7 +32,6 @@ class Recipe:
         name: as `b2m train NAME` takes it.
         config: of the model.
         model: its class.
-        objective: what it minimises.
         scene: side of the rendered scenes, pixels.
         crop: side of the training crops, pixels.
         centred: whether they are the middle of scenes and real squares, not anywhere in them.
@@ -85,6 +57,7 @@ class Recipe:
             the papers whose recipes take it.
         clip_norm: longest gradient of each group.
         ema: decay of the averaged weights, which are the ones kept.
+        loss: weights of terms of the model's own `loss`.
         line_weight: weight of the animator's loss on the lines of motion, per pixel.
         divergence: weight of the guidance predictor's loss on what its latent tells. The less it
             weighs, the more is told of small things, and the less alike are latents drawn at
@@ -92,9 +65,8 @@ class Recipe:
     """
 
     name: str
-    config: Config = field(default_factory=MotionAnimatorConfig)
+    config: Any = field(default_factory=MotionAnimatorConfig)
     model: type[HubModel] = MotionAnimator
-    objective: type[Objective] = AnimatorObjective
     scene: int = 128
     crop: int = 96
     centred: bool = False
@@ -116,8 +88,14 @@ class Recipe:
     weight_decay: float = 0.01
     clip_norm: float = 0.1
     ema: float = 0.999
+    loss: Mapping[str, float] = field(default_factory=dict)
     line_weight: float = 0.003
     divergence: float = 0.5
+
+    @property
+    def objective(self) -> type[Objective]:
+        """How the training is scored and drawn."""
+        return OBJECTIVES[self.model.gives]
 
     def longest_blur(self, samples: int) -> float:
         """The longest blur, in pixels, after so many samples."""
@@ -167,7 +145,7 @@ RECIPES = {
             warmup=2,
         ),
         # Larger crops and batches; made for a GPU, where scenes are rendered faster than used. The
-        # beginning of `_SCRATCH`, for as many steps.
+        # beginning of `FROM_SCRATCH`, for as many steps.
         Recipe(
             "animator-gpu",
             crop=128,
@@ -182,7 +160,6 @@ RECIPES = {
             "guidance-predictor",
             config=GuidancePredictorConfig.compact(),
             model=GuidancePredictor,
-            objective=PredictorObjective,
             blur=(20.0, 36.0),
             blur_samples=30_000,
             betas=(0.5, 0.999),
@@ -194,7 +171,6 @@ RECIPES = {
             "guidance-predictor-paper",
             config=GuidancePredictorConfig.paper(),
             model=GuidancePredictor,
-            objective=PredictorObjective,
             scene=288,
             crop=256,
             blur=(12.0, 40.0),
@@ -210,194 +186,12 @@ RECIPES = {
             "guidance-predictor-tiny",
             config=GuidancePredictorConfig.tiny(),
             model=GuidancePredictor,
-            objective=PredictorObjective,
             scene=64,
             crop=48,
             batch=2,
             blur=(4.0, 8.0),
             reuse=2,
             warmup=2,
-        ),
-        # The papers' other models, at sizes for CPUs, with the same scenes as the animator. The
-        # tables compare them after 24,000 samples and a decay of 6,000.
-        Recipe(
-            "decomposer-compact",
-            config=BlurDecomposerConfig.compact(),
-            model=BlurDecomposer,
-            objective=DecomposerObjective,
-            **_SCRATCH,
-            learning_rate=1e-3,
-            clip_norm=1.0,
-        ),
-        Recipe(
-            "jin-compact",
-            config=JinSequenceConfig.compact(),
-            model=JinSequence,
-            objective=SequenceObjective,
-            **_SCRATCH,
-            learning_rate=5e-4,
-            clip_norm=1.0,
-        ),
-        Recipe(
-            "video-restorer-compact",
-            config=VideoRestorerConfig.compact(),
-            model=VideoRestorer,
-            objective=RestorerObjective,
-            **_SCRATCH,
-            learning_rate=1e-3,
-            clip_norm=1.0,
-        ),
-        Recipe(
-            "blur-flow-compact",
-            config=BlurFlowNetConfig.compact(),
-            model=BlurFlowNet,
-            objective=FlowObjective,
-            **_SCRATCH,
-            learning_rate=1e-3,
-            clip_norm=100.0,  # the loss is a sum over pixels, and so is its gradient
-        ),
-        Recipe(
-            "nafnet-compact",
-            config=NAFNetConfig.compact(),
-            model=NAFNet,
-            objective=DeblurObjective,
-            **_SCRATCH,
-            learning_rate=1e-3,
-            clip_norm=1.0,
-        ),
-        # At the papers' sizes, for a GPU, with their optimisers, batches and schedules; epochs are
-        # counted in samples. Scenes are ours, cropped anywhere but where "centred" says otherwise,
-        # turned, mirrored and reversed, and the averaged weights are kept.
-        # Zhong 2022 on GenBlur: 500 epochs. How many photos its 161 videos gave is not said:
-        # 10,000 chosen, half of them reversed.
-        Recipe(
-            "decomposer-paper",
-            config=BlurDecomposerConfig.paper(),
-            model=BlurDecomposer,
-            objective=DecomposerObjective,
-            scene=288,
-            crop=256,
-            batch=16,
-            blur=(12.0, 40.0),
-            reuse=2,
-            learning_rate=2e-4,
-            cosine=5_000_000,
-            warmup=1,
-            weight_decay=1e-4,
-            clip_norm=math.inf,
-        ),
-        # The same on B-AIST++: 400 epochs; 10,000 photos of its 73 videos chosen. The paper frames
-        # the dancer and shrinks that to 192; of clips (`--clips`) half of the squares are about
-        # something that moves.
-        Recipe(
-            "decomposer-paper-aist",
-            config=BlurDecomposerConfig.paper(),
-            model=BlurDecomposer,
-            objective=DecomposerObjective,
-            scene=216,
-            crop=192,
-            blur=(12.0, 40.0),
-            reuse=2,
-            learning_rate=1e-4,
-            cosine=4_000_000,
-            warmup=1,
-            weight_decay=1e-4,
-            clip_norm=math.inf,
-        ),
-        # None of the three papers tells the authors' own schedule. Zhong 2022 trained it for as
-        # long as the decomposer; the rate, the batch and Adam are chosen.
-        Recipe(
-            "jin-paper",
-            config=JinSequenceConfig.paper(),
-            model=JinSequence,
-            objective=SequenceObjective,
-            scene=288,
-            crop=256,
-            blur=(12.0, 40.0),
-            reuse=2,
-            optimizer="adam",
-            learning_rate=1e-4,
-            cosine=5_000_000,
-            warmup=1,
-            weight_decay=0.0,
-            clip_norm=math.inf,
-        ),
-        # Argaw 2021a: 80 epochs, halved at 40 and 60. The text lost the rate, the crops and how
-        # many images there were: 1e-4 (as in 2021b), 256 and 20,000 chosen.
-        Recipe(
-            "video-restorer-paper",
-            config=VideoRestorerConfig.paper(),
-            model=VideoRestorer,
-            objective=RestorerObjective,
-            scene=288,
-            crop=256,
-            batch=4,
-            blur=(12.0, 40.0),
-            reuse=2,
-            optimizer="adam",
-            learning_rate=1e-4,
-            milestones=(800_000, 1_200_000),
-            warmup=1,
-            weight_decay=0.0,
-            clip_norm=math.inf,
-        ),
-        # The same for the first, middle and last frame, as on rotational blur; crops of 128 chosen.
-        Recipe(
-            "video-restorer-paper-three-frames",
-            config=VideoRestorerConfig.paper().three_frames(),
-            model=VideoRestorer,
-            objective=RestorerObjective,
-            scene=160,
-            crop=128,
-            blur=(12.0, 40.0),
-            reuse=2,
-            optimizer="adam",
-            learning_rate=1e-4,
-            milestones=(800_000, 1_200_000),
-            warmup=1,
-            weight_decay=0.0,
-            clip_norm=math.inf,
-        ),
-        # Argaw 2021b on Monkaa, 10,000 images: 300 epochs, halved at 100, 150, 200 and 250. Its
-        # flow has the sign of the film, which no photo tells: here both are as frequent.
-        Recipe(
-            "blur-flow-paper",
-            config=BlurFlowNetConfig.paper(),
-            model=BlurFlowNet,
-            objective=FlowObjective,
-            scene=288,
-            crop=256,
-            centred=True,
-            batch=4,
-            blur=(12.0, 40.0),
-            reuse=2,
-            optimizer="adam",
-            learning_rate=1e-4,
-            milestones=(1_000_000, 1_500_000, 2_000_000, 2_500_000),
-            warmup=1,
-            weight_decay=4e-4,
-            clip_norm=math.inf,
-        ),
-        # Its fine-tuning on real video (`--init` its weights, `--clips`): 120 epochs, halved at 60,
-        # 80 and 100. How many images there were is not said: 10,000 chosen.
-        Recipe(
-            "blur-flow-paper-fine-tuning",
-            config=BlurFlowNetConfig.paper(),
-            model=BlurFlowNet,
-            objective=FlowObjective,
-            scene=288,
-            crop=256,
-            centred=True,
-            batch=4,
-            blur=(40.0, 40.0),
-            reuse=2,
-            real_share=0.9,
-            optimizer="adam",
-            learning_rate=1e-4,
-            milestones=(600_000, 800_000, 1_000_000),
-            warmup=1,
-            weight_decay=4e-4,
-            clip_norm=math.inf,
         ),
     )
 }
@@ -413,7 +207,7 @@ def _variant(of: str, name: str, model: dict[str, Any] | None = None, **changes:
 RECIPES |= {
     recipe.name: recipe
     for recipe in (
-        _variant("animator", "animator-short", **_SCRATCH),
+        _variant("animator", "animator-short", **FROM_SCRATCH),
         # Scenes, turning cameras and real clips (`--clips`), as in `b2m.data.stream.SHARES`; and
         # what each adds on the same small budget: `b2m evaluate --table mix` compares them.
         _variant("animator", "animator-mix", turning=_TURNING, real_share=SHARES["clips"]),
@@ -428,57 +222,20 @@ RECIPES |= {
                 ("mix", _TURNING, SHARES["clips"]),
             )
         ),
-        replace(
-            RECIPES["decomposer-compact"],
-            name="decomposer-one-stage",
-            config=BlurDecomposerConfig.compact().one_stage(),
-        ),
-        _variant("decomposer-compact", "decomposer-unguided", {"guided": False}),
-        # Zhong 2022, appendix B: 2, 8 and 16 directions instead of 4.
-        *(
-            _variant("decomposer-compact", f"decomposer-{2**bits}-directions", {"bits": bits})
-            for bits in (1, 3, 4)
-        ),
-        _variant("jin-compact", "jin-rotation", turning=1.0, real_share=0.0),
-        _variant(  # the paper's, on rotation, gives the first, middle and last frame
-            "video-restorer-compact",
-            "video-restorer-rotation",
-            {"frames": 3},
-            turning=1.0,
-            real_share=0.0,
-        ),
-        # Begins with `--init` the compact weights, at the blur that they have seen.
-        _variant(
-            "blur-flow-compact",
-            "blur-flow-fine-tuned",
-            blur=(36.0, 36.0),
-            camera_samples=0,
-            real_share=0.9,
-        ),
-        # Argaw 2021a, Table 5, of three frames, which cost half of seven: all parts, and some.
-        *(
-            _variant("video-restorer-compact", f"video-restorer-{name}", {"frames": 3, **parts})
-            for name, parts in (
-                ("three", {}),
-                ("stn", {"warped": False, "pictured": False}),
-                ("stn-lw", {"pictured": False}),
-                ("stn-itn", {"warped": False}),
-                ("unrefined", {"refined": False}),
-            )
-        ),
-        *(
-            _variant("video-restorer-compact", name, {"frames": 3}, objective=objective)
-            for name, objective in (
-                ("video-restorer-pml", PhotometricObjective),
-                ("video-restorer-pml-tcl", ConsistentObjective),
-            )
-        ),
-        # Argaw 2021b, Table 3: without refining block, without spatial transformers, without both.
-        _variant("blur-flow-compact", "blur-flow-stn", {"refined": False}),
-        _variant("blur-flow-compact", "blur-flow-rb", {"transformed": False}),
-        _variant("blur-flow-compact", "blur-flow-plain", {"refined": False, "transformed": False}),
     )
 }
+
+
+def _registered() -> dict[str, Recipe]:
+    """The recipes that models registered with themselves."""
+    return {
+        name: Recipe(name, model=model, **values)
+        for model in MODELS.values()
+        for name, values in model.recipes.items()
+    }
+
+
+RECIPES |= _registered()
 
 
 def find_recipe(name: str) -> Recipe:
@@ -487,6 +244,7 @@ def find_recipe(name: str) -> Recipe:
     Raises:
         InputError: there is none.
     """
-    if name not in RECIPES:
-        raise InputError(f"no recipe is called '{name}'; there are {', '.join(sorted(RECIPES))}.")
-    return RECIPES[name]
+    known = RECIPES | _registered()  # a model may have come since
+    if name not in known:
+        raise InputError(f"no recipe is called '{name}'; there are {', '.join(sorted(known))}.")
+    return known[name]

@@ -52,7 +52,7 @@ def default_model() -> str:
 @lru_cache(maxsize=1)  # one model in memory
 def loaded(model: str) -> tuple[b2m.BlurAnimator, str]:
     """The model, and where its weights are from."""
-    kind = api.ANIMATORS[api.checked_model(model, api.ANIMATORS)]
+    kind = api.animators()[api.checked_model(model, api.animators())]
     folder = hub.find_weights(kind.weights_name)
     return b2m.BlurAnimator.from_pretrained(folder, model=model), hub.source_of(folder)
 

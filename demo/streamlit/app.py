@@ -44,7 +44,7 @@ FILES = {
 @st.cache_resource(max_entries=3, show_spinner="Loading the model …")
 def loaded(model: str, predictor: str | None) -> tuple[b2m.BlurAnimator, str]:
     """One of each model for all visitors, and where its weights are from."""
-    folder = hub.find_weights(api.ANIMATORS[model].weights_name)
+    folder = hub.find_weights(api.animators()[model].weights_name)
     made = b2m.BlurAnimator.from_pretrained(folder, model=model, guidance_predictor=predictor)
     return made, hub.source_of(folder)
 

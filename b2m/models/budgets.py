@@ -1,0 +1,30 @@
+"""Settings that trainings of several models share: values of `b2m.train.recipes.Recipe`."""
+
+import math
+from typing import Any
+
+FROM_SCRATCH: dict[str, Any] = {
+    "blur": (28.0, 36.0),
+    "blur_samples": 20_000,
+    "camera_samples": 8_000,
+}
+"""From random weights in 30,000 samples; it begins with the easiest motion there is."""
+
+PAPER: dict[str, Any] = {
+    "scene": 288,
+    "crop": 256,
+    "blur": (12.0, 40.0),
+    "reuse": 2,
+    "warmup": 1,
+    "clip_norm": math.inf,
+}
+"""For a GPU, with the optimisers, batches and schedules of the papers; epochs are counted in
+samples. Scenes are ours, cropped anywhere but where "centred" says otherwise, turned, mirrored and
+reversed, and the averaged weights are kept."""
+
+PAPER_ADAM: dict[str, Any] = {
+    **PAPER,
+    "optimizer": "adam",
+    "learning_rate": 1e-4,
+    "weight_decay": 0.0,
+}
