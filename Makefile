@@ -85,6 +85,8 @@ test-needs: $(DEV)
 	  echo 'There is no Chromium, and none can be installed: tests that need a browser are skipped'
 	@B2M_RIFE=$(RIFE) $(BIN)/python -c 'from b2m.data.interpolate import fetch_rife; fetch_rife()' 2>/dev/null || \
 	  echo 'The weights of RIFE cannot be fetched: its tests are skipped'
+	@$(BIN)/python demo/web/build.py --fetch 2>/dev/null || \
+	  echo 'ONNX Runtime Web cannot be fetched: tests of demo/web are skipped'
 
 lint: $(DEV) ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -42,6 +42,7 @@ _REPOSITORY_WEIGHTS = Path(__file__).parent.parent / "weights"
 _WEIGHTS_FILES = ("config.json", "model.safetensors", CARD_FILE)
 _ENTRY = {"gradio": "app.py", "streamlit": "app.py", "docker": "Dockerfile", "static": "index.html"}
 _LEFT_OUT = re.compile(r"(^|/)(\.(?!gitattributes$)[^/]*|__pycache__)(/|$)")
+_REFERENCE = re.compile(r"<(?:link|script)\b[^>]*\b(?:href|src)=\"(?![a-z]+:|//|#)([^\"?#]+)")
 RETRY_REMEDY = "check the network, and try again"
 _NAMING = (CARD_FILE, "requirements.txt")  # files that name the account of the source code
 
@@ -620,6 +621,14 @@ def _checked_space(folder: Path, files: dict[str, bytes | Path]) -> str:
     entry = _ENTRY[sdk] if sdk == "docker" else card.get("app_file", _ENTRY[sdk])
     if entry not in files:
         raise InputError(f"the Space '{folder}' lacks {entry}, with which it starts")
+    if sdk == "static":
+        text = (folder / entry).read_text("utf-8", errors="replace")
+        for name in _REFERENCE.findall(text):
+            if name not in files:
+                raise InputError(
+                    f"the Space '{folder}' lacks {name}, which its {entry} needs: make web makes "
+                    "that of demo/web"
+                )
     return str(sdk)
 
 

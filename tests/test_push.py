@@ -295,6 +295,14 @@ def test_what_is_left_out(tmp_path):
         ({"card": "---\nsdk: cobol\n---\n"}, {"space": True}, "must say sdk"),
         ({}, {"space": True}, r"lacks app\.py"),
         ({"card": "---\nsdk: docker\n---\n"}, {"space": True}, "lacks Dockerfile"),
+        (
+            {
+                "card": "---\nsdk: static\n---\n",
+                "index_html": '<link rel="preload" href="assets/model.json">',
+            },
+            {"space": True},
+            r"lacks assets/model\.json",
+        ),
     ],
 )
 def test_what_is_not_whole(tmp_path, files, options, words):

@@ -1,4 +1,4 @@
-// The page: photos in, time under the finger, words about motion, files out.
+// The page: reads photos, shows and directs the clip, saves it.
 import { WHEEL } from "./motion.js";
 import { MOST_FULL, pixelsOf, readPhoto } from "./read.js";
 import { Renderer } from "./render.js";
@@ -6,7 +6,7 @@ import { gif, mp4, pngs, recorded, videoConfig } from "./save.js";
 const $ = (id) => document.getElementById(id), asked = new URLSearchParams(location.search);
 const MOST = { wasm: 2 ** 19, webgpu: 2 ** 21 }, SHOWN = 2 ** 20, MOST_GIF = 2 ** 20, HOLD = 350, MOVED = 6, FINGER = 0.03, PERIOD = 2400;
 const canvas = $("clip"), worker = new Worker("worker.js", { type: "module" }), waiting = new Map();
-let renderer, model, photo = null, scene = null, full = null, shown = null, playing = true, time = 0, view = 0, lit = 0, peeking = false, saving = false, latest = 0, engine = "wasm", threads = 1, cross = null, stroke = null;
+let renderer, model, photo = null, scene = null, shown = null, playing = true, time = 0, view = 0, lit = 0, peeking = false, saving = false, latest = 0, engine = "wasm", threads = 1, cross = null, stroke = null;
 
 worker.onmessage = ({ data: { id, result, error } }) => { const { resolve, reject } = waiting.get(id); waiting.delete(id); error ? reject(Error(error)) : resolve(result); };
 worker.onerror = (event) => { for (const { reject } of waiting.values()) reject(Error(event.message ?? "the page's worker cannot be started")); waiting.clear(); };
@@ -15,7 +15,7 @@ ask.count = 0;
 function say(words, wrong = false) { $("status").textContent = words; $("status").classList.toggle("wrong", wrong); }
 const busy = (on) => { $("busy").hidden = !on; $("busy").removeAttribute("value"); };
 
-// --- photos in -------------------------------------------------------------------------------------
+// --- photos in ------------------------------------------------------------------------------------
 async function start() {
   const response = await fetch("assets/model.json").catch(() => ({ ok: false }));
   if (!response.ok) throw Error("the page is not whole: its folder assets/ is missing; make web makes it");
@@ -27,7 +27,7 @@ async function start() {
     button.type = "button"; button.append(image); button.onclick = () => show(`assets/${name}`);
     return button;
   }));
-  $("limits").textContent = `Photos above ${megapixels(MOST.wasm)} megapixels are looked at smaller (above ${megapixels(MOST.webgpu)} where the browser has WebGPU); the clip keeps the photo's size, up to ${megapixels(MOST_FULL)} megapixels.`;
+  $("limits").textContent = `Motion is estimated at up to ${megapixels(MOST.wasm)} megapixels, or ${megapixels(MOST.webgpu)} where the browser has WebGPU; larger photos are shrunk for it. The clip keeps the photo's size, up to ${megapixels(MOST_FULL)} megapixels.`;
   if (asked.get("engine") === "webgpu") engine = await graphics() ? "webgpu" : "wasm";
   ({ threads } = await ask({ load: { engine, threads: +(asked.get("threads") ?? Math.min(4, navigator.hardwareConcurrency)) } }));
   if (!latest) say("Ready: choose a photo, or one of the examples.");
@@ -46,19 +46,20 @@ async function show(source, name) {
     const read = await readPhoto(source, name);
     await ready;
     if (read.width * read.height > MOST.wasm && engine === "wasm" && asked.get("engine") !== "wasm" && await graphics()) {
-      say("Fetching what the graphics processor needs, once …");
-      try { await ask({ load: { engine: "webgpu", threads: 1 } }); engine = "webgpu"; } catch { /* then smaller */ }
+      say("Loading WebGPU support, once …");
+      try { await ask({ load: { engine: "webgpu", threads: 1 } }); engine = "webgpu"; } catch { /* WebAssembly at a smaller size */ }
     }
-    const everything = pixelsOf(read, MOST_FULL, renderer.largest), pixels = everything.data.slice();
-    say(`Looking at ${read.name} …`);
-    const look = (engine) => ask({ photo: { engine, pixels, width: everything.width, height: everything.height, most: +(asked.get("most") ?? MOST[engine]), levels: +(asked.get("levels") ?? 4) } });
-    const found = await look(engine).catch((error) => {
+    const full = pixelsOf(read, MOST_FULL, renderer.largest), { width, height } = full;
+    say(`Estimating the motion in ${read.name} …`);
+    const prepare = (engine) => { const pixels = full.data.slice(); return ask({ photo: { engine, pixels, width, height, most: +(asked.get("most") ?? MOST[engine]), levels: +(asked.get("levels") ?? 4) } }, [pixels.buffer]); };
+    const found = await prepare(engine).catch((error) => {
       if (engine === "wasm") throw error;
-      engine = "wasm"; // what a graphics processor cannot do is done without it
-      return ask({ load: { engine, threads } }).then(() => look(engine));
+      engine = "wasm";
+      return ask({ load: { engine, threads } }).then(() => prepare(engine));
     });
     if (turn !== latest) return;
-    photo = read; full = everything; scene = found;
+    photo?.bitmap.close();
+    photo = read; scene = found;
     shown = pixelsOf(read, Math.max(SHOWN, found.width * found.height));
     renderer.set(scene); delete scene.textures;
     $("stage").hidden = false; document.body.classList.add("shown");
@@ -67,23 +68,23 @@ async function show(source, name) {
     play(!scene.still && time !== 0);
     canvas.setAttribute("aria-label", `The clip of ${photo.name}: what happened while the shutter was open`);
     $("warnings").replaceChildren(...scene.warnings.map((words) => Object.assign(document.createElement("li"), { textContent: words === model.sentences.still ? `This photo looks sharp: ${words}` : words })));
-    const smaller = everything.width !== scene.width ? ` Looked at in ${scene.width}×${scene.height}.` : "";
-    const kept = photo.width !== full.width ? ` Kept in ${full.width}×${full.height}: more does not fit.` : "";
-    $("facts").textContent = `${photo.name}, ${photo.width}×${photo.height}.${smaller}${kept} ${things(scene.regions)} Looked at in ${scene.seconds[0].toFixed(1)} s by ${engine === "wasm" ? `WebAssembly, ${threads} thread${threads > 1 ? "s" : ""}` : "WebGPU"}, and ${scene.seconds[1].toFixed(1)} s for the rest.`;
-    say(scene.still ? "Nothing moves in this photo." : "Drag over the picture to scrub; tap a thing to reverse it.");
+    const smaller = width !== scene.width ? ` Motion estimated at ${scene.width}×${scene.height}.` : "";
+    const kept = photo.width !== width ? ` Shrunk to ${width}×${height}, the largest size that is kept.` : "";
+    $("facts").textContent = `${photo.name}, ${photo.width}×${photo.height}.${smaller}${kept} Network: ${scene.seconds[0].toFixed(1)} s on ${engine === "wasm" ? `WebAssembly, ${threads} thread${threads > 1 ? "s" : ""}` : "WebGPU"}; regions and projection: ${scene.seconds[1].toFixed(1)} s.`;
+    say(scene.still ? "Nothing moves in this photo." : "Drag over the picture to scrub through time; tap a moving region to reverse it.");
   } catch (error) {
     if (turn === latest) say(error.message, true);
   } finally {
     if (turn === latest) busy(false);
   }
 }
-const things = (count) => count ? `${count} thing${count > 1 ? "s" : ""} move${count > 1 ? "" : "s"}.` : "";
-function restored() { // the canvas as it is looked at, after a save too
+function restored() { // the canvas at its interactive size, after a save too
+  $("view").style.width = `min(100%, ${Math.round(68 * shown.width / shown.height)}vh)`;
   renderer.photo(shown.data, shown.width, shown.height);
   draw();
 }
 
-// --- time ------------------------------------------------------------------------------------------
+// --- time -----------------------------------------------------------------------------------------
 function draw() {
   if (!scene || saving) return;
   renderer.draw(time, peeking ? 2 : view, lit);
@@ -98,9 +99,9 @@ function loop(now) {
 }
 function peek(on) { peeking = on; $("compare").setAttribute("aria-pressed", on); draw(); }
 
-// --- which way -------------------------------------------------------------------------------------
+// --- directing ------------------------------------------------------------------------------------
 const moves = (i) => Math.hypot(scene.flow[i], scene.flow[scene.width * scene.height + i]) >= scene.threshold;
-// The thing at a place of the photo, in shares of its sides; near it counts, too, as fingers are wide.
+// The region at a position in [0, 1] x [0, 1], or the nearest within the click tolerance; 0 for none.
 function labelAt([across, down]) {
   const { width: w, height: h, labels } = scene, x = Math.min(Math.floor(across * w), w - 1), y = Math.min(Math.floor(down * h), h - 1);
   if (moves(y * w + x)) return labels[y * w + x];
@@ -116,10 +117,10 @@ function light(labels) { lit = labels; draw(); clearTimeout(light.timer); light.
 function reverse(place) {
   const label = labelAt(place);
   if (!label) { say("Nothing moves there: choose a point on something blurred by motion.", true); return; }
-  renderer.flip(label); light(label); say("Reversed. Tap it again to turn it back.");
+  renderer.flip(label); light(label); say("Reversed. Tap again to undo.");
 }
 const goes = (i, label) => { const n = scene.width * scene.height, s = renderer.flipped(label) ? -1 : 1; return [s * scene.flow[i], s * scene.flow[n + i]]; };
-function direct(points) { // things go as an arrow was drawn
+function direct(points) { // regions under an arrow move along it
   const { width: w, height: h } = scene, places = [];
   for (let k = 1; k < points.length; k++) {
     const [a, b] = [points[k - 1], points[k]], dx = (b[0] - a[0]) * w, dy = (b[1] - a[1]) * h, long = Math.hypot(dx, dy), steps = Math.ceil(long);
@@ -128,7 +129,7 @@ function direct(points) { // things go as an arrow was drawn
   const few = places.filter((_, i) => i % Math.ceil(places.length / 200) === 0), found = few.map(({ at }) => labelAt(at)), counts = new Map();
   for (const label of found) if (label) counts.set(label, (counts.get(label) ?? 0) + 1);
   let taken = [...counts].filter(([, count]) => 3 * count >= few.length).map(([label]) => label);
-  if (!taken.length && found[0]) taken = [found[0]]; // an arrow that flies out of a thing
+  if (!taken.length && found[0]) taken = [found[0]]; // an arrow that leaves its region
   if (!taken.length) { say("The arrow is over nothing that moves: draw it on something blurred by motion.", true); return; }
   for (const label of taken) {
     let agreement = 0;
@@ -138,16 +139,16 @@ function direct(points) { // things go as an arrow was drawn
     });
     if (agreement < 0) renderer.flip(label);
   }
-  light(taken[0]); say("It goes as the arrow was drawn.");
+  light(taken[0]); say("The motion follows the arrow.");
 }
-function directAll(x, y) { // each thing, along its own line; a hair clockwise for those at right angles
+function directAll(x, y) { // each region along its own line; perpendicular ones turn clockwise
   const sums = new Map();
   scene.labels.forEach((label, i) => { if (moves(i)) { const [u, v] = goes(i, label); sums.set(label, (sums.get(label) ?? 0) + u * (x - 1e-6 * y) + v * (y + 1e-6 * x)); } });
   for (const [label, sum] of sums) if (sum < 0) renderer.flip(label);
   draw();
 }
 
-// --- fingers, mice and keys ------------------------------------------------------------------------
+// --- pointer and keys -----------------------------------------------------------------------------
 const dragging = () => document.querySelector("input[name=drag]:checked").value;
 function place(event) { const box = canvas.getBoundingClientRect(); return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height].map((share) => Math.min(Math.max(share, 0), 1)); }
 let touch = null;
@@ -211,9 +212,9 @@ for (const [press, let_go] of [["pointerdown", "pointerup"], ["keydown", "keyup"
 }
 $("motion").onclick = () => { view = 1 - view; $("motion").setAttribute("aria-pressed", view === 1); $("legend").hidden = !view; wheel(); draw(); };
 document.querySelectorAll("input[name=drag]").forEach((input) => { input.onchange = () => $("view").classList.toggle("arrow", dragging() === "arrow"); });
-document.querySelectorAll("[data-way]").forEach((button) => { button.onclick = () => { directAll(...button.dataset.way.split(",").map(Number)); say(`All that moves goes ${button.textContent}, along its own line.`); }; });
-$("backwards").onclick = () => { for (const label of new Set(scene.labels)) renderer.flip(label); draw(); say("Backwards: the same blur."); };
-$("again").onclick = () => { renderer.flips.fill(0); draw(); say("As it was at first."); };
+document.querySelectorAll("[data-way]").forEach((button) => { button.onclick = () => { directAll(...button.dataset.way.split(",").map(Number)); say(`All motion is directed ${button.textContent}, each region along its own line.`); }; });
+$("backwards").onclick = () => { for (const label of new Set(scene.labels)) renderer.flip(label); draw(); say("All motion is reversed: the blur would be the same."); };
+$("again").onclick = () => { renderer.flips.fill(0); draw(); say("Directions are reset."); };
 function wheel() { // the legend: a vector from the centre has the colour of its end
   const pen = $("wheel").getContext("2d"), size = $("wheel").width, image = pen.createImageData(size, size);
   for (let i = 0; i < size * size; i++) {
@@ -222,10 +223,10 @@ function wheel() { // the legend: a vector from the centre has the colour of its
     image.data[4 * i + 3] = 255 * Math.min(Math.max((1 - radius) * size / 2, 0), 1);
   }
   pen.putImageData(image, 0, 0);
-  $("rim").textContent = scene ? `rim: ${Math.round(Math.max(3, scene.longest) / scene.scale)} px` : "";
+  $("rim").textContent = scene ? `edge: ${Math.round(Math.max(3, scene.longest) / scene.scale)} px` : "";
 }
 
-// --- files in and out ------------------------------------------------------------------------------
+// --- files in and out -----------------------------------------------------------------------------
 for (const input of [$("file"), $("capture")]) input.onchange = () => { if (input.files[0]) show(input.files[0]); input.value = ""; };
 addEventListener("dragover", (event) => { event.preventDefault(); $("drop").classList.add("over"); });
 addEventListener("dragleave", () => $("drop").classList.remove("over"));
@@ -233,7 +234,7 @@ addEventListener("drop", (event) => { event.preventDefault(); $("drop").classLis
 addEventListener("paste", (event) => { const file = [...event.clipboardData.files][0]; if (file) { event.preventDefault(); show(file, file.name || "the pasted image"); } else say("The clipboard holds no image: copy one first.", true); });
 $("camera").onclick = async () => {
   const video = $("viewfinder").querySelector("video");
-  if (matchMedia("(pointer: coarse)").matches || !navigator.mediaDevices) { $("capture").click(); return; } // a phone's own camera is better
+  if (matchMedia("(pointer: coarse)").matches || !navigator.mediaDevices) { $("capture").click(); return; } // the camera app of a phone is better
   try {
     video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 } } });
     await video.play(); $("viewfinder").showModal();
@@ -262,15 +263,15 @@ async function save(kind) {
   const buttons = document.querySelectorAll("#stage button, #stage input, #stage select, #choose button, #choose input");
   try {
     saving = true; busy(true); say("Writing …"); buttons.forEach((button) => { button.disabled = true; });
-    let sized = full;
-    if (kind === "gif") sized = pixelsOf(photo, MOST_GIF, renderer.largest);
-    if (kind === "mp4" && !await videoConfig(full.width & ~1, full.height & ~1, fps)) sized = pixelsOf(photo, Infinity, Math.min(1920, renderer.largest));
+    let sized = pixelsOf(photo, kind === "gif" ? MOST_GIF : MOST_FULL, renderer.largest);
+    if (kind === "mp4" && !await videoConfig(sized.width & ~1, sized.height & ~1, fps)) sized = pixelsOf(photo, Infinity, Math.min(1920, renderer.largest));
     renderer.photo(sized.data, sized.width, sized.height);
     const blob = await kinds[kind](canvas, frames(kind === "png" ? times.slice(0, count) : times), fps) ?? await recorded(canvas, frames(times), fps);
     const ending = kind === "png" ? "zip" : blob.type.split("/")[1], name = `${photo.name.replace(/\.[^.]*$/, "")}.${ending}`;
     const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
     link.click(); setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-    say(`Saved ${name}: ${kind === "png" ? count : times.length} frames of ${sized.width}×${sized.height}, ${(blob.size / 1e6).toFixed(1)} MB.${sized.width < photo.width ? " Shrunk from the photo's size." : ""}`);
+    const size = kind === "mp4" ? `${sized.width & ~1}×${sized.height & ~1}` : `${sized.width}×${sized.height}`;
+    say(`Saved ${name}: ${kind === "png" ? count : times.length} frames of ${size}, ${(blob.size / 1e6).toFixed(1)} MB.${sized.width < photo.width ? " Shrunk from the photo's size." : ""}`);
     return blob;
   } catch (error) {
     say(`It cannot be saved: ${error.message}`, true);
@@ -284,5 +285,5 @@ document.querySelectorAll("[data-save]").forEach((button) => { button.onclick = 
 requestAnimationFrame(loop);
 const ready = start();
 ready.then(() => busy(false), (error) => { busy(false); say(error.message, true); });
-// For the tests, and for whoever is curious.
+// For tests.
 globalThis.b2m = { show, save, at, direct, reverse, get scene() { return scene; }, get renderer() { return renderer; }, get latest() { return latest; } };

@@ -24,12 +24,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from b2m import assets as shipped
+from b2m.assets import examples
 from b2m.errors import InputError
 from b2m.files import atomic_path
 from b2m.guidance import STILL_THRESHOLD
 from b2m.hub import find_weights
-from b2m.inference import diagnostics as doubts
+from b2m.inference import diagnostics
 from b2m.models import MotionAnimator
 from b2m.models.layers import Pointwise
 
@@ -137,17 +137,17 @@ def _halved(model: Any) -> Any:
     return model
 
 
-def fetch_runtime(folder: Path) -> None:
-    """Put the pinned files of ONNX Runtime Web into a folder, WebAssembly compressed.
+def fetch_runtime() -> Path:
+    """The folder with the pinned files of ONNX Runtime Web, WebAssembly compressed, in the cache.
 
-    The package comes from npm, by its own client where there is one, and is kept in the cache.
+    The package comes from npm, by its own client where there is one.
 
     Raises:
         InputError: it cannot be fetched, or its contents are not those that are expected.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "b2m", "web", VERSION)
     cache.mkdir(parents=True, exist_ok=True)
-    if not all(_is_pinned(cache / name) for name in FILES):
+    if not all(_is_pinned(cache, name) for name in FILES):
         with (
             tempfile.TemporaryDirectory() as temporary,
             tarfile.open(_package(Path(temporary))) as package,
@@ -155,16 +155,31 @@ def fetch_runtime(folder: Path) -> None:
             for name in FILES:
                 stream = package.extractfile(f"package/dist/{name}")
                 assert stream is not None
-                _keep(stream, cache / name)
+                _keep(stream, cache, name)
     for name in FILES:
-        if not _is_pinned(cache / name):
+        if not _is_pinned(cache, name):
             raise InputError(f"{name} of {RUNTIME} {VERSION} is not the file that was pinned")
-        if not name.endswith(".wasm"):
-            shutil.copyfile(cache / name, folder / name)
-            continue
-        # Whatever the server does, a third is sent.
-        with atomic_path(folder / f"{name}.gz") as path:
-            path.write_bytes(gzip.compress((cache / name).read_bytes(), 9, mtime=0))
+    return cache
+
+
+def _packed(name: str) -> str:
+    """WebAssembly is compressed: whatever the server does, a quarter is sent."""
+    return f"{name}.gz" if name.endswith(".wasm") else name
+
+
+def _keep(stream: IO[bytes], folder: Path, name: str) -> None:
+    data = stream.read()
+    with atomic_path(folder / _packed(name)) as path:
+        path.write_bytes(gzip.compress(data, mtime=0) if name.endswith(".wasm") else data)
+
+
+def _is_pinned(folder: Path, name: str) -> bool:
+    path = folder / _packed(name)
+    if not path.is_file():
+        return False
+    data = path.read_bytes()
+    data = gzip.decompress(data) if name.endswith(".wasm") else data
+    return hashlib.sha256(data).hexdigest() == FILES[name]
 
 
 def _package(folder: Path) -> Path:
@@ -178,20 +193,11 @@ def _package(folder: Path) -> Path:
     address = f"{registry}/{RUNTIME}/-/{RUNTIME}-{VERSION}.tgz"
     path = folder / "package.tgz"
     try:
-        with urllib.request.urlopen(address, timeout=60) as answer:
-            _keep(answer, path)
+        with urllib.request.urlopen(address, timeout=60) as answer, path.open("wb") as file:
+            shutil.copyfileobj(answer, file)
     except OSError as error:
         raise InputError(f"{address} cannot be fetched: {error}; check the network") from error
     return path
-
-
-def _keep(stream: IO[bytes], path: Path) -> None:
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        shutil.copyfileobj(stream, file)
-
-
-def _is_pinned(path: Path) -> bool:
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == FILES[path.name]
 
 
 def build(out: Path, weights: Path | None = None) -> None:
@@ -208,7 +214,9 @@ def build(out: Path, weights: Path | None = None) -> None:
     if out.resolve() != HERE.resolve():
         for name in (*PAGE, "sw.js", "README.md", "icon.svg"):
             shutil.copyfile(HERE / name, out / name)
-    fetch_runtime(assets)
+    runtime = fetch_runtime()
+    for name in FILES:
+        shutil.copyfile(runtime / _packed(name), assets / _packed(name))
     model = MotionAnimator.from_pretrained(find_weights("animator", weights), device="cpu")
     maps = export(model, assets / "model.onnx", STRIDE)
     names = ("STILL", "STREAKS", "UNFOLLOWED", "LONG")
@@ -216,13 +224,13 @@ def build(out: Path, weights: Path | None = None) -> None:
         "stride": STRIDE,
         "maps": maps,
         "threshold": STILL_THRESHOLD,
-        "sentences": {name.lower(): getattr(doubts, name) for name in names},
+        "sentences": {name.lower(): getattr(diagnostics, name) for name in names},
         "examples": list(EXAMPLES),
     }
     with atomic_path(assets / "model.json") as path:
         path.write_text(json.dumps(described, indent=1), encoding="utf-8")
     for name in EXAMPLES:
-        shutil.copyfile(shipped.examples() / name, assets / name)
+        shutil.copyfile(examples() / name, assets / name)
     files = [*PAGE, "icon.svg", *(f"assets/{path.name}" for path in sorted(assets.iterdir()))]
     files = [name for name in files if name != "assets/files.js"]
     digest = hashlib.sha256()
@@ -239,7 +247,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", type=Path, help="a checkpoint of the animator")
     parser.add_argument("--out", type=Path, default=HERE, help="a folder; by default this one")
+    parser.add_argument("--fetch", action="store_true", help="fetch the runtime, and no more")
     chosen = parser.parse_args()
+    if chosen.fetch:
+        fetch_runtime()
+        return
     build(chosen.out, chosen.weights)
     size = sum(path.stat().st_size for path in (chosen.out / "assets").iterdir())
     print(f"{chosen.out}: {size / 1e6:.1f} MB in assets/; serve it with")

@@ -1,9 +1,9 @@
-// What makes a clip doubtful: a port of b2m.inference.diagnostics, whose sentences the page shows.
+// Warnings: a port of b2m.inference.diagnostics, whose sentences the build writes to model.json.
 import { clamp, lengths } from "./motion.js";
 const VISIBLE = 12, NOTHING = 0.002, LITTLE = 0.018, CONVINCED = 0.2, SPARSE = 320, STILL_SHARE = 0.002, LONG_SHARE = 0.25;
 const BURNT = 245, STREAK = 6, LARGEST = 0.02, SLENDER = 2, OWN = 0.6, BEYOND = 0.25, DARK = 180, MOST = 200;
 const MOST_BURNT = 0.1, BARS = 5, BAR_LENGTH = 12, BAR_SLENDER = 4, BAR_ANGLE = 0.12, BAR_RATIO = 1.4;
-// Whether what is taken for motion would change next to nothing in the photo (planes of codes).
+// Whether the estimated motion would hardly change the photo (planes of sRGB codes).
 export function standsStill(photo, flow, width, height, threshold) {
   const n = width * height, step = Math.max(width, height) >= SPARSE ? 2 : 1;
   const at = (c, x, y) => {
@@ -15,19 +15,19 @@ export function standsStill(photo, flow, width, height, threshold) {
   for (let y = 0; y < height; y += step) for (let x = 0; x < width; x += step) {
     const u = flow[y * width + x] / 2, v = flow[n + y * width + x] / 2;
     count++;
-    if (2 * Math.hypot(u, v) < threshold) continue;
+    if (4 * (u * u + v * v) < threshold * threshold) continue;
     moving++;
     if ([0, 1, 2].some((c) => Math.abs(at(c, x + u, y + v) - at(c, x - u, y - v)) > VISIBLE)) visible++;
   }
   return visible / count < NOTHING || (visible / count < LITTLE && visible < CONVINCED * moving);
 }
 export function warningsOf(photo, flow, width, height, { threshold, sentences }, scale) {
-  const n = width * height, length = lengths(flow, n), step = Math.max(1, Math.floor(Math.max(width, height) / 1024)), sample = [], found = [];
+  const n = width * height, length = lengths(flow, n), step = Math.max(1, Math.floor(Math.max(width, height) / 1024)), sample = new Float32Array(Math.ceil(width / step) * Math.ceil(height / step)), found = [];
   const still = length.reduce((sum, x) => sum + (x >= threshold ? 1 : 0), 0) / n < STILL_SHARE;
   if (still) found.push(sentences.still);
   if (burntStreaks(photo, flow, width, height)) found.push(still ? sentences.unfollowed : sentences.streaks);
-  for (let y = 0; y < height; y += step) for (let x = 0; x < width; x += step) sample.push(length[y * width + x]);
-  sample.sort((a, b) => a - b);
+  for (let y = 0, k = 0; y < height; y += step) for (let x = 0; x < width; x += step) sample[k++] = length[y * width + x];
+  sample.sort();
   const place = 0.99 * (sample.length - 1), low = Math.floor(place), fastest = sample[low] + (place - low) * ((sample[low + 1] ?? sample[low]) - sample[low]);
   if (fastest > LONG_SHARE * Math.min(width, height)) found.push(sentences.long.replace(/\{length[^}]*\}/, Math.round(fastest * scale)));
   return { still, warnings: found };
@@ -35,7 +35,7 @@ export function warningsOf(photo, flow, width, height, { threshold, sentences },
 const variance = (values) => { const mean = values.reduce((a, b) => a + b, 0) / values.length; return values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / values.length; };
 const along = (piece, angle) => piece.map(([x, y]) => x * Math.cos(angle) + y * Math.sin(angle));
 const extent = (piece, angle) => Math.sqrt(12 * variance(along(piece, angle))) + 1;
-// Lights that burn out into streaks, along the motion or, where none is found, side by side.
+// Saturated lights that leave streaks, along the motion or, where none is found, parallel bars.
 function burntStreaks(photo, flow, width, height) {
   const n = width * height, least = (i) => Math.min(photo[i], photo[n + i], photo[2 * n + i]), seen = new Uint8Array(n), pieces = [], bars = [];
   let burnt = 0;

@@ -1,7 +1,7 @@
-// Lines of motion, signs on which neighbours agree, colours: as b2m's half_angle and coherent_signs.
+// Motion axes, coherent signs and colours: ports of b2m's half_angle, coherent_signs, flow_to_color.
 // Maps are planes: channel c of a map of n pixels begins at c * n.
 export const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
-export const roundEven = (x) => { const r = Math.round(x); return Math.abs(x % 1) === 0.5 && r % 2 ? r - 1 : r; };
+export const roundEven = (x) => { const r = Math.round(x); return r - x === 0.5 && r % 2 ? r - 1 : r; }; // of what is not negative
 export function halfAngle(line, n) {
   const out = new Float32Array(2 * n);
   for (let i = 0; i < n; i++) {
@@ -13,7 +13,7 @@ export function halfAngle(line, n) {
 }
 export function lengths(flow, n) {
   const out = new Float32Array(n);
-  for (let i = 0; i < n; i++) out[i] = Math.hypot(flow[i], flow[n + i]);
+  for (let i = 0; i < n; i++) out[i] = Math.sqrt(flow[i] * flow[i] + flow[n + i] * flow[n + i]); // hypot is slow
   return out;
 }
 // Shrunk by averages over areas, as OpenCV does: planes of w x h to W x H, none larger; or, with
@@ -28,15 +28,20 @@ export function shrink(planes, w, h, W, H, channels = planes.length / (w * h), a
   for (let c = 0; c < channels; c++) for (let y = 0; y < H; y++) {
     row.fill(0);
     for (const [j, share] of down[y]) for (let x = 0, at = c * apart + j * w * stride; x < w; x++, at += stride) row[x] += share * planes[at];
-    for (let x = 0; x < W; x++) { let sum = 0; for (const [i, share] of across[x]) sum += share * row[i]; out[c * W * H + y * W + x] = sum; }
+    for (let x = 0; x < W; x++) {
+      const parts = across[x];
+      let sum = 0;
+      for (let k = 0; k < parts.length; k++) sum += parts[k][1] * row[parts[k][0]];
+      out[c * W * H + y * W + x] = sum;
+    }
   }
   return out;
 }
-// Mean line of each cell of a coarse grid, with a sign without meaning.
+// Mean motion axis of each cell of a coarse grid; the sign has no meaning.
 export function coarseLines(flow, width, height, w, h) {
   const n = width * height, doubled = new Float32Array(2 * n);
   for (let i = 0; i < n; i++) {
-    const u = flow[i], v = flow[n + i], m = Math.max(Math.hypot(u, v), 1e-9);
+    const u = flow[i], v = flow[n + i], m = Math.max(Math.sqrt(u * u + v * v), 1e-9);
     doubled[i] = (u * u - v * v) / m; doubled[n + i] = 2 * u * v / m;
   }
   return halved(shrink(doubled, width, height, w, h), w * h);

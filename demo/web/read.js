@@ -1,4 +1,4 @@
-// Photos in: files, pastes and cameras, with b2m's sentences for what is none.
+// Reads photos from files, the clipboard and the camera, with b2m's sentences for bad input.
 export const MOST_FULL = 2 ** 24; // pixels of a photo that is kept; a canvas on a phone holds no more
 const MOST_PIXELS = 200e6, LEAST_SIDE = 16, FORMATS = "JPEG, PNG, WebP, AVIF, GIF or BMP";
 export async function readPhoto(blob, name = blob.name || "image") {

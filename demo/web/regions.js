@@ -1,16 +1,16 @@
-// What moved as one thing: a port of b2m's find_regions, which says why each number is as it is.
+// Coherent regions: a port of b2m.motion.regions.find_regions; the constants are explained there.
 import { clamp, coarseLines, halved, nearest, roundEven, shrink } from "./motion.js";
 const GRID = 192, SAMPLES = 4, SHARE = 0.25, PATCH = 5, STEPS = 4, REACH = 2, EDGE = 20, JUMP = 0.42, CRUMB = 0.003, SMALL = 0.02, ALIKE = 0.3;
 const RIM = 0.06, SLOWER = 0.6, TOUCHES = 0.25, RIM_ANGLE = 35 * Math.PI / 180, MOST = 250, SMOOTH = 8;
-// Numbers from 1 on for each pixel, those with most motion first; what is still goes with the
-// nearest that moves, and nothing but zeros comes where nothing moves.
+// A label from 1 on for each pixel, regions with most motion first; still pixels get the label of the
+// nearest region. All zeros where nothing moves.
 export function findRegions(flow, photo, width, height, threshold) {
   const cell = Math.max(Math.max(width, height) / GRID, 1), step = Math.max(1, Math.floor(cell / SAMPLES));
   const w = Math.max(1, roundEven(width / cell)), h = Math.max(1, roundEven(height / cell)), n = width * height;
   const W = Math.ceil(width / step), H = Math.ceil(height / step), sparse = new Float32Array(2 * W * H), moves = new Float32Array(W * H);
   for (let y = 0; y < H; y++) for (let x = 0; x < W; x++) {
     const i = y * step * width + x * step, k = y * W + x;
-    sparse[k] = flow[i]; sparse[W * H + k] = flow[n + i]; moves[k] = Math.hypot(flow[i], flow[n + i]) >= threshold ? 1 : 0;
+    sparse[k] = flow[i]; sparse[W * H + k] = flow[n + i]; moves[k] = flow[i] ** 2 + flow[n + i] ** 2 >= threshold ** 2 ? 1 : 0;
   }
   const moving = Uint8Array.from(shrink(moves, W, H, w, h), (share) => share >= SHARE ? 1 : 0);
   const cells = coarseLines(sparse, W, H, w, h), colors = lab(shrink(photo, width, height, w, h).map(roundEven), w * h);
@@ -18,16 +18,16 @@ export function findRegions(flow, photo, width, height, threshold) {
   const near = nearest((k) => labels[k] > 0, w, h), whole = new Uint8Array(w * h), out = new Uint8Array(n);
   if (near[0] < 0) return out;
   for (let k = 0; k < w * h; k++) whole[k] = labels[near[k]];
-  for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) out[y * width + x] = whole[Math.floor(y * h / height) * w + Math.floor(x * w / width)];
-  for (let number = 1; number <= SMOOTH; number++) { // borders without the corners of cells
-    const inside = whole.map((label) => label === number ? 1 : 0);
-    if (!inside.includes(1)) continue;
-    for (let y = 0; y < height; y++) {
-      const py = clamp((y + 0.5) * h / height - 0.5, 0, h - 1), a = Math.floor(py), b = Math.min(a + 1, h - 1), fy = py - a;
-      for (let x = 0; x < width; x++) {
-        const px = clamp((x + 0.5) * w / width - 0.5, 0, w - 1), c = Math.floor(px), d = Math.min(c + 1, w - 1), fx = px - c;
-        const share = (inside[a * w + c] * (1 - fx) + inside[a * w + d] * fx) * (1 - fy) + (inside[b * w + c] * (1 - fx) + inside[b * w + d] * fx) * fy;
-        if (Math.round(255 * share) > 127) out[y * width + x] = number;
+  for (let y = 0; y < height; y++) {
+    const py = clamp((y + 0.5) * h / height - 0.5, 0, h - 1), a = Math.floor(py), b = Math.min(a + 1, h - 1), fy = py - a, row = Math.floor(y * h / height) * w;
+    for (let x = 0; x < width; x++) {
+      const px = clamp((x + 0.5) * w / width - 0.5, 0, w - 1), c = Math.floor(px), d = Math.min(c + 1, w - 1), fx = px - c, i = y * width + x;
+      const p = whole[a * w + c], q = whole[a * w + d], r = whole[b * w + c], s = whole[b * w + d];
+      out[i] = whole[row + Math.floor(x * w / width)];
+      if (p === q && p === r && p === s) continue;
+      for (const number of [p, q, r, s]) { // smooth borders between cells
+        const share = ((p === number) * (1 - fx) + (q === number) * fx) * (1 - fy) + ((r === number) * (1 - fx) + (s === number) * fx) * fy;
+        if (number <= SMOOTH && Math.round(255 * share) > 127) out[i] = number;
       }
     }
   }
@@ -67,7 +67,9 @@ function patchesOf(doubled, length, moving, colors, w, h) { // small connected p
   const n = w * h, F = 8, features = new Float32Array(F * n), chosen = new Int32Array(n), rows = Math.ceil(h / PATCH), columns = Math.ceil(w / PATCH);
   for (let k = 0; k < n; k++) {
     const x = k % w, y = Math.floor(k / w), m = Math.max(length[k], 1);
-    features.set([2 * doubled[k] / m, 2 * doubled[n + k] / m, 2 * Math.log(m), colors[k] / EDGE, colors[n + k] / EDGE, colors[2 * n + k] / EDGE, y / PATCH, x / PATCH], F * k);
+    features[F * k] = 2 * doubled[k] / m; features[F * k + 1] = 2 * doubled[n + k] / m; features[F * k + 2] = 2 * Math.log(m);
+    for (let c = 0; c < 3; c++) features[F * k + 3 + c] = colors[c * n + k] / EDGE;
+    features[F * k + 6] = y / PATCH; features[F * k + 7] = x / PATCH;
     chosen[k] = Math.floor(y / PATCH) * columns + Math.floor(x / PATCH);
   }
   for (let step = 0; step < STEPS; step++) {
@@ -80,12 +82,12 @@ function patchesOf(doubled, length, moving, colors, w, h) { // small connected p
       for (let r = row - 1; r <= row + 1; r++) for (let c = column - 1; c <= column + 1; c++) {
         if (r < 0 || r >= rows || c < 0 || c >= columns) continue;
         let far = 0;
-        for (let f = 0, at = F * (r * columns + c); f < F; f++) far += (features[F * k + f] - centres[at + f]) ** 2;
+        for (let f = 0, at = F * (r * columns + c); f < F && far < best; f++) { const apart = features[F * k + f] - centres[at + f]; far += apart * apart; }
         if (far < best) { best = far; chosen[k] = r * columns + c; }
       }
     }
   }
-  const patches = new Int32Array(n).fill(-1); // a still gap may cut one in two
+  const patches = new Int32Array(n).fill(-1); // a still gap may split a cluster
   let count = 0;
   for (let k = 0; k < n; k++) {
     if (!moving[k] || patches[k] >= 0) continue;
@@ -108,19 +110,19 @@ function bordersOf(doubled, length, patches, count, moving, colors, w, h) {
   for (const [stride, limit] of [[1, w], [w, h]]) for (let before = 0; before < n; before++) {
     const place = stride === 1 ? before % w : Math.floor(before / w), after = before + stride;
     if (place + 1 >= limit || !moving[before] || !moving[after] || patches[before] === patches[after]) continue;
-    let back = before, forth = after; // as far as it goes on moving
+    let back = before, forth = after; // as far as cells are moving
     for (let r = 1; r <= REACH && place - r >= 0 && moving[before - r * stride]; r++) back = before - r * stride;
     for (let r = 1; r <= REACH && place + 1 + r < limit && moving[after + r * stride]; r++) forth = after + r * stride;
     const p = patches[back], q = patches[forth], a = size(p), b = size(q), ux = calm[p], uy = calm[count + p], vx = calm[q], vy = calm[count + q];
     const jump = Math.min(Math.hypot(ux - vx, uy - vy), Math.hypot(ux + vx, uy + vy)) / Math.max(a, b, 1e-6);
-    const dip = 1 - Math.min(length[before], length[after]) / Math.max(Math.min(a, b), 1e-6); // two lines meet, or all is still between
+    const dip = 1 - Math.min(length[before], length[after]) / Math.max(Math.min(a, b), 1e-6); // where two lines meet, or a still gap
     const edge = Math.min(Math.hypot(...[0, 1, 2].map((c) => colors[c * n + back] - colors[c * n + forth])) / EDGE, 1);
     const one = patches[before], other = patches[after], [total, cells] = borders[one].get(other) ?? [0, 0], entry = [total + Math.max(jump, dip) * (0.75 + 0.5 * edge), cells + 1];
     borders[one].set(other, entry); borders[other].set(one, entry);
   }
   return borders;
 }
-function merge(count, borders, weight, lines) { // the least mean jump first, until the least is too much
+function merge(count, borders, weight, lines) { // pairs with the least mean jump first, up to a limit
   const parent = Array.from({ length: count }, (_, k) => k), everything = Math.max(weight.reduce((a, b) => a + b, 0), 1e-9);
   const jump = (one, other) => { const [total, cells] = borders[one].get(other); return total / cells; };
   const patience = (one, other) => {
@@ -130,7 +132,7 @@ function merge(count, borders, weight, lines) { // the least mean jump first, un
     const alike = Math.hypot(a[0] - b[0], a[1] - b[1]) < ALIKE * Math.max(Math.hypot(...a), Math.hypot(...b), 1e-9);
     return share < SMALL || alike ? 2 * JUMP : JUMP;
   };
-  for (const lenient of [false, true]) { // what is small can only be told once the large have grown
+  for (const lenient of [false, true]) { // small regions can only be told from large ones after these have formed
     const heap = new Heap();
     borders.forEach((beside, a) => { for (const b of beside.keys()) if (a < b) heap.push([jump(a, b), a, b]); });
     for (let top; (top = heap.pop());) {
@@ -170,7 +172,7 @@ class Heap {
     }
   }
 }
-function withoutRims(regions, motion, lines, w, h) { // where a thing fades into the ground is no thing
+function withoutRims(regions, motion, lines, w, h) { // the border of a region, where its motion fades, is no region
   const count = motion.length, outline = new Float64Array(count), shared = Array.from({ length: count }, () => new Map()), all = motion.reduce((a, b) => a + b, 0);
   for (let k = 0; k < w * h; k++) if (regions[k] >= 0) for (const j of around(k, w, h)) if (regions[j] !== regions[k]) {
     outline[regions[k]]++;

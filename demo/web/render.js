@@ -1,5 +1,5 @@
-// Any instant of the exposure, at any size, on the graphics processor: b2m.models.animator.render,
-// and b2m.inference.projection, which makes the frames average to the photo.
+// Draws any instant of the exposure at any size with WebGL: b2m.models.animator.render, then the
+// projection that makes the frames average to the photo (b2m.inference.projection).
 import { WHEEL } from "./motion.js";
 const VERTEX = `#version 300 es
 void main() { gl_Position = vec4(vec2(gl_VertexID & 1, gl_VertexID >> 1) * 4.0 - 1.0, 0, 1); }`;

@@ -1,5 +1,5 @@
-// Clips as files: MP4 by WebCodecs (or what MediaRecorder writes), GIF, and PNGs in a ZIP. A clip is
-// `frames`, an async generator that draws one frame after the other on `canvas`.
+// Saves clips as MP4 (WebCodecs, or whatever MediaRecorder writes), GIF, or PNGs in a ZIP. `frames` is
+// an async generator that draws one frame after the other on `canvas`.
 const text = (string) => new TextEncoder().encode(string);
 function joined(parts) {
   const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
@@ -16,7 +16,7 @@ const CODECS = ["avc1.640034", "avc1.64002a", "avc1.4d0034", "avc1.42003e", "avc
 export async function videoConfig(width, height, fps) {
   if (!globalThis.VideoEncoder) return null;
   for (const codec of CODECS) {
-    const config = { codec, width, height, framerate: fps, bitrate: Math.round(Math.min(Math.max(0.35 * width * height * fps, 1e6), 60e6)), latencyMode: "realtime" };
+    const config = { codec, width, height, framerate: fps, bitrate: Math.round(Math.min(Math.max(width * height * fps, 1e6), 60e6)), latencyMode: "realtime" };
     if (codec.startsWith("avc1")) config.avc = { format: "avc" };
     if ((await VideoEncoder.isConfigSupported(config).catch(() => ({}))).supported) return config;
   }

@@ -1,4 +1,4 @@
-// At what size a photo is looked at, and blur of any length: as b2m's working_photo and encode.
+// Working size and multi-scale encoding: ports of b2m.inference.multiscale's working_photo and encode.
 import { clamp, lengths, roundEven, shrink } from "./motion.js";
 const LEVELS = 4, LEAST_SIDE = 48, SHORT = 16, LONG = 28, AROUND = 9, LEAST_DETAIL = 0.34, LEAST_CONTENT = 1;
 // RGBA bytes as planes of sRGB codes, with at most so many pixels.
@@ -14,7 +14,7 @@ function fit({ planes, width, height }, side, apart = width * height, stride = 1
   const W = Math.max(1, roundEven(width * side / longest)), H = Math.max(1, roundEven(height * side / longest));
   return { planes: shrink(planes, width, height, W, H, 3, apart, stride).map(roundEven), width: W, height: H };
 }
-// A photo that holds no detail at its own size, as one that was enlarged, is looked at smaller.
+// A photo without detail at its own size, such as an enlarged one, is encoded at a smaller size.
 export function workingPhoto(photo) {
   let chosen = photo, finer = 0, larger = photo;
   for (let octave = 0; octave < LEVELS; octave++) {
@@ -26,26 +26,27 @@ export function workingPhoto(photo) {
   }
   return chosen;
 }
-// Mean square of what a photo loses when it is shrunk.
+// Mean square of what a photo loses by halving.
 function detail({ planes, width, height }, smaller) {
   const { width: w, height: h } = smaller, n = width * height, m = w * h, taps = (from, to) => Array.from({ length: to }, (_, k) => {
     const place = (k + 0.5) * from / to - 0.5, base = Math.floor(place), t = place - base, A = -0.75; // OpenCV's cubic kernel
     const near = (x) => ((A + 2) * x - (A + 3)) * x * x + 1, far = (x) => ((A * x - 5 * A) * x + 8 * A) * x - 4 * A;
     return [far(t + 1), near(t), near(1 - t), far(2 - t)].map((weight, i) => [clamp(base + i - 1, 0, from - 1), weight]);
-  });
-  const across = taps(w, width), down = taps(h, height), row = new Float64Array(w);
+  }).flat(2);
+  const across = Float64Array.from(taps(w, width)), down = Float64Array.from(taps(h, height)), row = new Float64Array(w);
   let sum = 0;
   for (let c = 0; c < 3; c++) for (let y = 0; y < height; y++) {
     row.fill(0);
-    for (const [j, weight] of down[y]) for (let x = 0; x < w; x++) row[x] += weight * smaller.planes[c * m + j * w + x];
+    for (let k = 8 * y; k < 8 * y + 8; k += 2) for (let x = 0, at = c * m + down[k] * w; x < w; x++) row[x] += down[k + 1] * smaller.planes[at + x];
     for (let x = 0; x < width; x++) {
-      const [a, b, d, e] = across[x], value = row[a[0]] * a[1] + row[b[0]] * b[1] + row[d[0]] * d[1] + row[e[0]] * e[1];
+      let value = 0;
+      for (let k = 8 * x; k < 8 * x + 8; k += 2) value += row[across[k]] * across[k + 1];
       sum += (planes[c * n + y * width + x] - clamp(Math.round(value), 0, 255)) ** 2;
     }
   }
   return sum / (3 * n);
 }
-// torch's adaptive average to half the size, in [0, 1].
+// Adaptive average pooling to half the size, as torch does.
 function half({ planes, width, height }) {
   const W = roundEven(width / 2), H = roundEven(height / 2), out = new Float32Array(3 * W * H);
   for (let c = 0; c < 3; c++) for (let y = 0; y < H; y++) for (let x = 0; x < W; x++) {
@@ -84,23 +85,23 @@ function pooled(map, w, h, window, mean) {
   }
   return map;
 }
-// How far a smaller photo is believed: 1 where motion is too long for the larger one.
+// Weight of the smaller photo's maps: 1 where motion is too long for the larger one.
 function trusted(line, w, h) {
   const length = lengths(line, w * h);
   if (!length.some((x) => x > SHORT)) return null;
   return pooled(pooled(length, w, h, AROUND), w, h, AROUND, true).map((x) => clamp((x - SHORT) / (LONG - SHORT), 0, 1));
 }
-// `look` gives the maps of one photo ({planes in [0, 1], width, height}) by their names.
-export async function encode(look, photo, levels = LEVELS) {
+// `run` encodes one photo, {planes in [0, 1], width, height}, and returns its maps by name.
+export async function encode(run, photo, levels = LEVELS) {
   const sizes = [photo];
   while (sizes.length < levels && Math.min(sizes.at(-1).width, sizes.at(-1).height) >= 2 * LEAST_SIDE) sizes.push(half(sizes.at(-1)));
   const ratio = (a, b) => Math.max(a.width, a.height) / Math.max(b.width, b.height);
   let known = null, from = null;
   for (let level = sizes.length - 1; level >= 0; level--) {
     const size = sizes[level];
-    // Where nothing is seen to move far even in the next size, this one would not be asked.
+    // Skipped where even the next size would not use its long motion.
     if (level && known && !lengths(known.line, from.width * from.height).some((x) => x * ratio(sizes[level - 1], from) >= SHORT / 2)) continue;
-    const maps = await look(size);
+    const maps = await run(size);
     if (known) fuse(maps, size, known, from, ratio(size, from));
     known = maps; from = size;
   }

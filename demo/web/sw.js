@@ -1,5 +1,5 @@
-// Keeps the page for use without a network, and, where the server sends no such headers, isolates it
-// so that WebAssembly may use threads.
+// Caches the page for offline use, and adds the headers for cross-origin isolation, without which
+// WebAssembly has no threads, where the server does not send them.
 importScripts("assets/files.js");
 const NAME = `b2m-${self.B2M.version}`;
 self.addEventListener("install", (event) => event.waitUntil((async () => {

@@ -1,10 +1,10 @@
-// The network and all that follows from it, off the page's thread. Messages: {load} with the engine,
+// Runs the network and what follows from it off the main thread. Messages: {load} with the engine,
 // {photo} with RGBA bytes; answers carry the same id.
 import { coherentSigns, halfAngle, lengths, oddResidual } from "./motion.js";
 import { encode, planesOf, workingPhoto } from "./scales.js";
 import { findRegions } from "./regions.js";
 import { standsStill, warningsOf } from "./doubts.js";
-const FRAMES = 15; // instants whose mean is made to agree with the photo
+const FRAMES = 15; // instants whose mean is projected onto the photo
 const LESS = 0.7, GRAIN = 0.6; // of b2m.inference.projection
 const ENGINES = { wasm: ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"], webgpu: ["ort.webgpu.bundle.min.mjs", "ort-wasm-simd-threaded.asyncify.wasm"] };
 let model, weights;
@@ -17,7 +17,7 @@ async function bytes(name) {
 }
 async function unpacked(name) {
   const packed = await bytes(name);
-  if (packed[0] !== 0x1f || packed[1] !== 0x8b) return packed; // the server has sent it as it unpacks
+  if (packed[0] !== 0x1f || packed[1] !== 0x8b) return packed; // the server has decompressed it
   return new Uint8Array(await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer());
 }
 async function load({ engine, threads }) {
@@ -33,8 +33,8 @@ async function load({ engine, threads }) {
   }
   return { threads: engines[engine].threads, isolated: self.crossOriginIsolated };
 }
-// The maps of one photo: padded by repeating its border to what the network takes, and cut again.
-async function look({ ort, session }, { planes, width, height }) {
+// Encodes one photo, padded to the stride by repeating its border; maps by name, at the photo's size.
+async function run({ ort, session }, { planes, width, height }) {
   const { stride } = model, W = Math.ceil(width / stride) * stride, H = Math.ceil(height / stride) * stride, padded = new Float32Array(3 * W * H);
   for (let c = 0; c < 3; c++) for (let y = 0; y < H; y++) {
     const from = c * width * height + Math.min(y, height - 1) * width, to = (c * H + y) * W;
@@ -54,8 +54,8 @@ async function look({ ort, session }, { planes, width, height }) {
 }
 async function prepare({ engine, pixels, width, height, most, levels }) {
   const started = performance.now(), working = workingPhoto(planesOf(pixels, width, height, most)), { width: w, height: h, planes } = working, n = w * h;
-  const maps = await encode((photo) => look(engines[engine], photo), { ...working, planes: planes.map((code) => code / 255) }, levels);
-  const looked = performance.now(), scale = w / width, threshold = Math.max(model.threshold * scale, 1);
+  const maps = await encode((photo) => run(engines[engine], photo), { ...working, planes: planes.map((code) => code / 255) }, levels);
+  const encoded = performance.now(), scale = w / width, threshold = Math.max(model.threshold * scale, 1);
   let line = halfAngle(maps.line, n);
   if (standsStill(planes, line, w, h, threshold)) {
     for (const name of ["line", "curve", "even", "odd"]) maps[name].fill(0);
@@ -70,12 +70,12 @@ async function prepare({ engine, pixels, width, height, most, levels }) {
     even: pack(...rgb(maps.even)), odd: pack(...rgb(odd)), mean: pack(...rgb(mean), [whole, 0]),
     seen: Uint8Array.from({ length: 4 * n }, (_, i) => i % 4 < 3 ? planes[(i % 4) * n + (i >> 2)] : 255),
   };
-  const longest = length.reduce((a, b) => Math.max(a, b), 0), regions = new Set(labels.filter((_, i) => length[i] >= threshold)).size;
+  const longest = length.reduce((a, b) => Math.max(a, b), 0);
   const { warnings, still } = warningsOf(planes, flow, w, h, model, 1 / scale);
-  return { width: w, height: h, scale, threshold, textures, labels, flow, longest, regions, warnings, still, seconds: [(looked - started) / 1000, (performance.now() - looked) / 1000] };
+  return { width: w, height: h, scale, threshold, textures, labels, flow, longest, warnings, still, seconds: [(encoded - started) / 1000, (performance.now() - encoded) / 1000] };
 }
-// Mean in linear light over the exposure, and how much of what it leaves unexplained frames get on
-// average. Neither changes where a motion is reversed.
+// Mean over the exposure in linear light, and the mean share of the residual that frames receive (see
+// b2m's projection). Neither depends on the sign of the motion.
 function exposed({ middle, curve, even }, flow, odd, length, w, h) {
   const n = w * h, mean = new Float32Array(3 * n), whole = new Float32Array(n).fill(1), steps = 16383;
   const light = Float32Array.from({ length: steps + 1 }, (_, i) => i / steps <= 0.04045 ? i / steps / 12.92 : ((i / steps + 0.055) / 1.055) ** 2.4);

@@ -1,0 +1,667 @@
+"""The page that runs in the browser alone: the network it takes along, and a real browser in it."""
+
+import base64
+import contextlib
+import functools
+import http.server
+import importlib.util
+import io
+import json
+import shutil
+import sys
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from b2m.api import BlurAnimator
+from b2m.errors import InputError
+from b2m.hub import plan
+from b2m.models import MotionAnimator
+
+ROOT = Path(__file__).parents[1]
+WEB, EXAMPLES = ROOT / "demo" / "web", ROOT / "examples"
+APART = EXAMPLES / "moving-apart.jpg"
+TIMES = (-1.0, -0.5, 0.0, 0.3, 1.0)
+FRAMES = 15  # of which the page takes the mean
+
+
+@pytest.fixture(scope="module")
+def build():
+    spec = importlib.util.spec_from_file_location("web_build", WEB / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["web_build"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def site(build, tmp_path_factory):
+    """The page, whole, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("site")
+    try:
+        build.fetch_runtime()
+    except InputError as error:
+        pytest.skip(str(error))
+    build.build(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def animator():
+    return BlurAnimator.from_pretrained(device="cpu")
+
+
+# --- the network that is taken along -------------------------------------------------------------
+
+
+def test_the_export_computes_what_pytorch_does(site):
+    runtime = pytest.importorskip("onnxruntime")
+    described = json.loads((site / "assets" / "model.json").read_text())
+    session = runtime.InferenceSession(site / "assets" / "model.onnx")
+    model = MotionAnimator.from_pretrained(device="cpu")
+    stride = described["stride"]
+    for height, width in ((2, 3), (7, 4)):
+        photo = torch.rand(1, 3, stride * height, stride * width)
+        with torch.inference_mode():
+            encoding = model.encode(photo)
+        assert list(encoding._fields) == [output.name for output in session.get_outputs()]
+        for name, got in zip(
+            encoding._fields, session.run(None, {"photo": photo.numpy()}), strict=True
+        ):
+            wanted = getattr(encoding, name)
+            assert got.shape == wanted.shape and described["maps"][name] == got.shape[1]
+            assert np.abs(got - wanted.numpy()).max() <= 1e-3 * max(1, wanted.abs().max()), name
+
+
+def test_the_runtime_is_pinned(build, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(build, "_package", lambda folder: _package(build, folder))
+    with pytest.raises(InputError, match=r"is not the file that was pinned"):
+        build.fetch_runtime()
+
+
+def _package(build, folder):
+    """One in which every file is another."""
+    path = folder / "package.tgz"
+    with contextlib.closing(build.tarfile.open(path, "w:gz")) as package:
+        for name in build.FILES:
+            package.addfile(build.tarfile.TarInfo(f"package/dist/{name}"))
+    return path
+
+
+def test_it_is_a_static_space(site):
+    upload = plan(site, "user/space", space=True)
+    assert upload.sdk == "static" and {"index.html", "assets/model.onnx"} <= upload.files.keys()
+    kept = json.loads(upload.files["assets/files.js"].read_text().split("=", 1)[1].rstrip(";\n"))
+    assert set(kept["files"]) - {"./"} <= upload.files.keys()
+    card = yaml.safe_load((site / "README.md").read_text("utf-8").split("---")[1])
+    assert card["license"] == "mit" and len(card["short_description"]) <= 60
+    assert card["custom_headers"] == {
+        "cross-origin-embedder-policy": "require-corp",
+        "cross-origin-opener-policy": "same-origin",
+        "cross-origin-resource-policy": "cross-origin",
+    }
+
+
+def test_the_page_stays_small():
+    lines = sum(
+        len(path.read_text("utf-8").splitlines())
+        for path in WEB.iterdir()
+        if path.suffix in {".js", ".css", ".html"}
+    )
+    assert lines < 1500
+
+
+# --- in the browser ------------------------------------------------------------------------------
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    isolated = False
+
+    def end_headers(self):
+        if self.isolated:
+            self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+            self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        super().end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def serve(folder, isolated):
+    handler = type("Own", (Handler,), {"isolated": isolated})
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(handler, directory=folder)
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    with serve(site, isolated=True) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    return tmp_path_factory.mktemp("log") / "network.json"
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory):
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory, downloads, log):
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("no chromium and chromedriver here")
+    selenium = pytest.importorskip("selenium.webdriver")
+    from selenium.webdriver.chrome.service import Service
+
+    options = selenium.ChromeOptions()
+    options.binary_location = chromium
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--use-angle=swiftshader",  # draws without a graphics processor
+        "--enable-unsafe-swiftshader",
+        "--disable-dev-shm-usage",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        "--window-size=1280,1100",
+        f"--log-net-log={log}",
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(argument)
+    browser = selenium.Chrome(options=options, service=Service(driver))
+    browser.set_script_timeout(120)
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture(scope="module")
+def opened(browser, address):
+    browser.get(address)
+    wait_for(lambda: "Ready" in status(browser))
+    return browser
+
+
+@pytest.fixture
+def page(opened, address):
+    if not opened.current_url.startswith(address):
+        opened.get(address)
+        wait_for(lambda: "Ready" in status(opened))
+    return opened
+
+
+def wait_for(probe, seconds=90):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := probe():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"nothing came in {seconds} s")
+
+
+def element(page, selector):
+    return page.find_element("css selector", selector)
+
+
+def status(page):
+    return element(page, "#status").text
+
+
+def settled(page, words="Drag over"):
+    wait_for(lambda: words in status(page))
+    return status(page)
+
+
+def awaited(page, script, *arguments):
+    """The value of an asynchronous expression in the page; arrays of numbers come as bytes."""
+    return page.execute_async_script(
+        "const done = arguments[arguments.length - 1];"
+        "const packed = (a) => { let text = '';"
+        " const bytes = new Uint8Array(a.buffer, a.byteOffset, a.byteLength);"
+        " for (let i = 0; i < bytes.length; i += 32768)"
+        "  text += String.fromCharCode(...bytes.subarray(i, i + 32768)); return btoa(text); };"
+        "const drawn = (time) => { const { renderer } = b2m, { gl } = renderer;"
+        " const { width, height } = gl.canvas, out = new Uint8Array(4 * width * height);"
+        " renderer.draw(time); gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, out);"
+        " return packed(out); };"
+        f"(async () => {{ {script} }})().then(done, (error) => done(String(error)))",
+        *arguments,
+    )
+
+
+def show(page, photo, words="Drag over"):
+    """Have the page look at a photo, as pixels or as a path."""
+    if isinstance(photo, np.ndarray):
+        stream = io.BytesIO()
+        Image.fromarray(photo).save(stream, "PNG")
+        data = stream.getvalue()
+    else:
+        data = Path(photo).read_bytes()
+    awaited(
+        page,
+        "const bytes = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0));"
+        "await b2m.show(new Blob([bytes]), 'photo.png'); b2m.at(0);",
+        base64.b64encode(data).decode(),
+    )
+    return settled(page, words)
+
+
+def frame(page, moment):
+    width, height = page.execute_script(
+        "const { canvas } = b2m.renderer.gl; return [canvas.width, canvas.height]"
+    )
+    data = base64.b64decode(awaited(page, "return drawn(arguments[0]);", moment))
+    return np.frombuffer(data, np.uint8).reshape(height, width, 4)[::-1, :, :3].astype(int)
+
+
+def scene(page):
+    """Flow (h, w, 2), regions (h, w) with what is still in them, and the rest."""
+    found = awaited(
+        page,
+        "const { flow, labels, ...rest } = b2m.scene;"
+        "return { ...rest, flow: packed(flow), labels: packed(labels) };",
+    )
+    size = found["height"], found["width"]
+    flow = np.frombuffer(base64.b64decode(found["flow"]), np.float32).reshape(2, *size)
+    labels = np.frombuffer(base64.b64decode(found["labels"]), np.uint8).reshape(size)
+    return found | {"flow": flow.transpose(1, 2, 0), "labels": labels}
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def smeared(length):
+    """A photo with a long blur, so that it is seen in smaller sizes only."""
+    photo = pixels(EXAMPLES / "coffee-pan.jpg").astype(np.float64)[:240, :360]
+    wide = np.pad(photo, ((0, 0), (length // 2, length // 2), (0, 0)), mode="reflect")
+    total = np.cumsum(wide, axis=1)
+    return np.rint((total[:, length:] - total[:, :-length]) / length).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", ["moving-apart", "box-carried", "long blur"])
+def test_maps_signs_regions_and_instants_are_those_of_b2m(page, animator, name):
+    photo = smeared(64) if name == "long blur" else pixels(EXAMPLES / f"{name}.jpg")
+    show(page, photo)
+    clip = animator.animate(animator.prepare(photo), frames=FRAMES)[0]
+    found, flow = scene(page), clip.flow
+    length = np.hypot(*flow.transpose(2, 0, 1))
+    if name == "long blur":
+        assert np.median(length) > 40
+    assert np.abs(found["flow"] - flow)[length > 1].max() < 0.02
+    assert np.mean(found["labels"][clip.regions > 0] == clip.regions[clip.regions > 0]) > 0.99
+    for moment in TIMES:
+        assert np.abs(frame(page, moment) - clip.at(moment)).max() <= 1
+    assert found["warnings"] == clip.warnings
+
+
+def lights():
+    photo = np.full((180, 240, 3), 30, np.uint8)
+    for k in range(8):
+        photo[20 * k + 10 : 20 * k + 14, 20 + 20 * k : 60 + 20 * k] = 255
+    return photo
+
+
+def board():
+    rows, columns = np.indices((200, 300)) // 25
+    light = ((rows * 37 + columns * 101 + rows * columns * 13) % 200 + 30).astype(np.uint8)
+    return np.stack([light, np.roll(light, 40), light[::-1]], axis=-1)
+
+
+@pytest.mark.parametrize("photo", [lights, board])
+def test_it_warns_of_what_b2m_warns_of(page, animator, photo):
+    photo = photo()
+    clip = animator.animate(photo)[0]
+    assert clip.warnings
+    show(page, photo, "")
+    assert scene(page)["warnings"] == clip.warnings
+    shown = [item.text for item in page.find_elements("css selector", "#warnings li")]
+    assert len(shown) == len(clip.warnings)
+    if "the clip is still" in clip.warnings[0]:
+        assert shown[0].startswith("This photo looks sharp: ")
+        assert np.abs(frame(page, 1) - photo).max() <= 1
+
+
+def test_a_tap_reverses_one_thing_and_an_arrow_directs_it(page):
+    from selenium.webdriver import ActionChains
+
+    show(page, APART)
+    before, backwards, found = frame(page, 1), frame(page, -1), scene(page)
+    x, y = 460, 295
+    inside = found["labels"] == found["labels"][y, x]
+    canvas = element(page, "#clip")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    scale = canvas.size["width"] / 640
+
+    def pointed():
+        start = ActionChains(page, duration=20)
+        return start.move_to_element_with_offset(
+            canvas, round((x - 320) * scale), round((y - 213) * scale)
+        )
+
+    pointed().click().perform()
+    settled(page, "Reversed")
+    time.sleep(0.5)  # what was tapped is lit up for a moment
+    after = frame(page, 1)
+    assert np.abs(after - backwards)[inside].max() <= 1
+    assert np.abs(after - before)[~inside].max() <= 1
+    assert np.abs(after - before)[inside].mean() > 3
+
+    # Drawn along the motion as it now is, then against it.
+    for radio in page.find_elements("css selector", "input[name=drag]"):
+        if radio.get_attribute("value") == "arrow":
+            radio.click()
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    u, v = -found["flow"][y, x] / np.hypot(*found["flow"][y, x]) * 40 * scale
+    for sign, wanted in ((1, after), (-1, before)):
+        drag = pointed().click_and_hold()
+        for _ in range(3):
+            drag.move_by_offset(round(sign * u / 3), round(sign * v / 3))
+        drag.release().perform()
+        settled(page, "follows the arrow")
+        time.sleep(0.5)
+        assert np.abs(frame(page, 1) - wanted).max() <= 1
+    page.execute_script("document.querySelector('input[value=time]').click()")
+
+
+def test_dragging_scrubs_and_holding_shows_the_photo(page):
+    from selenium.webdriver import ActionChains
+
+    show(page, EXAMPLES / "cat-roll.jpg")
+    canvas = element(page, "#clip")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    ActionChains(page).drag_and_drop_by_offset(canvas, round(canvas.size["width"] / 4), 0).perform()
+    assert 0.3 < float(element(page, "#time").get_attribute("value")) < 0.8
+    ActionChains(page).click_and_hold(canvas).pause(0.6).perform()
+    assert element(page, "#compare").get_attribute("aria-pressed") == "true"
+    held = base64.b64decode(
+        awaited(
+            page,
+            "const { gl } = b2m.renderer, { width, height } = gl.canvas,"
+            " out = new Uint8Array(4 * width * height);"
+            " gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, out);"
+            " return packed(out);",
+        )
+    )
+    ActionChains(page).release().perform()
+    photo = pixels(EXAMPLES / "cat-roll.jpg")
+    held = np.frombuffer(held, np.uint8).reshape(*photo.shape[:2], 4)[::-1, :, :3]
+    assert np.abs(held.astype(int) - photo).max() <= 3  # JPEG decoders differ a little
+    assert element(page, "#compare").get_attribute("aria-pressed") == "false"
+
+
+def test_it_answers_to_keys(page):
+    from selenium.webdriver import Keys
+
+    show(page, APART)
+    first, backwards, labels = frame(page, 1), frame(page, -1), scene(page)["labels"]
+    slider = element(page, "#time")
+    slider.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    assert float(slider.get_attribute("value")) == pytest.approx(0.02, abs=1e-6)
+    canvas = element(page, "#clip")
+    canvas.send_keys(*[Keys.ARROW_RIGHT] * 7, *[Keys.ARROW_DOWN] * 6, Keys.ENTER)
+    settled(page, "Reversed")
+    time.sleep(0.5)
+    inside = labels == labels[int(0.68 * 426), int(0.71 * 640)]
+    assert np.abs(frame(page, 1) - backwards)[inside].max() <= 1
+    element(page, "#again").send_keys(Keys.ENTER)
+    assert np.abs(frame(page, 1) - first).max() <= 1
+    for way, axis, sign in (("1,0", 0, 1), ("-1,0", 0, -1)):
+        element(page, f"[data-way='{way}']").send_keys(Keys.ENTER)
+        flips = page.execute_script(
+            "return [...new Set(b2m.scene.labels)].map((l) => [l, b2m.renderer.flipped(l)])"
+        )
+        found = scene(page)
+        for label, flipped in flips:
+            inside = (found["labels"] == label) & (
+                np.hypot(*found["flow"].transpose(2, 0, 1)) >= found["threshold"]
+            )
+            went = found["flow"][inside][:, axis].sum() * (-1 if flipped else 1) * sign
+            assert went >= -1e-3
+
+
+def test_photos_come_by_file_paste_drop_and_camera(page):
+    def came(name):
+        wait_for(lambda: element(page, "#facts").text.startswith(name))
+
+    element(page, "#file").send_keys(str(EXAMPLES / "cat-roll.jpg"))
+    came("cat-roll.jpg, 411×260")
+    handed = (
+        "const answer = await fetch('assets/cat-roll.jpg'), data = new DataTransfer();"
+        "data.items.add(new File([await answer.blob()], arguments[0], { type: 'image/jpeg' }));"
+    )
+    awaited(
+        page,
+        handed + "dispatchEvent(new ClipboardEvent('paste', { clipboardData: data }));",
+        "pasted.jpg",
+    )
+    came("pasted.jpg, 411×260")
+    awaited(
+        page,
+        handed + "dispatchEvent(new DragEvent('drop', { dataTransfer: data }));",
+        "dropped.jpg",
+    )
+    came("dropped.jpg, 411×260")
+    element(page, "#camera").click()
+    wait_for(lambda: element(page, "#shoot").is_displayed())
+    element(page, "#shoot").click()
+    came("photo.png, ")
+
+
+def test_bad_files_get_one_sentence(page, tmp_path):
+    bad = {
+        "letter.jpg": (b"Dear photo,", "letter.jpg is not an image that can be read"),
+        "empty.png": (b"", "empty.png is empty (0 bytes)"),
+        "film.mp4": (b"\0\0\0\x18ftypisom" + bytes(64), "film.mp4 is a video, not a photo"),
+        "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(64), "phone.heic is a HEIC photo"),
+    }
+    stream = io.BytesIO()
+    Image.new("RGB", (12, 40)).save(stream, "PNG")
+    bad["small.png"] = (stream.getvalue(), "small.png is 12x40 pixels: at least 16x16")
+    huge = bytearray(stream.getvalue())
+    huge[16:24] = (60000).to_bytes(4) + (60000).to_bytes(4)
+    bad["huge.png"] = (bytes(huge), "huge.png claims 60000x60000 pixels: at most 200 million")
+    for name, (content, sentence) in bad.items():
+        (tmp_path / name).write_bytes(content)
+        element(page, "#file").send_keys(str(tmp_path / name))
+        wait_for(lambda sentence=sentence: sentence in status(page), 20)
+
+
+def saved(downloads, ending):
+    def done():
+        found = [path for path in downloads.iterdir() if path.name.endswith(ending)]
+        return found and found[0].stat().st_size and found[0]
+
+    path = wait_for(done)
+    data = path.read_bytes()
+    path.unlink()
+    return data
+
+
+def test_what_is_saved_can_be_read(page, downloads):
+    import av
+
+    photo = pixels(EXAMPLES / "cat-roll.jpg")
+    height, width = photo.shape[:2]
+    show(page, photo)
+    wanted = [frame(page, 2 * k / 14 - 1) for k in range(FRAMES)]
+
+    element(page, "[data-save=png]").click()
+    settled(page, "Saved photo.zip")
+    with zipfile.ZipFile(io.BytesIO(saved(downloads, ".zip"))) as archive:
+        assert archive.testzip() is None and len(archive.namelist()) == FRAMES
+        for name, picture in zip(archive.namelist(), wanted, strict=True):
+            with Image.open(io.BytesIO(archive.read(name))) as image:
+                assert np.array_equal(np.asarray(image.convert("RGB")), picture)
+
+    element(page, "[data-save=mp4]").click()
+    settled(page, "Saved photo.mp4")
+    with av.open(io.BytesIO(saved(downloads, ".mp4"))) as video:
+        frames = [f.to_ndarray(format="gray") for f in video.decode(video=0)]
+        stream = video.streams.video[0]
+        assert stream.average_rate == FRAMES
+    assert (len(frames), *frames[0].shape) == (2 * FRAMES - 2, height // 2 * 2, width // 2 * 2)
+    for k in (0, 7, 14):
+        grey = wanted[k][: height // 2 * 2, : width // 2 * 2] @ [0.2126, 0.7152, 0.0722]
+        assert np.abs(grey - frames[k]).mean() < 8  # of limited range, where that was not undone
+
+    element(page, "[data-save=gif]").click()
+    settled(page, "Saved photo.gif")
+    with Image.open(io.BytesIO(saved(downloads, ".gif"))) as image:
+        assert image.size == (width, height) and image.n_frames == 2 * FRAMES - 2
+        image.seek(7)
+        assert np.abs(np.asarray(image.convert("RGB")).astype(int) - wanted[7]).mean() < 6
+    # And what is seen is as before.
+    assert np.abs(frame(page, 1) - wanted[14]).max() == 0
+
+
+def test_larger_photos_are_looked_at_smaller_and_saved_whole(page, downloads):
+    photo = np.asarray(Image.fromarray(pixels(APART)).resize((1500, 998), Image.Resampling.BICUBIC))
+    photo = np.random.default_rng(0).integers(-20, 20, photo.shape) + photo  # detail of its own
+    show(page, photo.clip(0, 255).astype(np.uint8))
+    found = scene(page)
+    assert found["width"] * found["height"] <= 2**19
+    facts = element(page, "#facts").text
+    assert (
+        "1500×998" in facts and f"Motion estimated at {found['width']}×{found['height']}" in facts
+    )
+    page.execute_script("document.querySelector('#frames').value = '7'")
+    element(page, "[data-save=png]").click()
+    settled(page, "7 frames of 1500×998")
+    with zipfile.ZipFile(io.BytesIO(saved(downloads, ".zip"))) as archive:
+        frames = [Image.open(io.BytesIO(archive.read(name))) for name in archive.namelist()]
+    assert {image.size for image in frames} == {(1500, 998)}
+    page.execute_script("document.querySelector('#frames').value = '15'")
+
+
+def renderers(browser):
+    """Processes of a browser that hold a page."""
+    children, found = {}, [browser.service.process.pid]
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            children.setdefault(int(fields[1]), []).append(int(path.parent.name))
+    for process in found:
+        found.extend(children.get(process, []))
+    kept = set()
+    for process in found:
+        with contextlib.suppress(OSError):
+            if b"--type=renderer" in Path(f"/proc/{process}/cmdline").read_bytes():
+                kept.add(process)
+    return kept
+
+
+def test_memory(page, address):
+    """At 640x360, the largest that a process of the page was, with what it shares with others."""
+    before = renderers(page)
+    page.get(address.replace("127.0.0.1", "localhost"))  # another site has another process
+    wait_for(lambda: "Ready" in status(page))
+    show(page, pixels(APART)[:360])
+    new = [Path(f"/proc/{process}/status").read_text() for process in renderers(page) - before]
+    assert new
+    assert max(int(text.split("VmHWM:")[1].split()[0]) for text in new) / 1024 < 600
+
+
+def test_threads_need_isolation_and_one_is_enough(page, browser, site):
+    isolated, threads = page.execute_script(
+        "return [crossOriginIsolated, Math.min(4, navigator.hardwareConcurrency)]"
+    )
+    assert isolated
+    show(page, EXAMPLES / "cat-roll.jpg")
+    assert f"{threads} thread" in element(page, "#facts").text
+    with serve(site, isolated=False) as plain:
+        browser.get(plain)
+        wait_for(lambda: "Ready" in status(browser))
+        assert not browser.execute_script("return crossOriginIsolated")
+        show(browser, EXAMPLES / "cat-roll.jpg")
+        assert "1 thread;" in element(browser, "#facts").text
+        # From the second visit on the service worker isolates it.
+        awaited(browser, "await navigator.serviceWorker.ready;")
+        wait_for(lambda: browser.execute_script("return !!navigator.serviceWorker.controller"))
+        browser.get(f"{plain}/index.html")
+        wait_for(lambda: "Ready" in status(browser))
+        assert browser.execute_script("return crossOriginIsolated")
+    # The server is gone.
+    browser.get(f"{plain}/")
+    wait_for(lambda: "Ready" in status(browser))
+    browser.find_element("css selector", "#examples button").click()
+    settled(browser)
+    assert "moving-apart.jpg" in element(browser, "#facts").text
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone_and_can_be_read(page, scheme):
+    axe = pytest.importorskip("axe_core_python")
+    page.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+    )
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 360, "height": 780, "deviceScaleFactor": 1, "mobile": True},
+    )
+    try:
+        show(page, EXAMPLES / "cat-roll.jpg")
+        element(page, "#motion").click()
+        element(page, "#motion").click()
+        assert page.execute_script("return document.documentElement.scrollWidth") <= 360
+        page.execute_script((Path(axe.__file__).parent / "axe.min.js").read_text("utf-8"))
+        found = page.execute_async_script(
+            "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa']})"
+            ".then(arguments[arguments.length - 1])"
+        )
+        assert not [(problem["id"], problem["nodes"][0]["html"]) for problem in found["violations"]]
+        small = page.execute_script(
+            "return [...document.querySelectorAll('button, .button, select')]"
+            ".filter((e) => e.offsetParent && e.offsetHeight < 44).map((e) => e.outerHTML)"
+        )
+        assert not small
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_nothing_leaves_the_page(page, browser, address, log):
+    """Comes last: of all that any page here has asked for, nothing was from elsewhere."""
+    assert "connect-src 'self'" in (WEB / "index.html").read_text("utf-8")
+    refused = awaited(
+        page,
+        "return fetch('http://localhost:9/').then(() => 'sent', (e) => String(e)).then((end) =>"
+        " new Promise((resolve) => setTimeout(() => resolve(end), 100)));",
+    )
+    assert "Failed to fetch" in refused
+    browser.quit()
+    network = json.loads(log.read_text())
+    begun = network["constants"]["logEventTypes"]["URL_REQUEST_START_JOB"]
+    asked = [
+        event["params"]["url"]
+        for event in network["events"]
+        if event["type"] == begun and "127.0.0.1" in event.get("params", {}).get("initiator", "")
+    ]
+    assert any(url.startswith(address) for url in asked)
+    assert not [url for url in asked if not url.startswith("http://127.0.0.1:")]
