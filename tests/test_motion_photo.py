@@ -2,17 +2,21 @@
 
 import io
 import re
+import shutil
+import struct
+import subprocess
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 import b2m
 from b2m.cli import main
 from b2m.media.image import read_image
 from b2m.media.motion_photo import write_motion_photo
+from b2m.media.video import write_mp4
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "cat-roll.jpg"
 # Of the format's description, which galleries go by.
@@ -191,6 +195,153 @@ def test_broken_xmp_does_no_harm_and_full_xmp_is_told(tmp_path):
     full = XMP.format(spaces=f'dc:title="{"a" * 64800}"', inside="").encode()
     with pytest.raises(b2m.InputError, match="leave no room"):
         written(tmp_path / "..", jpeg(xmp=full))
+
+
+UNDECLARED = (
+    'crs:Version="1" Camera:Trait="x" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5"'
+)
+
+
+def test_xmp_with_undeclared_prefixes_is_kept(tmp_path):
+    told, _ = description(
+        written(tmp_path, jpeg(xmp=XMP.format(spaces=UNDECLARED, inside="").encode()))
+    )
+    assert (told["Rating"], told["format"], told["MotionPhoto"]) == ("5", "image/jpeg", "1")
+
+
+def movie_bytes(tmp_path):
+    path = tmp_path / "old.mp4"
+    write_mp4(path, frames(7), 25)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("xmp", [None, b"<x:xmp", "offset", "undeclared"])
+def test_an_old_clip_is_replaced_whatever_tells_of_it(tmp_path, xmp):
+    movie = movie_bytes(tmp_path)
+    if isinstance(xmp, str):
+        spaces = 'xmlns:GCamera="http://ns.google.com/photos/1.0/camera/" ' * (xmp == "offset")
+        spaces += f'GCamera:MicroVideo="1" GCamera:MicroVideoOffset="{len(movie)}"'
+        xmp = XMP.format(spaces=spaces, inside="").encode()
+    data = jpeg(xmp=xmp) if xmp else jpeg()
+    whole = written(tmp_path, data + movie).read_bytes()
+    assert movie not in whole and whole.count(b"ftyp") == 1
+
+
+def samsung(movie, *others):
+    """A trailer of Samsung's: (kind, contents), the clip among them."""
+    blocks, table, left = [], b"", 0
+    for kind, name, body in [(0x0A01, b"Image_UTC_Data", b"1700000000000"), *others, movie]:
+        blocks.append(struct.pack("<HHI", 0, kind, len(name)) + name + body)
+    left = sum(map(len, blocks))
+    for block in blocks:
+        table += block[:4] + struct.pack("<II", left, len(block))
+        left -= len(block)
+    head = b"SEFH" + struct.pack("<II", 107, len(blocks)) + table
+    return b"".join(blocks) + head + struct.pack("<I", len(head)) + b"SEFT"
+
+
+def test_the_clip_of_samsung_goes_and_the_rest_stays(tmp_path):
+    movie = movie_bytes(tmp_path)
+    trailer = samsung((0x0A30, b"MotionPhoto_Data", movie))
+    path = written(tmp_path, jpeg() + trailer)
+    whole = path.read_bytes()
+    assert movie not in whole and b"MotionPhoto_Data" not in whole
+    still = whole[: -length(path)]
+    assert still[-4:] == b"SEFT"
+    (size,) = struct.unpack_from("<I", still, len(still) - 8)
+    head = len(still) - 8 - size
+    magic, _, count, _, kind, offset, length_ = struct.unpack_from("<4sIIHHII", still, head)
+    assert (magic, count, kind) == (b"SEFH", 1, 0x0A01)
+    assert still[head - offset : head - offset + length_].endswith(b"Image_UTC_Data1700000000000")
+
+
+def mpf(first, second, order, before, xmp):
+    """A JPEG with a second picture, by the Multi-Picture Format; XMP stands on either side."""
+    head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(order + "I", 8)
+    entries = struct.pack(order + "HHI", 0xB000, 7, 4) + b"0100"
+    entries += struct.pack(order + "HHII", 0xB001, 4, 1, 2)
+    entries += struct.pack(order + "HHII", 0xB002, 7, 32, 8 + 2 + 36 + 4)
+    directory = struct.pack(order + "H", 3) + entries + bytes(4)
+
+    def segment(offset, size):
+        table = struct.pack(order + "IIIHH", 0x30000, size, 0, 0, 0)
+        table += struct.pack(order + "IIIHH", 0, len(second), offset, 0, 0)
+        body = b"MPF\0" + head + directory + table
+        return b"\xff\xe2" + struct.pack(">H", len(body) + 2) + body
+
+    space = b"http://ns.adobe.com/xap/1.0/\0" + xmp
+    space = b"\xff\xe1" + struct.pack(">H", len(space) + 2) + space if xmp else b""
+    app0, rest = first[: 2 + 18], first[2 + 18 :]
+    size = len(first) + len(space) + len(segment(0, 0))
+    base = len(app0) + 8 + len(space) * before
+    parts = segment(size - base, size)
+    return app0 + (space + parts if before else parts + space) + rest + second
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("has_xmp", [False, True])
+def test_further_pictures_are_found_where_they_are(tmp_path, order, before, has_xmp):
+    second = jpeg((64, 48))
+    # With a gain map's, Pillow takes no further pictures.
+    xmp = XMP.format(spaces="", inside="").replace('hdrgm:Version="1.0"', "").encode()
+    xmp = xmp if has_xmp else b""
+    data = mpf(jpeg(), second, order, before, xmp)
+    for whole in (data, written(tmp_path, data).read_bytes()):
+        with Image.open(io.BytesIO(whole)) as opened:
+            assert opened.format == "MPO" and opened.n_frames == 2
+            opened.seek(1)
+            np.testing.assert_array_equal(opened.convert("RGB"), Image.open(io.BytesIO(second)))
+        start = opened.mpinfo[0xB002][0]["Size"]
+        assert whole[start : start + len(second)] == second
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PNG", "WEBP", "AVIF"])
+def test_exif_and_xmp_of_other_formats_are_kept(tmp_path, kind):
+    exif = Image.Exif()
+    exif[0x010F], exif[0x8298] = "Canon", "somebody"
+    exif.get_ifd(0x8769)[0x9003] = "2024:05:06 07:08:09"
+    exif.get_ifd(0x8825)[1] = "N"
+    exif[0x0112] = 6
+    options = {"exif": exif}
+    xmp = XMP.format(spaces="", inside="").encode()
+    if kind == "PNG":
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp.decode())
+    elif kind == "TIFF":
+        options["tiffinfo"] = TiffImagePlugin.ImageFileDirectory_v2()
+        for tag, value in ((0x010F, "Canon"), (0x8298, "somebody"), (700, xmp)):
+            options["tiffinfo"][tag] = value
+    else:
+        options["xmp"] = xmp
+    data = jpeg(format=kind, **options)
+    if kind == "TIFF":  # of which Pillow writes no more directories
+        if not shutil.which("exiftool"):
+            pytest.skip("the program exiftool writes them")
+        given = tmp_path / "given.tif"
+        given.write_bytes(data)
+        tags = ["-DateTimeOriginal=2024:05:06 07:08:09", "-GPSLatitudeRef=N"]
+        subprocess.run(["exiftool", "-q", "-overwrite_original", *tags, given], check=True)
+        data = given.read_bytes()
+    path = written(tmp_path, data)
+    with Image.open(path) as opened:
+        kept = opened.getexif()
+        assert (kept[0x010F], kept[0x8298]) == ("Canon", "somebody")
+        assert kept.get_ifd(0x8769)[0x9003] == "2024:05:06 07:08:09"
+        assert kept.get_ifd(0x8825)[1] == "N"
+        assert kept.get(0x0112, 1) == 1, "upright by now"
+        assert 256 not in kept and 273 not in kept, "how the TIFF was stored"
+    assert description(path)[0]["format"] == "image/jpeg"
+
+
+def test_exif_that_a_jpeg_cannot_hold_is_told(tmp_path):
+    exif = Image.Exif()
+    exif[0x8769] = {37500: bytes(90000)}
+    with pytest.raises(b2m.InputError, match=r"have \d+ bytes, and a JPEG"):
+        written(tmp_path, jpeg(format="PNG", exif=exif))
+    assert not list(tmp_path.iterdir())
+    path = written(tmp_path, jpeg(format="WEBP", exif=b"Exif\0\0http://ns.adobe.com"))
+    assert description(path)[0]["MotionPhoto"] == "1"
 
 
 def test_clips_save_it_and_the_command_line_writes_it(tmp_path, capsys):

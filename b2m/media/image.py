@@ -6,6 +6,7 @@ import contextlib
 import io
 import math
 import os
+import struct
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -57,7 +58,7 @@ class Photo:
         exposure_time: seconds, from the EXIF tag, or None.
         name: the file's name, or "image".
         jpeg: the file itself, byte by byte, where it was a JPEG.
-        exif: of a file that was none, as Pillow keeps it.
+        exif: of a file that was none, with orientation 1.
         xmp: likewise.
     """
 
@@ -123,7 +124,7 @@ def read_image(image: ImageLike) -> Photo:
         orientation, exposure_time = _quietly(_of_exif, exif, (1, None))
         pixels = _upright(pixels, orientation)
         xmp = opened.info.get("xmp")
-        kept = None if exif is None else _quietly(_kept, exif, None)
+        kept = _quietly(lambda exif: _kept(exif, opened), exif, None)
     finally:
         if opened is not source:
             opened.close()
@@ -445,17 +446,36 @@ def _exposure(exif: Image.Exif) -> float | None:
     return exposure if math.isfinite(exposure) and exposure > 0 else None
 
 
-def _kept(exif: Image.Exif) -> bytes | None:
-    """EXIF for another file: without what tells how this one is stored and turned."""
+def _kept(exif: Image.Exif, opened: Image.Image) -> bytes | None:
+    """EXIF for a file of the photo as it is shown."""
+    data = opened.info.get("exif")
+    if isinstance(data, bytes) and opened.format != "TIFF":
+        return _turned_upright(data)
+    # Of a TIFF, without what tells how that one is stored.
     kept = Image.Exif()
     for tag, value in exif.items():
         if tag in _DESCRIPTIVE:
             kept[tag] = value
     for tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-        if values := dict(exif.get_ifd(tag)):
-            kept.get_ifd(tag).update(values)
+        if tag in exif:
+            kept.get_ifd(tag).update(exif.get_ifd(tag))
     data = kept.tobytes()
-    return data if len(kept) or len(data) > _EMPTY_EXIF else None
+    return data if len(data) > _EMPTY_EXIF else None
+
+
+def _turned_upright(exif: bytes) -> bytes | None:
+    """EXIF with orientation 1, else byte by byte as it is; None if it is broken."""
+    changed = bytearray(exif)
+    base = 6 if exif.startswith(b"Exif\0\0") else 0
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[base : base + 4])
+    if order is None:
+        return None
+    place = base + struct.unpack_from(order + "I", exif, base + 4)[0]
+    for number in range(struct.unpack_from(order + "H", exif, place)[0]):
+        entry = place + 2 + 12 * number
+        if struct.unpack_from(order + "H", exif, entry)[0] == ExifTags.Base.Orientation:
+            struct.pack_into(order + "HIHH", changed, entry + 2, 3, 1, 1, 0)
+    return bytes(changed)
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from xml.dom import minidom
 from xml.parsers.expat import ExpatError
 
@@ -20,6 +21,15 @@ from PIL import Image
 from b2m.errors import InputError
 from b2m.files import atomic_path
 from b2m.media.image import Photo, Pixels
+from b2m.media.jpeg_parts import (
+    APP0,
+    APP1,
+    Segment,
+    end_of_picture,
+    replaced,
+    segments,
+    without_clip,
+)
 from b2m.media.video import write_mp4
 
 SUFFIX = ".MP.jpg"
@@ -32,21 +42,27 @@ _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _XMLNS = "http://www.w3.org/2000/xmlns/"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _EXIF = b"Exif\0\0"
-_START, _END, _SCAN, _APP0, _APP1 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1
-_BARE = {0x01, *range(0xD0, 0xD8)}  # markers that have no length
 _MOST = 65533  # bytes of a segment after its two bytes of length
 _QUALITY = 95  # of a photo that was no JPEG
 # A document is Any here: minidom's types allow for nodes that cannot come up.
+_SPACES = {  # of prefixes that are left undeclared at times
+    b"rdf": _RDF.encode(),
+    b"GCamera": _CAMERA.encode(),
+    b"Camera": _CAMERA.encode(),
+    b"Container": _CONTAINER.encode(),
+    b"GContainer": _CONTAINER.encode(),
+    b"Item": _ITEM.encode(),
+    b"crs": b"http://ns.adobe.com/camera-raw-settings/1.0/",
+    b"dc": b"http://purl.org/dc/elements/1.1/",
+    b"exif": b"http://ns.adobe.com/exif/1.0/",
+    b"hdrgm": b"http://ns.adobe.com/hdr-gain-map/1.0/",
+    b"photoshop": b"http://ns.adobe.com/photoshop/1.0/",
+    b"tiff": b"http://ns.adobe.com/tiff/1.0/",
+    b"x": b"adobe:ns:meta/",
+    b"xmp": b"http://ns.adobe.com/xap/1.0/",
+    b"xmpMM": b"http://ns.adobe.com/xap/1.0/mm/",
+}
 _EMPTY = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}"/></x:xmpmeta>'
-
-
-class _Segment(NamedTuple):
-    """Of a JPEG: its marker, where it starts, where its contents start, and where it ends."""
-
-    marker: int
-    start: int
-    inside: int
-    end: int
 
 
 def is_motion_photo(path: str | os.PathLike[str]) -> bool:
@@ -64,7 +80,7 @@ def write_motion_photo(
     """Write a photo with its clip inside.
 
     A JPEG stays as it is, byte by byte, but for the XMP segment that tells of the clip; a clip that
-    was in it already is replaced. Photos of other formats become JPEGs, with their EXIF.
+    was in it already is replaced. Photos of other formats become JPEGs, with their EXIF and XMP.
 
     Args:
         path: of the file, NAME.MP.jpg.
@@ -74,7 +90,7 @@ def write_motion_photo(
         shown: number of the frame, from 0 on, that shows the photo's instant.
 
     Raises:
-        InputError: no frames, a wrong ``fps``, or a photo whose XMP leaves no room.
+        InputError: no frames, a wrong ``fps``, or a photo whose XMP or EXIF leave no room.
         OutputError: the folder is missing, not writable or full.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -88,53 +104,32 @@ def write_motion_photo(
 
 
 def _encoded(photo: Photo) -> bytes:
-    """A photo as a JPEG, with the EXIF it came with, now that it is upright."""
+    """A photo as a JPEG, with the EXIF and XMP it came with, now that it is upright.
+
+    Raises:
+        InputError: a JPEG cannot hold so much EXIF.
+    """
+    data = photo.exif or b""
+    data = data if data.startswith(_EXIF) or not data else _EXIF + data
+    if len(data) > _MOST:
+        raise InputError(
+            f"the EXIF metadata of {photo.name} have {len(data)} bytes, and a JPEG, which a Motion "
+            f"Photo is, holds {_MOST}: save it as .mp4, or shorten them"
+        )
+    options: dict[str, Any] = {"exif": data} if data else {}
+    if photo.xmp and len(photo.xmp) + len(_XMP) <= _MOST:
+        options["xmp"] = photo.xmp
     buffer = io.BytesIO()
-    exif = Image.Exif()
-    if photo.exif:
-        exif.load(photo.exif)
-        exif.pop(0x0112, None)
-    Image.fromarray(photo.pixels).save(buffer, "JPEG", quality=_QUALITY, subsampling=0, exif=exif)
+    Image.fromarray(photo.pixels).save(buffer, "JPEG", quality=_QUALITY, subsampling=0, **options)
     return buffer.getvalue()
 
 
 # --- segments of a JPEG --------------------------------------------------------------------------
 
 
-def _segments(jpeg: bytes) -> Iterator[_Segment]:
-    """The segments before the picture's data."""
-    at = 2
-    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF:
-        marker = jpeg[at + 1]
-        if marker == 0xFF:  # one that fills a gap
-            at += 1
-        elif marker in _BARE:
-            at += 2
-        elif marker in (_SCAN, _END):
-            return
-        else:
-            end = at + 2 + int.from_bytes(jpeg[at + 2 : at + 4])
-            yield _Segment(marker, at, at + 4, end)
-            at = end
-
-
-def _end_of_picture(jpeg: bytes) -> int:
-    """Where the first picture of a file ends; previews and the like may follow."""
-    at = max((segment.end for segment in _segments(jpeg)), default=2)
-    while (at := jpeg.find(b"\xff", at)) >= 0 and at + 1 < len(jpeg):
-        marker = jpeg[at + 1]
-        if marker == _END:
-            return at + 2
-        if marker in (0x00, 0xFF) or marker in _BARE:  # data, or a pause within them
-            at += 1 if marker == 0xFF else 2
-        else:
-            at += 2 + int.from_bytes(jpeg[at + 2 : at + 4])
-    return len(jpeg)
-
-
-def _xmp_of(jpeg: bytes) -> _Segment | None:
-    for segment in _segments(jpeg):
-        if segment.marker == _APP1 and jpeg.startswith(_XMP, segment.inside):
+def _xmp_of(jpeg: bytes) -> Segment | None:
+    for segment in segments(jpeg):
+        if segment.marker == APP1 and jpeg.startswith(_XMP, segment.inside):
             return segment
     return None
 
@@ -142,9 +137,10 @@ def _xmp_of(jpeg: bytes) -> _Segment | None:
 def _with_xmp(jpeg: bytes, length: int, time: int) -> bytes:
     """Put in the XMP that tells of a movie of so many bytes, or amend what there is."""
     old = _xmp_of(jpeg)
-    document = _parsed(jpeg, old)
+    document = _parsed(jpeg, old) or minidom.parseString(_EMPTY)
     _forget(document)
-    _announce(document, length, time, padding=len(jpeg) - _end_of_picture(jpeg))
+    _announce(document, length, time, padding=len(jpeg) - end_of_picture(jpeg))
+    assert document.documentElement is not None
     packet = document.documentElement.toxml(encoding="utf-8")
     begin = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'.encode()
     body = _XMP + begin + packet + b'<?xpacket end="w"?>'
@@ -152,49 +148,60 @@ def _with_xmp(jpeg: bytes, length: int, time: int) -> bytes:
         raise InputError(
             "the photo's own XMP metadata leave no room to tell of a clip: save it as .mp4"
         )
-    segment = bytes((0xFF, _APP1)) + (len(body) + 2).to_bytes(2) + body
+    segment = bytes((0xFF, APP1)) + (len(body) + 2).to_bytes(2) + body
     if old:
-        return jpeg[: old.start] + segment + jpeg[old.end :]
+        return replaced(jpeg, old.start, old.end, segment)
     at = 2  # after JFIF and EXIF, which have to come first
-    for before in _segments(jpeg):
-        exif = before.marker == _APP1 and jpeg.startswith(_EXIF, before.inside)
-        if not exif and before.marker != _APP0:
+    for before in segments(jpeg):
+        exif = before.marker == APP1 and jpeg.startswith(_EXIF, before.inside)
+        if not exif and before.marker != APP0:
             break
         at = before.end
-    return jpeg[:at] + segment + jpeg[at:]
+    return replaced(jpeg, at, at, segment)
 
 
 def _without_movie(jpeg: bytes) -> bytes:
     """Cut off the clip of what is a Motion Photo already."""
-    document = _parsed(jpeg, _xmp_of(jpeg))
-    lengths = [item.getAttributeNS(_ITEM, "Length") for item in _movies(document)]
-    lengths += [
-        node.getAttributeNS(_CAMERA, "MicroVideoOffset")  # as the format was called before
-        for node in document.getElementsByTagNameNS(_RDF, "Description")
-    ]
-    for length in lengths:
-        start = len(jpeg) - int(length) if length.isdecimal() else 0
-        if start > 0 and jpeg[start + 4 : start + 8] == b"ftyp":
-            return jpeg[:start]
-    return jpeg
+    lengths: list[str] = []
+    if document := _parsed(jpeg, _xmp_of(jpeg)):
+        lengths += [item.getAttributeNS(_ITEM, "Length") for item in _movies(document)]
+        lengths += [
+            node.getAttributeNS(_CAMERA, "MicroVideoOffset")  # as the format was called before
+            for node in document.getElementsByTagNameNS(_RDF, "Description")
+        ]
+    return without_clip(jpeg, [int(length) for length in lengths if length.isdecimal()])
 
 
 # --- XMP -----------------------------------------------------------------------------------------
 
 
-def _parsed(jpeg: bytes, segment: _Segment | None) -> Any:
-    """The XMP of a JPEG; where there is none, or it is broken, an empty one."""
-    if segment is not None:
-        # Room for later growth may follow, also as zeros.
-        text = jpeg[segment.inside + len(_XMP) : segment.end].strip(b" \r\n\t\0")
-        try:
-            document = minidom.parseString(text)
-        except (ExpatError, ValueError):
-            pass
-        else:
-            if document.getElementsByTagNameNS(_RDF, "RDF"):
-                return document
-    return minidom.parseString(_EMPTY)
+def _parsed(jpeg: bytes, segment: Segment | None) -> Any:
+    """The XMP of a JPEG; where there is none, an empty one; None where it is broken."""
+    if segment is None:
+        return minidom.parseString(_EMPTY)
+    # Room for later growth may follow, also as zeros.
+    text = jpeg[segment.inside + len(_XMP) : segment.end].strip(b" \r\n\t\0")
+    if b"<!DOCTYPE" in text:  # of which XMP knows nothing, and which may grow without end
+        return None
+    try:
+        document = minidom.parseString(_declared(text))
+    except (ExpatError, ValueError):
+        return None
+    return document if document.getElementsByTagNameNS(_RDF, "RDF") else None
+
+
+def _declared(text: bytes) -> bytes:
+    """XMP whose prefixes are all declared; some programs forget to, and parsers refuse that."""
+    used = set(re.findall(rb"[<\s/]([A-Za-z_][\w.-]*):[A-Za-z_][\w.-]*\s*(?=[=\s>/])", text))
+    known = set(re.findall(rb"xmlns:([\w.-]+)\s*=", text)) | {b"xml", b"xmlns"}
+    root = re.search(rb"<[A-Za-z_][\w.:-]*", text)
+    if root is None or used <= known:
+        return text
+    spaces = b"".join(
+        b' xmlns:%s="%s"' % (name, _SPACES.get(name, b"urn:undeclared:" + name))
+        for name in sorted(used - known)
+    )
+    return text[: root.end()] + spaces + text[root.end() :]
 
 
 def _movies(document: Any) -> list[Any]:
