@@ -15,6 +15,8 @@ from torch import Tensor
 
 from b2m.errors import InputError
 
+_FEW_PIXELS = 200  # a mean over fewer would be noise
+
 
 def charbonnier(estimate: Tensor, truth: Tensor, epsilon: float = 1e-3) -> Tensor:
     """Smooth absolute difference, mean of sqrt(d^2 + epsilon^2) - epsilon (Charbonnier 1994).
@@ -30,17 +32,21 @@ def charbonnier(estimate: Tensor, truth: Tensor, epsilon: float = 1e-3) -> Tenso
     return ((estimate - truth).square() + epsilon**2).sqrt().mean() - epsilon
 
 
-def line_loss(line: Tensor, truth: Tensor) -> Tensor:
-    """Distance between lines of motion, which do not know their sign; mean over pixels.
+def line_loss(line: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Distance between motion axes, which have no sign; mean over pixels.
 
     Args:
         line: (B, 2, H, W) double-angle vectors m (cos 2a, sin 2a), pixels.
         truth: (B, 2, H, W) the same.
+        mask: (B, H, W) bool, the pixels that count; None for all. Of very few the loss is small.
 
     Returns:
         A scalar in pixels: mean of sqrt(|q - q*|^2 + 0.01) - 0.1.
     """
-    return ((line - truth).square().sum(1) + 0.01).sqrt().mean() - 0.1
+    distance = ((line - truth).square().sum(1) + 0.01).sqrt() - 0.1
+    if mask is None:
+        return distance.mean()
+    return (distance * mask).sum() / mask.sum().clamp_min(_FEW_PIXELS)
 
 
 # --- Video Restoration from a Blurred Image (Argaw et al. 2021a), section 4.3 ---------------------

@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
+from b2m.models.animator import Features
+
 
 def slid(photo, vector, count=9):
     """Frames of a picture that slides, with the middle one in place."""
@@ -70,3 +72,13 @@ def hlg(linear):
     scene = shown * luma[..., None] ** ((1 - 1.2) / 1.2)
     high = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
     return np.where(scene <= 1 / 12, np.sqrt(3 * scene), high)
+
+
+# --- networks -------------------------------------------------------------------------------------
+
+
+def see_as(monkeypatch, model, encode):
+    """Let an animator's network see what a function from a photo (1, 3, H, W) to an Encoding says,
+    whatever guidance says."""
+    monkeypatch.setattr(model, "features", lambda photo: Features(photo, photo, photo))
+    monkeypatch.setattr(model, "decode", lambda features, guidance=None: encode(features.photo))

@@ -1,7 +1,6 @@
 """MotionAnimator: its equations against NumPy and SciPy, and the promises of its form."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,8 +21,8 @@ from b2m.models.animator import (
 )
 from b2m.motion.fields import double_angle, half_angle
 
-PLAIN = MotionAnimatorConfig.tiny()
-TINY = replace(PLAIN, deconvolution_steps=2)
+TINY = MotionAnimatorConfig.tiny()
+CHANNELS = {"middle": 3, "line": 2, "curve": 2, "even": 3, "odd": 6, "swept": 1, "moving": 1}
 
 
 def make(config=TINY, seed=0, lively=True):
@@ -33,8 +32,8 @@ def make(config=TINY, seed=0, lively=True):
     if lively:
         with torch.no_grad():
             model.head.weight.mul_(40)
-            if config.deconvolution_steps:
-                model.mend_head.weight.mul_(40)
+            model.detail_head.weight.mul_(40)
+            torch.nn.init.normal_(model.guidance_stem.weight, std=0.2)
     return model
 
 
@@ -56,8 +55,7 @@ def directions(batch, height, width, seed=0):
 def still(batch, height, width, **parts: Tensor) -> Encoding:
     """An encoding in which nothing moves, but for what is given."""
     zeros = {
-        name: torch.zeros(batch, channels, height, width)
-        for name, channels in {"middle": 3, "line": 2, "curve": 2, "even": 3, "odd": 6}.items()
+        name: torch.zeros(batch, channels, height, width) for name, channels in CHANNELS.items()
     }
     return Encoding(**(zeros | parts))
 
@@ -128,8 +126,9 @@ def test_the_frame_in_the_middle_is_the_middle():
     with torch.inference_mode():
         model = make()
         photo = photos(1, 32, 48)
-        encoding = model.encode(photo)
-        animation = model(photo, directions(1, 32, 48), frames=9)
+        guidance = directions(1, 32, 48)
+        encoding = model.encode(photo, guidance)
+        animation = model(photo, guidance, frames=9)
     assert torch.equal(animation.frames[:, 4], encoding.middle)
 
 
@@ -151,7 +150,7 @@ def test_frames_do_not_depend_on_how_many_there_are():
     with torch.inference_mode():
         few = model(photos(1, 32, 32), directions(1, 32, 32), frames=3).frames
         many = model(photos(1, 32, 32), directions(1, 32, 32), frames=7).frames
-    torch.testing.assert_close(few, many[:, ::3], atol=1e-6, rtol=0)
+    torch.testing.assert_close(few, many[:, ::3], atol=1e-4, rtol=0)
 
 
 def test_a_frame_is_its_equation():
@@ -163,6 +162,8 @@ def test_a_frame_is_its_equation():
         "curve": (2, 1),
         "even": (3, 0.1),
         "odd": (6, 0.1),
+        "swept": (1, 1),
+        "moving": (1, 1),
     }
     parts = {name: rng.normal(0, s, (1, n, height, width)) for name, (n, s) in scales.items()}
     flow = rng.normal(0, 3, (1, 2, height, width))
@@ -206,16 +207,14 @@ def test_it_is_a_model_of_the_hub():
 
 
 @pytest.mark.parametrize("size", [(16, 16), (33, 47), (64, 96), (17, 130), (1, 1)])
-@pytest.mark.parametrize("config", [TINY, PLAIN])
-def test_any_size(size, config):
-    model = make(config)
+def test_any_size(size):
+    model = make()
     with torch.inference_mode():
         encoding = model.encode(photos(2, *size) if min(size) > 1 else torch.rand(2, 3, 1, 1))
         animation = model(torch.rand(1, 3, *size), directions(1, *size), frames=4)
         unguided = model(torch.rand(1, 3, *size))
-    channels = {"middle": 3, "line": 2, "curve": 2, "even": 3, "odd": 6}
     for name, part in encoding._asdict().items():
-        assert part.shape == (2, channels[name], *size)
+        assert part.shape == (2, CHANNELS[name], *size)
         assert part.isfinite().all()
     assert animation.frames.shape == (1, 4, 3, *size)
     assert animation.flow.shape == (1, 2, *size)
@@ -224,15 +223,14 @@ def test_any_size(size, config):
 
 
 def test_an_untrained_model_repeats_the_photo():
-    model = make(PLAIN, lively=False)
+    model = make(lively=False)
     photo = photos(1, 32, 32)
     with torch.inference_mode():
         assert (model(photo).frames - photo[:, None]).abs().max() < 0.05
 
 
-@pytest.mark.parametrize("config", [TINY, PLAIN])
-def test_every_parameter_gets_a_gradient(config):
-    model = make(config).train()
+def test_every_parameter_gets_a_gradient():
+    model = make().train()
     photo, guidance = photos(2, 48, 48), directions(2, 48, 48)
     animation = model(photo, guidance)
     truth = torch.rand_like(animation.frames)
@@ -251,7 +249,7 @@ def test_a_photo_alone_is_treated_as_in_a_batch():
         for row in range(3):
             alone = model(photo[row : row + 1], guidance[row : row + 1])
             for one, other in zip(alone, together, strict=True):
-                torch.testing.assert_close(one[0], other[row], atol=1e-5, rtol=1e-5)
+                torch.testing.assert_close(one[0], other[row], atol=1e-3, rtol=1e-3)
 
 
 def test_memory_format_changes_nothing():
@@ -280,112 +278,69 @@ def test_saving_and_loading_changes_no_bit(tmp_path):
 
 def test_weights_of_another_size_are_refused(tmp_path):
     make().save_pretrained(tmp_path)
-    config = (tmp_path / "config.json").read_text().replace('"width": 8', '"width": 16')
+    config = (
+        (tmp_path / "config.json").read_text().replace('"detail_width": 8', '"detail_width": 16')
+    )
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(InputError):
         MotionAnimator.from_pretrained(tmp_path)
 
 
-@pytest.mark.parametrize("origin", [(32, 64), (64, 0)])
+@pytest.mark.parametrize("origin", [(32, 64), (64, 16)])
 def test_tiles_agree(origin):
-    # Three blocks, each of which sees two attention cells of 32 pixels to each side.
-    config = MotionAnimatorConfig(width=8, encoder=(1, 0, 0), middle=0, decoder=(0, 0, 1))
-    model = make(config)
-    photo = photos(1, 672, 640)
+    model = make()
+    photo = photos(1, 512, 480)
     top, left = origin
-    margin, side = 3 * 64 + 48, 576
+    margin, side = 176, 416  # wider than what the blocks of this size see
     with torch.inference_mode():
         whole = model.encode(photo)
         tile = model.encode(photo[..., top : top + side, left : left + side])
-    reach = half_angle(whole.line).norm(dim=1).max() + whole.curve.norm(dim=1).max()
-    assert reach < 24  # of the deconvolution, which is within the margin
-    inside = (..., slice(margin, -margin), slice(margin if left else 0, -margin))
+    inside = (..., slice(margin, -margin), slice(margin, -margin))
     for one, other in zip(whole, tile, strict=True):
-        one = one[..., top : top + side, left : left + side]
-        one, other = one[inside], other[inside]
+        one, other = one[..., top : top + side, left : left + side][inside], other[inside]
         assert one.std() > 0
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
 
-def test_attention_looks_at_its_window_only():
-    config = MotionAnimatorConfig(width=8, encoder=(1, 0, 0), middle=0, decoder=(0, 0, 0))
-    model = make(replace(config, deconvolution_steps=0))
-    photo = photos(1, 64, 512)
-    other = photo.clone()
-    other[..., 256:288] = 1 - other[..., 256:288]
+# --- guidance ------------------------------------------------------------------------------------
+
+
+def test_features_are_computed_once_and_decoded_as_often_as_wanted():
+    model, photo, guidance = make(), photos(1, 33, 40), directions(1, 33, 40)
     with torch.inference_mode():
-        change = (model.encode(photo).even - model.encode(other).even).abs().amax((0, 1, 2))
-    # Convolutions carry the change over the edges of its cell, and so into one cell more, from
-    # whose centre it is interpolated to that of the next one, and the head adds some pixels.
-    assert change[:170].max() == 0
-    assert change[374:].max() == 0
-    assert change[225:319].min() > 0
+        features = model.features(photo)
+        for said in (None, guidance):
+            for one, other in zip(
+                model.decode(features, said), model.encode(photo, said), strict=True
+            ):
+                assert torch.equal(one, other)
 
 
-# --- physics -------------------------------------------------------------------------------------
-
-
-def test_exposure_is_the_mean_along_the_path():
-    model = make()
-    height, width = 8, 10
-    rng = np.random.default_rng(6)
-    image = rng.random((1, 2, height, width))
-    velocity, curve = rng.normal(0, 3, (2, 1, 2, height, width))
-    found = model._expose(*map(torch.from_numpy, (image, velocity, curve)))[0].numpy()
-    times = np.linspace(-1, 1, TINY.instants)
-    rows, columns = np.mgrid[:height, :width]
-    for channel in range(2):
-        seen = []
-        for time in times:
-            du, dv = time / 2 * velocity[0] + time**2 * curve[0]
-            seen.append(
-                ndimage.map_coordinates(
-                    image[0, channel], (rows + dv, columns + du), order=1, mode="nearest"
-                )
-            )
-        expected = np.trapezoid(seen, times, axis=0) / 2
-        np.testing.assert_allclose(found[channel], expected, atol=1e-6)
-
-
-def test_exposure_does_not_depend_on_the_sign_of_time():
-    model = make()
-    image, velocity = photos(1, 24, 24), 4 * torch.randn(1, 2, 24, 24)
-    curve = torch.randn(1, 2, 24, 24)
-    torch.testing.assert_close(
-        model._expose(image, velocity, curve), model._expose(image, -velocity, curve)
-    )
-
-
-def test_moving_back_is_the_adjoint_where_motion_is_constant():
-    model = make()
-    one, other = torch.rand(2, 1, 3, 40, 40, dtype=torch.float64)
-    one, other = (torch.nn.functional.pad(part, (10,) * 4) for part in (one, other))
-    velocity = torch.tensor([5.0, -3.0]).double().view(1, 2, 1, 1).expand(1, 2, 60, 60)
-    curve = torch.tensor([0.5, 1.0]).double().view(1, 2, 1, 1).expand(1, 2, 60, 60)
-    forth = (model._expose(one, -velocity, -curve) * other).sum()
-    back = (one * model._expose(other, velocity, curve)).sum()
-    assert forth.item() == pytest.approx(back.item(), rel=1e-9)
-
-
-def test_the_steps_sharpen_what_moved_along_a_known_path():
-    # Give the true path and no network: the middle frame must come nearer to the sharp one.
-    config = MotionAnimatorConfig(8, (0, 0, 0), 0, (0, 0, 0), deconvolution_steps=3)
-    model = make(config, lively=False)
-    with torch.no_grad():
-        model.mend_head.weight.zero_()
-        model.mend_head.bias.zero_()
-        model.mend_head.bias[:4] = 20.0  # take the whole of the change
-    sharp = photos(1, 64, 64, seed=8)
-    velocity = torch.tensor([6.0, 3.0]).view(1, 2, 1, 1).expand(1, 2, 64, 64)
-    curve = torch.zeros(1, 2, 64, 64)
-    light = ((sharp + 0.055) / 1.055) ** 2.4
-    blurred = 1.055 * model._expose(light, -velocity, curve) ** (1 / 2.4) - 0.055
-    encoding = still(1, 64, 64, middle=blurred, line=double_angle(velocity))
+def test_guidance_changes_the_encoding_and_its_reverse_does_not():
+    model, photo, guidance = make(), photos(1, 48, 48), directions(1, 48, 48)
     with torch.inference_mode():
-        found = model._deconvolve(blurred, encoding, model._features(blurred))
-    inner = (..., slice(8, -8), slice(8, -8))
-    before, after = ((part - sharp)[inner].square().mean() for part in (blurred, found))
-    assert after < 0.5 * before
+        told, reversed_, free = (model.encode(photo, g) for g in (guidance, -guidance, None))
+    for one, other, none in zip(told, reversed_, free, strict=True):
+        assert torch.equal(one, other)
+        assert not torch.equal(one, none)
+
+
+def test_a_batch_may_hold_samples_with_and_without_guidance():
+    model, photo, guidance = make(), photos(2, 32, 32), directions(2, 32, 32)
+    with torch.inference_mode():
+        mixed = model.decode(model.features(photo), guidance, torch.tensor([1.0, 0.0]))
+        told, free = model.encode(photo[:1], guidance[:1]), model.encode(photo[1:])
+    for one, first, second in zip(mixed, told, free, strict=True):
+        torch.testing.assert_close(one, torch.cat([first, second]), atol=1e-5, rtol=1e-5)
+
+
+def test_the_flow_is_still_where_guidance_is():
+    model, guidance = make(), directions(1, 48, 48)
+    with torch.inference_mode():
+        flow = model(photos(1, 48, 48), guidance).flow
+    still_pixels = (guidance == 0).all(1)[0]
+    assert (flow[0, :, still_pixels] == 0).all()
+    assert (flow[0, :, ~still_pixels] != 0).any()
 
 
 def test_it_learns_a_batch_by_heart():

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from made_pictures import see_as
 from PIL import Image, ImageOps, TiffImagePlugin
 from scipy import ndimage
 from torch.nn import functional
@@ -36,7 +37,8 @@ def lively_model():
     model = MotionAnimator(MotionAnimatorConfig.tiny()).eval()
     with torch.no_grad():
         model.head.weight.mul_(60)
-        model.head.weight[12:20].mul_(6)  # the line of motion
+        model.head.weight[192:200].mul_(6)  # the motion axis
+        model.head.bias[-8:] = 20.0  # both masks: all of it moves
     return model
 
 
@@ -58,7 +60,7 @@ def sliding(monkeypatch):
 
     def make(flow, middle=None):
         found = BlurAnimator(MotionAnimator(MotionAnimatorConfig.tiny()).eval())
-        monkeypatch.setattr(found.model, "encode", lambda seen: slide(seen, flow, middle))
+        see_as(monkeypatch, found.model, lambda seen: slide(seen, flow, middle))
         return found
 
     return make
@@ -70,7 +72,8 @@ def slide(photo, flow, middle=None):
     middle = photo if middle is None else torch.from_numpy(middle).permute(2, 0, 1)[None].float()
     constant = torch.tensor(flow, dtype=torch.float32).view(1, 2, 1, 1).expand(1, 2, height, width)
     zeros = torch.zeros(1, 6, height, width)
-    return Encoding(middle, double_angle(constant), zeros[:, :2], zeros[:, :3], zeros)
+    known = torch.full_like(zeros[:, :1], 20.0)
+    return Encoding(middle, double_angle(constant), zeros[:, :2], zeros[:, :3], zeros, known, known)
 
 
 def texture(height=48, width=64, seed=0, sigma=2.0):
@@ -452,9 +455,7 @@ def test_what_guidance_calls_still_stays_as_in_the_photo(animator):
     far = np.zeros((96, 128), bool)
     far[:, : 64 - int(length.max()) - 5] = True
     assert length[far].max() > 8
-    assert np.hypot(clip.flow[..., 0], clip.flow[..., 1])[far].max() < 5
-    moving = half.any(-1)
-    np.testing.assert_allclose(clip.flow[moving], bare[moving], atol=1e-5)
+    assert (clip.flow[~half.any(-1)] == 0).all()
 
 
 def test_guidance_chooses_the_sign(animator):
@@ -464,12 +465,10 @@ def test_guidance_chooses_the_sign(animator):
     assert (clip.guidance == guidance).all()
     assert clip.guidance.dtype == np.int8
     assert ((clip.flow * guidance).sum(-1) >= 0).all()
-    bare = animator.animate(prepared)[0].flow
-    assert np.isclose(clip.flow, bare).all(-1).any()
-    assert np.isclose(clip.flow, -bare).all(-1).any()
-    moving = guidance.any(-1)
-    np.testing.assert_allclose(np.abs(clip.flow[moving]), np.abs(bare[moving]), atol=1e-5)
-    assert (np.abs(clip.flow) <= np.abs(bare) + 1e-5).all()
+    assert (clip.flow[~guidance.any(-1)] == 0).all()
+    assert clip.flow[guidance.any(-1)].any(-1).mean() > 0.9
+    (back,) = animator.animate(prepared, guidance=-guidance)
+    np.testing.assert_array_equal(back.flow, -clip.flow)
 
 
 def test_reversed_guidance_reverses_the_clip(animator):
@@ -523,7 +522,7 @@ THINGS = np.s_[12:52, 16:56], np.s_[12:52, 72:112]
 def movers(sliding, monkeypatch):
     """An animator that sees two things go, each its way, and a photo of 64 x 128 for it."""
     found = sliding((0.0, 0.0))
-    monkeypatch.setattr(found.model, "encode", two_movers)
+    see_as(monkeypatch, found.model, two_movers)
     return found, photo(64, 128, sigma=1.5)
 
 
@@ -724,7 +723,7 @@ def test_what_is_still_stays_the_photo(small_work, animator, sliding, monkeypatc
         encoding.line[..., : seen.shape[-1] // 2] = 0
         return encoding
 
-    monkeypatch.setattr(found.model, "encode", half)
+    see_as(monkeypatch, found.model, half)
     frames = found.animate(pixels)[0].frames
     assert apart(frames[:, :, :90], np.broadcast_to(pixels[:, :90], (7, 144, 90, 3))) == 0
     assert apart(frames[0, :, 100:], pixels[:, 100:]) > 10

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from b2m.data.clips import cut_crops
+from b2m.data.clips import cut_crops, swept_path
 from b2m.errors import InputError
 from b2m.media.video import write_mp4
 
@@ -59,3 +59,12 @@ def test_squares_are_the_same_each_time(folder):
 def test_frames_smaller_than_the_squares_are_refused(folder):
     with pytest.raises(InputError, match="160x128"):
         cut_crops(folder, 144)
+
+
+def test_the_path_extends_the_flow_to_where_it_passes():
+    flow = np.zeros((40, 60, 2), np.float32)
+    flow[15:25, 20:30, 0] = 12.0
+    path = swept_path(flow)
+    assert (path[15:25, 14:36, 0] == 12).all()
+    assert (path[:13] == 0).all() and (path[:, :12] == 0).all() and (path[:, 38:] == 0).all()
+    assert not swept_path(np.zeros_like(flow)).any()

@@ -32,7 +32,10 @@ def texture(height, width, seed=0, sigma=0.8):
 def encoding_of(size, vector, middle):
     flow = torch.tensor(vector).view(1, 2, 1, 1).expand(1, 2, *size)
     nothing = torch.zeros(1, 6, *size)
-    return Encoding(middle, double_angle(flow), nothing[:, :2], nothing[:, :3], nothing)
+    known = torch.full((1, 1, *size), 20.0)
+    return Encoding(
+        middle, double_angle(flow), nothing[:, :2], nothing[:, :3], nothing, known, known
+    )
 
 
 def large(photo, step=2, vector=(3.0, 1.0), sign=1.0, **changes):
@@ -48,7 +51,7 @@ def large(photo, step=2, vector=(3.0, 1.0), sign=1.0, **changes):
     flow = sign * torch.tensor(vector).view(1, 2, 1, 1).expand(1, 2, *size)
     asked = []
 
-    def look(seen):
+    def look(seen, guidance):
         asked.append(tuple(seen.shape[-2:]))
         return encoding_of(seen.shape[-2:], tuple(step * part for part in vector), seen)
 

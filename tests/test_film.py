@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from made_pictures import see_as
 from scipy import ndimage
 
 import b2m
@@ -79,9 +80,10 @@ def knowing(monkeypatch, pace, middles=None):
         flow = torch.tensor([float(pace), 0.0]).view(1, 2, 1, 1).expand(1, 2, height, width)
         zeros = torch.zeros(1, 6, height, width)
         line = double_angle(flow)
-        return Encoding(middle.float(), line, zeros[:, :2], zeros[:, :3], zeros)
+        known = torch.full_like(zeros[:, :1], 20.0)
+        return Encoding(middle.float(), line, zeros[:, :2], zeros[:, :3], zeros, known, known)
 
-    monkeypatch.setattr(animator.model, "encode", encode)
+    see_as(monkeypatch, animator.model, encode)
     return animator
 
 
@@ -358,7 +360,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, animator, blurry, monkeypat
             raise error
         return encode(photo)
 
-    monkeypatch.setattr(animator.model, "encode", failing)
+    monkeypatch.setattr(animator.model, "features", failing)
     target = tmp_path / "sharp.mp4"
     target.write_bytes(b"an older one")
     with pytest.raises(raised):

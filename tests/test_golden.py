@@ -85,6 +85,7 @@ def test_loss(name):
         "photo": develop(truth.blur, 1),
         "frames": truth.frames,
         "flow": truth.flow,
+        "path": truth.path,
         "guidance": truth.guidance.float(),
     }
     losses = torch.stack(list(objective(batch, 3).values()))

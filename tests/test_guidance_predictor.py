@@ -12,7 +12,6 @@ from b2m.guidance.palette import PALETTE
 from b2m.guidance.quantize import quantise
 from b2m.hub import HubModel
 from b2m.losses import guidance_cross_entropy
-from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
 from b2m.models.guidance_predictor import (
     LONGEST_SIDE,
     GuidanceDiscriminator,
@@ -276,33 +275,15 @@ def test_seeds_that_are_none(seed):
 # --- training -------------------------------------------------------------------------------------
 
 
-def test_it_takes_over_what_an_animator_of_its_size_has_learnt_to_see():
-    torch.manual_seed(1)
-    animator = MotionAnimator(MotionAnimatorConfig(width=8, encoder=(1, 1, 1)))
-    model = make(GuidancePredictorConfig(width=8, widest=32, levels=4, blocks=(1, 1, 1, 0)))
-    model.learn_from(animator)
-    for level in range(3):
-        mine = model.generator.down_blocks[level].state_dict()
-        theirs = animator.encoder[level].state_dict()
-        assert all(torch.equal(mine[name], theirs[name]) for name in theirs | mine)
-    for one, other in zip(model.generator.down[:2], animator.down, strict=False):
-        assert torch.equal(one.weight, other.weight)
-    for config in VARIANTS:
-        model = make(config)
-        before = {name: value.clone() for name, value in model.state_dict().items()}
-        model.learn_from(MotionAnimator(MotionAnimatorConfig(width=16)))
-        assert all(torch.equal(before[name], now) for name, now in model.state_dict().items())
-
-
-def test_the_shipped_size_fits_the_shipped_animator():
-    with torch.device("meta"):
-        animator, model = MotionAnimator(), GuidancePredictor()
-    for level in range(3):
-        shapes = [
-            {name: value.shape for name, value in part[level].state_dict().items()}
-            for part in (animator.encoder, model.generator.down_blocks)
-        ]
-        assert shapes[0] == shapes[1]
+def test_discriminators_judge_patches_at_two_scales():
+    discriminator = GuidanceDiscriminator(width=64)
+    planes = torch.rand(2, 5, 256, 256)
+    with torch.inference_mode():
+        scores = discriminator(planes)
+    assert [tuple(score.shape) for score in scores] == [(2, 1, 30, 30), (2, 1, 14, 14)]
+    for scale, width in zip(discriminator.scales, (64, 32), strict=True):
+        channels = [m.out_channels for m in scale if isinstance(m, torch.nn.Conv2d)]
+        assert channels == [width, 2 * width, 4 * width, 8 * width, 1]
 
 
 def objective(config=TINY):
@@ -315,17 +296,6 @@ def batch(count=2, size=48):
     flow = motions(count, size, size)
     guidance = quantise(flow).float()
     return {"photo": photos(count, size, size), "flow": flow, "guidance": guidance}
-
-
-def test_discriminators_judge_patches_at_two_scales():
-    discriminator = GuidanceDiscriminator(width=64)
-    planes = torch.rand(2, 5, 256, 256)
-    with torch.inference_mode():
-        scores = discriminator(planes)
-    assert [tuple(score.shape) for score in scores] == [(2, 1, 30, 30), (2, 1, 14, 14)]
-    for scale, width in zip(discriminator.scales, (64, 32), strict=True):
-        channels = [m.out_channels for m in scale if isinstance(m, torch.nn.Conv2d)]
-        assert channels == [width, 2 * width, 4 * width, 8 * width, 1]
 
 
 @pytest.mark.parametrize("config", VARIANTS)
@@ -386,7 +356,7 @@ def test_it_learns_a_batch_by_heart(config):
 def test_validation_is_its_definition():
     flow = motions(2, 48, 48)
     guidance = quantise(flow)
-    scenes = Scenes(None, None, flow, guidance, None)
+    scenes = Scenes(None, None, flow, guidance, None, flow)
 
     class Oracle(GuidancePredictor):
         """Backwards, then right but for a quarter of what moves and of what is still, then no."""
@@ -410,7 +380,7 @@ def test_validation_is_its_definition():
 
 def test_the_sheet_shows_truth_and_five_answers():
     flow = motions(2, 48, 48)
-    scenes = Scenes(None, None, flow, quantise(flow), None)
+    scenes = Scenes(None, None, flow, quantise(flow), None, flow)
     sheet = PredictorObjective.draw(make(), scenes, photos(2, 48, 48))
     assert sheet.shape[1] > 7 * 48
     assert sheet.shape[0] > 2 * 48

@@ -56,6 +56,17 @@ def test_line_loss_is_its_equation():
     assert found.item() == pytest.approx(total / 24, rel=1e-9)
 
 
+def test_line_loss_counts_the_pixels_of_a_mask():
+    line, truth = torch.randn(2, 1, 2, 30, 30)
+    mask = torch.zeros(1, 30, 30, dtype=torch.bool)
+    mask[:, 10:] = True
+    cut = line_loss(line[..., 10:, :], truth[..., 10:, :])
+    torch.testing.assert_close(line_loss(line, truth, mask), cut)
+    few = torch.zeros_like(mask)
+    few[:, 0, :10] = True  # of a few pixels the loss is small, not noisy
+    assert line_loss(line, truth, few) < 0.1 * line_loss(line[..., :1, :10], truth[..., :1, :10])
+
+
 @pytest.mark.parametrize("loss", [charbonnier, line_loss])
 def test_gradients_are_finite_where_estimate_and_truth_agree(loss):
     estimate = torch.ones(1, 2, 3, 3, requires_grad=True)

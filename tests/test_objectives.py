@@ -74,9 +74,8 @@ def batch(count=2, size=64, seed=0):
 
 
 def as_scenes(given):
-    return Scenes(
-        given["photo"], given["frames"], given["flow"], given["guidance"].to(torch.int8), None
-    )
+    guidance = given["guidance"].to(torch.int8)
+    return Scenes(given["photo"], given["frames"], given["flow"], guidance, None, given["flow"])
 
 
 def test_truth_is_turned_to_the_right():

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from b2m.inference import multiscale as scales
-from b2m.models.animator import Encoding, MotionAnimator, MotionAnimatorConfig
+from b2m.inference.multiscale import MultiscaleEncoder
+from b2m.models.animator import Encoding, Features, MotionAnimator, MotionAnimatorConfig
 
 
 def natural(height, width, seed=0):
@@ -54,7 +55,11 @@ class Shortsighted:
     def __init__(self, motion, sight):
         self.motion, self.sight, self.sizes = motion, sight, []
 
-    def encode(self, photo):
+    def features(self, photo):
+        return Features(photo, photo, photo)
+
+    def decode(self, features, guidance=None):
+        photo = features.photo
         height, width = photo.shape[-2:]
         self.sizes.append((height, width))
         scale = width / self.motion.shape[-1]
@@ -62,7 +67,10 @@ class Shortsighted:
         across = torch.from_numpy(motion).clamp(max=self.sight)[None, None]
         line = torch.cat([across, torch.zeros_like(across)], 1)  # double angle of a level line
         zero = torch.zeros_like(photo)
-        return Encoding(photo + 0.1, line, torch.zeros_like(line), zero, torch.cat([zero, zero], 1))
+        return Encoding(
+            photo + 0.1, line, torch.zeros_like(line), zero, torch.cat([zero, zero], 1),
+            across, across,
+        )  # fmt: skip
 
 
 def test_long_motion_is_seen_in_a_smaller_photo():
@@ -70,7 +78,7 @@ def test_long_motion_is_seen_in_a_smaller_photo():
     motion[:, 256:] = 100.0
     model = Shortsighted(motion, sight=20)
     photo = torch.rand(1, 3, 384, 512)
-    encoding = scales.encode(model, photo)
+    encoding = MultiscaleEncoder(model, photo).encode()
     assert model.sizes == [(48, 64), (96, 128), (192, 256), (384, 512)]
     seen = encoding.line[0, 0]
     torch.testing.assert_close(
@@ -83,7 +91,7 @@ def test_long_motion_is_seen_in_a_smaller_photo():
 
 def test_short_motion_is_left_to_the_photo_itself():
     model = Shortsighted(np.full((384, 512), 4.0, np.float32), sight=20)
-    encoding = scales.encode(model, torch.rand(1, 3, 384, 512))
+    encoding = MultiscaleEncoder(model, torch.rand(1, 3, 384, 512)).encode()
     assert model.sizes == [(48, 64), (384, 512)]
     torch.testing.assert_close(encoding.line[:, 0], torch.full((1, 384, 512), 4.0))
 
@@ -94,6 +102,13 @@ def test_one_level_is_the_model_itself(size):
     model = MotionAnimator(MotionAnimatorConfig.tiny()).eval()
     photo = torch.rand(1, 3, *size)
     with torch.inference_mode():
-        for one, other in zip(scales.encode(model, photo, 1), model.encode(photo), strict=True):
+        alone = MultiscaleEncoder(model, photo, 1)
+        for one, other in zip(alone.encode(), model.encode(photo), strict=True):
             assert torch.equal(one, other)
-        assert scales.encode(model, photo).middle.shape == photo.shape
+        guidance = torch.ones(1, 2, *size)
+        told = alone.encode(guidance)
+        for one, other in zip(told, model.encode(photo, guidance), strict=True):
+            torch.testing.assert_close(one, other, atol=0.01, rtol=0.01)  # kept in half precision
+        for one, other in zip(told, alone.encode(-guidance), strict=True):
+            assert torch.equal(one, other)
+        assert MultiscaleEncoder(model, photo).encode().middle.shape == photo.shape

@@ -398,3 +398,30 @@ def test_still_share(photos, cutouts):
     config = SceneConfig(size=16, blur=(4.0, 8.0), still=0.5)
     flow = render(photos, cutouts, config, 64, seed=2).flow
     assert 0.3 < (flow.abs().amax((1, 2, 3)) == 0).float().mean() < 0.7
+
+
+# --- paths ---------------------------------------------------------------------------------------
+
+
+def test_the_path_is_that_of_whatever_passes(photos, cutouts):
+    config = SceneConfig(size=64, blur=(8.0, 12.0), kind="movers", saturation=0, softness=0)
+    made = render(photos, cutouts, config, 6, seed=3)
+    moving = made.moving[:, 0]
+    assert torch.equal(made.path.movedim(1, -1)[moving], made.flow.movedim(1, -1)[moving])
+    # Before a static camera a pixel changes only where something passes.
+    changes = (made.frames - made.frames[:, 3:4]).abs().amax((1, 2)) > 0.1
+    passed = made.path.norm(dim=1) > 0.5
+    wider = torch.nn.functional.max_pool2d(passed.float()[:, None], 7, 1, 3)[:, 0] > 0
+    assert changes.any()
+    assert (changes & ~wider).sum() < 0.005 * changes.sum()
+    assert (passed & ~moving).sum() > 0.05 * moving.sum()
+    # What only passes has the vector of something that moves in that scene.
+    for path, flow, passes in zip(made.path, made.flow, passed & ~moving, strict=True):
+        vectors = flow[:, flow.norm(dim=0) > 0].T
+        if passes.any() and len(vectors):
+            assert torch.cdist(path[:, passes].T, vectors).amin(1).median() < 1.5
+
+
+def test_before_a_camera_alone_the_path_is_the_flow(photos, cutouts):
+    made = render(photos, cutouts, SceneConfig(size=32, blur=(4.0, 8.0), kind="camera"), 2, 1)
+    assert torch.equal(made.path, made.flow)

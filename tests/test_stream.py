@@ -86,7 +86,7 @@ def make(textures, **options):
     settings = {"crop": 24, "batch": 2, "reuse": 2} | options
     side = settings.pop("side", 32)
 
-    def scenes(samples, share):
+    def scenes(samples, share, kind):
         return SceneConfig(size=side, frames=3, blur=(1.0, 2.0 + 2.0 * share))
 
     return SceneStream(*textures, scenes, **settings)
@@ -173,7 +173,7 @@ def test_the_photo_lies_as_the_frames_do(textures):
 def test_the_curriculum_is_told_how_many_samples_all_ranks_have_seen(textures):
     told = []
 
-    def scenes(samples, share):
+    def scenes(samples, share, kind):
         told.append(samples)
         assert 0 <= share < 1
         return SceneConfig(size=24, frames=3, blur=(1.0, 2.0))
@@ -193,7 +193,7 @@ def test_the_mix_has_its_shares(textures, monkeypatch):
             config, count = given[-4:-2]
             frames = torch.full((count, config.frames, 3, config.size, config.size), light)
             flow = torch.zeros(count, 2, config.size, config.size)
-            return Scenes(frames[:, 0], frames, flow, flow, flow)
+            return Scenes(frames[:, 0], frames, flow, flow, flow, flow)
 
         return draw
 
@@ -202,12 +202,12 @@ def test_the_mix_has_its_shares(textures, monkeypatch):
     monkeypatch.setattr(stream, "render_rotation", marked(0.4))
     real = Crops(
         torch.full((2, 8, 3, 32, 32), 204, dtype=torch.uint8),
-        torch.zeros(2, 2, 32, 32, dtype=torch.float16),
+        *[torch.zeros(2, 2, 32, 32, dtype=torch.float16)] * 2,
     )
     recipe = RECIPES["animator-mix"]
     made = SceneStream(
         *textures,
-        lambda samples, share: SceneConfig(size=32),
+        lambda samples, share, kind: SceneConfig(size=32),
         crop=32,
         batch=64,
         reuse=2,

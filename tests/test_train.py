@@ -529,7 +529,9 @@ def test_a_checkpoint_of_another_seed(run, textures):
 
 
 def test_a_checkpoint_of_another_model(run, textures, tmp_path, monkeypatch):
-    other = Recipe("other", config=MotionAnimatorConfig(width=16), scene=48, crop=32, batch=2)
+    other = Recipe(
+        "other", config=MotionAnimatorConfig(widths=(16, 16, 32)), scene=48, crop=32, batch=2
+    )
     monkeypatch.setitem(RECIPES, "other", other)
     before = (run / "checkpoint.pt").read_bytes()
     with pytest.raises(InputError, match="of another model than recipe 'other'"):
@@ -560,7 +562,7 @@ def test_a_decay_without_a_checkpoint(textures, tmp_path):
 
 
 def test_a_warm_start_from_another_model(textures, tmp_path):
-    MotionAnimator(MotionAnimatorConfig(width=16)).save_pretrained(tmp_path / "wide")
+    MotionAnimator(MotionAnimatorConfig(widths=(16, 16, 32))).save_pretrained(tmp_path / "wide")
     with pytest.raises(InputError, match="of another size than recipe 'animator-tiny'"):
         train(tmp_path / "run", textures, 2, init=tmp_path / "wide")
     with pytest.raises(InputError):
@@ -593,7 +595,9 @@ def test_validation_is_its_definition():
         return Animation(torch.from_numpy(found[picked]), torch.from_numpy(estimate[picked]))
 
     flow_tensor = torch.from_numpy(flow)
-    scenes = Scenes(None, torch.from_numpy(truth), flow_tensor, quantise(flow_tensor), None)
+    scenes = Scenes(
+        None, torch.from_numpy(truth), flow_tensor, quantise(flow_tensor), None, flow_tensor
+    )
     scores = AnimatorObjective.validate(model, scenes, torch.from_numpy(photo))
     expected = {name: [] for name in ("psnr", "psnr_photo", "epe", "epe_zero")}
     for b in range(count):
@@ -616,8 +620,9 @@ def test_recipes_hold_together(name):
     assert recipe.longest_blur(10**9) == recipe.blur[1]
     for samples in (0, recipe.blur_samples // 2, 10**8):
         for share in (0.0, 0.5, 0.999):
-            scenes = recipe.scenes(samples, share)
-            assert scenes.kind == ("camera" if samples < recipe.camera_samples else "mixed")
+            scenes = recipe.scenes(samples, share, share)
+            first = samples < recipe.camera_samples
+            assert scenes.kind in ({"camera"} if first else recipe.kinds)
             least, most = scenes.blur
             assert 0 < least < most <= max(4.0, recipe.longest_blur(samples))
 
@@ -625,12 +630,12 @@ def test_recipes_hold_together(name):
 def test_the_objective_compares_ends_middle_and_a_pair(textures):
     recipe = RECIPES[RECIPE]
     model = MotionAnimator(recipe.config)
-    objective = AnimatorObjective(model, recipe)
+    objective = AnimatorObjective(model, replace(recipe, loss={"guided": 1.0}))
     photo = torch.rand(1, 3, 32, 32)
     flow = torch.full((1, 2, 32, 32), 4.0)
     with torch.no_grad():
         animation = model(photo, quantise(flow).float())
-    batch = {"photo": photo, "flow": flow, "guidance": quantise(flow).float()}
+    batch = {"photo": photo, "flow": flow, "path": flow, "guidance": quantise(flow).float()}
     seen = []
     for wrong in range(7):
         frames = animation.frames.clone()

@@ -83,10 +83,12 @@ class Crops(NamedTuple):
     Attributes:
         clips: (N, 1 + T, 3, S, S) uint8 sRGB, the photo before its sharp frames.
         flows: (N, 2, S, S) float16 pixels over the exposure, by DIS.
+        paths: (N, 2, S, S) float16, the same, extended to where something moving only passes.
     """
 
     clips: Tensor
     flows: Tensor
+    paths: Tensor
 
 
 _CROP_FRAMES = 7
@@ -113,6 +115,7 @@ def cut_crops(
     rng = np.random.default_rng(0)
     clips: list[NDArray[np.uint8]] = []
     flows: list[Flow] = []
+    paths: list[Flow] = []
     for path in find_clips(folder, split):
         for number, window in enumerate(read_windows(path, windows)):
             scale = _SCALES[number % len(_SCALES)]
@@ -120,6 +123,7 @@ def cut_crops(
             frames = _shrunk(window.frames[: stride * (_CROP_FRAMES - 1) + 1], scale, size, path)
             photo = encode_bytes(average_bytes(frames))
             flow = flow_over(frames)
+            passing = swept_path(flow)
             stack = np.concatenate([photo[None], frames[::stride]])
             moving = np.argwhere(np.hypot(flow[..., 0], flow[..., 1]) >= STILL_THRESHOLD)
             limits = np.array(flow.shape[:2]) - size
@@ -132,10 +136,11 @@ def cut_crops(
                 square = (slice(top, top + size), slice(left, left + size))
                 clips.append(stack[:, *square])
                 flows.append(flow[square])
-    return Crops(
-        torch.from_numpy(np.stack(clips)).permute(0, 1, 4, 2, 3).contiguous(),
-        torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).half(),
+                paths.append(passing[square])
+    fields = (
+        torch.from_numpy(np.stack(each)).permute(0, 3, 1, 2).half() for each in (flows, paths)
     )
+    return Crops(torch.from_numpy(np.stack(clips)).permute(0, 1, 4, 2, 3).contiguous(), *fields)
 
 
 def _shrunk(frames: NDArray[np.uint8], scale: float, least: int, path: Path) -> NDArray[np.uint8]:
@@ -213,3 +218,26 @@ def crossed(flow: Flow, threshold: float = STILL_THRESHOLD) -> NDArray[np.bool_]
     # Where neighbours move apart, the places they are carried to leave pinholes.
     closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     return closed.astype(np.bool_) | mask
+
+
+def swept_path(flow: Flow, threshold: float = STILL_THRESHOLD) -> Flow:
+    """A flow, extended to where something moving is seen at any time of the exposure.
+
+    Args:
+        flow: (H, W, 2) pixels over the exposure, on the middle frame's grid.
+        threshold: pixels; shorter motion does not count.
+
+    Returns:
+        (H, W, 2): where something only passes, the vector of the nearest pixel that moves.
+    """
+    moving = np.hypot(flow[..., 0], flow[..., 1]) >= threshold
+    passed = crossed(flow, threshold) & ~moving
+    if not passed.any():
+        return flow
+    still = (~moving).astype(np.uint8)
+    _, nearest = cv2.distanceTransformWithLabels(
+        still, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    vectors = np.zeros((nearest.max() + 1, 2), np.float32)
+    vectors[nearest[moving]] = flow[moving]
+    return np.where(passed[..., None], vectors[nearest], flow)

@@ -202,9 +202,8 @@ def _expose(
 
 def _finished(images: Tensor, flow: Tensor) -> Scenes:
     images = linear_to_srgb(images)
-    return Scenes(
-        images[:, 0], images[:, 1:], flow, quantise(flow), torch.zeros_like(flow[:, :1]).bool()
-    )
+    still = torch.zeros_like(flow[:, :1]).bool()
+    return Scenes(images[:, 0], images[:, 1:], flow, quantise(flow), still, flow)
 
 
 # --- before ordinary photos -----------------------------------------------------------------------

@@ -67,6 +67,8 @@ class Scenes(NamedTuple):
         flow: (B, 2, H, W) pixels over the exposure, on the middle frame's grid.
         guidance: (B, 2, H, W) int8.
         moving: (B, 1, H, W) bool, things that move against the background.
+        path: (B, 2, H, W) pixels over the exposure: the flow, and, where something moving against
+            the background only passes, the motion of that.
     """
 
     blur: Tensor
@@ -74,6 +76,7 @@ class Scenes(NamedTuple):
     flow: Tensor
     guidance: Tensor
     moving: Tensor
+    path: Tensor
 
 
 @dataclass
@@ -97,6 +100,7 @@ class _Layers:
 
 
 _SUPERSAMPLING = 2
+_PASSING_STEP = 3.0  # pixels at most between the instants at which it is seen what passes where
 _MOST_DEFOCUS = 9.0  # pixels, radius
 
 
@@ -375,9 +379,11 @@ def _composite(layers: _Layers, grid: Tensor, size: int, time: float) -> tuple[T
     return image, alpha
 
 
-def _flow(layers: _Layers, grid: Tensor, size: int, alpha: Tensor) -> tuple[Tensor, Tensor]:
-    """Flow (B, 2, H, W) of what is on top at the middle instant, and what moves by itself."""
-    behind, before = _places(layers, grid, 0.0)
+def _flow(
+    layers: _Layers, grid: Tensor, size: int, alpha: Tensor, at: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Flow (B, 2, H, W) of what is on top at an instant, and what moves by itself (B, 1, H, W)."""
+    behind, before = _places(layers, grid, at)
     ends = []
     for time in (-1.0, 1.0):
         camera, own = _matrices(layers, time)
@@ -455,6 +461,8 @@ def _expose(layers: _Layers, config: SceneConfig, random: Random) -> Scenes:
 
     total = torch.zeros(batch, 3, size, size, device=random.device)
     kept: list[Tensor] = []
+    passing: list[tuple[float, Tensor, Tensor]] = []
+    stride = max(1, int(_PASSING_STEP * fine / config.blur[1])) if config.blur[1] else fine
     flow = moving = None
     for instant in range(fine + 1):
         time = 2 * instant / fine - 1
@@ -464,15 +472,21 @@ def _expose(layers: _Layers, config: SceneConfig, random: Random) -> Scenes:
         total += image
         if instant * 2 == fine:
             flow, moving = _flow(layers, grid, size, alpha)
+        elif instant % stride == 0 and len(layers.things):
+            passing.append((abs(time), *_flow(layers, grid, size, alpha, time)))
         if instant % (fine // intervals) == 0:
             kept.append(image)
     if flow is None or moving is None:  # an even number of frames has none at the middle
         flow, moving = _flow(layers, grid, size, _composite(layers, grid, size, 0.0)[1])
+    path, known = flow.clone(), moving.clone()
+    for _, other, moves in sorted(passing, key=lambda seen: seen[0]):  # the nearest instant counts
+        path = torch.where(moves & ~known, other, path)
+        known |= moves
     images = torch.stack([total / (fine + 1), *kept], dim=1)
     if soft.any():
         images[soft] = soften(images[soft], sigma[soft])
     images = linear_to_srgb(images)
-    return Scenes(images[:, 0], images[:, 1:], flow, quantise(flow), moving)
+    return Scenes(images[:, 0], images[:, 1:], flow, quantise(flow), moving, path)
 
 
 def soften(images: Tensor, sigma: Tensor) -> Tensor:

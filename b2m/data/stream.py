@@ -63,7 +63,8 @@ class SceneStream:
 
     Args:
         photos, cutouts: textures on the device of the training.
-        scenes: configuration at a number of samples, as the curriculum has it.
+        scenes: configuration at a number of samples, as the curriculum has it, from two even draws
+            in [0, 1): of the length of blur and of the kind of scene.
         crop: side, pixels.
         centred: whether crops are the middle of what is rendered or real, not anywhere in it.
         batch: samples.
@@ -83,7 +84,7 @@ class SceneStream:
         self,
         photos: Textures,
         cutouts: Textures,
-        scenes: Callable[[int, float], SceneConfig],
+        scenes: Callable[[int, float, float], SceneConfig],
         *,
         crop: int,
         batch: int,
@@ -117,7 +118,7 @@ class SceneStream:
         self.chunk_steps = self.chunk_scenes * reuse // batch
         self._chunk_number = -1
         self._clips = torch.empty(0)  # (N, 1 + T, 3, H, W) uint8: photo before frames
-        self._flows = torch.empty(0)
+        self._flows = torch.empty(0)  # (N, 2, 2, H, W) float16: flow and path
 
     def _generator(self, kind: int, number: int) -> torch.Generator:
         # Distinct odd multipliers keep the streams apart.
@@ -125,7 +126,7 @@ class SceneStream:
         return torch.Generator().manual_seed(mixed % 2**63)
 
     def _render_chunk(self, number: int) -> None:
-        generator = self._generator(1, number)
+        generator, kinds = self._generator(1, number), self._generator(4, number)
         plan: list[tuple[SceneConfig, int, int, bool]] = []
         samples = number * self.chunk_scenes * self.reuse * self.ranks
         count, wanted = 0, self.chunk_scenes - round(self.real_share * self.chunk_scenes)
@@ -134,14 +135,16 @@ class SceneStream:
             ceiling = float(torch.rand((), generator=generator))
             seed = int(torch.randint(2**62, (), generator=generator))
             turns = self.turning > float(torch.rand((), generator=generator))
-            plan.append((self.scenes(samples, ceiling), some, seed, turns))
+            kind = float(torch.rand((), generator=kinds))
+            plan.append((self.scenes(samples, ceiling, kind), some, seed, turns))
             count += some
         self._clips, self._flows = self._rendered(plan)
         if self.real is not None and wanted < self.chunk_scenes:
             size = self.chunk_scenes - wanted, len(self.real.clips)
             rows = torch.randint(size[1], size[:1], generator=generator)
             self._clips = torch.cat([self._clips, self.real.clips[rows].to(self.device)])
-            self._flows = torch.cat([self._flows, self.real.flows[rows].to(self.device)])
+            fields = torch.stack([self.real.flows[rows], self.real.paths[rows]], 1)
+            self._flows = torch.cat([self._flows, fields.to(self.device)])
         self._chunk_number = number
 
     def _rendered(self, plan: list[tuple[SceneConfig, int, int, bool]]) -> tuple[Tensor, Tensor]:
@@ -157,7 +160,7 @@ class SceneStream:
         parts = [self._render(*some) for some in plan]
         photos_and_frames = [torch.cat([part.blur[:, None], part.frames], 1) for part in parts]
         clips = torch.cat([(each * 255).round().to(torch.uint8) for each in photos_and_frames])
-        flows = torch.cat([part.flow for part in parts]).half()
+        flows = torch.cat([torch.stack([part.flow, part.path], 1) for part in parts]).half()
         if kept is not None:
             with atomic_path(kept) as path:
                 save_file({"clips": clips.contiguous(), "flows": flows.contiguous()}, path)
@@ -170,7 +173,7 @@ class SceneStream:
         return render_rotation(self.photos, turning, count, seed, self.device)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
-        """The batch of a step: photo, frames, flow, guidance, as the objectives take them."""
+        """The batch of a step: photo, frames, flow, path, guidance, as the objectives take them."""
         number, place = divmod(step, self.chunk_steps)
         if number != self._chunk_number:
             self._render_chunk(number)
@@ -189,11 +192,13 @@ class SceneStream:
         if self.centred:
             top = left = slack // 2
         window = (..., slice(top, top + self.crop), slice(left, left + self.crop))
-        clips, flow = self._clips[rows][window].float() / 255, self._flows[rows][window].float()
+        clips, fields = self._clips[rows][window].float() / 255, self._flows[rows][window].float()
         photo, frames = clips[:, :1], clips[:, 1:]
         turns, mirror, backwards = draw(4), draw(2) == 1, draw(2) == 1
-        photo, _ = augment(photo, flow, turns, mirror, False)
-        frames, flow = augment(frames, flow, turns, mirror, backwards)
+        vectors = torch.cat(fields.unbind(1))  # (2 batch, 2, H, W)
+        photo, _ = augment(photo, vectors, turns, mirror, False)
+        frames, vectors = augment(frames, vectors, turns, mirror, backwards)
+        flow, path = vectors.chunk(2)
         # Permuting channels changes colours and leaves exposure physics as it is.
         colours = torch.randperm(3, generator=generator).to(self.device)
         photo, frames = photo[:, 0, colours], frames[:, :, colours]
@@ -201,5 +206,6 @@ class SceneStream:
             "photo": develop(photo, draw(2**31)),
             "frames": frames.contiguous(),
             "flow": flow,
+            "path": path,
             "guidance": quantise(flow).float(),
         }

@@ -11,20 +11,16 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from b2m.guidance.edit import reverse
 from b2m.guidance.quantize import Guidance, resize
 from b2m.inference.animator import BlurAnimator
-from b2m.inference.conditioning import follow
 from b2m.inference.multiscale import working_photo
 from b2m.media.image import Photo, Pixels, fit
 from b2m.models.animator import MotionAnimator
-from b2m.models.animator import render as render_frame
-from b2m.motion.fields import STILL_THRESHOLD, Flow, resize_flow
-from b2m.motion.orientation import coherent_signs
+from b2m.motion.fields import Flow, resize_flow
 
 COST_SIZE = (540, 960)
 COST_RUNS = 5
@@ -75,21 +71,9 @@ def animator_answers(animator: BlurAnimator) -> Answers:
 
     def answers(photo: Pixels, guidance: Guidance, count: int) -> Iterator[Answer]:
         prepared = animator.prepare(photo)
-        coherent = to_tensor(coherent_signs(prepared.line)).to(prepared.encoding.line.device)
-        times = torch.linspace(-1, 1, count).tolist()
-        size, working = photo.shape[:2], prepared.working.shape[:2]
         for name, said in ((GIVEN, guidance), (REVERSED, reverse(guidance)), (FREE, None)):
-            encoding, flow = prepared.encoding, coherent
-            with torch.inference_mode():
-                if said is not None:
-                    directed = to_tensor(resize(said, working)).to(coherent)
-                    threshold = STILL_THRESHOLD * working[1] / size[1]
-                    encoding, flow = follow(encoding, coherent, directed, threshold)
-                frames = torch.cat([render_frame(encoding, flow, t) for t in times])
-                if working != size:
-                    frames = F.interpolate(frames, size=size, mode="bilinear")
-            field = resize_flow(to_flow(flow[0]), size)
-            yield Answer(name, to_pixels(frames), field, name != GIVEN)
+            clip = animator.animate(prepared, guidance=said, frames=count)[0]
+            yield Answer(name, clip.raw_frames, clip.flow, name != GIVEN)
         clip = animator.animate(prepared, guidance=guidance, frames=count)[0]
         yield Answer(PROJECTED, clip.frames, clip.flow, False)
 

@@ -138,11 +138,10 @@ class BlurAnimator:
         """
         assert isinstance(self.model, MotionAnimator)
         with torch.inference_mode():
-            encoding = scales.encode(self.model, _to_tensor(working, self.device) / 255)
-        # The network leaves channels last; frames are put together faster plane by plane.
-        encoding = Encoding(*(part.contiguous() for part in encoding))
+            encoder = scales.MultiscaleEncoder(self.model, _to_tensor(working, self.device) / 255)
+            encoding = _contiguous(encoder.encode())
         again = self.model.encode if scales.holds_more(source.pixels, working) else None
-        return Prepared(source, working, encoding, again).unless_still()
+        return Prepared(source, working, encoding, again, encoder).unless_still()
 
     def animate(
         self,
@@ -177,7 +176,7 @@ class BlurAnimator:
         if isinstance(motions, bool) or not isinstance(motions, int | np.integer) or motions < 1:
             raise InputError(f"motions={motions!r} is not possible; give a whole number above 0.")
         seed = check_seed(seed)
-        prepared = image if isinstance(image, Prepared) else self.prepare(image)
+        prepared = seen = image if isinstance(image, Prepared) else self.prepare(image)
         if not isinstance(self.model, MotionAnimator):
             return sequences.animate(
                 self.model,
@@ -192,15 +191,18 @@ class BlurAnimator:
             return self._sampled(self.predictor, prepared, frames, motions, seed)
         said: Guidance | None = None
         with torch.inference_mode():
-            flow = _to_tensor(guidance_rules.coherent_signs(prepared.line), self.device)
-            if guidance is not None:
+            surface = prepared.encoding.moving > 0
+            if guidance is None:
+                flow = _to_tensor(guidance_rules.coherent_signs(prepared.line), self.device)
+            else:
                 guidance = guidance_rules.validate(guidance, *prepared.photo.shape[:2])
-                prepared, flow, said = self._directed(prepared, flow, guidance)
+                prepared, flow, said = self._directed(prepared, guidance)
         clips = [Clip(prepared, flow, frames, seed, guidance)]
         if motions > 1:
-            found = ambiguity.choices(
-                to_array(flow), prepared.regions, motions, said, prepared.working
-            )
+            # What guidance holds still though it moves is left open, too.
+            surface = surface | (prepared.encoding.moving > 0)
+            field = to_array(flow * surface)
+            found = ambiguity.choices(field, seen.regions, motions, said, prepared.working)
             for choice in found[1:]:
                 signs = torch.from_numpy(choice.signs()).to(flow)
                 against = -guidance if guidance is not None and choice.backwards else None
@@ -208,15 +210,19 @@ class BlurAnimator:
         return clips
 
     def _directed(
-        self, prepared: Prepared, coherent: torch.Tensor, guidance: Guidance
+        self, prepared: Prepared, guidance: Guidance
     ) -> tuple[Prepared, torch.Tensor, Guidance]:
-        """The photo that moves as guidance says, its flow, and the guidance at working size."""
+        """The photo that moves as guidance says, its path, and the guidance at working size."""
         (height, width), size = prepared.photo.shape[:2], prepared.working.shape[:2]
         said = guidance_rules.resize(guidance, size) if size != (height, width) else guidance
+        told = _to_tensor(said, self.device)
+        if prepared.encoder is not None:
+            encoding = _contiguous(prepared.encoder.encode(told))
+            prepared = replace(prepared, encoding=encoding, told=told)
         held, flow = follow(
             prepared.encoding,
-            coherent,
-            _to_tensor(said, self.device),
+            _to_tensor(guidance_rules.coherent_signs(prepared.line), self.device),
+            told,
             guidance_rules.STILL_THRESHOLD * size[1] / width,
         )
         return replace(prepared, encoding=held), flow, said
@@ -235,15 +241,14 @@ class BlurAnimator:
         flows: list[Flow] = []
         with torch.inference_mode():
             signed = guidance_rules.coherent_signs(prepared.line)
-            coherent = _to_tensor(signed, self.device)
             photo = _to_tensor(prepared.working, self.device) / 255
             scale = prepared.working.shape[1] / size[1]
             for latent in predictor.draw_latents(ambiguity.tries(motions), seed):
                 found = predictor.predict(photo, latent[None], scale)[0]
                 small = np.ascontiguousarray(found.permute(1, 2, 0).cpu().numpy())
                 guidance = guidance_rules.resize(small, size)
-                directed, flow, _ = self._directed(prepared, coherent, guidance)
-                field = to_array(flow)
+                directed, flow, _ = self._directed(prepared, guidance)
+                field = to_array(flow * (directed.encoding.moving > 0))
                 if all(ambiguity.differ(field, other, prepared.working) for other in flows):
                     flows.append(field)
                     penalty = ambiguity.tornness(field, signed, prepared.regions)
@@ -372,6 +377,11 @@ def in_full(animator: BlurAnimator, image: ImageLike, clip: Clip) -> Clip:
     prepared = animator.prepare(image)
     ways = from_flow(resize_flow(clip.flow, prepared.photo.shape[:2]))
     return animator.animate(prepared, guidance=ways, frames=clip.count, seed=clip.seed)[0]
+
+
+def _contiguous(encoding: Encoding) -> Encoding:
+    """The network leaves channels last; frames are put together faster plane by plane."""
+    return Encoding(*(part.contiguous() for part in encoding))
 
 
 def _to_tensor(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:

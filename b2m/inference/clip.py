@@ -37,7 +37,9 @@ from b2m.blur import (
 from b2m.errors import InputError
 from b2m.guidance.quantize import Guidance
 from b2m.inference import diagnostics as doubts
+from b2m.inference.conditioning import CERTAIN
 from b2m.inference.diagnostics import fastest
+from b2m.inference.multiscale import MultiscaleEncoder
 from b2m.inference.projection import DARK, LinearImage, Projection, projection
 from b2m.inference.tiling import LargePhoto
 from b2m.media.image import Photo, Pixels, fit, row_strips
@@ -66,12 +68,16 @@ class Prepared:
         working: (h, w, 3) uint8, the photo at working size.
         encoding: what the network says about it, batch of one at working size.
         look: the network itself, where the photo holds more detail than the working size shows.
+        encoder: encodes the working photo again, with guidance; None for models without.
+        told: (1, 2, h, w) the guidance with which it was encoded, at working size, or None.
     """
 
     source: Photo
     working: Pixels
     encoding: Encoding
-    look: Callable[[torch.Tensor], Encoding] | None = None
+    look: Callable[[torch.Tensor, torch.Tensor | None], Encoding] | None = None
+    encoder: MultiscaleEncoder | None = None
+    told: torch.Tensor | None = None
 
     @property
     def photo(self) -> Pixels:
@@ -91,24 +97,37 @@ class Prepared:
 
     def unless_still(self) -> Prepared:
         """Itself; or, where what seems to move changes next to nothing, with nothing that moves."""
-        if not doubts.stands_still(self.working, self.line, self.threshold):
+        if not doubts.stands_still(self.working, self.surface, self.threshold):
             return self
         nothing = {
             name: torch.zeros_like(getattr(self.encoding, name))
             for name in ("line", "curve", "even", "odd")
         }
+        for name in ("swept", "moving"):
+            nothing[name] = torch.full_like(getattr(self.encoding, name), -CERTAIN)
         middle = torch.from_numpy(self.working).permute(2, 0, 1)[None].to(self.encoding.middle)
-        return replace(self, encoding=self.encoding._replace(middle=middle / 255, **nothing))
+        return replace(
+            self,
+            encoding=self.encoding._replace(middle=middle / 255, **nothing),
+            encoder=None,
+            look=None,
+        )
 
     @cached_property
     def line(self) -> Flow:
-        """(h, w, 2) pixels at working size: the motion of each pixel up to its sign."""
+        """(h, w, 2) pixels at working size: the swept path at each pixel, up to its sign."""
         return to_array(half_angle(self.encoding.line))
+
+    @cached_property
+    def surface(self) -> Flow:
+        """(h, w, 2) pixels at working size: the motion of what is seen at the middle instant, up to
+        its sign."""
+        return self.line * to_array(self.encoding.moving > 0)
 
     @cached_property
     def regions(self) -> Labels:
         """(h, w) uint8 at working size: what moved as one thing, see `find_regions`."""
-        return find_regions(self.line, self.working, threshold=self.threshold)
+        return find_regions(self.surface, self.working, threshold=self.threshold)
 
 
 class _Exposure(NamedTuple):
@@ -244,7 +263,13 @@ class Clip:
     @cached_property
     def flow(self) -> Flow:
         """(H, W, 2) float32 pixels over the whole exposure, on the middle frame's grid."""
-        return resize_flow(to_array(self._working_flow), self.photo.shape[:2])
+        return resize_flow(self._surface_flow, self.photo.shape[:2])
+
+    @cached_property
+    def _surface_flow(self) -> Flow:
+        """(h, w, 2) pixels at working size: the path where the surface itself moves, else zero."""
+        moving = self._prepared.encoding.moving > 0
+        return to_array(self._working_flow * moving)
 
     @cached_property
     def fastest(self) -> float:
@@ -260,7 +285,7 @@ class Clip:
     def moving(self) -> NDArray[np.bool_]:
         """(H, W) bool: what moves against the camera, see `b2m.motion.segmentation`."""
         prepared, size = self._prepared, self.photo.shape[:2]
-        mask = moving_mask(to_array(self._working_flow), prepared.threshold, prepared.working)
+        mask = moving_mask(self._surface_flow, prepared.threshold, prepared.working)
         if mask.shape == size:
             return mask
         soft = cv2.resize(255 * mask.astype(np.uint8), size[::-1])
@@ -306,7 +331,7 @@ class Clip:
     def warnings(self) -> list[str]:
         """Sentences a person should read before trusting the clip."""
         found = list(self._prepared.warnings)
-        flow = to_array(self._working_flow)
+        flow = self._surface_flow
         moving = length_of(flow) >= guidance_rules.STILL_THRESHOLD
         still = bool(moving.mean() < _STILL_SHARE)
         if still:
@@ -442,7 +467,9 @@ class Clip:
             for frame, time in zip(out, times, strict=True):
                 self._fill(frame, count, time, self.photo)
             return
-        large = LargePhoto(self.photo, seen.working, seen.encoding, self._working_flow, look)
+        large = LargePhoto(
+            self.photo, seen.working, seen.encoding, self._working_flow, look, seen.told
+        )
         large.fill(out, times, _times(max(count, self._least_instants)))
 
     def _fill(self, out: Pixels, count: int, time: float, photo: Pixels) -> None:

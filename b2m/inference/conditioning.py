@@ -1,4 +1,4 @@
-"""What guidance does to a photo that the network has looked at.
+"""Condition an encoding on guidance.
 
 Where guidance names a quadrant it chooses the sign of the motion. Where it says still, what the
 network takes for motion is held still, but for pixels that something moving passes over.
@@ -20,6 +20,9 @@ _FADE = 0.5
 _FARTHEST = 40.0  # pixels; nothing is believed to pass farther over its surroundings
 _SOFT = 5  # pixels over which held and moving parts join
 
+CERTAIN = 20.0
+"""Logit of a mask that is known, not predicted."""
+
 
 def follow(
     encoding: Encoding, coherent: Tensor, guidance: Tensor, threshold: float
@@ -27,7 +30,7 @@ def follow(
     """Move a photo as guidance says.
 
     Args:
-        encoding: of the photo, batch of one.
+        encoding: of the photo, decoded with the guidance, batch of one.
         coherent: (1, 2, H, W) pixels, lines of motion with signs on which neighbours agree.
         guidance: (1, 2, H, W) float in {-1, 0, 1}.
         threshold: pixels over the exposure; shorter motion is called still.
@@ -41,7 +44,10 @@ def follow(
     flow = torch.where(spread(agreement) < 0, -coherent, coherent)
     share = _moving_share(flow, guidance, threshold)
     held = encoding._replace(
-        curve=encoding.curve * share**2, even=encoding.even * share**2, odd=encoding.odd * share
+        curve=encoding.curve * share**2,
+        even=encoding.even * share**2,
+        odd=encoding.odd * share,
+        moving=torch.where((guidance != 0).any(1, keepdim=True), CERTAIN, -CERTAIN),
     )
     return held, flow * share
 

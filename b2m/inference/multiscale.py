@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from b2m.media.image import Pixels, fit, row_strips
-from b2m.models.animator import Encoding, MotionAnimator
+from b2m.models.animator import Encoding, Features, MotionAnimator
 
 WORKING_PIXELS = 2**21
 """Larger photos are shrunk to so many pixels before the network looks at them."""
@@ -88,35 +88,59 @@ def _detail(photo: Pixels, smaller: Pixels) -> float:
     return float(np.sqrt(np.mean(np.square(cv2.subtract(photo, enlarged, dtype=cv2.CV_32F)))))
 
 
-def encode(model: MotionAnimator, photo: Tensor, levels: int = LEVELS) -> Encoding:
-    """Encode a photo at its own size, with the help of smaller ones.
+class MultiscaleEncoder:
+    """Encodes a photo at its own size, with the help of smaller ones.
+
+    What guidance does not reach is computed once per size, and kept in half precision.
 
     Args:
         model: in evaluation mode.
         photo: (1, 3, H, W) sRGB in [0, 1].
         levels: sizes at most; 1 is the model's own `encode`.
-
-    Returns:
-        Encoding at the photo's size.
     """
-    sizes = [photo]
-    while len(sizes) < levels and min(sizes[-1].shape[-2:]) >= 2 * _LEAST_SIDE:
-        height, width = sizes[-1].shape[-2:]
-        half = (round(height / 2), round(width / 2))
-        sizes.append(F.interpolate(sizes[-1], size=half, mode="area"))
-    smaller: tuple[Encoding, Tensor] | None = None  # what is known so far, and of which photo
-    for level in reversed(range(len(sizes))):
-        if level and smaller is not None:
-            # Where nothing is seen to move far even in the next size, this one would not be asked.
-            line = smaller[0].line * _ratio(sizes[level - 1], smaller[1])
-            if line.norm(dim=1).max() < _SHORT / 2:
-                continue
-        encoding = model.encode(sizes[level])
-        if smaller is not None:
-            encoding = _fuse(encoding, sizes[level], *smaller)
-        smaller = encoding, sizes[level]
-    assert smaller is not None
-    return smaller[0]
+
+    def __init__(self, model: MotionAnimator, photo: Tensor, levels: int = LEVELS) -> None:
+        self.model = model
+        self.sizes = [photo]
+        while len(self.sizes) < levels and min(self.sizes[-1].shape[-2:]) >= 2 * _LEAST_SIDE:
+            height, width = self.sizes[-1].shape[-2:]
+            half = (round(height / 2), round(width / 2))
+            self.sizes.append(F.interpolate(self.sizes[-1], size=half, mode="area"))
+        self._kept: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def _features(self, level: int) -> Features:
+        if level in self._kept:
+            coarse, fine = (part.float() for part in self._kept[level])
+            return Features(self.sizes[level], coarse, fine)
+        features = self.model.features(self.sizes[level])
+        self._kept[level] = features.coarse.half(), features.fine.half()
+        return features
+
+    def encode(self, guidance: Tensor | None = None) -> Encoding:
+        """Encode the photo.
+
+        Args:
+            guidance: (1, 2, H, W) in {-1, 0, 1}, or None.
+
+        Returns:
+            Encoding at the photo's size.
+        """
+        smaller: tuple[Encoding, Tensor] | None = None  # what is known so far, and of which photo
+        for level, photo in reversed(list(enumerate(self.sizes))):
+            if level and smaller is not None:
+                # Where nothing moves far even in the next size, this one would not be asked.
+                line = smaller[0].line * _ratio(self.sizes[level - 1], smaller[1])
+                if line.norm(dim=1).max() < _SHORT / 2:
+                    continue
+            said = guidance
+            if guidance is not None and level:
+                said = F.interpolate(guidance, size=photo.shape[-2:], mode="nearest")
+            encoding = self.model.decode(self._features(level), said)
+            if smaller is not None:
+                encoding = _fuse(encoding, photo, *smaller)
+            smaller = encoding, photo
+        assert smaller is not None
+        return smaller[0]
 
 
 def _ratio(photo: Tensor, smaller: Tensor) -> float:
@@ -142,6 +166,8 @@ def _fuse(encoding: Encoding, photo: Tensor, coarse: Encoding, smaller: Tensor) 
             curve=ratio * enlarged(coarse.curve),
             even=enlarged(coarse.even),
             odd=enlarged(coarse.odd),
+            swept=enlarged(coarse.swept),
+            moving=enlarged(coarse.moving),
         ),
         trust,
     )

@@ -24,6 +24,7 @@ from b2m.inference import diagnostics as doubts
 from b2m.inference import hypotheses as ambiguity
 from b2m.inference import multiscale as scales
 from b2m.inference.clip import Clip, Prepared, to_array
+from b2m.inference.conditioning import CERTAIN
 from b2m.inference.projection import LinearImage
 from b2m.media.image import ImageLike, Pixels, read_image
 from b2m.models.animator import Encoding
@@ -63,7 +64,9 @@ class FrameClip(Clip):
         field = _motion(frames)
         flow = torch.from_numpy(field).permute(2, 0, 1)[None]
         nothing = torch.zeros_like(flow)
-        encoding = Encoding(frames[len(frames) // 2][None], double_angle(flow), *[nothing] * 3)
+        known = torch.full_like(flow[:, :1], CERTAIN)
+        middle, line = frames[len(frames) // 2][None], double_angle(flow)
+        encoding = Encoding(middle, line, nothing, nothing, nothing, known, known)
         super().__init__(replace(prepared, encoding=encoding), flow, len(frames), seed, guidance)
         self._given_frames = frames
 
@@ -101,7 +104,8 @@ def prepare(model: HubModel, image: ImageLike, device: torch.device) -> Prepared
     working = scales.working_photo(source.pixels)
     photo = _photo(working, device)
     nothing = torch.zeros_like(photo[:, :2])
-    encoding = Encoding(photo, nothing, nothing, nothing, nothing)
+    known = torch.full_like(photo[:, :1], CERTAIN)
+    encoding = Encoding(photo, nothing, nothing, nothing, nothing, known, known)
     frames = None
     if not model.guided:
         with torch.inference_mode():

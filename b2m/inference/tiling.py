@@ -5,8 +5,8 @@ is lost there is fine detail, and short blur hides just that. So where something
 looked at again in its own size, tile by tile. Each tile takes from the working size the signs of
 its motion, what is held still, and all motion that is too long to be seen from near.
 
-Tiles are looked at with their surroundings, on one grid of attention cells, so that they meet
-without seams; no more than one is held at a time.
+Tiles are encoded with their surroundings, on one grid of the network's coarsest level, so that they
+meet without seams; no more than one is held at a time.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from b2m.media.image import Pixels
 from b2m.models.animator import STRIDE, Encoding, odd_residual, render
 from b2m.motion.fields import half_angle
 
-_TILE = 24 * STRIDE
-_SURROUNDINGS = 3 * STRIDE  # pixels about what is wanted, for the network to see
-_MOST_REACH = 16 * STRIDE  # pixels from which a frame takes what comes into a tile
+_TILE = 48 * STRIDE
+_SURROUNDINGS = 6 * STRIDE  # pixels about what is wanted, for the network to see
+_MOST_REACH = 32 * STRIDE  # pixels from which a frame takes what comes into a tile
 _STILL, _MOVES = 0.1, 0.3  # pixels at working size between which motion fades in
 
 
@@ -43,14 +43,16 @@ class LargePhoto:
         working: (h, w, 3) uint8 sRGB, smaller.
         encoding: of the working photo, with what is held still taken out.
         flow: (1, 2, h, w) pixels at working size, oriented; zero where things are held still.
-        look: encodes a photo (1, 3, y, x) in [0, 1] at its own size.
+        look: encodes a photo (1, 3, y, x) in [0, 1] at its own size, with guidance or None.
+        told: (1, 2, h, w) guidance at working size with which the working photo was encoded.
     """
 
     photo: Pixels
     working: Pixels
     encoding: Encoding
     flow: Tensor
-    look: Callable[[Tensor], Encoding]
+    look: Callable[[Tensor, Tensor | None], Encoding]
+    told: Tensor | None = None
 
     def fill(
         self, frames: NDArray[np.uint8], times: Sequence[float], exposure: Sequence[float]
@@ -122,13 +124,20 @@ class LargePhoto:
             curve=scale * self._enlarged(self.encoding.curve, rows, columns),
             even=self._enlarged(self.encoding.even, rows, columns),
             odd=self._enlarged(self.encoding.odd, rows, columns),
+            swept=self._enlarged(self.encoding.swept, rows, columns),
+            moving=self._enlarged(self.encoding.moving, rows, columns),
         )
         length = flow.norm(dim=1, keepdim=True)
         moves = ((length - _STILL) / (_MOVES - _STILL)).clamp(0, 1)
         trust = trusted(coarse.line)
         if not ((trust < 1) & (moves > 0)).any():
             return coarse, scale * flow
-        near = self.look(photo)
+        told = None
+        if self.told is not None:
+            # Between two quadrants the nearer one counts, as guidance has no values between.
+            told = self._enlarged(self.told, rows, columns)
+            told = told.sign() * (told.abs() >= 0.5).all(1, keepdim=True)
+        near = self.look(photo, told)
         # What guidance has made shorter than the line at working size is shortened here as much.
         held = moves * (length / line.norm(dim=1, keepdim=True).clamp_min(1e-3)).clamp(max=1)
         own = half_angle(near.line) * held
@@ -153,7 +162,7 @@ def _tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:
 
 
 def _grown(part: slice, reach: float, side: int) -> slice:
-    """A part with its surroundings, from a multiple of the network's cells on."""
+    """A part with its surroundings, from a multiple of the network's stride on."""
     margin = STRIDE * math.ceil((reach + _SURROUNDINGS) / STRIDE)
     return slice(max(part.start - margin, 0), min(part.stop + margin, side))
 

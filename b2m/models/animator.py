@@ -3,29 +3,36 @@
 Ours; it builds on Animation from Blur (Zhong et al., ECCV 2022), from which the guidance and the
 task are taken, and on Argaw et al. 2021a (frames as transformations of the middle one).
 
-A blurred photo looks the same when the film runs backwards, so it tells each pixel's path only up
-to reversal: x(t) = even(t) + s * odd(t), with s = +1 or -1. The network says, from the photo alone,
+A blurred photo looks the same when the film runs backwards, so it determines each pixel's path only
+up to reversal: x(t) = even(t) + s * odd(t), with s = +1 or -1. The network predicts
 
 * the middle frame M,
-* the line of motion as a double-angle vector q = m (cos 2a, sin 2a), which is continuous where a
+* the motion axis as a double-angle vector q = m (cos 2a, sin 2a), which is continuous where a
   signed vector has to jump; v = m (cos a, sin a) is the displacement over the exposure,
-* the curvature c of the path, and residuals for what a moving middle frame cannot show:
-  an even one, R, and an odd one, A v / sqrt(|v|^2 + 1) with a 3x2 matrix A at each pixel.
+* the curvature c of the path, and residuals for what a displaced middle frame cannot show:
+  an even one, R, and an odd one, A v / sqrt(|v|^2 + 1) with a 3x2 matrix A at each pixel,
+* two masks: where anything moves past during the exposure (swept), and where the surface that is
+  seen at the middle instant moves.
 
 With t from -1 to 1 the frame is
 
     I(x, t) = M(x - s v t/2 - c t^2) + t^2 R + s t A v / sqrt(|v|^2 + 1).
 
-Guidance only chooses s at each pixel, so `encode` holds nearly all arithmetic and never sees it,
-and reversing the guidance reverses the clip exactly.
+Two motion fields are in it. Frames need motion wherever a moving object passes, so the axis is that
+of the swept path and is gated by the swept mask. The motion of the surface seen at the middle
+instant, which is `flow`, is the same field where that surface moves and zero elsewhere.
 
-The path also gives the blur operator itself, B(M) = mean over t of M moved along the path in linear
-light, and B does not depend on s. With `deconvolution_steps` a few Richardson-Lucy steps sharpen
-the middle frame, and a small block mends what they cannot know.
+The network is a U-Net of plain residual blocks, which are the fastest per parameter on CPUs with
+matrix units, on the photo at a quarter of its resolution (pixel-unshuffled, beside its local
+contrast), and a short stage at half resolution for detail. Guidance enters late: what does not
+change under reversal (moving or still, and on which diagonal) is an input of the last blocks;
+which of the two ways is chosen by the sign s. So `features` holds half of the arithmetic and is
+computed once per photo, and reversing the guidance reverses the clip exactly.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -33,17 +40,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from b2m.blur import linear_to_srgb, srgb_to_linear
 from b2m.hub import HubModel
-from b2m.models.layers import GatedBlock, Pointwise, pad_to_multiple, quiet
-from b2m.motion.fields import half_angle, warp
+from b2m.losses import charbonnier, line_loss
+from b2m.models.layers import (
+    Pointwise,
+    ResidualBlock,
+    local_contrast,
+    pad_to_multiple,
+    quiet,
+)
+from b2m.motion.fields import double_angle, half_angle, warp
 from b2m.registry import register_model
 
-STRIDE = 32
-"""The photo is padded to a multiple of this, the side of an attention cell."""
+STRIDE = 16
+"""The photo is padded to a multiple of this, the stride of the coarsest level."""
 
-_LINE_SCALE = 10.0  # pixels; brings the displacements to the size of the other outputs
-_PARTS = {"middle": 3, "line": 2, "curve": 2, "even": 3, "odd": 6}
+_AXIS_SCALE = 10.0  # pixels; brings the displacements to the size of the other outputs
+_CONTRAST_SCALE = 0.3  # the same for the local contrast
+_COLOR = {"middle": 3, "even": 3, "odd": 6}  # predicted at full resolution
+_MOTION = {"line": 2, "curve": 2, "swept": 1, "moving": 1}  # at half resolution
+_CONDITIONS = 3  # planes of guidance
+_MOVES = 1.5  # pixels over the exposure, from which on the masks are to say so
+_ROUGH = 4  # pixels at most by which an outline of guidance is off in training
 
 
 @dataclass(frozen=True)
@@ -51,20 +69,17 @@ class MotionAnimatorConfig:
     """Sizes of a MotionAnimator.
 
     Attributes:
-        width: channels at half resolution; doubled at each further level.
-        encoder: blocks at a half, a quarter, an eighth of the resolution.
-        middle: blocks at a sixteenth.
-        decoder: blocks at an eighth, a quarter, a half.
-        deconvolution_steps: Richardson-Lucy steps along the predicted path; 0 for none.
-        instants: points of the exposure at which those steps sum the blur; odd.
+        widths: channels at a quarter, an eighth, a sixteenth of the resolution.
+        blocks: residual blocks of the encoder at a quarter and an eighth, at a sixteenth, and of
+            the decoder at an eighth and a quarter; the last see guidance.
+        detail_width: channels of the stage at half resolution.
+        detail_blocks: residual blocks of that stage.
     """
 
-    width: int = 32
-    encoder: tuple[int, int, int] = (1, 2, 3)
-    middle: int = 3
-    decoder: tuple[int, int, int] = (2, 2, 1)
-    deconvolution_steps: int = 0
-    instants: int = 7
+    widths: tuple[int, int, int] = (96, 160, 192)
+    blocks: tuple[int, int, int, int, int] = (2, 2, 3, 2, 3)
+    detail_width: int = 32
+    detail_blocks: int = 2
 
     @classmethod
     def compact(cls) -> Self:
@@ -74,18 +89,35 @@ class MotionAnimatorConfig:
     @classmethod
     def tiny(cls) -> Self:
         """A size for tests."""
-        return cls(width=8, encoder=(1, 1, 1), middle=1, decoder=(1, 1, 1))
+        return cls(widths=(16, 16, 16), blocks=(1, 1, 1, 1, 1), detail_width=8, detail_blocks=1)
+
+
+class Features(NamedTuple):
+    """What `MotionAnimator.features` gives: the part of the network that guidance does not reach.
+
+    Attributes:
+        photo: (B, 3, H, W) sRGB, as it was given.
+        coarse: (B, widths[0], h/4, w/4), h and w the padded sides.
+        fine: (B, detail_width, h/2, w/2).
+    """
+
+    photo: Tensor
+    coarse: Tensor
+    fine: Tensor
 
 
 class Encoding(NamedTuple):
-    """All that the photo alone tells; every tensor on the photo's grid.
+    """What the network predicts; every tensor on the photo's grid.
 
     Attributes:
         middle: (B, 3, H, W) sRGB, the frame at the middle of the exposure, not clipped.
-        line: (B, 2, H, W) double-angle vector of the displacement, pixels per exposure.
+        line: (B, 2, H, W) double-angle vector of the displacement along the swept path, pixels per
+            exposure, gated by the swept mask.
         curve: (B, 2, H, W) pixels; the path bends by this at both ends.
         even: (B, 3, H, W) sRGB residual that grows with the square of time.
         odd: (B, 6, H, W) sRGB residual per unit of displacement, three for x and three for y.
+        swept: (B, 1, H, W) logit: something moves past this pixel during the exposure.
+        moving: (B, 1, H, W) logit: the surface seen here at the middle instant moves.
     """
 
     middle: Tensor
@@ -93,6 +125,8 @@ class Encoding(NamedTuple):
     curve: Tensor
     even: Tensor
     odd: Tensor
+    swept: Tensor
+    moving: Tensor
 
 
 class Animation(NamedTuple):
@@ -105,12 +139,6 @@ class Animation(NamedTuple):
 
     frames: Tensor
     flow: Tensor
-
-
-def _smooth(maps: Tensor) -> Tensor:
-    """The same maps with the resolution of the features: motion has no detail below two pixels."""
-    coarse = F.avg_pool2d(maps, 2)
-    return F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def spread(guidance: Tensor) -> Tensor:
@@ -155,7 +183,7 @@ def render(encoding: Encoding, flow: Tensor, time: float, odd: Tensor | None = N
 
     Args:
         encoding: of the photo.
-        flow: (B, 2, H, W) pixels, the oriented displacement.
+        flow: (B, 2, H, W) pixels, the oriented displacement along the swept path.
         time: -1 for the first frame, 0 for the middle, 1 for the last. Before and after, things go
             straight on as fast as they went then, and the residuals stay.
         odd: what `odd_residual` gave, to save computing it for every frame.
@@ -171,6 +199,46 @@ def render(encoding: Encoding, flow: Tensor, time: float, odd: Tensor | None = N
     path = torch.add(flow * (-time / 2), encoding.curve, alpha=-bend)
     moved = warp(encoding.middle, path)
     return moved.add_(encoding.even, alpha=within**2).add_(odd, alpha=within)
+
+
+def conditions(guidance: Tensor) -> Tensor:
+    """What guidance says that does not change when the film runs backwards.
+
+    Args:
+        guidance: (B, 2, H, W) in {-1, 0, 1}.
+
+    Returns:
+        (B, 3, H, W): ones, 1 where it moves, and the product of both signs (the diagonal).
+    """
+    moving = (guidance != 0).any(1, keepdim=True).to(guidance.dtype)
+    return torch.cat([torch.ones_like(moving), moving, guidance[:, :1] * guidance[:, 1:]], 1)
+
+
+def roughened(guidance: Tensor) -> Tensor:
+    """Guidance with outlines as a person would draw them: a fifth too wide, a fifth too narrow.
+
+    Args:
+        guidance: (B, 2, H, W) in {-1, 0, 1}.
+
+    Returns:
+        The same shape; what is added goes the way of what it lies next to.
+    """
+    rough = []
+    for sample in guidance[:, None]:  # (1, 2, H, W)
+        draw, reach = float(torch.rand(())), int(torch.randint(1, _ROUGH + 1, ()))
+        moving = sample.any(1, keepdim=True).to(sample)
+        window = (2 * reach + 1, 1, reach)
+        if draw < 0.2:
+            wider = (F.max_pool2d(moving, *window) > 0) & (moving == 0)
+            sample = torch.where(wider, torch.where(spread(sample) < 0, -1.0, 1.0), sample)
+        elif draw < 0.4:
+            sample = sample * (F.max_pool2d(1 - moving, *window) == 0)
+        rough.append(sample)
+    return torch.cat(rough)
+
+
+def _unshuffled(maps: Tensor, factor: int) -> Tensor:
+    return F.pixel_unshuffle(maps, factor).contiguous(memory_format=torch.channels_last)
 
 
 @register_model("animator")
@@ -192,104 +260,170 @@ class MotionAnimator(HubModel):
     def __init__(self, config: MotionAnimatorConfig | None = None) -> None:
         config = config or MotionAnimatorConfig()
         super().__init__(config)
-        width = config.width
-        widths = [width, 2 * width, 4 * width, 8 * width]
-        cells = [STRIDE // stride for stride in (2, 4, 8, 16)]
+        quarter, eighth, sixteenth = config.widths
+        fine = config.detail_width
 
-        def blocks(count: int, level: int) -> nn.Sequential:
-            return nn.Sequential(*[GatedBlock(widths[level], cells[level]) for _ in range(count)])
+        def blocks(width: int, count: int) -> nn.Sequential:
+            return nn.Sequential(*[ResidualBlock(width) for _ in range(count)])
 
-        self.stem = nn.Conv2d(12, width, 3, padding=1)
-        self.encoder = nn.ModuleList(blocks(n, level) for level, n in enumerate(config.encoder))
-        self.down = nn.ModuleList(nn.Conv2d(w, 2 * w, 2, stride=2) for w in widths[:3])
-        self.middle = blocks(config.middle, 3)
-        self.up = nn.ModuleList(Pointwise(w, 2 * w, bias=False) for w in widths[:0:-1])
-        self.decoder = nn.ModuleList(blocks(n, 2 - place) for place, n in enumerate(config.decoder))
-        self.head = quiet(nn.Conv2d(width, 4 * sum(_PARTS.values()), 3, padding=1))
-        if config.deconvolution_steps:
-            # Sees the features, the change by the steps and what they leave unexplained.
-            self.mend_stem = nn.Conv2d(width + 24, width, 3, padding=1)
-            self.mend = GatedBlock(width, cells[0])
-            self.mend_head = quiet(nn.Conv2d(width, 16, 3, padding=1))
+        self.stem = nn.Conv2d(2 * 3 * 16, quarter, 3, padding=1)
+        self.encoder = nn.ModuleList(
+            [blocks(quarter, config.blocks[0]), blocks(eighth, config.blocks[1])]
+        )
+        self.down = nn.ModuleList(
+            [nn.Conv2d(quarter, eighth, 2, stride=2), nn.Conv2d(eighth, sixteenth, 2, stride=2)]
+        )
+        self.middle = blocks(sixteenth, config.blocks[2])
+        self.up = nn.ModuleList(
+            [
+                Pointwise(sixteenth, 4 * eighth, bias=False),
+                Pointwise(eighth, 4 * quarter, bias=False),
+            ]
+        )
+        self.decoder = nn.ModuleList(
+            [blocks(eighth, config.blocks[3]), blocks(quarter, config.blocks[4])]
+        )
+        color, motion = sum(_COLOR.values()), sum(_MOTION.values())
+        self.head = quiet(nn.Conv2d(quarter, 16 * color + 4 * motion, 3, padding=1))
+        self.guidance_stem = nn.Conv2d(16 * _CONDITIONS, quarter, 3, padding=1)
+        nn.init.zeros_(self.guidance_stem.weight)
+        nn.init.zeros_(self.guidance_stem.bias)  # type: ignore[arg-type]
+        self.detail_stem = nn.Conv2d(2 * 3 * 4, fine, 3, padding=1)
+        self.detail_up = Pointwise(quarter, 4 * fine, bias=False)
+        self.detail = blocks(fine, config.detail_blocks)
+        self.detail_head = quiet(nn.Conv2d(fine, 4 * color, 3, padding=1))
 
-    def _features(self, photo: Tensor) -> Tensor:
-        x = self.stem(F.pixel_unshuffle(photo, 2))  # (B, width, H/2, W/2)
-        skips = []
-        for blocks, down in zip(self.encoder, self.down, strict=True):
-            x = blocks(x)
-            skips.append(x)
-            x = down(x)
-        x = self.middle(x)  # (B, 8 width, H/16, W/16)
-        for up, blocks in zip(self.up, self.decoder, strict=True):
-            x = blocks(F.pixel_shuffle(up(x), 2) + skips.pop())
-        return x
-
-    def encode(self, photo: Tensor) -> Encoding:
-        """All that does not depend on guidance.
+    def features(self, photo: Tensor) -> Features:
+        """The part that does not depend on guidance, about half of the arithmetic.
 
         Args:
             photo: (B, 3, H, W) sRGB in [0, 1], any size.
+        """
+        padded = pad_to_multiple(photo, STRIDE)
+        contrast = _CONTRAST_SCALE * local_contrast(padded)
+        quarter, half = (
+            torch.cat([F.pixel_unshuffle(padded, s) - 0.5, F.pixel_unshuffle(contrast, s)], 1)
+            for s in (4, 2)
+        )
+        fine = self.encoder[0](self.stem(quarter.contiguous(memory_format=torch.channels_last)))
+        skip = self.encoder[1](self.down[0](fine))
+        x = self.middle(self.down[1](skip))  # (B, widths[2], h/16, w/16)
+        x = self.decoder[0](F.pixel_shuffle(self.up[0](x), 2) + skip)
+        coarse = F.pixel_shuffle(self.up[1](x), 2) + fine  # (B, widths[0], h/4, w/4)
+        detail = self.detail_stem(half.contiguous(memory_format=torch.channels_last))
+        return Features(photo, coarse, detail)
+
+    def decode(
+        self, features: Features, guidance: Tensor | None = None, given: Tensor | None = None
+    ) -> Encoding:
+        """The part that guidance reaches; as often as a person changes their mind.
+
+        Args:
+            features: of the photo.
+            guidance: (B, 2, H, W) in {-1, 0, 1}, or None.
+            given: (B,) 1 for the samples whose guidance counts, 0 for those that have none, where a
+                batch holds both; None for all.
+
+        Returns:
+            Encoding at the photo's size. It does not change when guidance is reversed.
+        """
+        photo, x, detail = features
+        height, width = photo.shape[-2:]
+        if guidance is not None:
+            planes = pad_to_multiple(conditions(guidance.to(photo.dtype)), STRIDE)
+            condition = self.guidance_stem(_unshuffled(planes, 4))
+            x = x + (condition if given is None else condition * given[:, None, None, None])
+        x = self.decoder[1](x)
+        maps = self.head(x).float()
+        detail = self.detail(detail + F.pixel_shuffle(self.detail_up(x), 2))
+        split = 16 * sum(_COLOR.values())
+        color = F.pixel_shuffle(maps[:, :split], 4)
+        color = color + F.pixel_shuffle(self.detail_head(detail).float(), 2)
+        # Motion has no detail below two pixels.
+        motion = F.interpolate(
+            F.pixel_shuffle(maps[:, split:], 2), scale_factor=2.0, mode="bilinear"
+        )
+        color, motion = color[..., :height, :width], motion[..., :height, :width]
+        middle, even, odd = color.split(list(_COLOR.values()), 1)
+        line, curve, swept, moving = motion.split(list(_MOTION.values()), 1)
+        return Encoding(
+            middle=photo + middle,
+            line=_AXIS_SCALE * line * swept.sigmoid(),
+            curve=_AXIS_SCALE / 4 * curve,
+            even=even,
+            odd=odd,
+            swept=swept,
+            moving=moving,
+        )
+
+    def encode(self, photo: Tensor, guidance: Tensor | None = None) -> Encoding:
+        """`features` and `decode` in one.
+
+        Args:
+            photo: (B, 3, H, W) sRGB in [0, 1], any size.
+            guidance: (B, 2, H, W) in {-1, 0, 1}, or None.
 
         Returns:
             Encoding at the photo's size.
         """
-        height, width = photo.shape[-2:]
-        padded = pad_to_multiple(photo, STRIDE)
-        padded = padded.contiguous(memory_format=torch.channels_last)
-        features = self._features(padded)
-        maps = F.pixel_shuffle(self.head(features).float(), 2)
-        middle, line, curve, even, odd = maps.split(list(_PARTS.values()), dim=1)
-        line, curve = _LINE_SCALE * _smooth(line), _LINE_SCALE / 4 * _smooth(curve)
-        encoding = Encoding(padded + middle, line, curve, even, odd)
-        if self.config.deconvolution_steps:
-            encoding = encoding._replace(middle=self._deconvolve(padded, encoding, features))
-        return Encoding(*(part[..., :height, :width] for part in encoding))
+        return self.decode(self.features(photo), guidance)
 
-    def _deconvolve(self, photo: Tensor, encoding: Encoding, features: Tensor) -> Tensor:
-        """Richardson-Lucy steps from the predicted middle frame, then a learnt correction.
+    def loss(self, batch: Mapping[str, Tensor], step: int, **weights: float) -> dict[str, Tensor]:
+        """Distance of frames, of the motion axis where anything passes, and of both masks.
 
-        The adjoint of moving along the path is taken to be moving back along it, which is exact
-        where the motion is locally constant.
+        The step alternates the frames that are compared, ends and middle always. Not every sample
+        comes with guidance, as most photos have none, and its outlines are not exact, as a person's
+        are not. The sign is always told: the loss is not to ask for what no photo can tell.
+
+        Args:
+            batch: photo, frames, flow, path, guidance, see `b2m.data.stream.SceneStream`.
+            step: of the training.
+            weights: axis (per pixel) and masks, of the terms, and guided, the share of samples with
+                guidance.
         """
-        with torch.no_grad():
-            # The steps are evidence to the block below, not a layer: path and first guess learn
-            # from the frames, and training pays for no gradient through dozens of warps.
-            velocity, curve = half_angle(encoding.line), encoding.curve
-            seen = srgb_to_linear(photo).clamp_min(1e-3)
-            sharp = srgb_to_linear(encoding.middle.clamp(0, 1)).clamp_min(1e-3)
-            for _ in range(self.config.deconvolution_steps):
-                exposed = self._expose(sharp, -velocity, -curve).clamp_min(1e-3)
-                sharp = sharp * self._expose((seen / exposed).clamp(0.25, 4), velocity, curve)
-            change = linear_to_srgb(sharp) - encoding.middle
-            unexplained = photo - linear_to_srgb(exposed)  # before the last step; another is dear
-        hints = F.pixel_unshuffle(torch.cat([change, unexplained], 1), 2)
-        mended = self.mend(self.mend_stem(torch.cat([features, hints.to(features.dtype)], 1)))
-        maps = F.pixel_shuffle(self.mend_head(mended).float(), 2)
-        return encoding.middle + torch.sigmoid(maps[:, :1]) * change + maps[:, 1:]
-
-    def _expose(self, image: Tensor, velocity: Tensor, curve: Tensor) -> Tensor:
-        """Mean of an image (B, C, H, W) seen along a path, by the trapezoid rule."""
-        total = torch.zeros_like(image)
-        last = self.config.instants - 1
-        for instant in range(last + 1):
-            time = 2 * instant / last - 1
-            weight = (0.5 if instant in (0, last) else 1.0) / last
-            moved = image if time == 0 else warp(image, time / 2 * velocity + time**2 * curve)
-            total = torch.add(total, moved, alpha=weight)
-        return total
+        frames = batch["frames"]
+        last = frames.shape[1] - 1
+        inner = 1 + step % max(1, last // 2 - 1)
+        given = (torch.rand(len(frames)) < weights.get("guided", 0.55)).to(frames)
+        encoding = self.decode(self.features(batch["photo"]), roughened(batch["guidance"]), given)
+        with torch.autocast(frames.device.type, enabled=False):
+            path = orient(half_angle(encoding.line), batch["guidance"])
+            odd = odd_residual(encoding, path)
+            picked = sorted({0, inner, last // 2, last - inner, last})
+            distance = torch.stack(
+                [
+                    charbonnier(render(encoding, path, 2 * index / last - 1, odd), frames[:, index])
+                    for index in picked
+                ]
+            ).mean()
+            swept, moving = (batch[name].norm(dim=1) >= _MOVES for name in ("path", "flow"))
+            axis = line_loss(encoding.line, double_angle(batch["path"]), swept)
+            masks = torch.stack(
+                [
+                    F.binary_cross_entropy_with_logits(logit[:, 0], truth.to(logit))
+                    for logit, truth in ((encoding.swept, swept), (encoding.moving, moving))
+                ]
+            ).sum()
+        axis, masks = weights.get("axis", 0.003) * axis, weights.get("masks", 0.01) * masks
+        return {"model": distance + axis + masks}
 
     def forward(self, photo: Tensor, guidance: Tensor | None = None, frames: int = 7) -> Animation:
         """Frames and flow.
 
         Args:
             photo: (B, 3, H, W) sRGB in [0, 1].
-            guidance: (B, 2, H, W) in {-1, 0, 1}, or None for any one sign at each pixel.
+            guidance: (B, 2, H, W) in {-1, 0, 1}, or None for any one sign at each pixel. Where it
+                is still, so is the flow.
             frames: how many, at least 2.
         """
-        encoding = self.encode(photo)
-        flow = half_angle(encoding.line)
+        encoding = self.encode(photo, guidance)
+        path = half_angle(encoding.line)
+        moving = encoding.moving > 0
         if guidance is not None:
-            flow = orient(flow, guidance)
-        odd = odd_residual(encoding, flow)
+            path = orient(path, guidance)
+            moving = (guidance != 0).any(1, keepdim=True)
+        odd = odd_residual(encoding, path)
         times = torch.linspace(-1, 1, frames).tolist()
-        return Animation(torch.stack([render(encoding, flow, t, odd) for t in times], 1), flow)
+        return Animation(
+            torch.stack([render(encoding, path, t, odd) for t in times], 1), path * moving
+        )

@@ -41,7 +41,6 @@ from torch import Tensor, nn
 from b2m.errors import check_seed
 from b2m.guidance.palette import PALETTE
 from b2m.hub import HubModel
-from b2m.models.animator import MotionAnimator
 from b2m.models.layers import GatedBlock, Pointwise, pad_to_multiple
 from b2m.motion.fields import STILL_THRESHOLD
 from b2m.registry import register_model
@@ -386,28 +385,6 @@ class GuidancePredictor(HubModel):
         padded = pad_to_multiple(photo, 2**self.config.levels)
         padded = padded.contiguous(memory_format=torch.channels_last)
         return self.generator(padded, latent, scale).float()[..., :height, :width]
-
-    def learn_from(self, animator: MotionAnimator) -> None:
-        """Take over what an animator has learnt to see, as far as it is of the same size.
-
-        Stem, blocks and steps down are alike, level by level from the finest.
-
-        Args:
-            animator: with the weights to copy.
-        """
-        if not isinstance(self.generator, _GatedGenerator):
-            return
-        own, other = self.generator, animator
-        pairs: list[tuple[nn.Module, nn.Module]] = [(own.stem, other.stem)]
-        for level, blocks in enumerate(own.down_blocks):
-            pairs += [(own.down[level - 1], other.down[level - 1])] if 0 < level <= 3 else []
-            pairs += [(blocks, other.encoder[level])] if level < 3 else []
-        for mine, theirs in pairs:
-            state = theirs.state_dict()
-            shapes = {name: value.shape for name, value in mine.state_dict().items()}
-            if shapes != {name: value.shape for name, value in state.items()}:
-                return
-            mine.load_state_dict(state)
 
     def encode(self, planes: Tensor) -> Posterior:
         """The latents that a true guidance may have come from.

@@ -137,6 +137,30 @@ class PreActivationBlock(nn.Module):
         return x + y
 
 
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with a ReLU between them, beside the identity; no norm.
+
+    Args:
+        channels: of the input and output.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.kaiming_normal_(self.first.weight, nonlinearity="relu")
+        nn.init.kaiming_normal_(self.second.weight, nonlinearity="linear")
+        with torch.no_grad():
+            self.second.weight.mul_(0.2)  # begin near the identity
+        for convolution in (self.first, self.second):
+            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        y: Tensor = self.second(F.relu(self.first(x), inplace=True))
+        return x + y
+
+
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Repeat the last row and column of (B, C, H, W) until both sides are multiples."""
     return F.pad(x, (0, -x.shape[-1] % multiple, 0, -x.shape[-2] % multiple), mode="replicate")

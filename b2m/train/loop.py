@@ -33,6 +33,7 @@ from b2m.files import atomic_path, make_folder
 from b2m.hub import HubModel
 from b2m.media.image import write_png
 from b2m.train.model_card import training_card
+from b2m.train.objectives import Objective
 from b2m.train.recipes import Recipe, find_recipe
 
 RANDOM = "random"
@@ -44,6 +45,7 @@ _LOG = "log.jsonl"
 _DECAY_LOG = "decay.jsonl"
 _RELEASED = "released"
 _VALIDATION_SCENES = 48
+_MUON_WIDTH = 16  # channels in and out, from which on a matrix is worth orthogonalising
 
 
 def train(
@@ -144,7 +146,7 @@ class Run:
         """Model, optimiser, averaged weights and data; the checkpoint where there is one."""
         # Only training needs these, and they take seconds to import.
         from accelerate import Accelerator
-        from timm.optim import create_optimizer_v2
+        from timm.optim import Muon, create_optimizer_v2
         from timm.utils import ModelEmaV3
 
         recipe = self.recipe
@@ -174,15 +176,25 @@ class Run:
         self.ema = ModelEmaV3(model, decay=recipe.ema, use_warmup=True)
         objective = recipe.objective(model, recipe).to(self.device)
         self.groups = objective.groups()
-        self.optimizer = create_optimizer_v2(
-            objective,
-            opt=recipe.optimizer,
-            lr=recipe.learning_rate,
-            betas=recipe.betas,
-            weight_decay=recipe.weight_decay,
-            filter_bias_and_bn=recipe.optimizer == "adamw",
-            fused=True,
-        )
+        self.optimizer: torch.optim.Optimizer
+        if recipe.optimizer == "muon":
+            self.optimizer = Muon(
+                _muon_groups(objective, recipe.weight_decay),
+                lr=recipe.learning_rate,
+                nesterov=True,
+                ns_coefficients="original",
+                betas=recipe.betas,
+            )
+        else:
+            self.optimizer = create_optimizer_v2(
+                objective,
+                opt=recipe.optimizer,
+                lr=recipe.learning_rate,
+                betas=recipe.betas,
+                weight_decay=recipe.weight_decay,
+                filter_bias_and_bn=recipe.optimizer == "adamw",
+                fused=True,
+            )
         if checkpoint is not None:
             for name, group in self.groups.items():
                 group.load_state_dict(checkpoint[name])
@@ -401,3 +413,18 @@ class Run:
         write_png(self.folder / "sheet.png", sheet)
         if rows := self._rows(_LOG):
             training_curve(rows, self.folder / "curve.png", objective.panels)
+
+
+def _muon_groups(objective: Objective, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameters for Muon, and those for its AdamW: first and last layers, narrow ones, biases."""
+    groups: list[dict[str, Any]] = [
+        {"params": [], "weight_decay": weight_decay},
+        {"params": [], "weight_decay": weight_decay, "use_fallback": True},
+        {"params": [], "weight_decay": 0.0, "use_fallback": True},
+    ]
+    for name, parameter in objective.named_parameters():
+        inner = not any(part in name for part in ("stem", "head"))
+        wide = parameter.ndim > 1 and min(parameter.shape[:2]) >= _MUON_WIDTH
+        place = 2 if parameter.ndim <= 1 else 0 if inner and wide else 1
+        groups[place]["params"].append(parameter)
+    return [group for group in groups if group["params"]]

@@ -6,7 +6,6 @@ which are no part of it: its loss is here.
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,17 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from b2m.data.scenes import Scenes
-from b2m.errors import InputError
 from b2m.guidance.palette import to_color
 from b2m.guidance.quantize import quantise
 from b2m.hub import HubModel
-from b2m.losses import adversarial_discriminator, charbonnier, frames_of, guidance_loss, line_loss
+from b2m.losses import adversarial_discriminator, frames_of, guidance_loss
 from b2m.media.image import Pixels
 from b2m.models.animator import (
     MotionAnimator,
-    odd_residual,
-    orient,
-    render,
 )
 from b2m.models.guidance_predictor import (
     GuidanceDiscriminator,
@@ -37,9 +32,7 @@ from b2m.motion.color import flow_to_color
 from b2m.motion.fields import (
     STILL_THRESHOLD,
     Flow,
-    double_angle,
     estimate_flow,
-    half_angle,
     to_middle_grid,
 )
 from b2m.visualize.contact_sheet import grid, training_sheet
@@ -102,36 +95,13 @@ class Objective(nn.Module):
 
 
 class AnimatorObjective(Objective):
-    """What the animator minimises: distance of frames, and of lines of motion."""
+    """How the animator is scored: with true guidance."""
 
     model: MotionAnimator
     panels = (
         ("clip PSNR (dB)", {"psnr": "animator, true guidance", "psnr_photo": "photo repeated"}),
         ("flow error (px)", {"epe": "animator", "epe_zero": "no motion"}),
     )
-
-    def __init__(self, model: HubModel, recipe: Recipe) -> None:
-        super().__init__(model, recipe)
-        self.line_weight = recipe.line_weight
-
-    def forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
-        """One group; the step alternates the frames that are compared, ends and middle always."""
-        frames = batch["frames"]
-        last = frames.shape[1] - 1
-        inner = 1 + step % max(1, last // 2 - 1)
-        encoding = self.model.encode(batch["photo"])
-        with torch.autocast(frames.device.type, enabled=False):
-            flow = orient(half_angle(encoding.line), batch["guidance"])
-            odd = odd_residual(encoding, flow)
-            picked = sorted({0, inner, last // 2, last - inner, last})
-            loss = torch.stack(
-                [
-                    charbonnier(render(encoding, flow, 2 * index / last - 1, odd), frames[:, index])
-                    for index in picked
-                ]
-            ).mean()
-            loss = loss + self.line_weight * line_loss(encoding.line, double_angle(batch["flow"]))
-        return {"model": loss}
 
     @staticmethod
     def validate(model: HubModel, scenes: Scenes, photo: Tensor) -> dict[str, float]:
@@ -191,13 +161,6 @@ class PredictorObjective(Objective):
         super().__init__(model, recipe)
         self.discriminator = GuidanceDiscriminator(self.model.config.width)
         self.divergence = recipe.divergence
-
-    @staticmethod
-    def begin(model: HubModel) -> None:
-        """Begin with what the animator that ships with b2m has learnt to see."""
-        assert isinstance(model, GuidancePredictor)
-        with contextlib.suppress(InputError):  # a package without weights can be trained, too
-            model.learn_from(MotionAnimator.from_pretrained())
 
     def groups(self) -> dict[str, nn.Module]:
         """Generator and encoder, and the discriminators."""

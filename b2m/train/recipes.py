@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any, Literal
 
-from b2m.data.scenes import SceneConfig
+from b2m.data.scenes import Kind, SceneConfig
 from b2m.data.stream import SHARES
 from b2m.errors import InputError
 from b2m.hub import HubModel
@@ -20,6 +22,17 @@ from b2m.train.objectives import OBJECTIVES, Objective
 # Where some thousand samples are the budget: small batches, and blur that is long enough to be seen
 # from the beginning.
 _SHORT: dict[str, Any] = {"batch": 4, "blur": (20.0, 36.0), "blur_samples": 20_000}
+# The animator's own, found in docs/experiments.md.
+_ANIMATOR: dict[str, Any] = {
+    "batch": 16,
+    "blur": (28.0, 40.0),
+    "optimizer": "muon",
+    "learning_rate": 5e-4,
+    "warmup": 60,
+    "clip_norm": 0.3,
+    "ema": 0.9985,
+    "kinds": {"camera": 0.3, "movers": 0.35, "mixed": 0.35},
+}
 _TURNING = SHARES["rotation"] / (1 - SHARES["clips"])  # of what is rendered
 _LEAST_RATE = 1e-6  # at which a cosine ends, as in Zhong 2022
 
@@ -38,6 +51,7 @@ class Recipe:
         batch: samples per step.
         blur: longest blur at the start and at the end of the curriculum, pixels.
         blur_samples: samples over which the blur grows from the one to the other.
+        kinds: shares of the kinds of scenes.
         camera_samples: until so many have been seen, all that is rendered is long blur by the
             camera: a network finds out what motion looks like where the whole photo tells of one.
         reuse: times a rendered scene is used, each time cropped, turned and lit anew.
@@ -46,7 +60,8 @@ class Recipe:
         still: share of the scenes in which nothing moves.
         turning: share of what is rendered in which only the camera turns (Argaw 2021a, section 3).
         real_share: share of the samples that are cut from real clips, where there are any.
-        optimizer: "adam", whose weight decay is part of the gradient, or "adamw".
+        optimizer: "adam", whose weight decay is part of the gradient, "adamw", or "muon" for the
+            inner matrices of a network and "adamw" for the rest of it.
         learning_rate: after the warm-up; constant but for the next two.
         milestones: numbers of samples after each of which the rate is halved.
         cosine: samples over which the rate falls along half a cosine, to 1e-6, where it stays;
@@ -58,7 +73,6 @@ class Recipe:
         clip_norm: longest gradient of each group.
         ema: decay of the averaged weights, which are the ones kept.
         loss: weights of terms of the model's own `loss`.
-        line_weight: weight of the animator's loss on the lines of motion, per pixel.
         divergence: weight of the guidance predictor's loss on what its latent tells. The less it
             weighs, the more is told of small things, and the less alike are latents drawn at
             random.
@@ -73,13 +87,14 @@ class Recipe:
     batch: int = 8
     blur: tuple[float, float] = (12.0, 36.0)
     blur_samples: int = 60_000
+    kinds: Mapping[Kind, float] = field(default_factory=lambda: {"mixed": 1.0})
     camera_samples: int = 0
     reuse: int = 8
     defocus: float = 0.3
     still: float = 0.12
     turning: float = 0.0
     real_share: float = 0.15
-    optimizer: Literal["adam", "adamw"] = "adamw"
+    optimizer: Literal["adam", "adamw", "muon"] = "adamw"
     learning_rate: float = 6e-4
     milestones: tuple[int, ...] = ()
     cosine: int = 0
@@ -89,7 +104,6 @@ class Recipe:
     clip_norm: float = 0.1
     ema: float = 0.999
     loss: Mapping[str, float] = field(default_factory=dict)
-    line_weight: float = 0.003
     divergence: float = 0.5
 
     @property
@@ -110,29 +124,33 @@ class Recipe:
         share = min(1.0, samples / self.cosine)
         return _LEAST_RATE + (rate - _LEAST_RATE) * (1 + math.cos(math.pi * share)) / 2
 
-    def scenes(self, samples: int, share: float) -> SceneConfig:
+    def scenes(self, samples: int, share: float, kind: float) -> SceneConfig:
         """What is rendered for training.
 
         Args:
             samples: seen so far.
             share: in [0, 1], uniform; how far up to the longest blur this handful of scenes goes.
                 Scenes of like blur are rendered together, because short blur needs few instants.
+            kind: in [0, 1), uniform; which of the kinds these scenes are.
         """
         if samples < self.camera_samples:
             longest = self.longest_blur(samples)
             return SceneConfig(size=self.scene, blur=(0.4 * longest, longest), kind="camera")
         longest = 4.0 + share**0.7 * (self.longest_blur(samples) - 4.0)
+        shares = list(accumulate(self.kinds.values()))
         return SceneConfig(
-            size=self.scene, blur=(0.4 * longest, longest), defocus=self.defocus, still=self.still
+            size=self.scene,
+            blur=(0.4 * longest, longest),
+            kind=list(self.kinds)[bisect(shares, kind * shares[-1])],
+            defocus=self.defocus,
+            still=self.still,
         )
 
 
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("animator"),
-        # The same network with a step of exposure physics inside: see docs/experiments.md.
-        Recipe("animator-deconvolution", config=MotionAnimatorConfig(deconvolution_steps=1)),
+        Recipe("animator", **_ANIMATOR),
         # Seconds on any machine: for tests and to see the loop work.
         Recipe(
             "animator-tiny",
@@ -148,13 +166,15 @@ RECIPES = {
         # beginning of `FROM_SCRATCH`, for as many steps.
         Recipe(
             "animator-gpu",
-            crop=128,
-            scene=160,
-            batch=64,
-            blur=(28.0, 36.0),
-            blur_samples=160_000,
-            camera_samples=64_000,
-            reuse=2,
+            **_ANIMATOR
+            | {
+                "crop": 192,
+                "scene": 224,
+                "batch": 64,
+                "blur_samples": 160_000,
+                "camera_samples": 64_000,
+                "reuse": 2,
+            },
         ),
         Recipe(
             "guidance-predictor",
