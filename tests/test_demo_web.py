@@ -473,6 +473,20 @@ def test_photos_come_by_file_paste_drop_and_camera(page):
     came("photo.png, ")
 
 
+def test_orientation_and_animations(page, tmp_path):
+    turned = Image.fromarray(pixels(EXAMPLES / "cat-roll.jpg"))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    turned.save(tmp_path / "turned.jpg", exif=exif)
+    element(page, "#file").send_keys(str(tmp_path / "turned.jpg"))
+    wait_for(lambda: element(page, "#facts").text.startswith("turned.jpg, 260×411"))
+    pictures = [turned.resize((120, 80)), turned.resize((120, 80)).rotate(20)]
+    pictures[0].save(tmp_path / "two.gif", save_all=True, append_images=pictures[1:])
+    element(page, "#file").send_keys(str(tmp_path / "two.gif"))
+    wait_for(lambda: element(page, "#facts").text.startswith("two.gif"))
+    assert "two.gif holds 2 frames: the first was taken" in element(page, "#warnings").text
+
+
 def test_bad_files_get_one_sentence(page, tmp_path):
     bad = {
         "letter.jpg": (b"Dear photo,", "letter.jpg is not an image that can be read"),

@@ -4,7 +4,7 @@ import { MOST_FULL, pixelsOf, readPhoto } from "./read.js";
 import { Renderer } from "./render.js";
 import { gif, mp4, pngs, recorded, videoConfig } from "./save.js";
 const $ = (id) => document.getElementById(id), asked = new URLSearchParams(location.search);
-const MOST = { wasm: 2 ** 19, webgpu: 2 ** 21 }, SHOWN = 2 ** 20, MOST_GIF = 2 ** 20, HOLD = 350, MOVED = 6, FINGER = 0.03, PERIOD = 2400;
+const MOST = { wasm: 2 ** 19, webgpu: 2 ** 21 }, SHOWN = 2 ** 20, MOST_SAVED = { mp4: 2 ** 23, gif: 2 ** 20, png: MOST_FULL }, HOLD = 350, MOVED = 6, FINGER = 0.03, PERIOD = 2400;
 const canvas = $("clip"), worker = new Worker("worker.js", { type: "module" }), waiting = new Map();
 let renderer, model, photo = null, scene = null, shown = null, playing = true, time = 0, view = 0, lit = 0, peeking = false, saving = false, latest = 0, engine = "wasm", threads = 1, cross = null, stroke = null;
 
@@ -27,7 +27,7 @@ async function start() {
     button.type = "button"; button.append(image); button.onclick = () => show(`assets/${name}`);
     return button;
   }));
-  $("limits").textContent = `Motion is estimated at up to ${megapixels(MOST.wasm)} megapixels, or ${megapixels(MOST.webgpu)} where the browser has WebGPU; larger photos are shrunk for it. The clip keeps the photo's size, up to ${megapixels(MOST_FULL)} megapixels.`;
+  $("limits").textContent = `Motion is estimated at up to ${megapixels(MOST.wasm)} megapixels, or ${megapixels(MOST.webgpu)} where the browser has WebGPU; larger photos are shrunk for it. Clips are saved at the photo's size, up to ${megapixels(MOST_SAVED.png)} megapixels as PNGs, ${megapixels(MOST_SAVED.mp4)} as a video and ${megapixels(MOST_SAVED.gif)} as a GIF.`;
   if (asked.get("engine") === "webgpu") engine = await graphics() ? "webgpu" : "wasm";
   ({ threads } = await ask({ load: { engine, threads: +(asked.get("threads") ?? Math.min(4, navigator.hardwareConcurrency)) } }));
   if (!latest) say("Ready: choose a photo, or one of the examples.");
@@ -67,7 +67,7 @@ async function show(source, name) {
     time = scene.still || matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : -1;
     play(!scene.still && time !== 0);
     canvas.setAttribute("aria-label", `The clip of ${photo.name}: what happened while the shutter was open`);
-    $("warnings").replaceChildren(...scene.warnings.map((words) => Object.assign(document.createElement("li"), { textContent: words === model.sentences.still ? `This photo looks sharp: ${words}` : words })));
+    $("warnings").replaceChildren(...[...photo.notes, ...scene.warnings].map((words) => Object.assign(document.createElement("li"), { textContent: words === model.sentences.still ? `This photo looks sharp: ${words}` : words })));
     const smaller = width !== scene.width ? ` Motion estimated at ${scene.width}×${scene.height}.` : "";
     const kept = photo.width !== width ? ` Shrunk to ${width}×${height}, the largest size that is kept.` : "";
     $("facts").textContent = `${photo.name}, ${photo.width}×${photo.height}.${smaller}${kept} Network: ${scene.seconds[0].toFixed(1)} s on ${engine === "wasm" ? `WebAssembly, ${threads} thread${threads > 1 ? "s" : ""}` : "WebGPU"}; regions and projection: ${scene.seconds[1].toFixed(1)} s.`;
@@ -263,7 +263,7 @@ async function save(kind) {
   const buttons = document.querySelectorAll("#stage button, #stage input, #stage select, #choose button, #choose input");
   try {
     saving = true; busy(true); say("Writing …"); buttons.forEach((button) => { button.disabled = true; });
-    let sized = pixelsOf(photo, kind === "gif" ? MOST_GIF : MOST_FULL, renderer.largest);
+    let sized = pixelsOf(photo, MOST_SAVED[kind], renderer.largest);
     if (kind === "mp4" && !await videoConfig(sized.width & ~1, sized.height & ~1, fps)) sized = pixelsOf(photo, Infinity, Math.min(1920, renderer.largest));
     renderer.photo(sized.data, sized.width, sized.height);
     const blob = await kinds[kind](canvas, frames(kind === "png" ? times.slice(0, count) : times), fps) ?? await recorded(canvas, frames(times), fps);

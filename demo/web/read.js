@@ -9,13 +9,20 @@ export async function readPhoto(blob, name = blob.name || "image") {
     throw Error(`${name} is a video, not a photo: give one image (${FORMATS})`);
   const [claimed, claimedHeight] = claims(head);
   if (claimed * claimedHeight > MOST_PIXELS) throw Error(`${name} claims ${claimed}x${claimedHeight} pixels: at most 200 million are read; shrink it first`);
-  let bitmap = await decodes(blob);
+  const bitmap = await decodes(blob);
   if (!bitmap) throw Error(`${name} is not an image that can be read, or it is damaged: give a ${FORMATS} file`);
   const { width, height } = bitmap;
   if (Math.min(width, height) < LEAST_SIDE) throw Error(`${name} is ${width}x${height} pixels: at least ${LEAST_SIDE}x${LEAST_SIDE} are needed`);
-  return { bitmap, name, width, height };
+  const count = await framesOf(blob), notes = count > 1 ? [`${name} holds ${count} frames: the first was taken`] : [];
+  return { bitmap, name, width, height, notes };
 }
 const decodes = (blob) => createImageBitmap(blob, { imageOrientation: "from-image" }).catch(() => null);
+async function framesOf(blob) { // of an animation, where the browser tells
+  const type = (await globalThis.ImageDecoder?.isTypeSupported(blob.type).catch(() => false)) && blob.type;
+  if (!type) return 1;
+  const decoder = new ImageDecoder({ data: await blob.arrayBuffer(), type });
+  try { await decoder.tracks.ready; return decoder.tracks.selectedTrack?.frameCount ?? 1; } catch { return 1; } finally { decoder.close(); }
+}
 // Width and height as the head of a PNG or JPEG says, before anything is decoded.
 function claims(head) {
   const view = new DataView(head.buffer);
