@@ -12,6 +12,10 @@ class InputError(ValueError):
     """Something given to b2m cannot be used; one sentence: what was given, what is allowed."""
 
 
+class InputWarning(UserWarning):
+    """Something given to b2m was changed before it was used; one sentence."""
+
+
 class OutputError(OSError):
     """A result could not be written; one sentence: where, why, and what to do about it."""
 

@@ -104,6 +104,23 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
+@contextlib.contextmanager
+def results_folder(folder: Path) -> Iterator[None]:
+    """Make a folder as `make_folder` does; where nothing comes into it, it goes again.
+
+    Raises:
+        OutputError: it cannot be made or written into.
+    """
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        make_folder(folder)
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # not empty
+            for place in new:
+                place.rmdir()
+
+
 def explain_write_error(error: OSError, path: str | os.PathLike[str]) -> OutputError | None:
     """The clear error for a failed write of ``path``, or None where the cause is another."""
     if isinstance(error, OutputError):

@@ -285,7 +285,7 @@ def test_guidance_picture_is_stretched(capsys, tmp_path, photo):
     arguments = ["animate", photo, "--format", "flo", "--guidance", tmp_path / "g.png", "-o"]
     assert run(*arguments, tmp_path / "a") == 2
     one_sentence(capsys, "g.png is 40x32", "80x64", "--scale-guidance")
-    assert not list((tmp_path / "a").iterdir())
+    assert not (tmp_path / "a").exists()
     assert run(*arguments, tmp_path / "b", "--scale-guidance") == 0
     flow = read_flow(tmp_path / "b" / "photo.flo")
     assert (flow.sum(-1) <= 0).all()  # green: up and to the left
@@ -366,7 +366,7 @@ def test_places_that_cannot_be_directed(capsys, tmp_path, told, words):
     photo = moving_photo(tmp_path / "disc.png")
     assert run("animate", photo, "-o", tmp_path / "out", *told) == 2
     one_sentence(capsys, "disc.png", *words)
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_photo_is_never_overwritten(capsys, tmp_path):
@@ -517,7 +517,7 @@ def test_bad_photos(capsys, tmp_path, kind, command):
     out = tmp_path / "out"
     assert run(command, path, "-o", out) == 1
     one_sentence(capsys, path.name)
-    assert list(out.iterdir()) == []
+    assert not out.exists()
 
 
 def test_unreadable_photo(tmp_path, photo):
@@ -555,7 +555,7 @@ def test_disk_full(capsys, tmp_path, photo, monkeypatch):
     out = tmp_path / "out"
     assert run("animate", photo, "-o", out) == 1
     one_sentence(capsys, "disk is full")
-    assert list(out.iterdir()) == []
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("kind", list(cli.FORMATS))
@@ -639,3 +639,94 @@ def test_a_signal_leaves_nothing_behind(tmp_path, name):
     assert process.returncode == 130, said
     assert said.splitlines()[-1] == "b2m: stopped" and "Traceback" not in said
     assert list(out.iterdir()) == []
+
+
+# --- where results go ----------------------------------------------------------------------------
+
+
+def test_a_name_with_a_known_ending_is_the_file(tmp_path, photo, capsys):
+    place = tmp_path / "new" / "clip.mp4"
+    assert cli.main(["animate", str(photo), "-o", str(place)]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == str(place)
+    assert [path.name for path in place.parent.iterdir()] == ["clip.mp4"] and place.is_file()
+    assert cli.main(["flow", str(photo), "-o", str(tmp_path / "field.flo")]) == 0
+    assert (tmp_path / "field.flo").read_bytes()[:4] == b"PIEH"
+    assert cli.main(["flow", str(photo), "-o", str(tmp_path / "field.PNG")]) == 0
+    for command in ("deblur", "segment"):
+        assert cli.main([command, str(photo), "-o", str(tmp_path / f"{command}.png")]) == 0
+    names = {path.name for path in tmp_path.iterdir() if path.suffix.lower() in (".png", ".flo")}
+    names.discard(photo.name)
+    assert names == {"field.flo", "field.PNG", "deblur.png", "segment.png"}
+    assert cli.main(["animate", str(photo), "-o", str(tmp_path / "a.MP.jpg")]) == 0
+    assert (tmp_path / "a.MP.jpg").read_bytes().count(b"ftyp") == 1
+    folder = tmp_path / "folder.mp4"
+    folder.mkdir()
+    assert cli.main(["animate", str(photo), "-o", str(folder), "--format", "flo"]) == 0
+    assert [path.suffix for path in folder.iterdir()] == [".flo"]
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "says"),
+    [
+        ("clip.mp4", ["PHOTO"], "there are 2 photos"),
+        ("clip.mp4", ["--format", "gif"], "name a folder"),
+        ("clip.mov", [], "which is not written here"),
+        ("clip.jpg", [], "which is not written here"),
+    ],
+)
+def test_files_that_cannot_be_meant(tmp_path, photo, capsys, name, more, says):
+    more = [str(photo) if word == "PHOTO" else word for word in more]
+    assert cli.main(["animate", str(photo), *more, "-o", str(tmp_path / name)]) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("command", ["animate", "flow", "deblur", "segment"])
+def test_no_empty_folder_is_left(tmp_path, capsys, command):
+    (tmp_path / "bad.png").write_text("text")
+    for place in ("a/b", "a/clip.png"):
+        assert cli.main([command, str(tmp_path / "bad.png"), "-o", str(tmp_path / place)]) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.png"]
+
+
+def test_a_fault_of_b2m_does_not_end_the_batch(tmp_path, photo, capsys, monkeypatch):
+    from b2m.inference.animator import BlurAnimator
+
+    prepare = BlurAnimator.prepare
+    calls = []
+
+    def failing(self, image):
+        calls.append(image)
+        if len(calls) == 1:
+            raise KeyError("a bug")
+        return prepare(self, image)
+
+    monkeypatch.setattr(BlurAnimator, "prepare", failing)
+    arguments = [str(photo), str(photo), "-o", str(tmp_path), "--format", "flo"]
+    assert cli.main(["animate", *arguments]) == 1
+    said = capsys.readouterr()
+    assert "Traceback" in said.err and "a fault in b2m, please report it" in said.err
+    assert said.out.splitlines()[0].endswith(".flo")
+
+
+def test_slow_clips_are_written_or_refused_in_a_sentence(tmp_path, photo, capsys):
+    for number, (kind, fps, code) in enumerate(
+        [("mp4", "0.0004", 0), ("gif", "0.002", 0), ("gif", "0.001", 1), ("mp4", "0.0001", 1)]
+    ):
+        place = tmp_path / str(number)
+        arguments = ["animate", str(photo), "-o", str(place), "--format", kind, "--fps", fps]
+        assert cli.main(arguments) == code
+        assert ("give at least" in capsys.readouterr().err) == (code == 1)
+        assert place.exists() == (code == 0)
+
+
+def test_windows_expands_patterns(monkeypatch, tmp_path, photo):
+    """Typer does, where it is not handed the arguments itself."""
+    handed = []
+    monkeypatch.setattr("b2m.cli.app.app", lambda given, **_: handed.append(given) or 0)
+    monkeypatch.setattr("sys.argv", ["b2m", "animate", "*.jpg"])
+    cli.main()
+    monkeypatch.setattr("sys.argv", ["b2m"])
+    cli.main()
+    cli.main(["flow", "x.jpg"])
+    assert handed == [None, ["--help"], ["flow", "x.jpg"]]

@@ -34,13 +34,14 @@ from b2m.cli.console import (
     complain,
     each,
     numbered,
+    place_of,
     print_table,
     spare_photos,
     warn,
 )
 from b2m.cli.guidance_options import Direction, Picture, Reversed, Scale, Strokes, read_directions
 from b2m.errors import InputError
-from b2m.files import make_folder
+from b2m.files import results_folder
 
 # PyTorch takes a second to import: whatever needs it is imported inside the commands.
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ FORMATS = {
     "mp.jpg": "Motion Photo",
     "frames": "folder of full-size PNG frames",
 }
-_ENDINGS = {"mp.jpg": "{}.MP.jpg", "frames": "{}-frames"}  # others are those of their names
+_USUAL = "mp4,gif,png,flo"
+_ENDINGS = {"mp.jpg": ".MP.jpg", "frames": "-frames"}  # others are those of their names
+_FILES = {kind: _ENDINGS.get(kind, f".{kind}") for kind in FORMATS if kind != "frames"}
 
 _STOPPED = 130  # the exit code after Ctrl-C
 
@@ -98,9 +101,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # File names need not be valid text, and a terminal need not know every sign.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    # On Windows, where the shell does not, Typer itself makes *.jpg of what the process was given.
+    handed = (None if arguments is None else given) if given else ["--help"]
     try:
-        result = app(given or ["--help"], prog_name="b2m", standalone_mode=False)
+        result = app(handed, prog_name="b2m", standalone_mode=False)
         if result == _STOPPED:  # Typer's own answer to Ctrl-C, in silence
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
@@ -159,11 +164,14 @@ def animate(
         int, typer.Option(metavar="N", help="Frames from shutter open to shutter closed.")
     ] = 7,
     formats: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--format", metavar="LIST", help="Any of " + ", ".join(FORMATS) + ", with commas."
+            "--format",
+            metavar="LIST",
+            help="Any of " + ", ".join(FORMATS) + f", with commas; {_USUAL} or that of -o.",
+            show_default=False,
         ),
-    ] = "mp4,gif,png,flo",
+    ] = None,
     direction: Direction = None,
     guidance: Picture = None,
     scale_guidance: Scale = False,
@@ -198,7 +206,7 @@ def animate(
     contact sheet: photo, frames, motion) and NAME.flo (the motion field), as --format asks; it
     may also ask for NAME.webp, for "frames", the full-size frames in NAME-frames/, and for
     "mp.jpg", NAME.MP.jpg, a Motion Photo: the photo itself with the clip inside, which
-    galleries on Android play.
+    galleries on Android play. For one photo, -o may also name a file, as in -o clip.mp4.
 
     Blur does not say whether things went one way or the other. Without a word from you b2m
     lets them go to the right, or down; with --motions 4 it shows other ways, too, as far as they
@@ -212,7 +220,12 @@ def animate(
     in pixels (and its speed, where the photo knows its exposure time) and how closely the clip,
     blurred again, agrees with the photo, in dB: higher is closer.
     """
-    wanted = _formats(formats)
+    place = place_of(output, photos, _FILES)
+    wanted = _formats((place.kind or _USUAL) if formats is None else formats)
+    if place.kind and wanted != [place.kind]:
+        raise UsageError(
+            f"-o {output} names one {place.kind}: name a folder for --format {formats}"
+        )
     at_least(frames, 2, "--frames", "a clip needs both ends of the exposure")
     at_least(max_side, 16, "--max-side", "smaller clips show nothing")
     if fps is not None and not 0 < fps <= 1000:
@@ -221,7 +234,6 @@ def animate(
     said = read_directions(direction, guidance, scale_guidance, stroke, reverse)
     check_device(device)
     animator = _animator(weights, device, model, guidance_predictor)
-    make_folder(output)
 
     def work(photo: Path, name: str) -> Iterator[Row]:
         prepared = animator.prepare(photo)
@@ -234,13 +246,15 @@ def animate(
             clip = clips.pop(0)  # its frames need not outlive it
             stem = numbered(name, number)
             for kind in wanted:
-                target = output / _ENDINGS.get(kind, f"{{}}.{kind}").format(stem)
+                target = place.folder / (stem + _ENDINGS.get(kind, f".{kind}"))
+                target = place.file if place.file and number == 1 else target
                 spare_photos(target, photos)
                 _save(clip, kind, target, fps, max_side)
                 print(f"{target}{os.sep if kind == 'frames' else ''}", flush=True)
             yield _row(photo, clip, number)
 
-    rows, code = each(photos, work, motions)
+    with results_folder(place.folder):
+        rows, code = each(photos, work, motions, place.name)
     print_table(rows)
     raise typer.Exit(code)
 
@@ -260,23 +274,29 @@ def flow(
     x to the right and y down. In the picture the hue is the direction, white is still.
     """
     check_device(device)
+    place = place_of(output, photos, {"flo": ".flo", "png": ".png"})
     find = _flow_finder(weights, device, model, seed)
-    make_folder(output)
 
     def work(photo: Path, name: str) -> None:
         from b2m import motion
         from b2m.media import image as media
 
         _, found = find(photo)
-        field, picture = output / f"{name}.flo", output / f"{name}-flow.png"
-        spare_photos(field, photos)
-        spare_photos(picture, photos)
-        motion.write_flow(field, found)
-        print(field, flush=True)
-        media.write_png(picture, motion.flow_to_color(found))
-        print(picture, flush=True)
+        field, picture = place.folder / f"{name}.flo", place.folder / f"{name}-flow.png"
+        if place.file is not None:
+            field = picture = place.file
+        if place.kind != "png":
+            spare_photos(field, photos)
+            motion.write_flow(field, found)
+            print(field, flush=True)
+        if place.kind != "flo":
+            spare_photos(picture, photos)
+            media.write_png(picture, motion.flow_to_color(found))
+            print(picture, flush=True)
 
-    raise typer.Exit(each(photos, work)[1])
+    with results_folder(place.folder):
+        code = each(photos, work, name=place.name)[1]
+    raise typer.Exit(code)
 
 
 @app.command(short_help="Make only the sharp photo of the middle instant.")
@@ -363,17 +383,19 @@ def _pictures(
     picture: Callable[[Path], NDArray[np.uint8]],
 ) -> None:
     """Write NAME-suffix.png for each photo: what a function makes of it."""
-    make_folder(output)
+    place = place_of(output, photos, {"png": ".png"})
 
     def work(photo: Path, name: str) -> None:
         from b2m.media import image as media
 
-        target = output / f"{name}-{suffix}.png"
+        target = place.file or place.folder / f"{name}-{suffix}.png"
         spare_photos(target, photos)
         media.write_png(target, picture(photo))
         print(target, flush=True)
 
-    raise typer.Exit(each(photos, work)[1])
+    with results_folder(place.folder):
+        code = each(photos, work, name=place.name)[1]
+    raise typer.Exit(code)
 
 
 # --- stopping ------------------------------------------------------------------------------------

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import sys
 import time
+import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
 
 
 Output = Annotated[
-    Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")
+    Path,
+    typer.Option(
+        "-o", "--output", metavar="PLACE", help="Folder for the results; for one photo, a file."
+    ),
 ]
+_NOT_WRITTEN = {".mov", ".avi", ".mkv", ".webm", ".m4v", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
 
 
 def _seed(value: int) -> int:
@@ -61,11 +66,64 @@ def at_least(value: int, least: int, option: str, reason: str) -> None:
         raise UsageError(f"{option} is {value}: give at least {least}, as {reason}")
 
 
+# --- where results go ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where results go.
+
+    Attributes:
+        folder: of them all.
+        name: of those of the one photo, where a file was named.
+        kind: of that file.
+        file: it.
+    """
+
+    folder: Path
+    name: str | None = None
+    kind: str | None = None
+    file: Path | None = None
+
+
+def place_of(output: Path, photos: Sequence[Path], endings: Mapping[str, str]) -> Place:
+    """A folder, or a file by its ending, where it is not the name of a folder that is there.
+
+    Args:
+        output: as it was given.
+        photos: whose results go there.
+        endings: of the files that the command writes, by their kinds.
+
+    Raises:
+        UsageError: a file for several photos, or one of a kind that is not written.
+    """
+    if output.is_dir() or str(output).endswith(("/", "\\")):
+        return Place(output)
+    lower = output.name.lower()
+    # The longer ones first: .mp.jpg is no .jpg.
+    for kind, ending in sorted(endings.items(), key=lambda item: -len(item[1])):
+        if lower.endswith(ending.lower()) and len(lower) > len(ending):
+            if len(photos) > 1:
+                raise UsageError(
+                    f"-o {output} names one file, and there are {len(photos)} photos: name a folder"
+                )
+            return Place(output.parent, output.name[: -len(ending)], kind, output)
+    if output.suffix.lower() in _NOT_WRITTEN:
+        raise UsageError(
+            f"-o {output} ends in {output.suffix}, which is not written here: end it in "
+            f"{', '.join(endings.values())}, or name a folder"
+        )
+    return Place(output)
+
+
 # --- work on several photos ----------------------------------------------------------------------
 
 
 def each(
-    photos: Sequence[Path], work: Callable[[Path, str], Iterable[Row] | None], results: int = 1
+    photos: Sequence[Path],
+    work: Callable[[Path, str], Iterable[Row] | None],
+    results: int = 1,
+    name: str | None = None,
 ) -> tuple[list[Row], int]:
     """Do the work for each photo; a bad one is reported and the rest are done.
 
@@ -73,13 +131,15 @@ def each(
         photos: what is worked on.
         work: takes a photo and the name of its results, and may give rows, each when it is done.
         results: most results of one photo, see `numbered`.
+        name: of the results, where there is one photo and they are not named after it.
 
     Returns:
         The rows with the time that each took, and the exit code.
     """
     rows: list[Row] = []
     codes: set[int] = set()
-    for photo, name in zip(photos, names(photos, results), strict=True):
+    chosen = names(photos, results) if name is None else [name]
+    for photo, name in zip(photos, chosen, strict=True):
         start = time.perf_counter()
         try:
             for row in work(photo, name) or ():
@@ -92,6 +152,12 @@ def each(
             raise
         except (InputError, OSError, MemoryError) as error:
             codes.add(complain(_about(photo, error), 1))
+        except typer.Exit:
+            raise
+        except Exception as error:
+            # A fault of b2m, whose place is worth knowing; other photos need not suffer from it.
+            traceback.print_exc()
+            codes.add(complain(f"{photo}: a fault in b2m, please report it: {error!r:.200}", 1))
     return rows, min(codes, default=0)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from b2m.cli.console import UsageError, Weights, check_device
-from b2m.files import make_folder
+from b2m.cli.console import UsageError, Weights, check_device, warn
+from b2m.errors import InputWarning
+from b2m.files import results_folder
 
 
 def video(
@@ -62,13 +65,16 @@ def video(
     if problem := refusal(target, frames, fps, shutter):
         raise UsageError(problem)
     check_device(device)
-    if output is None:
-        make_folder(target.parent)
 
     from b2m.inference.animator import BlurAnimator
+    from b2m.media.video import read_video
 
+    warn(source, read_video(source).warnings)
     animator = BlurAnimator.from_pretrained(weights, device=device)
-    animator.animate_video(source, target, frames=frames, fps=fps, shutter=shutter)
+    folder = results_folder(target.parent) if output is None else contextlib.nullcontext()
+    with folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)  # told already
+        animator.animate_video(source, target, frames=frames, fps=fps, shutter=shutter)
     print(target)
 
 

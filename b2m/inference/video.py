@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -31,11 +32,11 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from b2m.blur import PROJECTION_INSTANTS
-from b2m.errors import InputError, shortened
+from b2m.errors import InputError, InputWarning, shortened
 from b2m.files import sweep
 from b2m.inference.clip import Clip, check_frames
 from b2m.media.image import MIN_SIDE, Pixels, fit
-from b2m.media.video import Video, read_video, write_mp4, write_timed_mp4
+from b2m.media.video import Video, as_rate, read_video, write_mp4, write_timed_mp4
 from b2m.models.animator import orient
 from b2m.motion.fields import Flow, estimate_flow, half_angle, resize_flow
 from b2m.motion.orientation import coherent_signs
@@ -79,6 +80,8 @@ def animate_video(
     count = video.count()
     if count < 2:
         raise InputError(_one_frame(video))
+    for sentence in video.warnings:
+        warnings.warn(sentence, InputWarning, stacklevel=2)
     sweep(target)
     with tqdm(total=count, desc=Path(source).name, unit="frame") as bar:
         shots = read_shots(video, bar)
@@ -420,7 +423,7 @@ def _write_slow(
                 [Moment((i + 0.5) / frames, first + i * each) for i in range(frames)],
             )
 
-    rate = Fraction(video.fps).limit_denominator(1001)
+    rate = as_rate(video.fps)
     write_timed_mp4(target, pictures(scenes(), shutter), video.tick, rate, lambda: ended[0])
 
 

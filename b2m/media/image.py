@@ -28,6 +28,8 @@ from b2m.media.photo_color import is_adobe_rgb, to_srgb
 MIN_SIDE = 16
 MAX_PIXELS = 200_000_000
 """Larger images are refused from their header alone, before anything is decoded."""
+MAX_SIDE = 32_766
+"""Pixels; OpenCV moves nothing longer."""
 
 ImageLike = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any]
 Pixels = NDArray[np.uint8]
@@ -247,6 +249,10 @@ def _check_size(size: tuple[int, int], name: str) -> None:
         raise InputError(
             f"{name} claims {width}x{height} pixels: at most {MAX_PIXELS // 10**6} million are "
             "read; shrink it first"
+        )
+    if max(width, height) > MAX_SIDE:
+        raise InputError(
+            f"{name} is {width}x{height} pixels: a side may have at most {MAX_SIDE}; cut it in two"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -35,6 +36,9 @@ _BT709 = np.array(
         [0.439216, -0.398942, -0.040274, 128],
     ]
 )
+_H264_SIDE, _WEBP_SIDE, _GIF_SIDE = 16384, 16383, 65535  # pixels
+_LONGEST_SECONDS = 3600  # that a frame is shown
+_LONGEST_GIF = 65535 / 100  # seconds, in a GIF
 _FRAME_NAME = re.compile(r"frame_\d{4,}\.png")
 
 
@@ -44,7 +48,7 @@ def write_mp4(path: str | os.PathLike[str], frames: Iterable[Pixels], fps: float
     Args:
         path: of the file; its folder must exist.
         frames: (H, W, 3) uint8 sRGB, all of one size; odd sides are padded by repeating the edge.
-        fps: frames per second, above 0 and at most 1000.
+        fps: frames per second, from one in an hour to 1000.
 
     Raises:
         InputError: no frames, frames that are not alike, or a wrong ``fps``.
@@ -84,11 +88,11 @@ def write_timed_mp4(
             shown.append(time)
             yield frame
 
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, _encoding(path):
         container: Any = None
         stream: Any = None
         try:
-            for frame in _alike(pictures()):
+            for frame in _alike(pictures(), _H264_SIDE, "H.264"):
                 height, width = frame.shape[:2]
                 even: Any = cv2.copyMakeBorder(
                     frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE
@@ -127,11 +131,11 @@ def write_webp(path: str | os.PathLike[str], frames: Iterable[Pixels], fps: floa
     rate = _rate(fps)
     import av
 
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, _encoding(path):
         container: Any = None
         stream: Any = None
         try:
-            for frame in _alike(frames):
+            for frame in _alike(frames, _WEBP_SIDE, "WebP"):
                 if container is None:
                     container = av.open(str(temporary), "w", format="webp", options={"loop": "0"})
                     stream = container.add_stream("libwebp_anim", rate=rate)
@@ -154,14 +158,18 @@ def write_gif(path: str | os.PathLike[str], frames: Iterable[Pixels], fps: float
     hundredths of a second: frames last whole ones that add up right, and two at least.
     Arguments and errors as :func:`write_mp4`.
     """
-    _rate(fps)
+    if _rate(fps) * _LONGEST_GIF < 1:
+        raise InputError(
+            f"fps is {fps:g}: a GIF shows a frame for {_LONGEST_GIF:.0f} s at the most; give at "
+            f"least {1 / _LONGEST_GIF:.2g}, or write another format"
+        )
     with (
         tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool,
         atomic_path(path) as temporary,
     ):
         shape: tuple[int, ...] = ()
         samples: list[Pixels] = []
-        for frame in _alike(frames):
+        for frame in _alike(frames, _GIF_SIDE, "GIF"):
             shape = frame.shape
             spool.write(frame.tobytes())
             step = max(1, math.isqrt(shape[0] * shape[1] // _SAMPLED_PIXELS))
@@ -239,11 +247,42 @@ def write_png_folder(path: str | os.PathLike[str], frames: Iterable[Pixels]) -> 
 def _rate(fps: float) -> Fraction:
     if not (isinstance(fps, int | float | Fraction | np.number) and 0 < fps <= 1000):
         raise InputError(f"fps is {fps}: a number above 0 and at most 1000 is needed")
-    return Fraction(float(fps)).limit_denominator(1001)
+    if fps * _LONGEST_SECONDS < 1:
+        raise InputError(
+            f"fps is {fps}: every frame would be shown for more than an hour; give at least "
+            f"{1 / _LONGEST_SECONDS:.2g}"
+        )
+    return as_rate(float(fps))
 
 
-def _alike(frames: Iterable[Pixels]) -> Iterator[Pixels]:
-    """The frames, each checked to be as the first; at least one."""
+def as_rate(fps: float) -> Fraction:
+    """A frame rate as a fraction that is above 0, however slow it is."""
+    return Fraction(fps).limit_denominator(1001 if fps >= 1 else 10**6) or Fraction(1, 10**6)
+
+
+@contextlib.contextmanager
+def _encoding(path: str | os.PathLike[str]) -> Iterator[None]:
+    """What an encoder will not do, as a sentence; what the disk will not do is told elsewhere."""
+    import av
+
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        if isinstance(error, OSError) and explain_write_error(error, path):
+            raise
+        raise InputError(
+            f"{path} cannot be encoded ({error.strerror}): choose another size or format"
+        ) from error
+
+
+def _alike(frames: Iterable[Pixels], most: int | None = None, kind: str = "") -> Iterator[Pixels]:
+    """The frames, each checked to be as the first; at least one.
+
+    Args:
+        frames: (H, W, 3) uint8.
+        most: pixels of a side.
+        kind: of file, which has no more.
+    """
     shape = None
     for number, frame in enumerate(frames):
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
@@ -254,6 +293,11 @@ def _alike(frames: Iterable[Pixels]) -> Iterator[Pixels]:
             raise InputError(
                 f"frame {number} is {frame.shape[1]}x{frame.shape[0]}, the first is "
                 f"{shape[1]}x{shape[0]}: all frames of a clip need one size"
+            )
+        if most is not None and max(shape[:2]) > most:
+            raise InputError(
+                f"frames of {shape[1]}x{shape[0]} pixels are too large for {kind}: its sides have "
+                f"at most {most}; make the clip smaller"
             )
         yield np.ascontiguousarray(frame)
     if shape is None:

@@ -8,7 +8,6 @@ import random
 import shutil
 import zipfile
 from collections.abc import Callable
-from fractions import Fraction
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ from results import folder
 
 import b2m
 from b2m.media import Pixels, fit, open_image, write_png
-from b2m.media.video import Video, read_video, write_timed_mp4
+from b2m.media.video import Video, as_rate, read_video, write_timed_mp4
 from b2m.motion import flow_to_color, write_flow
 
 try:  # ZeroGPU lends a GPU to decorated functions; elsewhere there is no such module
@@ -359,7 +358,7 @@ def video(
 def write_small(film: Video, side: int, target: Path) -> None:
     """Write a video again, its longer side shrunk to so many pixels."""
     times = ((fit(frame, side), round(start / film.tick)) for frame, (start, _) in film.timed())
-    rate = Fraction(film.fps).limit_denominator(1001)
+    rate = as_rate(film.fps)
     write_timed_mp4(target, times, film.tick, rate)
 
 
