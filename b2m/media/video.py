@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import struct
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -158,11 +159,12 @@ def write_gif(path: str | os.PathLike[str], frames: Iterable[Pixels], fps: float
     hundredths of a second: frames last whole ones that add up right, and two at least.
     Arguments and errors as :func:`write_mp4`.
     """
+    too_slow = InputError(
+        f"fps is {fps:g}: a GIF shows a picture for {_LONGEST_GIF:.0f} s at the most; give at least "
+        "0.02, or write another format"
+    )
     if _rate(fps) * _LONGEST_GIF < 1:
-        raise InputError(
-            f"fps is {fps:g}: a GIF shows a frame for {_LONGEST_GIF:.0f} s at the most; give at "
-            f"least {1 / _LONGEST_GIF:.2g}, or write another format"
-        )
+        raise too_slow
     with (
         tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool,
         atomic_path(path) as temporary,
@@ -189,10 +191,13 @@ def write_gif(path: str | os.PathLike[str], frames: Iterable[Pixels], fps: float
         ends = [round(100 * (i + 1) / fps) for i in range(count)]
         lasts = [max(2, b - a) * 10 for a, b in zip([0, *ends], ends, strict=False)]
         stream = pictures()
-        next(stream).save(
-            temporary, format="GIF", save_all=True, append_images=stream, duration=lasts, loop=0,
-            optimize=False, disposal=1,
-        )  # fmt: skip
+        try:
+            next(stream).save(
+                temporary, format="GIF", save_all=True, append_images=stream, duration=lasts,
+                loop=0, optimize=False, disposal=1,
+            )  # fmt: skip
+        except struct.error as error:  # of pictures that are alike, Pillow makes one
+            raise too_slow from error
 
 
 def write_png_folder(path: str | os.PathLike[str], frames: Iterable[Pixels]) -> list[Path]:
