@@ -35,6 +35,14 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
 
+_NO_WEIGHTS = (  # what downloads and renamed files turn out to be, in lower case
+    (b"<!doctype html", "a web page"),
+    (b"<html", "a web page"),
+    (b"version https://git-lfs", "a Git LFS pointer"),
+    (b"pk\x03\x04", "a PyTorch pickle, which may run code and is never loaded"),
+    (b"\x80\x02", "a Python pickle, which may run code and is never loaded"),
+    (b"\x80\x04", "a Python pickle, which may run code and is never loaded"),
+)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _PACKAGE_WEIGHTS = Path(__file__).parent / "weights"
 _REPOSITORY_WEIGHTS = Path(__file__).parent.parent / "weights"
@@ -393,6 +401,11 @@ def _stored(name: str, tensor: torch.Tensor, dtype: torch.dtype | None) -> torch
 def _load_tensors(model: torch.nn.Module, path: Path) -> None:
     if not path.is_file():
         raise InputError(f"'{path.parent}' has no {WEIGHTS_FILE}: fetch the weights anew")
+    with path.open("rb") as file:
+        start = file.read(64)
+    for begin, kind in _NO_WEIGHTS:
+        if start.lstrip().lower().startswith(begin):
+            raise InputError(f"'{path}' is {kind}, not a safetensors file: fetch the weights anew")
     try:
         tensors = safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
@@ -411,6 +424,8 @@ def _load_tensors(model: torch.nn.Module, path: Path) -> None:
             problems.append(f"{name} is {tuple(found.shape)}, not {tuple(wanted.shape)}")
         elif found.is_floating_point() != wanted.is_floating_point():
             problems.append(f"{name} is {found.dtype}, not {wanted.dtype}")
+        elif found.is_floating_point() and not found.isfinite().all():
+            problems.append(f"{name} holds values that are no numbers")
     if problems:
         raise InputError(
             f"the weights in '{path.parent}' are not of this {type(model).__name__}: "

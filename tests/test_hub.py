@@ -1,12 +1,15 @@
 """Weights in and out: what is saved comes back, and anything else is one clear sentence."""
 
+import contextlib
 import dataclasses
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -195,6 +198,50 @@ def test_truncated_weights(saved, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(InputError, match="broken or cut short"):
         TinyModel.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<!DOCTYPE html><html>404</html>", "a web page"),
+        (b"  <html><body>Sign in</body></html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer"),
+        (pickle.dumps({"layer.weight": 1}), "pickle, which may run code"),
+        (None, "pickle, which may run code"),
+    ],
+)
+def test_what_weights_turn_out_to_be(saved, content, words):
+    _, folder = saved
+    path = folder / hub.WEIGHTS_FILE
+    if content is None:
+        torch.save({"layer.weight": torch.zeros(4, 3)}, path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        TinyModel.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers(saved, value):
+    _, folder = saved
+    rewrite(folder, lambda tensors: tensors["layer.weight"].fill_(value))
+    with pytest.raises(InputError, match=r"layer\.weight holds values that are no numbers"):
+        TinyModel.from_pretrained(folder)
+
+
+def test_random_changes_of_a_checkpoint_are_told_or_do_no_harm(saved):
+    _, folder = saved
+    whole = {path: path.read_bytes() for path in folder.iterdir()}
+    rng = np.random.default_rng(0)
+    for _ in range(400):
+        for path, data in whole.items():
+            changed = bytearray(data)
+            for place in rng.integers(0, min(len(data), 400), rng.integers(0, 4)):
+                changed[place] = rng.integers(256)
+            length = rng.integers(1, len(data) + 1) if rng.random() < 0.3 else len(data)
+            path.write_bytes(changed[:length])
+        with contextlib.suppress(InputError):
+            TinyModel.from_pretrained(folder)
 
 
 def test_weights_missing_and_no_pickle_fallback(saved):

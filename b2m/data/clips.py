@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from b2m.blur import average_bytes, encode_bytes
-from b2m.data.splits import VIDEO_SUFFIXES
+from b2m.data.splits import VIDEO_SUFFIXES, visible
 from b2m.errors import InputError
 from b2m.media.image import Pixels
 from b2m.media.video import Video, read_video
@@ -56,7 +56,7 @@ def find_clips(folder: str | Path, split: str) -> list[Path]:
         raise InputError(f"{folder} is not a folder: give one of videos, or of folders of them")
     inside = folder / split
     folder = inside if inside.is_dir() else folder
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+    paths = [p for p in visible(folder.iterdir()) if p.suffix.lower() in VIDEO_SUFFIXES]
     if not paths:
         raise InputError(f"{folder} holds no {', '.join(sorted(VIDEO_SUFFIXES))}: put videos there")
     return paths
@@ -73,8 +73,7 @@ def read_windows(path: str | Path, count: int | None = None) -> Iterator[Window]
         InputError: not a video, or one shorter than the longest window.
     """
     video = read_video(path)
-    total = video.frames or sum(1 for _ in video)
-    yield from _windows(video, pick_starts(total, count, path))
+    yield from _windows(video, pick_starts(video.count(), count, path))
 
 
 class Crops(NamedTuple):

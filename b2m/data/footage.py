@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from b2m.data.splits import IMAGE_SUFFIXES
+from b2m.data.splits import IMAGE_SUFFIXES, visible
 from b2m.errors import InputError
 from b2m.files import check_file
 from b2m.media.image import Pixels
@@ -82,7 +82,7 @@ def frames_of(folder: Path) -> tuple[str, ...]:
     up by always as much are those of consecutive frames. Nothing is known to be missing where most
     lie farther apart, as times do: `examine` refuses those.
     """
-    names = [path.name for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+    names = [p.name for p in visible(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
     names.sort(key=lambda name: (number_of(name), name))
     stride = _stride(names)
     filled = names[:1]
@@ -117,6 +117,7 @@ def examine(source: Source) -> Footage:
     """
     if source.files:
         names = [name for name in source.files if name]
+        _check_order(source.path, names)
         stride = _stride(names)
         if not stride:
             raise InputError(
@@ -129,6 +130,25 @@ def examine(source: Source) -> Footage:
     state = file.stat()
     footage = _examine_video(file, state.st_mtime_ns, state.st_size)
     return replace(footage, fps=source.fps or footage.fps)
+
+
+def _check_order(folder: Path, names: Sequence[str]) -> None:
+    """Refuse names that do not tell an order, as where a browser put copies between the frames."""
+    patterns = [re.sub(r"\d+", "#", Path(name).stem) for name in names]
+    (usual, _), *others = Counter(patterns).most_common()
+    if others:
+        odd = names[patterns.index(others[0][0])]
+        one = names[patterns.index(usual)]
+        raise InputError(
+            f"{folder}: '{odd}' is named unlike '{one}', so that its place among the frames is in "
+            "doubt: rename it, or remove it if it is a copy"
+        )
+    for before, name in pairwise(names):
+        if number_of(before) == number_of(name):
+            raise InputError(
+                f"{folder}: '{before}' and '{name}' have the same number, so that their order is "
+                "in doubt: remove one"
+            )
 
 
 def _usual_size(source: Source) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from b2m.data.footage import Source, frames_of
-from b2m.data.splits import IMAGE_SUFFIXES, SPLITS, VIDEO_SUFFIXES, dealt_split, photos_in
+from b2m.data.splits import IMAGE_SUFFIXES, SPLITS, VIDEO_SUFFIXES, dealt_split, photos_in, visible
 from b2m.errors import InputError
 from b2m.registry import LAYOUTS, register_layout
 
@@ -99,7 +99,7 @@ def known_licences(folder: Path) -> dict[Path, str]:
 
 
 def _wrong(folder: Path, name: str, expected: str, hint: str = "") -> InputError:
-    found = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+    found = [path.name + "/" * path.is_dir() for path in visible(folder.iterdir())]
     listed = ", ".join(found[:_LISTED]) + (" …" if len(found) > _LISTED else "")
     return InputError(
         f"{folder} is not laid out as {name}: expected {expected}, found {listed or 'nothing'}"
@@ -108,12 +108,12 @@ def _wrong(folder: Path, name: str, expected: str, hint: str = "") -> InputError
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir())
+    return [path for path in visible(folder.iterdir()) if path.is_dir()]
 
 
 def _videos(folder: Path) -> list[Path]:
-    found = (path for path in folder.iterdir() if path.is_file())
-    return sorted(path for path in found if path.suffix.lower() in VIDEO_SUFFIXES)
+    found = (path for path in visible(folder.iterdir()) if path.is_file())
+    return [path for path in found if path.suffix.lower() in VIDEO_SUFFIXES]
 
 
 def _by_split(folder: Path) -> list[tuple[str | None, Path]]:
@@ -221,7 +221,7 @@ def _nfs(folder: Path, _: str) -> list[Source]:
 
     2021b does not say which: here they are counted in the order of their names.
     """
-    found = [path for path in sorted(folder.glob("*/240/*")) if path.is_dir() and frames_of(path)]
+    found = [path for path in visible(folder.glob("*/240/*")) if path.is_dir() and frames_of(path)]
     if not found:
         raise _wrong(folder, "NfS", "NAME/240/NAME/00001.jpg and so on")
     shares = [(place + 0.5) / len(found) for place in range(len(found))]
@@ -291,7 +291,7 @@ def _images(folder: Path, _: str) -> list[Source]:
     sources = [
         Source(path.stem, split or dealt_split(path.name), path)
         for split, inside in _by_split(folder)
-        for path in sorted(inside.iterdir())
+        for path in visible(inside.iterdir())
         if path.suffix.lower() in IMAGE_SUFFIXES
     ]
     if not sources:

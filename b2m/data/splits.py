@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 SPLITS = ("train", "val", "test")
@@ -15,6 +16,11 @@ def dealt_split(name: str) -> str:
     """Split of a name where nobody says it: by a hash, eight tenths to train on."""
     tenth = zlib.crc32(name.encode()) % 10
     return "test" if tenth == 9 else "val" if tenth == 8 else "train"
+
+
+def visible(paths: Iterable[Path]) -> list[Path]:
+    """Sorted paths without hidden files, as macOS leaves beside every file on foreign disks."""
+    return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def photos_in(folder: Path) -> Path:

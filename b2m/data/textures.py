@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from b2m.data.splits import IMAGE_SUFFIXES, dealt_split
+from b2m.data.splits import IMAGE_SUFFIXES, dealt_split, visible
 from b2m.errors import InputError
 
 LEVELS = 4
@@ -132,7 +132,7 @@ def split_files(folder: str | Path, split: str) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give a folder of images.")
     dealt = not (folder / "train").is_dir()
-    paths = sorted((folder if dealt else folder / split).glob("*"))
+    paths = visible((folder if dealt else folder / split).glob("*"))
     paths = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
     if dealt:
         paths = [path for path in paths if dealt_split(path.name) == split]

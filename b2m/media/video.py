@@ -160,8 +160,8 @@ def write_gif(path: str | os.PathLike[str], frames: Iterable[Pixels], fps: float
     Arguments and errors as :func:`write_mp4`.
     """
     too_slow = InputError(
-        f"fps is {fps:g}: a GIF shows a picture for {_LONGEST_GIF:.0f} s at the most; give at least "
-        "0.02, or write another format"
+        f"fps is {fps:g}: a GIF shows a picture for {_LONGEST_GIF:.0f} s at the most; give at "
+        "least 0.02, or write another format"
     )
     if _rate(fps) * _LONGEST_GIF < 1:
         raise too_slow

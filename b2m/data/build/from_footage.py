@@ -20,6 +20,7 @@ from b2m.data.interpolate import Between, interpolator
 from b2m.data.layouts import PAIRS, gopro_window
 from b2m.data.recipes import Recipe
 from b2m.data.samples import Sample, Skip
+from b2m.data.splits import visible
 from b2m.errors import InputError
 from b2m.media.image import Pixels
 from b2m.motion.io import read_flow
@@ -112,7 +113,7 @@ def read_pairs(recipe: Recipe, task: Task) -> Iterator[Made]:
     """Photos that are blurred already, each with one sharp frame and no known motion: DVD's."""
     folder, files = task.source.path, task.source.files
     blur, sharp = PAIRS
-    blurred = {path.stem: path.name for path in (folder / blur).iterdir()}
+    blurred = {path.stem: path.name for path in visible((folder / blur).iterdir())}
     for place, start in enumerate(task.starts):
         name = files[int(start)]
         try:
