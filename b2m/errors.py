@@ -1,4 +1,4 @@
-"""The two errors a person can meet: bad input, and output that could not be written.
+"""The errors a user can meet: bad input, and output that could not be written.
 
 And what several of their sentences share.
 """
@@ -14,6 +14,10 @@ class InputError(ValueError):
 
 class InputWarning(UserWarning):
     """Something given to b2m was changed before it was used; one sentence."""
+
+
+class ArgumentError(InputError):
+    """An argument that is impossible before any work begins; the command line exits with 2."""
 
 
 class OutputError(OSError):

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from b2m.data.footage import Source
+    from b2m.evaluate.table import Table
     from b2m.hub import HubModel
 
 MODELS: dict[str, type[HubModel]] = {}
 """Models by the name that `--model` takes; `b2m.models` fills it."""
 
-TABLES: dict[str, Any] = {}
+TABLES: dict[str, type[Table]] = {}
 """Tables by the name that `b2m evaluate --table` takes; `b2m.evaluate.tables` fills it."""
 
 LAYOUTS: dict[str, tuple[Callable[[Path, str], Iterable[Source]], tuple[str, ...]]] = {}
@@ -24,6 +25,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path, str], Iterable[Source]], tuple[str, ...
 
 _Model = TypeVar("_Model", bound="type[HubModel]")
 _Entry = TypeVar("_Entry")
+_Table = TypeVar("_Table", bound="type[Table]")
 _Reader = TypeVar("_Reader", bound="Callable[[Path, str], Iterable[Source]]")
 
 
@@ -44,9 +46,18 @@ def register_model(
     return register
 
 
-def register_table(name: str) -> Callable[[_Entry], _Entry]:
-    """Decorate a table (see `b2m.evaluate.table`)."""
-    return lambda table: _register(TABLES, name, table)
+def register_table(name: str) -> Callable[[_Table], _Table]:
+    """Decorate a table class, see `b2m.evaluate.table`.
+
+    Args:
+        name: for `b2m evaluate --table`.
+    """
+
+    def register(table: _Table) -> _Table:
+        table.name = name
+        return _register(TABLES, name, table)
+
+    return register
 
 
 def register_layout(name: str, ways: tuple[str, ...] = ()) -> Callable[[_Reader], _Reader]:

@@ -65,9 +65,7 @@ import PIL.Image as pillow
 from IPython.display import Image, Markdown, display
 
 import b2m.assets
-import b2m.evaluate.tables.papers
-import b2m.evaluate.tables.segmentation
-from b2m.evaluate import evaluate
+from b2m.evaluate import evaluate, tables
 from b2m.evaluate.report import grouped_markdown
 
 # %config InlineBackend.figure_formats = ["jpeg"]
@@ -146,7 +144,7 @@ RESULTS = b2m.assets.results()
 SHOWN = (
     "samples psnr gain first middle last ssim lpips epe epe_moving iou precision recall gmacs paper"
 )
-FOUND = b2m.evaluate.tables.papers.COLUMNS | b2m.evaluate.tables.segmentation.COLUMNS
+FOUND = tables()["2022-T1"].columns | tables()["segmentation"].columns
 COLUMNS = {key: FOUND[key] for key in SHOWN.split()}
 
 

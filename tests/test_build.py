@@ -454,13 +454,13 @@ def test_killed_and_started_again_it_ends_the_same(built, gopro, tmp_path):
     out = tmp_path / "set"
     code = (
         "import sys, time\n"
-        "from b2m.data import build, engines\n"
+        "from b2m.data.build import build, workers\n"
         "from b2m.data.recipes import RECIPES\n"
-        "write = engines.write_sample\n"
+        "write = workers.write_sample\n"
         "def slow(*given):\n"
         "    write(*given); time.sleep(0.15)\n"
-        "engines.write_sample = slow\n"
-        "build.build(RECIPES['gopro'], sys.argv[1], sys.argv[2])\n"
+        "workers.write_sample = slow\n"
+        "build(RECIPES['gopro'], sys.argv[1], sys.argv[2])\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(gopro), str(out)], stderr=subprocess.DEVNULL
@@ -483,10 +483,10 @@ def test_workers_do_not_outlive_a_kill(gopro, tmp_path):
     out = tmp_path / "set"
     code = (
         "import sys, multiprocessing\n"
-        "from b2m.data import build\n"
+        "from b2m.data.build import build\n"
         "from b2m.data.recipes import RECIPES\n"
         "if __name__ == '__main__':\n"
-        "    build.build(RECIPES['gopro'], sys.argv[1], sys.argv[2], workers=2)\n"
+        "    build(RECIPES['gopro'], sys.argv[1], sys.argv[2], workers=2)\n"
     )
     script = tmp_path / "script.py"
     script.write_text(code)

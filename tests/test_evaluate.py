@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-import b2m.evaluate.run as evaluation
+from b2m import evaluate as evaluation
 from b2m.assets import examples, results
 from b2m.blur import average_bytes, encode_bytes
 from b2m.data import clips
@@ -18,19 +18,21 @@ from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import develop
 from b2m.data.textures import load_textures
 from b2m.errors import InputError
-from b2m.evaluate.answers import (
+from b2m.evaluate import methods
+from b2m.evaluate.methods import (
     FREE,
     GIVEN,
-    PHOTO,
     PROJECTED,
     REVERSED,
-    Answer,
-    animator_answers,
-    enlarged_answers,
-    large_answers,
+    Prediction,
+    animator_methods,
+    enlarged_methods,
+    large_methods,
     measure_costs,
 )
 from b2m.evaluate.report import command_line, grouped_markdown, write_report
+from b2m.evaluate.scoring import PHOTO
+from b2m.evaluate.table import Options
 from b2m.evaluate.tables import animator as evaluate_animator
 from b2m.evaluate.tables import video as evaluate_video
 from b2m.guidance.quantize import from_flow
@@ -68,8 +70,20 @@ def clip(tmp_path_factory):
 def cheap(monkeypatch):
     """Scenes and costs of a size for tests."""
     monkeypatch.setattr(evaluate_animator, "SCENE_SIZE", SIZE)
-    monkeypatch.setattr(evaluation, "COST_SIZE", (32, 48))
-    monkeypatch.setattr(evaluation, "COST_RUNS", 1)
+    monkeypatch.setattr(methods, "COST_SIZE", (32, 48))
+    monkeypatch.setattr(methods, "COST_RUNS", 1)
+
+
+def scenes_rows(predict, samples, size=SIZE, seed=0):
+    """Rows of the table of scenes, at a size for tests."""
+    table = type("Small", (evaluate_animator.ScenesTable,), {"size": size})
+    return table(Options(samples=samples, seed=seed), predict).compute()
+
+
+def clips_rows(predict, folder, samples=None):
+    """Rows and notes of the table of clips."""
+    table = evaluate_animator.ClipsTable(Options(samples=samples, clips=folder), predict)
+    return table.compute(), table.notes()
 
 
 def by_name(rows):
@@ -99,8 +113,7 @@ def plain_psnr(image, truth):
 
 
 def test_photo_repeated_is_what_a_loop_computes():
-    rows, _ = evaluate_animator.scenes_rows(lambda *_: iter(()), 6, size=SIZE)
-    rows = by_name(rows)
+    rows = by_name(scenes_rows(lambda *_: iter(()), 6))
     both = {"psnr": [], "epe": []}
     for kind in ("movers", "camera"):
         scenes, photo = first_scenes(kind)
@@ -145,11 +158,11 @@ def test_the_truth_scores_best_and_its_reverse_needs_the_better_order():
         frames, flow = known[photo.tobytes()]
         assert count == 7
         np.testing.assert_array_equal(guidance, from_flow(flow))
-        yield Answer("truth", frames, flow, False)
-        yield Answer("backwards", frames[::-1], -flow, False)
-        yield Answer("backwards, better order", frames[::-1], -flow, True)
+        yield Prediction("truth", frames, flow, False)
+        yield Prediction("backwards", frames[::-1], -flow, False)
+        yield Prediction("backwards, better order", frames[::-1], -flow, True)
 
-    rows = by_name(evaluate_animator.scenes_rows(truth, 4, size=SIZE)[0])
+    rows = by_name(scenes_rows(truth, 4))
     for kind in ("movers", "camera", "all"):
         best, wrong = rows[f"{kind}: truth"], rows[f"{kind}: backwards"]
         assert best["psnr"] == best["psnr_given"] == best["psnr_better"] == 100
@@ -175,9 +188,9 @@ def test_ways_of_animating(weights, monkeypatch):
     photo = random.integers(0, 256, (40, 48, 3), np.uint8)
     guidance = np.ones((40, 48, 2), np.int8)
     guidance[:, :20] = -1
-    answers = {a.name: a for a in animator_answers(animator)(photo, guidance, 5)}
+    answers = {a.name: a for a in animator_methods(animator)(photo, guidance, 5)}
     assert tuple(answers) == WAYS[1:]
-    assert [answer.either_order for answer in answers.values()] == [False, True, True, False]
+    assert [answer.order_invariant for answer in answers.values()] == [False, True, True, False]
     for answer in answers.values():
         assert answer.frames.shape == (5, 40, 48, 3) and answer.frames.dtype == np.uint8
         assert answer.flow.shape == (40, 48, 2)
@@ -206,12 +219,12 @@ def test_ways_of_animating(weights, monkeypatch):
 def test_windows_are_averages_in_linear_light(clip):
     frames = list(video.read_video(clip / "square.mp4"))
     windows = list(clips.read_windows(clip / "square.mp4"))
-    assert [window.start for window in windows] == [0, 3, 6, 9, 12, 15, 18]
+    assert [window.meta["start"] for window in windows] == [0, 3, 6, 9, 12, 15, 18]
     assert [len(window.frames) for window in windows] == [7, 9, 11, 13, 15, 7, 9]
     for window in windows:
         light = np.zeros(frames[0].shape)
         for i in range(len(window.frames)):
-            frame = frames[window.start + i]
+            frame = frames[window.meta["start"] + i]
             np.testing.assert_array_equal(window.frames[i], frame)
             code = frame / 255
             light += np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
@@ -234,7 +247,7 @@ def test_windows_are_spread_over_the_clip():
 def test_flow_of_a_window(clip):
     window = next(clips.read_windows(clip / "square.mp4"))
     flow = clips.flow_over(window.frames)
-    middle = window.start + 3
+    middle = window.meta["start"] + 3
     inside = flow[32:48, 10 + 2 * middle : 26 + 2 * middle]
     np.testing.assert_allclose(np.median(inside, (0, 1)), (12, 0), atol=0.5)
     outside = flow[:16]
@@ -261,10 +274,10 @@ def test_clips_on_known_answers(clip, monkeypatch):
         flow = clips.flow_over(window.frames)
         np.testing.assert_array_equal(guidance, from_flow(flow))
         assert count == len(window.frames)
-        yield Answer("truth", window.frames, flow, False)
-        yield Answer("backwards, better order", window.frames[::-1], -flow, True)
+        yield Prediction("truth", window.frames, flow, False)
+        yield Prediction("backwards, better order", window.frames[::-1], -flow, True)
 
-    rows, notes = evaluate_animator.clips_rows(truth, [clip / "square.mp4"], 100)
+    rows, notes = clips_rows(truth, clip, 100)
     table = by_name(rows)
     assert list(table) == [
         f"square: {name}" for name in (PHOTO, "truth", "backwards, better order")
@@ -292,7 +305,7 @@ def test_clips_on_known_answers(clip, monkeypatch):
 def test_still_clips_are_left_out_and_counted(tmp_path):
     frame = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     video.write_mp4(tmp_path / "still.mp4", [frame] * 18, 30)
-    rows, notes = evaluate_animator.clips_rows(lambda *_: iter(()), [tmp_path / "still.mp4"])
+    rows, notes = clips_rows(lambda *_: iter(()), tmp_path)
     assert [row["samples"] for row in rows] == [0]
     assert rows[0]["psnr"] is None
     assert any("2 of 2 in still" in note for note in notes)
@@ -356,7 +369,7 @@ def test_video_table(tmp_path, capsys, weights, clip):
     assert result["command"].startswith("b2m evaluate --table video --samples 4")
     rows = {row["name"].removeprefix("square: "): row for row in result["rows"]}
     assert list(rows) == [
-        evaluate_video.PHOTO, evaluate_video.NEIGHBOURS, evaluate_video.TRUE, evaluate_video.FILM,
+        PHOTO, evaluate_video.NEIGHBOURS, evaluate_video.TRUE, evaluate_video.FILM,
         evaluate_video.SHARP,
     ]  # fmt: skip
     assert all(row["samples"] == 4 for row in rows.values())
@@ -371,7 +384,7 @@ def test_video_table(tmp_path, capsys, weights, clip):
         steps.append(np.abs(np.diff(run.astype(int), axis=0))[:, seen].mean())
         if number:
             joins.append(np.abs(run[0][seen].astype(int) - frames[number - 1, -1][seen]).mean())
-    still, sharp = rows[evaluate_video.PHOTO], rows[evaluate_video.SHARP]
+    still, sharp = rows[PHOTO], rows[evaluate_video.SHARP]
     assert still["psnr_moving"] == pytest.approx(np.mean(repeated), abs=1e-4)
     assert (still["gain_moving"], still["step"]) == (0, 0) and "join_ratio" not in still
     assert sharp["join"] == pytest.approx(np.mean(joins), rel=1e-5)
@@ -384,10 +397,8 @@ def test_video_table(tmp_path, capsys, weights, clip):
 
 def test_same_seed_same_numbers(weights):
     animator = BlurAnimator.from_pretrained(weights, device="cpu")
-    answers = animator_answers(animator)
-    one, two, other = (
-        evaluate_animator.scenes_rows(answers, 2, size=SIZE, seed=seed)[0] for seed in (0, 0, 1)
-    )
+    answers = animator_methods(animator)
+    one, two, other = (scenes_rows(answers, 2, seed=seed) for seed in (0, 0, 1))
     assert one == two != other
 
 
@@ -447,7 +458,7 @@ def test_enlarged_photos_are_judged_at_their_own_size():
             flow = np.full((height, width, 2), height / 32, np.float32)
             return [SimpleNamespace(frames=np.stack([photo] * frames), flow=flow)]
 
-    rows, _ = evaluate_animator.scenes_rows(enlarged_answers(Repeater()), 2, size=32)
+    rows = scenes_rows(enlarged_methods(Repeater()), 2)
     assert seen == [32, 64, 128] * 2
     scores = {row["name"].split(": ")[1]: row for row in rows}
     assert set(scores) == {"photo repeated", "at its size", "enlarged 2 times", "enlarged 4 times"}
@@ -463,7 +474,7 @@ def test_large_photos_are_looked_at_whole_and_in_tiles():
     model = MotionAnimator(MotionAnimatorConfig.tiny()).eval()
     with torch.no_grad():
         model.head.weight.mul_(60)  # moves by some pixels
-    rows, _ = evaluate_animator.scenes_rows(large_answers(BlurAnimator(model)), 2, size=96)
+    rows = scenes_rows(large_methods(BlurAnimator(model)), 2, size=96)
     names = {row["name"].split(": ")[1] for row in rows}
     assert names == {"photo repeated", "looked at as a whole", "and again, tile by tile"}
     gains = {row["name"].split(": ")[1]: row["gain"] for row in rows if row["name"][:3] == "all"}

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 import b2m
-import b2m.evaluate.run as evaluation
+from b2m import evaluate as evaluation
+from b2m.data.sample import Sample
 from b2m.errors import InputError
+from b2m.evaluate.scoring import EXACT, PHOTO, TRIES
+from b2m.evaluate.table import Group, Options
 from b2m.evaluate.tables import animator as evaluate_animator
-from b2m.evaluate.tables import hypotheses as evaluate_motions
-from b2m.evaluate.tables.hypotheses import PHOTO, REGIONS, SAMPLES, TRUE
-from b2m.evaluate.test_sets import Case, scene_cases
+from b2m.evaluate.tables.hypotheses import REGIONS, SAMPLES, TRUE, HypothesesTable
 from b2m.guidance.quantize import from_flow
 from b2m.inference.animator import BlurAnimator
 from b2m.inference.hypotheses import TORN, differ, tornness
@@ -143,7 +144,7 @@ def case(speed=6.0):
     flow = np.zeros((*SIZE, 2), np.float32)
     flow[LEFT] = (speed, speed)
     frames = np.full((3, *SIZE, 3), 100, np.uint8)
-    return Case(np.full((*SIZE, 3), 110, np.uint8), frames, flow, None)
+    return Sample(np.full((*SIZE, 3), 110, np.uint8), frames, flow, None)
 
 
 def clip(flow, level):
@@ -169,8 +170,21 @@ class Way:
         return self.clips[:motions]
 
 
-def rows_of(ways, cases):
-    return evaluate_motions._rows("group", evaluate_motions._tallies(ways, cases))
+def rows_of(ways, *groups):
+    """Rows of known clips; several groups of samples are pooled, too."""
+
+    class Known(HypothesesTable):
+        always = ("psnr",)
+
+        def __init__(self):
+            self.methods, self.options = ways, Options()
+            self.names = (PHOTO, TRUE, *(f"{way}, best of {n}" for way in ways for n in TRIES))
+
+        def groups(self):
+            for cases in groups:
+                yield Group("group", cases, pool="pooled" if len(groups) > 1 else None)
+
+    return Known().compute()
 
 
 def db(error):
@@ -238,7 +252,7 @@ def test_the_better_order_may_be_backwards():
     # The middle frame is right, and the first and last are wrong by 20; the other way, one is.
     rows = rows_of({REGIONS: Way(clips)}, [wanted])
     rows = {row["name"][-1]: row for row in rows if "psnr_better" in row}
-    exact = evaluate_motions._EXACT
+    exact = EXACT
     for tries in "135":
         row = rows[tries]
         assert row["psnr"] == pytest.approx((exact + 2 * db(20)) / 3)
@@ -246,24 +260,19 @@ def test_the_better_order_may_be_backwards():
         assert row["gain_better"] - row["gain"] == pytest.approx(exact - row["psnr"])
 
 
-def test_the_scenes_are_those_of_the_table_of_scenes(monkeypatch):
-    seen = []
-
-    def keep(_, scenes, photo, index):
-        seen.append((scenes.flow[index].permute(1, 2, 0).numpy(), photo[index]))
-        return {}
-
-    monkeypatch.setattr(evaluate_animator, "_judge_scene", keep)
-    evaluate_animator.scenes_rows(lambda *_: iter(()), 4, size=32)
-    config = evaluate_animator.SceneConfig(
-        size=32, blur=evaluate_animator.SCENE_BLUR, kind="camera"
+def test_the_scenes_are_those_of_the_table_of_scenes(monkeypatch, animator):
+    monkeypatch.setattr(evaluate_animator, "SCENE_SIZE", 32)
+    options = Options(samples=4, seed=1)
+    tables = (
+        HypothesesTable(options, animator),
+        evaluate_animator.ScenesTable(options, lambda *_: iter(())),
     )
-    drawn = scene_cases(None, None, config, 2, split="test", number=1 << 20)
-    for one, (flow, photo) in zip(drawn, seen[2:], strict=True):
-        np.testing.assert_array_equal(one.flow, flow)
-        codes = (photo * 255).round().permute(1, 2, 0).numpy()
-        np.testing.assert_array_equal(one.photo, codes)
-        assert one.frames.shape == (7, 32, 32, 3)
+    one, other = ([s for group in table.groups() for s in group.samples] for table in tables)
+    assert len(one) == 4
+    for mine, theirs in zip(one, other, strict=True):
+        np.testing.assert_array_equal(mine.flow, theirs.flow)
+        np.testing.assert_array_equal(mine.photo, theirs.photo)
+        assert mine.frames.shape == (7, 32, 32, 3)
 
 
 @pytest.mark.parametrize("with_predictor", [True, False])
@@ -289,9 +298,8 @@ def test_the_whole_table(sampling, tmp_path, monkeypatch, with_predictor):
 def test_the_pooled_row_is_of_all_photos():
     truth = case().flow
     way = Way([clip(truth, 104), clip(-truth, 105)])
-    one, two = (evaluate_motions._tallies({REGIONS: way}, [case()] * n) for n in (1, 2))
-    for name, tally in one.items():
-        tally.take(two[name])
-    rows = evaluate_motions._rows("group", one)
-    assert rows == rows_of({REGIONS: way}, [case()] * 3)
-    assert {row["samples"] for row in rows} == {3}
+    rows = rows_of({REGIONS: way}, [case()], [case()] * 2)
+    pooled = [row for row in rows if row["name"].startswith("pooled")]
+    together = rows_of({REGIONS: way}, [case()] * 3)
+    assert [{**row, "name": 0} for row in pooled] == [{**row, "name": 0} for row in together]
+    assert {row["samples"] for row in pooled} == {3}

@@ -10,16 +10,18 @@ from scipy import ndimage
 
 from b2m import metrics
 from b2m.data.rotation import RotationConfig
+from b2m.data.sample import Sample
 from b2m.data.scenes import SceneConfig
 from b2m.errors import InputError
-from b2m.evaluate import methods as contenders
-from b2m.evaluate import paper_tables
-from b2m.evaluate.methods import Contender, dilate, erode, find_contender, shuffle
-from b2m.evaluate.paper_tables import TABLES, PaperTable
+from b2m.evaluate import methods, tables
+from b2m.evaluate.methods import Method, dilate, erode, find_method, shuffle
+from b2m.evaluate.paper_tables import PAPER_TABLES, PaperTable
 from b2m.evaluate.run import evaluate
+from b2m.evaluate.scoring import PHOTO
+from b2m.evaluate.table import Group, Options
 from b2m.evaluate.tables import papers as evaluate_papers
-from b2m.evaluate.tables.papers import PHOTO, ZERO
-from b2m.evaluate.test_sets import Case, rotation_cases, scene_cases, video_cases
+from b2m.evaluate.tables.papers import ZERO, TableOfPaper
+from b2m.evaluate.test_sets import rotation_samples, scene_samples, video_samples
 from b2m.models import (
     BlurDecomposer,
     BlurFlowNet,
@@ -66,7 +68,7 @@ def case():
     )
     flow = np.zeros((*SIZE, 2), np.float32)
     flow[..., 0] = 12
-    return Case(frames.mean(0).round().astype(np.uint8), frames, flow)
+    return Sample(frames.mean(0).round().astype(np.uint8), frames, flow)
 
 
 class Nobody(torch.nn.Module):
@@ -80,17 +82,26 @@ class Nobody(torch.nn.Module):
         return photo * self.weight
 
 
+def rows_of(found, cases, **paper):
+    """Rows of known samples and methods."""
+
+    class Known(TableOfPaper):
+        def groups(self):
+            yield Group("g", cases)
+
+    Known.paper = PaperTable("found", (), (), **paper)
+    rows = Known(Options(), found).compute()
+    return {row["name"].removeprefix("g: "): row for row in rows}
+
+
 def frame_rows(case, *several, instants=7):
-    judge = evaluate_papers._FrameJudge(several, instants)
-    judge.add(case)
-    judge.add(case)
-    return {row["name"].removeprefix("g: "): row for row in judge.rows("g")}
+    return rows_of(several, [case] * 2, instants=instants)
 
 
 def test_the_order_counts_where_it_was_told(case):
     found = noisy(case.frames[::-1], 5)
-    told = Contender("told", lambda _: [found], Nobody())
-    free = Contender("free", lambda _: [found], Nobody(), either_order=True)
+    told = Method("told", lambda _: [found], Nobody())
+    free = Method("free", lambda _: [found], Nobody(), order_invariant=True)
     rows = frame_rows(case, told, free)
     for name in ("told", "free"):
         assert rows[name]["psnr_better"] == pytest.approx(20 * np.log10(255 / 5), abs=0.2)
@@ -108,7 +119,7 @@ def test_the_order_counts_where_it_was_told(case):
 def test_the_first_and_last_frames_follow_the_order_that_counts(case):
     found = case.frames[::-1].copy()
     found[0] = noisy(found[0], 20)  # the true last one
-    row = frame_rows(case, Contender("free", lambda _: [found], Nobody(), either_order=True))[
+    row = frame_rows(case, Method("free", lambda _: [found], Nobody(), order_invariant=True))[
         "free"
     ]
     assert row["last"] == pytest.approx(20 * np.log10(255 / 20), abs=0.5)
@@ -117,7 +128,7 @@ def test_the_first_and_last_frames_follow_the_order_that_counts(case):
 
 def test_best_of_n_takes_all_scores_of_one_clip(case):
     tries = [noisy(case.frames, sigma) for sigma in (20, 30, 10, 40, 5)]
-    rows = frame_rows(case, Contender("some", lambda _: tries, Nobody(), tries=(1, 3, 5)))
+    rows = frame_rows(case, Method("some", lambda _: tries, Nobody(), tries=(1, 3, 5)))
     for best, sigma in ((1, 20), (3, 10), (5, 5)):
         row = rows[f"some, best of {best}"]
         assert row["psnr"] == pytest.approx(20 * np.log10(255 / sigma), abs=0.5)
@@ -129,8 +140,8 @@ def test_best_of_n_takes_all_scores_of_one_clip(case):
 def test_clips_of_three_and_of_seven_frames_are_judged_at_the_same_instants(case):
     found = case.frames.copy()
     found[[1, 2, 4, 5]] = 0
-    three = Contender("three", lambda _: [case.frames[[0, 3, 6]]], Nobody())
-    seven = Contender("seven", lambda _: [found], Nobody())
+    three = Method("three", lambda _: [case.frames[[0, 3, 6]]], Nobody())
+    seven = Method("seven", lambda _: [found], Nobody())
     rows = frame_rows(case, three, seven, instants=3)
     assert rows["three"]["psnr"] == rows["seven"]["psnr"] == 100
     base = [metrics.psnr(case.photo, frame) for frame in case.frames[[0, 3, 6]]]
@@ -139,15 +150,9 @@ def test_clips_of_three_and_of_seven_frames_are_judged_at_the_same_instants(case
 
 
 def test_only_the_middle_frame_is_judged(case):
-    judge = evaluate_papers._FrameJudge(
-        [
-            Contender("clip", lambda _: [noisy(case.frames, 10)], Nobody()),
-            Contender("frame", lambda _: [case.frames[3:4]], Nobody()),
-        ],
-        instants=1,
-    )
-    judge.add(case)
-    rows = {row["name"].removeprefix("g: "): row for row in judge.rows("g")}
+    clip = Method("clip", lambda _: [noisy(case.frames, 10)], Nobody())
+    frame = Method("frame", lambda _: [case.frames[3:4]], Nobody())
+    rows = frame_rows(case, clip, frame, instants=1)
     assert rows["clip"]["psnr"] == pytest.approx(20 * np.log10(255 / 10), abs=0.5)
     assert rows["frame"]["psnr"] == 100
     assert rows[PHOTO]["psnr"] == pytest.approx(metrics.psnr(case.photo, case.frames[3]))
@@ -158,26 +163,23 @@ def test_only_what_moves_is_judged_in_video(case):
     judged[:10] = True
     found = case.frames.copy()
     found[:, 10:] = 0
-    rows = frame_rows(case._replace(judged=judged), Contender("c", lambda _: [found], Nobody()))
+    rows = frame_rows(case._replace(judged=judged), Method("c", lambda _: [found], Nobody()))
     assert rows["c"]["psnr"] == 100
 
 
 def test_flow_is_judged_up_to_its_sign(case):
-    half = Contender("half", lambda _: [], Nobody(), flow=lambda _: -case.flow / 2)
-    frames = Contender("frames", lambda _: [case.frames[::-1]], Nobody())
-    judge = evaluate_papers._FlowJudge([half, frames])
-    judge.add(case)
-    rows = {row["name"]: row for row in judge.rows("g")}
-    assert rows["g: half"]["epe"] == pytest.approx(6)
-    assert rows["g: half"]["epe_ratio"] == pytest.approx(0.5)
-    assert rows[f"g: {ZERO}"]["epe"] == pytest.approx(12)
-    assert rows["g: frames"]["epe"] < 4  # optical flow between its ends
+    half = Method("half", lambda _: [], Nobody(), flow=lambda _: -case.flow / 2)
+    frames = Method("frames", lambda _: [case.frames[::-1]], Nobody())
+    rows = rows_of([half, frames], [case], flow=True)
+    assert rows["half"]["epe"] == pytest.approx(6)
+    assert rows["half"]["epe_ratio"] == pytest.approx(0.5)
+    assert rows[ZERO]["epe"] == pytest.approx(12)
+    assert rows["frames"]["epe"] < 4  # optical flow between its ends
 
 
 def test_photos_in_which_nothing_moves_are_left_out(case):
-    judge = evaluate_papers._FrameJudge([], 7)
-    judge.add(case._replace(flow=np.zeros_like(case.flow)))
-    assert judge.rows("g") == []
+    (row,) = frame_rows(case._replace(flow=np.zeros_like(case.flow))).values()
+    assert row["samples"] == 0
 
 
 # --- guidance that is wrong -----------------------------------------------------------------------
@@ -226,8 +228,8 @@ def test_rendered_photos_are_the_mean_of_their_frames():
     config = SceneConfig(size=48, blur=(6.0, 8.0), frames=31, saturation=0.0)
     turning = RotationConfig(size=48, blur=(6.0, 8.0), frames=31, saturation=0.0)
     for cases in (
-        scene_cases(None, None, config, 2, split="test", number=0),
-        rotation_cases(None, turning, 2, split="test", number=0),
+        scene_samples(None, None, config, 2, split="test", number=0),
+        rotation_samples(None, turning, 2, split="test", number=0),
     ):
         for case in cases:
             light = (case.frames / 255.0) ** 2.2
@@ -243,13 +245,13 @@ def test_video_tells_the_way(tmp_path):
     wide = (255 * (wide - wide.min()) / np.ptp(wide)).astype(np.uint8)
     frames = (np.ascontiguousarray(wide[:, 60 - 2 * n : 156 - 2 * n]) for n in range(28))
     write_mp4(tmp_path / "right.mp4", frames, 30)
-    cases = list(video_cases(tmp_path / "right.mp4"))
+    cases = list(video_samples(tmp_path / "right.mp4"))
     assert len(cases) == 4
-    assert len(list(video_cases(tmp_path / "right.mp4", 2))) == 2
+    assert len(list(video_samples(tmp_path / "right.mp4", 2))) == 2
     for case in cases:
         assert case.frames.shape == (7, 64, 96, 3)
         assert np.median(case.flow[16:-16, 24:-24, 0]) == pytest.approx(12, abs=1)
-        assert (case.told[16:-16, 24:-24, 0] == 1).mean() > 0.9
+        assert (case.hint[16:-16, 24:-24, 0] == 1).mean() > 0.9
 
 
 # --- whole tables ---------------------------------------------------------------------------------
@@ -269,7 +271,7 @@ KINDS = {
 def weights(tmp_path_factory):
     """Untrained weights of every recipe of the tables but two, and of the predictor."""
     folder = tmp_path_factory.mktemp("weights")
-    recipes = {contenders.recipe_of(name) for name in contenders.NAMES}
+    recipes = {methods.recipe_of(name) for name in methods.NAMES}
     for recipe in recipes - {"animator-short", "jin-rotation"}:
         kind = KINDS[recipe.split("-")[0]]
         config = kind.config_class.tiny()
@@ -294,23 +296,21 @@ def clips(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", PAPER_TABLES)
 def test_every_table_on_a_few_photos(name, weights, clips, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("B2M_RUNS", str(tmp_path / "runs"))
     path = evaluate(name, samples=2, clips=clips, weights=weights, output=tmp_path)
     result = json.loads(path.read_text())
-    table = TABLES[name]
+    table = PAPER_TABLES[name]
     names = [row["name"] for row in result["rows"]]
     groups = [group if group != "video" else "street" for group in table.groups]
     for group in groups:
         assert f"{group}: {ZERO if table.flow else PHOTO}" in names
-        for contender in table.contenders:
-            assert any(row.startswith(f"{group}: {contender}") for row in names)
+        for method in table.methods:
+            assert any(row.startswith(f"{group}: {method}") for row in names)
     score = "epe" if table.flow else "psnr"
     for row in result["rows"]:
-        missing = (
-            contenders.recipe_of(contender_of(row["name"])) if "(not run)" in row["name"] else ""
-        )
+        missing = methods.recipe_of(method_of(row["name"])) if "(not run)" in row["name"] else ""
         if "(not run)" in row["name"]:
             assert missing in ("animator-short", "jin-rotation")
             assert row.get(score) is None
@@ -323,7 +323,7 @@ def test_every_table_on_a_few_photos(name, weights, clips, tmp_path, monkeypatch
         assert (tmp_path / picture).stat().st_size > 3000
 
 
-def contender_of(row):
+def method_of(row):
     return row.split(": ", 1)[1].removesuffix(" (not run)")
 
 
@@ -332,19 +332,23 @@ def test_runs_come_before_what_is_shipped(tmp_path, weights):
     JinSequence(JinSequence.config_class.tiny()).save_pretrained(
         tmp_path / "jin-compact" / "released"
     )
-    trained = find_contender("Jin", weights, tmp_path)
-    shipped = find_contender("Jin", weights, tmp_path / "none")
+    trained = find_method("Jin", weights, tmp_path)
+    shipped = find_method("Jin", weights, tmp_path / "none")
     one, other = (next(c.model.parameters()) for c in (trained, shipped))
     assert not torch.equal(one, other)
-    assert find_contender("animator on the same budget", weights, tmp_path) is None
+    assert find_method("animator on the same budget", weights, tmp_path) is None
 
 
-def test_a_table_without_any_weights(tmp_path, weights):
-    only = PaperTable("nothing", ("movers",), ("animator on the same budget",))
+def test_a_table_without_any_weights(tmp_path, weights, monkeypatch):
+    monkeypatch.setenv("B2M_RUNS", str(tmp_path))
+    monkeypatch.setattr(
+        TableOfPaper,
+        "paper",
+        PaperTable("nothing", ("movers",), ("animator on the same budget",)),
+        raising=False,
+    )
     with pytest.raises(InputError, match="train any of animator-short first"):
-        evaluate_papers.paper_rows(
-            only, photos=None, cutouts=None, clips=[], weights=weights, runs=tmp_path, samples=1
-        )
+        TableOfPaper(Options(weights=weights))
 
 
 def test_a_clip_in_which_nothing_moves_takes_nothing_from_the_other_groups(
@@ -355,21 +359,18 @@ def test_a_clip_in_which_nothing_moves_takes_nothing_from_the_other_groups(
     still = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     write_mp4(tmp_path / "still.mp4", (still for _ in range(14)), 30)
     monkeypatch.setattr(evaluate_papers, "cost", lambda model: (1.0, 2.0))
-    rows, _, _ = evaluate_papers.paper_rows(
-        PaperTable(
+    monkeypatch.setenv("B2M_RUNS", str(tmp_path / "runs"))
+
+    class Known(TableOfPaper):
+        paper = PaperTable(
             "nothing",
             ("movers", "video"),
             ("BlurFlowNet",),
             flow=True,
             paper={("movers", "BlurFlowNet"): 9.9},
-        ),
-        photos=None,
-        cutouts=None,
-        clips=[tmp_path / "still.mp4"],
-        weights=weights,
-        runs=tmp_path,
-        samples=2,
-    )
+        )
+
+    rows = Known(Options(samples=2, clips=tmp_path, weights=weights)).compute()
     found = {row["name"]: row for row in rows}
     row = found["movers: BlurFlowNet"]
     assert (row["gmacs"], row["seconds"], row["paper"]) == (1.0, 2.0, 9.9)
@@ -385,9 +386,9 @@ def test_tables_that_lack_what_they_measure_are_refused(tmp_path):
 
 
 def test_costs(monkeypatch):
-    monkeypatch.setattr(contenders, "COST_SIZE", (48, 64))
+    monkeypatch.setattr(methods, "COST_SIZE", (48, 64))
     model = BlurDecomposer(BlurDecomposer.config_class.tiny()).eval()
-    gmacs, seconds = contenders.cost(model)
+    gmacs, seconds = methods.cost(model)
     counted = []
 
     def count(module, given, result):
@@ -405,12 +406,12 @@ def test_costs(monkeypatch):
 
 
 def test_tables_name_what_there_is():
-    for table in TABLES.values():
-        assert set(table.contenders) <= set(contenders.NAMES)
+    for table in PAPER_TABLES.values():
+        assert set(table.methods) <= set(methods.NAMES)
         for group, row in table.paper:
             assert group in table.groups
-            assert row.split(", best of")[0] in table.contenders
+            assert row.split(", best of")[0] in table.methods
     shipped = {"animator"}
-    for name in contenders.NAMES:
-        assert contenders.recipe_of(name) in set(RECIPES) | shipped
-    assert paper_tables.TABLES is TABLES
+    for name in methods.NAMES:
+        assert methods.recipe_of(name) in set(RECIPES) | shipped
+    assert set(PAPER_TABLES) < set(tables())

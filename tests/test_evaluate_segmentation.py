@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from b2m.evaluate.run import evaluate
-from b2m.evaluate.tables import segmentation as evaluate_segmentation
-from b2m.evaluate.tables.segmentation import TRUE, overlap, segmentation_rows
+from b2m.evaluate.table import Options
+from b2m.evaluate.tables.uses import TRUE, SegmentationTable, overlap
 from b2m.models import MotionAnimator
 
 
@@ -22,15 +22,15 @@ def test_overlap():
 
 
 def test_the_true_flow_finds_what_moves(monkeypatch):
-    monkeypatch.setattr(evaluate_segmentation, "SIZE", 96)
-    flows = {"nothing": lambda case: np.zeros_like(case.flow)}
-    rows, notes = segmentation_rows(flows, None, None, samples=6)
-    by_name = {row["name"]: row for row in rows}
+    monkeypatch.setattr(SegmentationTable, "size", 96)
+    flows = {"nothing": lambda sample: np.zeros_like(sample.flow)}
+    table = SegmentationTable(Options(samples=6), flows)
+    by_name = {row["name"]: row for row in table.compute()}
     for group in ("static camera", "any motion"):
         assert by_name[f"{group}: {TRUE}"]["iou"] > 0.6
         assert by_name[f"{group}: nothing"]["iou"] == 0
         assert 0 < by_name[f"{group}: {TRUE}"]["samples"] <= 6
-    assert "made-up" in notes[0]
+    assert "made-up" in table.notes()[0]
 
 
 @pytest.mark.parametrize("table", ["segmentation", "2021b-T2"])
@@ -38,7 +38,7 @@ def test_the_tables_say_what_was_not_run(table, tmp_path, monkeypatch, capsys):
     from PIL import Image
 
     monkeypatch.setenv("B2M_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(evaluate_segmentation, "SIZE", 64)
+    monkeypatch.setattr(SegmentationTable, "size", 64)
     torch.manual_seed(0)
     MotionAnimator(MotionAnimator.config_class.tiny()).save_pretrained(tmp_path / "w" / "animator")
     noise = np.random.default_rng(0).integers(0, 256, (320, 480, 3), np.uint8)

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from b2m.evaluate.run import evaluate
-from b2m.evaluate.tables.sharp import sharp_rows
+from b2m.evaluate.table import Group, Options
+from b2m.evaluate.tables.sharp import SharpTable
 from b2m.inference.diagnostics import STILL
 from b2m.models import MotionAnimator
 
@@ -26,7 +27,12 @@ class Mover:
 
 
 def test_what_moves_is_counted_the_worst_first():
-    rows, notes = sharp_rows(Mover(), [Path(f"{name}.png") for name in (0, 5, 40)], "val")
+    class Known(SharpTable):
+        def groups(self):
+            yield Group("all photos", [Path(f"{name}.png") for name in (0, 5, 40)])
+
+    table = Known(Options(split="val"), Mover())
+    rows, notes = table.compute(), table.notes()
     assert [row["name"] for row in rows] == ["all photos", "40", "5"]
     assert rows[0]["samples"] == 3 and rows[0]["still"] == 1
     assert rows[0]["moving"] == pytest.approx(0.15) and rows[0]["fastest"] == 10

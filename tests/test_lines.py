@@ -5,7 +5,8 @@ import pytest
 
 from b2m.data.line_blur import SETS, camera_field, line_samples
 from b2m.errors import InputError
-from b2m.evaluate.tables.deconvolution import BLURRED, COLUMNS, TRUE, deconvolution_rows
+from b2m.evaluate.table import Options
+from b2m.evaluate.tables.uses import BLURRED, TRUE, DeconvolutionTable
 from b2m.metrics import psnr
 
 RNG = np.random.default_rng(0)
@@ -37,13 +38,13 @@ def test_samples_depend_on_seed_and_number_alone():
 
 def test_a_sample_is_a_crop_and_its_blur():
     sample = next(line_samples(PHOTOS, 1, 17.0, size=(64, 80)))
-    assert sample.photo.shape == sample.sharp.shape == (64, 80, 3)
+    assert sample.photo.shape == sample.frames[0].shape == (64, 80, 3)
     assert sample.flow.shape == (64, 80, 2)
     windows = np.lib.stride_tricks.sliding_window_view(PHOTOS[0], (64, 80), (0, 1))
-    assert (windows == sample.sharp.transpose(2, 0, 1)).all((2, 3, 4)).any()
-    assert psnr(sample.photo, sample.sharp) < 30
+    assert (windows == sample.frames[0].transpose(2, 0, 1)).all((2, 3, 4)).any()
+    assert psnr(sample.photo, sample.frames[0]) < 30
     still = next(line_samples(PHOTOS, 1, 1e-6, size=(64, 80)))
-    assert np.array_equal(still.photo, still.sharp)
+    assert np.array_equal(still.photo, still.frames[0])
 
 
 def test_photos_that_are_too_small_are_named():
@@ -52,14 +53,21 @@ def test_photos_that_are_too_small_are_named():
 
 
 def test_the_table():
-    flows = {"BlurFlowNet": lambda photo: np.zeros((*photo.shape[:2], 2), np.float32)}
-    rows, notes = deconvolution_rows(PHOTOS, flows, samples=2, size=(64, 80))
+    class Small(DeconvolutionTable):
+        size = (64, 80)
+
+        def photos(self):
+            return PHOTOS
+
+    flows = {"BlurFlowNet": lambda sample: np.zeros_like(sample.flow)}
+    table = Small(Options(samples=2), flows)
+    rows = table.compute()
     assert [row["name"] for row in rows] == [
         f"{name}: {way}" for name in SETS for way in (BLURRED, TRUE, "BlurFlowNet")
     ]
-    assert len(notes) == 2
+    assert len(table.notes()) == 3
     for blurred, true, none in (rows[:3], rows[3:]):
-        assert set(none) == {"name", *COLUMNS}
+        assert set(none) == {"name", *Small.columns}
         assert true["gain"] > 1
         assert true["ssim"] > blurred["ssim"]
         assert true["epe"] == 0

@@ -27,7 +27,6 @@ from b2m.cli.console import (
     Output,
     Row,
     Seed,
-    UsageError,
     Weights,
     at_least,
     check_device,
@@ -40,7 +39,7 @@ from b2m.cli.console import (
     warn,
 )
 from b2m.cli.guidance_options import Direction, Picture, Reversed, Scale, Strokes, read_directions
-from b2m.errors import InputError
+from b2m.errors import ArgumentError, InputError
 from b2m.files import results_folder
 
 # PyTorch takes a second to import: whatever needs it is imported inside the commands.
@@ -109,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if result == _STOPPED:  # Typer's own answer to Ctrl-C, in silence
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
-    except UsageError as error:
+    except ArgumentError as error:
         return complain(error, 2)
     except BrokenPipeError:
         # What is still buffered must go somewhere when Python ends.
@@ -229,7 +228,7 @@ def animate(
     at_least(frames, 2, "--frames", "a clip needs both ends of the exposure")
     at_least(max_side, 16, "--max-side", "smaller clips show nothing")
     if fps is not None and not 0 < fps <= 1000:
-        raise UsageError(f"--fps is {fps:g}: give a number above 0 and up to 1000")
+        raise ArgumentError(f"--fps is {fps:g}: give a number above 0 and up to 1000")
     at_least(motions, 1, "--motions", "there is nothing else to make")
     said = read_directions(direction, guidance, scale_guidance, stroke, reverse)
     check_device(device)
@@ -330,7 +329,7 @@ def deblur(
 
     else:
         if model == "blur-flow":
-            raise UsageError(
+            raise ArgumentError(
                 "--model blur-flow finds the motion and no sharp frame: add --deconvolve to "
                 "sharpen the photo along it, or choose another model"
             )
@@ -427,7 +426,7 @@ def _stop_on_signals() -> None:
 def _formats(given: str) -> list[str]:
     wanted = list(dict.fromkeys(part.strip().lower().lstrip(".") for part in given.split(",")))
     if unknown := [kind for kind in wanted if kind not in FORMATS]:
-        raise UsageError(
+        raise ArgumentError(
             f"--format has '{unknown[0]}', which b2m does not write: "
             f"choose from {', '.join(FORMATS)}"
         )
@@ -475,7 +474,7 @@ def _flow_finder(
 
 def _one_of(option: str, given: str, names: Collection[str]) -> None:
     if given not in names:
-        raise UsageError(f"{option} is '{given}': choose from {', '.join(names)}")
+        raise ArgumentError(f"{option} is '{given}': choose from {', '.join(names)}")
 
 
 # --- results -------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from b2m.errors import InputError, OutputError
+from b2m.errors import ArgumentError, InputError, OutputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,10 +44,6 @@ Weights = Annotated[
 ]
 
 
-class UsageError(Exception):
-    """A command that cannot be meant: one sentence, exit code 2."""
-
-
 @dataclass
 class Row:
     """What the closing table says about one photo."""
@@ -63,7 +59,7 @@ class Row:
 def at_least(value: int, least: int, option: str, reason: str) -> None:
     """Refuse a value that is too small for its option."""
     if value < least:
-        raise UsageError(f"{option} is {value}: give at least {least}, as {reason}")
+        raise ArgumentError(f"{option} is {value}: give at least {least}, as {reason}")
 
 
 # --- where results go ----------------------------------------------------------------------------
@@ -145,7 +141,7 @@ def each(
             for row in work(photo, name) or ():
                 rows.append(replace(row, seconds=time.perf_counter() - start))
                 start = time.perf_counter()
-        except UsageError as error:
+        except ArgumentError as error:
             codes.add(complain(error, 2))
         except BrokenPipeError:
             # Nobody listens any more (as in "b2m … | head"): no fault of this photo.
@@ -217,7 +213,7 @@ def check_device(device: str) -> None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"--device {device} is not there on this machine: try cpu") from error
+        raise ArgumentError(f"--device {device} is not there on this machine: try cpu") from error
 
 
 # --- what is said --------------------------------------------------------------------------------

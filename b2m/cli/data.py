@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from b2m.cli.console import Seed, UsageError, at_least
+from b2m.cli.console import Seed, at_least
 from b2m.cli.train import CutoutFolder, PhotoFolder
+from b2m.errors import ArgumentError
 
 if TYPE_CHECKING:
     from b2m.data.recipes import Recipe
@@ -162,7 +163,7 @@ def build(
     from b2m.data.samples import PARQUET, export_parquet
 
     if recipe not in RECIPES:
-        raise UsageError(f"--recipe is '{recipe}': choose from {', '.join(RECIPES)}")
+        raise ArgumentError(f"--recipe is '{recipe}': choose from {', '.join(RECIPES)}")
     given = {
         "--window": window,
         "--step": step,
@@ -231,7 +232,7 @@ def _chosen(recipe: Recipe, given: dict[str, Any]) -> Recipe:
     """The recipe with what was said about it."""
     rendered = _SETTINGS.get(recipe.way)
     if idle := sorted(given.keys() - _OPTIONS[recipe.way]):
-        raise UsageError(f"{idle[0]} means nothing to the recipe {recipe.name}: leave it out")
+        raise ArgumentError(f"{idle[0]} means nothing to the recipe {recipe.name}: leave it out")
     if "--count" in given:
         at_least(given["--count"], 1, "--count", "there must be something to draw")
         recipe = replace(recipe, count=given["--count"])
@@ -246,7 +247,7 @@ def _chosen(recipe: Recipe, given: dict[str, Any]) -> Recipe:
     if rendered:
         if size:
             if size[0] != size[1]:
-                raise UsageError(f"--size is {given['--size']}: rendered samples are square")
+                raise ArgumentError(f"--size is {given['--size']}: rendered samples are square")
             settings["size"] = size[0]
         if "--blur" in given:
             settings["blur"] = _blur(given["--blur"])
@@ -264,7 +265,9 @@ def _window(given: str, recipe: Recipe) -> int:
     if given == "original" and recipe.layout == "gopro":
         return 0
     if not given.isdecimal() or int(given) < 2:
-        raise UsageError(f"--window is {given}: give a number of frames, or for gopro 'original'")
+        raise ArgumentError(
+            f"--window is {given}: give a number of frames, or for gopro 'original'"
+        )
     return int(given)
 
 
@@ -272,10 +275,10 @@ def _blur(given: str) -> tuple[float, float]:
     """Least and most of LEAST-MOST, pixels."""
     parts = given.split("-")
     if len(parts) != 2 or not all(part.isdecimal() for part in parts):
-        raise UsageError(f"--blur is {given}: give two whole numbers of pixels, as in 2-32")
+        raise ArgumentError(f"--blur is {given}: give two whole numbers of pixels, as in 2-32")
     least, most = map(int, parts)
     if not 0 < most <= 512 or least > most:
-        raise UsageError(f"--blur is {given}: give the smaller number first, and up to 512")
+        raise ArgumentError(f"--blur is {given}: give the smaller number first, and up to 512")
     return float(least), float(most)
 
 
@@ -283,7 +286,7 @@ def _size(given: str) -> tuple[int, int]:
     """(height, width) of WxH, or of one number for a square."""
     parts = given.lower().split("x")
     if len(parts) > 2 or not all(part.isdecimal() and int(part) >= 16 for part in parts):
-        raise UsageError(f"--size is {given}: give WIDTHxHEIGHT, 16 or more each, or one side")
+        raise ArgumentError(f"--size is {given}: give WIDTHxHEIGHT, 16 or more each, or one side")
     return int(parts[-1]), int(parts[0])
 
 
@@ -326,7 +329,9 @@ def preview(
     at_least(count, 1, "--count", "there must be something to draw")
     at_least(size, 32, "--size", "smaller pictures show nothing")
     if folder is not None and (photos or cutouts):
-        raise UsageError("--photos and --cutouts are for scenes: leave them out, or the data set")
+        raise ArgumentError(
+            "--photos and --cutouts are for scenes: leave them out, or the data set"
+        )
 
     from b2m.data.preview import dataset_sheet, preview_sheet
     from b2m.media.image import write_png
@@ -368,7 +373,7 @@ def fetch(
     from b2m.data.fetch import fetch as fetch_pack
 
     if wrong := [one for one in kind or () if one not in KINDS]:
-        raise UsageError(f"--kind is '{wrong[0]}': choose from {', '.join(KINDS)}")
+        raise ArgumentError(f"--kind is '{wrong[0]}': choose from {', '.join(KINDS)}")
     pack = read_pack()
     fetched = fetch_pack(out, kind or KINDS, archives=archives, pack=pack)
     print(f"{out}: {fetched.files} files; see LICENCES.md there")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from b2m.cli.console import UsageError, dimensions
-from b2m.errors import InputError
+from b2m.cli.console import dimensions
+from b2m.errors import ArgumentError, InputError
 
 # PyTorch takes a second to import: whatever needs it is imported inside the functions.
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Directions:
         A picture or a direction comes first, then the strokes, then what is turned round.
 
         Raises:
-            UsageError: a picture of another size, or a place outside the photo or where nothing
+            ArgumentError: a picture of another size, or a place outside the photo or where nothing
                 moves.
         """
         from b2m.guidance.edit import from_direction, from_strokes, reverse
@@ -89,13 +89,13 @@ class Directions:
                 clip = animator.animate(prepared, guidance=chosen)[0]
                 chosen = from_strokes(self.strokes, clip)
         except InputError as error:
-            raise UsageError(f"{photo}, --stroke: {error}") from error
+            raise ArgumentError(f"{photo}, --stroke: {error}") from error
         try:
             for point in self.turned:
                 clip = animator.animate(prepared, guidance=chosen)[0]
                 chosen = reverse(clip, point)
         except InputError as error:
-            raise UsageError(f"{photo}, --reverse: {error}") from error
+            raise ArgumentError(f"{photo}, --reverse: {error}") from error
         return chosen
 
     def _painted(self, prepared: Prepared, photo: Path) -> Guidance | None:
@@ -106,7 +106,7 @@ class Directions:
             return self.painted
         if self.scale:
             return resize(self.painted, size)
-        raise UsageError(
+        raise ArgumentError(
             f"{self.picture} is {dimensions(self.painted)} and {photo} is "
             f"{dimensions(prepared.photo)}: paint the guidance at the photo's size, or stretch it "
             "with --scale-guidance"
@@ -123,12 +123,12 @@ def read_directions(
     """Read the options, before any work begins.
 
     Raises:
-        UsageError: words that mean nothing, or a picture that is none.
+        ArgumentError: words that mean nothing, or a picture that is none.
     """
     if picture is not None and direction is not None:
-        raise UsageError("--guidance and --direction both say which way: give one of them")
+        raise ArgumentError("--guidance and --direction both say which way: give one of them")
     if scale and picture is None:
-        raise UsageError("--scale-guidance stretches a picture: name it with --guidance")
+        raise ArgumentError("--scale-guidance stretches a picture: name it with --guidance")
     if direction is not None:
         _check_direction(direction)
     lines = [
@@ -148,7 +148,7 @@ def _check_direction(direction: str) -> None:
     from b2m.guidance.quantize import DIRECTIONS
 
     if direction not in DIRECTIONS:
-        raise UsageError(f"--direction is '{direction}': choose from {', '.join(DIRECTIONS)}")
+        raise ArgumentError(f"--direction is '{direction}': choose from {', '.join(DIRECTIONS)}")
 
 
 def _points(option: str, given: str, least: int, wanted: str) -> Points:
@@ -161,7 +161,7 @@ def _points(option: str, given: str, least: int, wanted: str) -> Points:
     if len(numbers) % 2 or count < least or (least == 1 and count > 1):
         numbers = []
     if not numbers or not all(math.isfinite(number) for number in numbers):
-        raise UsageError(f"{option} is '{given}': give {wanted}, in pixels of the photo")
+        raise ArgumentError(f"{option} is '{given}': give {wanted}, in pixels of the photo")
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
@@ -171,4 +171,4 @@ def _read_picture(path: Path) -> Guidance:
     try:
         return from_png(path)
     except InputError as error:
-        raise UsageError(f"--guidance: {error}") from error
+        raise ArgumentError(f"--guidance: {error}") from error

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from b2m.cli.console import Output, Seed, UsageError, Weights, at_least
+from b2m.cli.console import Output, Seed, Weights, at_least
+from b2m.errors import ArgumentError
 
 ClipFolder = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Real clips.", show_default=False)
@@ -84,7 +85,7 @@ def train(
     if samples is not None:
         at_least(samples, 1, "--samples", "there must be something to learn from")
     if hours is not None and not hours > 0:
-        raise UsageError(f"--hours is {hours:g}: give a number above 0")
+        raise ArgumentError(f"--hours is {hours:g}: give a number above 0")
     if threads is not None:
         at_least(threads, 1, "--threads", "somebody must do the work")
 
@@ -141,8 +142,6 @@ def evaluate(
     """
     from b2m.evaluate import run as evaluation
 
-    if problem := evaluation.refusal(table, samples, photos, clips, split):
-        raise UsageError(problem)
     evaluation.evaluate(
         table,
         samples=samples,

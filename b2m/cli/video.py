@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from b2m.cli.console import UsageError, Weights, check_device, warn
+from b2m.cli.console import Weights, check_device, warn
 from b2m.errors import InputWarning
 from b2m.files import results_folder
 
@@ -60,10 +60,9 @@ def video(
     target = Path("out") / f"{source.stem}.mp4" if output is None else output
 
     # PyTorch takes a second to import.
-    from b2m.inference.video import refusal
+    from b2m.inference.video import check_arguments
 
-    if problem := refusal(target, frames, fps, shutter):
-        raise UsageError(problem)
+    check_arguments(target, frames, fps, shutter)
     check_device(device)
 
     from b2m.inference.animator import BlurAnimator

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from b2m.blur import average_bytes, encode_bytes
+from b2m.data.sample import Sample
 from b2m.data.splits import VIDEO_SUFFIXES, visible
 from b2m.errors import InputError
 from b2m.media.image import Pixels
@@ -29,20 +30,6 @@ LENGTHS = (7, 9, 11, 13, 15)
 
 STEP = 3
 """Frames from the start of one window to the next."""
-
-
-class Window(NamedTuple):
-    """A blurred photo and what it is made of.
-
-    Attributes:
-        start: the clip's frame with which it begins.
-        photo: (H, W, 3) uint8 sRGB, the mean in linear light.
-        frames: (T, H, W, 3) uint8 sRGB.
-    """
-
-    start: int
-    photo: Pixels
-    frames: NDArray[np.uint8]
 
 
 def find_clips(folder: str | Path, split: str) -> list[Path]:
@@ -62,8 +49,8 @@ def find_clips(folder: str | Path, split: str) -> list[Path]:
     return paths
 
 
-def read_windows(path: str | Path, count: int | None = None) -> Iterator[Window]:
-    """Windows of a clip, in order; one at a time is in memory.
+def read_windows(path: str | Path, count: int | None = None) -> Iterator[Sample]:
+    """Windows of a clip, in order, without flow; one at a time is in memory.
 
     Args:
         path: of the video.
@@ -165,7 +152,7 @@ def pick_starts(total: int, count: int | None, path: str | Path = "the clip") ->
     return [starts[round(place)] for place in np.linspace(0, len(starts) - 1, count).tolist()]
 
 
-def _windows(video: Video, starts: list[int]) -> Iterator[Window]:
+def _windows(video: Video, starts: list[int]) -> Iterator[Sample]:
     recent: deque[Pixels] = deque(maxlen=max(LENGTHS))
     waiting = list(enumerate(starts))[::-1]
     for index, frame in enumerate(video):
@@ -173,7 +160,8 @@ def _windows(video: Video, starts: list[int]) -> Iterator[Window]:
         if waiting and waiting[-1][1] + max(LENGTHS) - 1 == index:
             number, start = waiting.pop()
             frames = np.stack(list(recent)[: LENGTHS[number % len(LENGTHS)]])
-            yield Window(start, encode_bytes(average_bytes(frames)), frames)
+            photo = encode_bytes(average_bytes(frames))
+            yield Sample(photo, frames, meta={"start": start})
         if not waiting:
             return
 

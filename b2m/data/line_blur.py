@@ -12,37 +12,23 @@ and all of it. Blur is summed in linear light, as everywhere in b2m, and rounded
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from b2m.blur import decode_bytes, encode_bytes
+from b2m.data.sample import Sample
 from b2m.deconvolution import LineBlur
 from b2m.errors import InputError
 from b2m.media.image import Pixels
 from b2m.motion.fields import Flow
+from b2m.tensors import to_array, to_tensor
 
 SETS = {"BSD-M": 17.0, "BSD-S": 36.0}
 """Greatest length of a vector, pixels."""
 
 SIZE = (320, 480)
 """Height and width, pixels."""
-
-
-class LineSample(NamedTuple):
-    """A blurred photo.
-
-    Attributes:
-        photo: (H, W, 3) uint8 sRGB, blurred.
-        sharp: (H, W, 3) uint8 sRGB.
-        flow: (H, W, 2) pixels over the exposure.
-    """
-
-    photo: Pixels
-    sharp: Pixels
-    flow: Flow
 
 
 def camera_field(height: int, width: int, longest: float, generator: np.random.Generator) -> Flow:
@@ -73,8 +59,10 @@ def line_samples(
     *,
     size: tuple[int, int] = SIZE,
     seed: int = 0,
-) -> Iterator[LineSample]:
-    """Blurred crops of photos, each photo in turn; a function of the seed and the number alone.
+) -> Iterator[Sample]:
+    """Blurred crops of photos, each photo in turn, with one sharp frame each.
+
+    They are a function of the seed and the number alone.
 
     Args:
         photos: (H, W, 3) uint8 sRGB each; those smaller than a crop are left out.
@@ -97,6 +85,6 @@ def line_samples(
         left = int(generator.integers(photo.shape[1] - width + 1))
         sharp = np.ascontiguousarray(photo[top : top + height, left : left + width])
         flow = camera_field(height, width, longest, generator)
-        light = torch.from_numpy(decode_bytes(sharp)).permute(2, 0, 1)[None]
-        blurred = LineBlur(torch.from_numpy(flow).permute(2, 0, 1)[None])(light)
-        yield LineSample(encode_bytes(blurred[0].permute(1, 2, 0).numpy()), sharp, flow)
+        light = to_tensor(decode_bytes(sharp))
+        blurred = LineBlur(to_tensor(flow))(light)
+        yield Sample(encode_bytes(to_array(blurred)), sharp[None], flow)

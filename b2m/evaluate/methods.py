@@ -1,6 +1,7 @@
-"""Who competes in the papers' tables: models by name, what they make of a photo, what they cost.
+"""Evaluated methods: what they make of a sample, by name, and what they cost.
 
-All are judged by their own frames, before the projection that a person's clips get.
+The methods of the papers' tables are judged by their own frames, before the projection that clips
+get; so are those of the animator's tables, but for `PROJECTED`.
 """
 
 from __future__ import annotations
@@ -8,10 +9,10 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -20,59 +21,64 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from b2m.data.sample import Sample
 from b2m.errors import InputError
-from b2m.evaluate.answers import COST_SIZE, COST_THREADS, to_flow, to_pixels, to_tensor
-from b2m.evaluate.test_sets import Case
+from b2m.evaluate.scoring import TRIES, Frames
+from b2m.guidance.edit import reverse
 from b2m.guidance.quantize import Guidance, from_flow, quantise_finer, resize
 from b2m.hub import CONFIG_FILE, HubModel, find_weights
 from b2m.inference.animator import BlurAnimator
+from b2m.inference.multiscale import working_photo
+from b2m.media.image import Photo, Pixels, fit
 from b2m.models.animator import MotionAnimator
 from b2m.models.guidance_predictor import GuidancePredictor
-from b2m.motion.fields import Flow, estimate_flow, to_middle_grid
+from b2m.motion.fields import Flow, estimate_flow, resize_flow, to_middle_grid
 from b2m.registry import MODELS
+from b2m.tensors import to_flow, to_pixels, to_tensor
 from b2m.train.recipes import find_recipe
 
-Frames = NDArray[np.uint8]
 Weights = str | os.PathLike[str] | None
 
-TRIES = (1, 3, 5)
-"""P1, P3 and P5 of Zhong 2022: the best of so many motions."""
+COST_SIZE = (540, 960)
+COST_RUNS = 5
+COST_THREADS = 2
+Cost = tuple[float | None, float | None]  # 10^9 multiply-adds, seconds
 
-_COST_RUNS = 3
+_NETWORK_RUNS = 3
 _EDGE = 9  # pixels of a 192-pixel scene by which guidance is eroded or dilated
 
 
 @dataclass(frozen=True)
-class Contender:
+class Method:
     """One way to make clips, and how it is judged.
 
     Attributes:
         name: as rows say.
-        clips: from a case to clips (T, H, W, 3), the likeliest first.
+        clips: from a sample to clips (T, H, W, 3), the likeliest first.
         model: whose cost is shown.
         tries: how many first clips the best is taken of; a row for each.
-        either_order: judged in the better of its two orders, as what knows of none has to be.
-        flow: from a case to motion, (H, W, 2) pixels on the middle grid; None for the optical flow
-            (DIS) from the first of its frames to the last.
+        order_invariant: judged in the better of its two orders: without temporal direction.
+        flow: from a sample to motion, (H, W, 2) pixels on the middle grid; None for the optical
+            flow (DIS) from the first of its frames to the last.
     """
 
     name: str
-    clips: Callable[[Case], list[Frames]]
+    clips: Callable[[Sample], list[Frames]]
     model: HubModel
     tries: tuple[int, ...] = (1,)
-    either_order: bool = False
-    flow: Callable[[Case], Flow] | None = None
+    order_invariant: bool = False
+    flow: Callable[[Sample], Flow] | None = None
 
-    def motion(self, case: Case) -> Flow:
+    def motion(self, sample: Sample) -> Flow:
         """The motion that it sees in a photo, (H, W, 2) pixels on the middle grid."""
         if self.flow is not None:
-            return self.flow(case)
-        frames = self.clips(case)[0]
+            return self.flow(sample)
+        frames = self.clips(sample)[0]
         return to_middle_grid(estimate_flow(frames[0], frames[-1]))
 
 
-def find_contender(name: str, weights: Weights, runs: Path) -> Contender | None:
-    """A contender with its trained weights; None where there are none.
+def find_method(name: str, weights: Weights, runs: Path) -> Method | None:
+    """A method with its trained weights; None where there are none.
 
     Args:
         name: one of `NAMES`.
@@ -80,7 +86,7 @@ def find_contender(name: str, weights: Weights, runs: Path) -> Contender | None:
         runs: folder of trainings, for models that are not shipped: RECIPE/released or
             RECIPE/weights in it.
     """
-    recipe, make = _CONTENDERS[name]
+    recipe, make = _METHODS[name]
     kind = MODELS[recipe] if recipe in MODELS else find_recipe(recipe).model
     try:
         model = _load(kind, recipe, weights, runs)
@@ -90,7 +96,7 @@ def find_contender(name: str, weights: Weights, runs: Path) -> Contender | None:
 
 
 class _Missing(Exception):
-    """Something that a contender needs beside its own weights is not there."""
+    """Something that a method needs beside its own weights is not there."""
 
 
 _Model = TypeVar("_Model", bound=HubModel)
@@ -110,123 +116,123 @@ def _load(kind: type[_Model], recipe: str, weights: Weights, runs: Path) -> _Mod
 # --- what they make of a photo --------------------------------------------------------------------
 
 
-def _run(model: nn.Module, case: Case, guidance: Guidance | None = None) -> Frames:
+def _run(model: nn.Module, sample: Sample, guidance: Guidance | None = None) -> Frames:
     device = next(model.parameters()).device
-    photo = to_tensor(case.photo).to(device) / 255
+    photo = to_tensor(sample.photo).to(device) / 255
     said = None if guidance is None else to_tensor(guidance).to(device)
     with torch.inference_mode():
         found: Tensor = model(photo, said)
     return to_pixels(found[0])
 
 
-def _unguided(name: str, model: HubModel, weights: Weights) -> Contender:
-    return Contender(name, lambda case: [_run(model, case)], model, either_order=True)
+def _unguided(name: str, model: HubModel, weights: Weights) -> Method:
+    return Method(name, lambda sample: [_run(model, sample)], model, order_invariant=True)
 
 
-def _true_guidance(name: str, model: HubModel, weights: Weights) -> Contender:
-    return Contender(name, lambda case: [_run(model, case, from_flow(case.flow))], model)
+def _guided(
+    guidance: Callable[[Sample], Guidance | None],
+) -> Callable[[str, HubModel, Weights], Method]:
+    """A model of frames that is given guidance."""
+
+    def make(name: str, model: HubModel, weights: Weights) -> Method:
+        return Method(name, lambda sample: [_run(model, sample, guidance(sample))], model)
+
+    return make
 
 
-def _finer_guidance(name: str, model: HubModel, weights: Weights) -> Contender:
+def _true(sample: Sample) -> Guidance:
+    return from_flow(sample.known_flow)
+
+
+def _spoilt(change: Callable[[Guidance], Guidance]) -> Callable[[str, HubModel, Weights], Method]:
+    """True guidance with a fault."""
+    return _guided(lambda sample: change(_true(sample)))
+
+
+def _finer_guidance(name: str, model: HubModel, weights: Weights) -> Method:
     """True guidance in more or fewer directions than four."""
 
-    def clips(case: Case) -> list[Frames]:
-        bits = quantise_finer(to_tensor(case.flow), model.config.bits)
+    def clips(sample: Sample) -> list[Frames]:
+        bits = quantise_finer(to_tensor(sample.known_flow), model.config.bits)
         with torch.inference_mode():
-            return [to_pixels(model(to_tensor(case.photo) / 255, bits)[0])]
+            return [to_pixels(model(to_tensor(sample.photo) / 255, bits)[0])]
 
-    return Contender(name, clips, model)
-
-
-def _told_by_video(name: str, model: HubModel, weights: Weights) -> Contender:
-    return Contender(name, lambda case: [_run(model, case, case.told)], model)
+    return Method(name, clips, model)
 
 
-def _eroded(name: str, model: HubModel, weights: Weights) -> Contender:
-    return Contender(name, lambda case: [_run(model, case, erode(from_flow(case.flow)))], model)
-
-
-def _dilated(name: str, model: HubModel, weights: Weights) -> Contender:
-    return Contender(name, lambda case: [_run(model, case, dilate(from_flow(case.flow)))], model)
-
-
-def _random(name: str, model: HubModel, weights: Weights) -> Contender:
-    return Contender(name, lambda case: [_run(model, case, shuffle(from_flow(case.flow)))], model)
-
-
-def _sampled(name: str, model: HubModel, weights: Weights) -> Contender:
+def _sampled(name: str, model: HubModel, weights: Weights) -> Method:
     """Guidance by samples of the predictor, as Zhong 2022 has it."""
     try:
         predictor = GuidancePredictor.from_pretrained(weights)
     except InputError as error:
         raise _Missing from error
 
-    def clips(case: Case) -> list[Frames]:
+    def clips(sample: Sample) -> list[Frames]:
         found = []
         with torch.inference_mode():
             latents = predictor.draw_latents(max(TRIES), seed=0)
-            for sample in predictor.predict(to_tensor(case.photo) / 255, latents):
-                small = np.ascontiguousarray(sample.permute(1, 2, 0).numpy())
-                found.append(_run(model, case, resize(small, case.photo.shape[:2])))
+            for drawn in predictor.predict(to_tensor(sample.photo) / 255, latents):
+                small = np.ascontiguousarray(drawn.permute(1, 2, 0).numpy())
+                found.append(_run(model, sample, resize(small, sample.photo.shape[:2])))
         return found
 
-    return Contender(name, clips, model, TRIES)
+    return Method(name, clips, model, TRIES)
 
 
-def _animated(name: str, model: HubModel, weights: Weights) -> Contender:
+def _animated(name: str, model: HubModel, weights: Weights) -> Method:
     """The animator's own proposals."""
     assert isinstance(model, MotionAnimator)
     animator = BlurAnimator(model)
 
-    def clips(case: Case) -> list[Frames]:
-        found = animator.animate(case.photo, frames=len(case.frames), motions=max(TRIES))
+    def clips(sample: Sample) -> list[Frames]:
+        found = animator.animate(sample.photo, frames=len(sample.frames), motions=max(TRIES))
         return [clip.raw_frames for clip in found]
 
-    def flow(case: Case) -> Flow:
-        return animator.animate(case.photo)[0].flow
+    def flow(sample: Sample) -> Flow:
+        return animator.animate(sample.photo)[0].flow
 
-    return Contender(name, clips, model, TRIES, flow=flow)
+    return Method(name, clips, model, TRIES, flow=flow)
 
 
-def _animated_alone(name: str, model: HubModel, weights: Weights) -> Contender:
+def _animated_alone(name: str, model: HubModel, weights: Weights) -> Method:
     """The animator's first proposal, in the better order."""
     proposals = _animated(name, model, weights)
     assert isinstance(model, MotionAnimator)
     animator = BlurAnimator(model)
 
-    def clips(case: Case) -> list[Frames]:
-        return [animator.animate(case.photo, frames=len(case.frames))[0].raw_frames]
+    def clips(sample: Sample) -> list[Frames]:
+        return [animator.animate(sample.photo, frames=len(sample.frames))[0].raw_frames]
 
-    return Contender(name, clips, model, either_order=True, flow=proposals.flow)
+    return Method(name, clips, model, order_invariant=True, flow=proposals.flow)
 
 
 def _animated_as(
-    guidance: Callable[[Case], Guidance | None],
-) -> Callable[[str, HubModel, Weights], Contender]:
+    guidance: Callable[[Sample], Guidance | None],
+) -> Callable[[str, HubModel, Weights], Method]:
     """The animator, told which way things went."""
 
-    def make(name: str, model: HubModel, weights: Weights) -> Contender:
+    def make(name: str, model: HubModel, weights: Weights) -> Method:
         assert isinstance(model, MotionAnimator)
         animator = BlurAnimator(model)
 
-        def clips(case: Case) -> list[Frames]:
-            said = guidance(case)
-            clip = animator.animate(case.photo, guidance=said, frames=len(case.frames))[0]
+        def clips(sample: Sample) -> list[Frames]:
+            said = guidance(sample)
+            clip = animator.animate(sample.photo, guidance=said, frames=len(sample.frames))[0]
             return [clip.raw_frames]
 
-        return Contender(name, clips, model)
+        return Method(name, clips, model)
 
     return make
 
 
-def _flow_alone(name: str, model: HubModel, weights: Weights) -> Contender:
+def _flow_alone(name: str, model: HubModel, weights: Weights) -> Method:
     """Motion without frames."""
 
-    def flow(case: Case) -> Flow:
+    def flow(sample: Sample) -> Flow:
         with torch.inference_mode():
-            return to_flow(model(to_tensor(case.photo) / 255)[0])
+            return to_flow(model(to_tensor(sample.photo) / 255)[0])
 
-    return Contender(name, lambda case: [], model, either_order=True, flow=flow)
+    return Method(name, lambda sample: [], model, order_invariant=True, flow=flow)
 
 
 # --- guidance that is wrong -----------------------------------------------------------------------
@@ -280,20 +286,29 @@ def shuffle(guidance: Guidance, seed: int = 0) -> Guidance:
     return result
 
 
-# --- who there is ---------------------------------------------------------------------------------
+# --- methods by name -----------------------------------------------------------------------------
 
-_CONTENDERS: dict[str, tuple[str, Callable[[str, HubModel, Weights], Contender]]] = {
+_METHODS: dict[str, tuple[str, Callable[[str, HubModel, Weights], Method]]] = {
     "Jin": ("jin-compact", _unguided),
     "VideoRestorer": ("video-restorer-compact", _unguided),
     "Jin, trained on rotation": ("jin-rotation", _unguided),
     "VideoRestorer, trained on rotation": ("video-restorer-rotation", _unguided),
     "decomposer": ("decomposer-compact", _sampled),
-    "decomposer, true guidance": ("decomposer-compact", _true_guidance),
-    "decomposer, guidance from video": ("decomposer-compact", _told_by_video),
-    "decomposer, eroded guidance": ("decomposer-compact", _eroded),
-    "decomposer, dilated guidance": ("decomposer-compact", _dilated),
-    "decomposer, random guidance": ("decomposer-compact", _random),
-    "decomposer of one stage, true guidance": ("decomposer-one-stage", _true_guidance),
+    "decomposer, true guidance": ("decomposer-compact", _guided(_true)),
+    "decomposer, guidance from video": ("decomposer-compact", _guided(lambda sample: sample.hint)),
+    "decomposer, eroded guidance": (
+        "decomposer-compact",
+        _spoilt(erode),
+    ),
+    "decomposer, dilated guidance": (
+        "decomposer-compact",
+        _spoilt(dilate),
+    ),
+    "decomposer, random guidance": (
+        "decomposer-compact",
+        _spoilt(shuffle),
+    ),
+    "decomposer of one stage, true guidance": ("decomposer-one-stage", _guided(_true)),
     "decomposer, 2 directions": ("decomposer-2-directions", _finer_guidance),
     "decomposer, 8 directions": ("decomposer-8-directions", _finer_guidance),
     "decomposer, 16 directions": ("decomposer-16-directions", _finer_guidance),
@@ -302,9 +317,9 @@ _CONTENDERS: dict[str, tuple[str, Callable[[str, HubModel, Weights], Contender]]
     "animator, better order": ("animator", _animated_alone),
     "animator, true guidance": (
         "animator",
-        _animated_as(lambda case: from_flow(case.flow)),
+        _animated_as(_true),
     ),
-    "animator, guidance from video": ("animator", _animated_as(lambda case: case.told)),
+    "animator, guidance from video": ("animator", _animated_as(lambda sample: sample.hint)),
     "animator on the same budget": ("animator-short", _animated),
     "animator on the same budget, better order": ("animator-short", _animated_alone),
     "animator of scenes": ("animator-short-scenes", _animated_alone),
@@ -326,33 +341,148 @@ _CONTENDERS: dict[str, tuple[str, Callable[[str, HubModel, Weights], Contender]]
     "VideoRestorer of 3 frames": ("video-restorer-three", _unguided),
 }
 
-NAMES = tuple(_CONTENDERS)
+NAMES = tuple(_METHODS)
 
 
 def recipe_of(name: str) -> str:
-    """The recipe whose weights a contender has."""
-    return _CONTENDERS[name][0]
+    """The recipe whose weights a method has."""
+    return _METHODS[name][0]
+
+
+# --- the animator, for tables of its own ---------------------------------------------------------
+
+
+class Prediction(NamedTuple):
+    """What a method makes of a sample.
+
+    Attributes:
+        name: of the method.
+        frames: (T, H, W, 3) uint8.
+        flow: (H, W, 2) pixels over the exposure, on the middle frame's grid.
+        order_invariant: judged in the better of its two orders.
+    """
+
+    name: str
+    frames: NDArray[np.uint8]
+    flow: Flow
+    order_invariant: bool
+
+
+Predict = Callable[[Pixels, Guidance, int], Iterator[Prediction]]
+"""From a photo (H, W, 3), its true guidance (H, W, 2) and a number of frames to all predictions."""
+
+GIVEN = "animator, true guidance"
+REVERSED = "animator, guidance reversed, better order"
+FREE = "animator, no guidance, better order"
+PROJECTED = "animator, true guidance, projected"
+
+ENLARGED = (1, 2, 4)
+"""Times to which photos are enlarged in the table "enlarged"."""
+
+LARGE = 2.4
+"""Times as long as their working size photos are in the table "large", as with 12 megapixels."""
+
+
+def animator_methods(animator: BlurAnimator) -> Predict:
+    """The methods of the tables "scenes" and "clips"; the photo is encoded once for all.
+
+    Frames are the network's own, but for `PROJECTED`, which has what `BlurAnimator`
+    gives: frames moved so that they average to the photo.
+    """
+
+    def predict(photo: Pixels, guidance: Guidance, count: int) -> Iterator[Prediction]:
+        prepared = animator.prepare(photo)
+        for name, said in ((GIVEN, guidance), (REVERSED, reverse(guidance)), (FREE, None)):
+            clip = animator.animate(prepared, guidance=said, frames=count)[0]
+            yield Prediction(name, clip.raw_frames, clip.flow, name != GIVEN)
+        clip = animator.animate(prepared, guidance=guidance, frames=count)[0]
+        yield Prediction(PROJECTED, clip.frames, clip.flow, False)
+
+    return predict
+
+
+def enlarged_methods(animator: BlurAnimator) -> Predict:
+    """What `BlurAnimator` gives for an enlarged photo: without new detail, its blur is longer.
+
+    Frames and motion are brought back to the photo's size, where the truth is.
+    """
+
+    def predict(photo: Pixels, guidance: Guidance, count: int) -> Iterator[Prediction]:
+        size = photo.shape[:2]
+        for times in ENLARGED:
+            larger = (times * size[0], times * size[1])
+            given = cv2.resize(photo, larger[::-1], interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+            clip = animator.animate(given, guidance=resize(guidance, larger), frames=count)[0]
+            frames = np.stack([fit(frame, max(size)) for frame in clip.frames])
+            name = "at its size" if times == 1 else f"enlarged {times} times"
+            yield Prediction(name, frames, resize_flow(clip.flow, size), False)
+
+    return predict
+
+
+def large_methods(animator: BlurAnimator) -> Predict:
+    """What `BlurAnimator` gives for a photo larger than its working size, with all its detail."""
+
+    assert isinstance(animator.model, MotionAnimator)
+    encode = animator.model.encode
+
+    def predict(photo: Pixels, guidance: Guidance, count: int) -> Iterator[Prediction]:
+        pixels = photo.shape[0] * photo.shape[1]
+        smaller = working_photo(photo, round(pixels / LARGE**2))
+        prepared = animator.look(Photo(photo), smaller)
+        once, again = replace(prepared, look=None), replace(prepared, look=encode)
+        for name, seen in (("looked at as a whole", once), ("and again, tile by tile", again)):
+            clip = animator.animate(seen, guidance=guidance, frames=count)[0]
+            yield Prediction(name, clip.frames, clip.flow, False)
+
+    return predict
 
 
 # --- what they cost -------------------------------------------------------------------------------
 
 
-def cost(model: HubModel, runs: int = _COST_RUNS) -> tuple[float, float]:
+def measure_costs(animator: BlurAnimator) -> dict[str, Cost]:
+    """What each row of "scenes" costs, at `COST_SIZE` to 7 frames: by name."""
+    height, width = COST_SIZE
+    photo = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    guidance = np.ones((height, width, 2), np.int8)
+    tensor = to_tensor(photo).to(animator.device) / 255
+    direction = to_tensor(guidance).to(animator.device)
+
+    def raw() -> None:
+        # Copied out, so that a GPU's queue is waited for.
+        animator.model(tensor, direction, 7).frames.cpu()
+
+    def whole() -> None:
+        _ = animator.animate(photo, guidance=guidance, frames=7)[0].frames
+
+    gmacs, plain = _measured(raw, COST_RUNS)
+    _, projected = _measured(whole, COST_RUNS)
+    costs: dict[str, Cost] = dict.fromkeys((GIVEN, REVERSED, FREE), (gmacs, plain))
+    return costs | {PROJECTED: (gmacs, projected)}
+
+
+def cost(model: HubModel, runs: int = _NETWORK_RUNS) -> tuple[float, float]:
     """10^9 multiply-adds, and seconds, of one photo of `COST_SIZE`; median of some runs."""
     photo = torch.rand(1, 3, *COST_SIZE, generator=torch.Generator().manual_seed(0))
     guidance = torch.ones(1, getattr(model.config, "bits", 2), *COST_SIZE)
     device = next(model.parameters()).device
     given = photo.to(device), guidance.to(device)
+    return _measured(lambda: model(*given), runs)
+
+
+def _measured(work: Callable[[], object], runs: int) -> tuple[float, float]:
+    """10^9 multiply-adds of some work, and its seconds: the median of some runs after a first."""
     threads = torch.get_num_threads()
     torch.set_num_threads(COST_THREADS)
     try:
         with torch.inference_mode():
             with FlopCounterMode(display=False) as counter:
-                model(*given)
+                work()
             seconds = []
             for _ in range(runs):
                 begun = time.perf_counter()
-                model(*given)
+                work()
                 seconds.append(time.perf_counter() - begun)
     finally:
         torch.set_num_threads(threads)

@@ -24,23 +24,25 @@ class PaperTable:
     Attributes:
         found: what the paper found, in words.
         groups: of "movers", "camera", "rotation" and "video" (each real clip).
-        contenders: names in `b2m.evaluate.methods.NAMES`.
+        methods: names in `b2m.evaluate.methods.NAMES`.
         flow: whether motion is judged, not frames.
         instants: how many of a clip's frames are judged, evenly over the exposure; 1 is the middle.
         paper: from (group, row) to the paper's own PSNR or EPE, on its own data.
+        curves: recipes whose training is drawn, by label.
         budget: how its rows were trained, in words.
     """
 
     found: str
     groups: tuple[str, ...]
-    contenders: tuple[str, ...]
+    methods: tuple[str, ...]
     flow: bool = False
     instants: int = 7
     paper: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    curves: Mapping[str, str] = field(default_factory=dict)
     budget: str = _BUDGET
 
 
-TABLES: dict[str, PaperTable] = {
+PAPER_TABLES: dict[str, PaperTable] = {
     "2022-T1": PaperTable(
         "Zhong 2022, Table 1: a single sample beats Jin by 2.5 to 3 dB; more samples are better, "
         "by much where things move before a static camera (B-AIST++), by little where the camera "
@@ -92,6 +94,7 @@ TABLES: dict[str, PaperTable] = {
             ("movers", "decomposer of one stage, true guidance"): 24.47,
             ("movers", "decomposer, true guidance"): 25.45,
         },
+        curves={"with guidance": "decomposer-compact", "without": "decomposer-unguided"},
     ),
     "2022-directions": PaperTable(
         "Zhong 2022, appendix B, Fig. 10: guidance of 2 directions already helps, 4 are better, 8 "
@@ -103,6 +106,10 @@ TABLES: dict[str, PaperTable] = {
             "decomposer, 8 directions",
             "decomposer, 16 directions",
         ),
+        curves={
+            "4 directions": "decomposer-compact",
+            **{f"{n} directions": f"decomposer-{n}-directions" for n in (2, 8, 16)},
+        },
     ),
     "2021a-T1": PaperTable(
         "Argaw 2021a, Table 1 and Fig. 6: on rotational blur better than Jin by 1.65 dB, all "

@@ -34,7 +34,7 @@ from b2m.blur import (
     encode_bytes,
     reblur_psnr,
 )
-from b2m.errors import InputError
+from b2m.errors import ArgumentError, InputError
 from b2m.guidance.quantize import Guidance
 from b2m.inference import diagnostics as doubts
 from b2m.inference.conditioning import CERTAIN
@@ -521,7 +521,9 @@ def _times(count: int) -> list[float]:
 def check_frames(frames: int) -> None:
     """Refuse numbers of frames that no clip can have."""
     if isinstance(frames, bool) or not isinstance(frames, int | np.integer) or frames < 2:
-        raise InputError(f"frames={frames!r} is not possible; give a whole number of at least 2.")
+        raise ArgumentError(
+            f"frames={frames!r} is not possible; give a whole number of at least 2."
+        )
 
 
 def to_array(tensor: torch.Tensor) -> NDArray[np.float32]:

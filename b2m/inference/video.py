@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from b2m.blur import PROJECTION_INSTANTS
-from b2m.errors import InputError, InputWarning, shortened
+from b2m.errors import ArgumentError, InputError, InputWarning, shortened
 from b2m.files import sweep
 from b2m.inference.clip import Clip, check_frames
 from b2m.media.image import MIN_SIDE, Pixels, fit
@@ -67,8 +67,7 @@ def animate_video(
         if not isinstance(place, str | os.PathLike):
             raise InputError(f"a video is given by its path, not as {shortened(place)}")
     target = Path(target)
-    if problem := refusal(target, frames, fps, shutter):
-        raise InputError(problem)
+    check_arguments(target, frames, fps, shutter)
     video = read_video(source)
     if target.exists() and target.samefile(video.path):
         raise InputError(f"{target} is the video itself: choose another name for the new one")
@@ -92,23 +91,24 @@ def animate_video(
     return target
 
 
-def refusal(target: Path, frames: int, fps: float | None, shutter: float) -> str | None:
-    """Why `animate_video` would not begin, in one sentence, or None."""
-    try:
-        check_frames(frames)
-    except InputError as error:
-        return str(error)
+def check_arguments(target: Path, frames: int, fps: float | None, shutter: float) -> None:
+    """Refuse arguments with which `animate_video` would not begin.
+
+    Raises:
+        ArgumentError: the first that is not possible.
+    """
+    check_frames(frames)
     if fps is not None and not (isinstance(fps, Real) and 0 < fps <= 1000):
-        told = shortened(fps)
-        return f"{told} frames per second are not possible: give more than 0 and up to 1000"
+        raise ArgumentError(
+            f"{shortened(fps)} frames per second are not possible: give more than 0 and up to 1000"
+        )
     if not (isinstance(shutter, Real) and 0 < shutter <= 1):
-        return (
+        raise ArgumentError(
             f"a shutter of {shortened(shutter)} is not possible: give the share of the time for "
             "which it is open, above 0 and up to 1"
         )
     if target.suffix.lower() != ".mp4":
-        return f"cannot write a video as '{target.name}': end its name in .mp4"
-    return None
+        raise ArgumentError(f"cannot write a video as '{target.name}': end its name in .mp4")
 
 
 # --- what is filmed -------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ Row = Mapping[str, Any]
 _SIZES = 6  # steps of blur
 
 
-class Sample(NamedTuple):
+class PhotoScores(NamedTuple):
     """Scores of one row of a table on one photo.
 
     Attributes:
@@ -59,7 +59,7 @@ def draw_table(path: Path, title: str, rows: Sequence[Row], score: str, label: s
     _save(figure, path, title)
 
 
-def draw_errors(path: Path, samples: Sequence[Sample], rows: Sequence[str]) -> None:
+def draw_errors(path: Path, samples: Sequence[PhotoScores], rows: Sequence[str]) -> None:
     """Error propagation (Argaw 2021a, Fig. 7): PSNR of the end frames against the middle one's.
 
     Args:
@@ -84,7 +84,7 @@ def draw_errors(path: Path, samples: Sequence[Sample], rows: Sequence[str]) -> N
     _save(figure, path, "End frames against the middle frame, photo by photo")
 
 
-def draw_blur(path: Path, samples: Sequence[Sample], rows: Sequence[str]) -> None:
+def draw_blur(path: Path, samples: Sequence[PhotoScores], rows: Sequence[str]) -> None:
     """Quality against the size of blur (Argaw 2021a, Fig. 6).
 
     Args:

@@ -2,236 +2,34 @@
 
 A clip made with true guidance is judged in the order in which it is given; one made without, in the
 better of its two orders, one choice for the whole clip, its frames and its flow (see
-`b2m.metrics`). "Photo repeated" is the blurred photo as every frame, with a flow of zero: what
-doing nothing scores.
+`b2m.metrics`).
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from b2m.data.clips import crossed, flow_over, read_windows
-from b2m.data.scenes import Kind, SceneConfig, Scenes, render
-from b2m.data.sensor import develop
-from b2m.data.textures import load_textures
-from b2m.evaluate.answers import PHOTO, Answer, Answers, to_flow, to_pixels
+from b2m.data.sample import Sample
+from b2m.data.scenes import Kind, SceneConfig
+from b2m.evaluate import methods
+from b2m.evaluate.methods import Predict, Prediction, measure_costs
 from b2m.evaluate.report import Row
+from b2m.evaluate.scoring import EXACT, LEAST_MOVING, PHOTO, Scores, Tally, moving_pixels, psnrs
+from b2m.evaluate.table import ALWAYS, Group, Options, Table
+from b2m.evaluate.test_sets import scene_samples
 from b2m.guidance.quantize import from_flow
-from b2m.media.image import Pixels
-from b2m.metrics import epe, psnr, ssim
-from b2m.motion.fields import STILL_THRESHOLD, Flow
+from b2m.inference.animator import BlurAnimator
+from b2m.metrics import epe, ssim
+from b2m.motion.fields import STILL_THRESHOLD
+from b2m.registry import register_table
 
 SCENE_SIZE = 192
 LARGE_SIZE = 768
 SCENE_BLUR = (4.0, 32.0)
-SCENE_SAMPLES = 200
-CLIP_SAMPLES = 40
-LEAST_MOVING = 0.005
-"""Share of moving pixels below which a window of a real clip says nothing about motion."""
-
-_BATCH = 8
-_EXACT = 100.0  # dB; stands for an infinite PSNR, which no mean could hold
-
-
-# --- scores ---------------------------------------------------------------------------------------
-
-
-class _Truth(NamedTuple):
-    frames: NDArray[np.uint8]  # (T, H, W, 3)
-    flow: Flow
-    moving: NDArray[np.bool_] | None  # (H, W), the pixels by which the order is chosen
-    similar: Sequence[int]  # the frames whose SSIM is taken
-
-
-def _psnrs(
-    frames: NDArray[np.uint8], truth: _Truth, mask: NDArray[np.bool_] | None = None
-) -> NDArray[np.float64]:
-    pairs = zip(frames, truth.frames, strict=True)
-    return np.array([min(psnr(frame, target, mask), _EXACT) for frame, target in pairs])
-
-
-def _score(answer: Answer, truth: _Truth) -> dict[str, Any]:
-    """Every score of one answer; `per_frame` is a list, the others are numbers."""
-    frames, flow = answer.frames, answer.flow
-    judged = "psnr" if truth.moving is None else "psnr_moving"
-    given = _psnrs(frames, truth, truth.moving)
-    backwards = _psnrs(frames[::-1], truth, truth.moving)
-    scores: dict[str, Any] = {
-        f"{judged}_given": given.mean(),
-        f"{judged}_better": max(given.mean(), backwards.mean()),
-    }
-    chosen = given
-    if answer.either_order and backwards.mean() > given.mean():
-        frames, flow, chosen = frames[::-1], -flow, backwards
-    scores[judged] = chosen.mean()
-    if truth.moving is not None:
-        scores["psnr"] = _psnrs(frames, truth).mean()
-        scores["epe_moving"] = epe(flow, truth.flow, truth.moving)
-    middle = len(chosen) // 2
-    scores["first"], scores["middle"], scores["last"] = chosen[[0, middle, -1]]
-    scores["non_middle"] = np.delete(chosen, middle).mean()
-    scores["per_frame"] = chosen
-    scores["ssim"] = np.mean([ssim(frames[i], truth.frames[i]) for i in truth.similar])
-    scores["epe"] = epe(flow, truth.flow)
-    scores["epe_zero"] = epe(np.zeros_like(flow), truth.flow)
-    return scores
-
-
-def _judge(answers: Iterator[Answer], photo: Pixels, truth: _Truth) -> dict[str, dict[str, Any]]:
-    """Scores by name, the photo repeated first, each with its gain over that."""
-    still = np.broadcast_to(photo, truth.frames.shape)
-    results = {PHOTO: _score(Answer(PHOTO, still, np.zeros_like(truth.flow), False), truth)}
-    results |= {answer.name: _score(answer, truth) for answer in answers}
-    base = results[PHOTO]
-    for scores in results.values():
-        scores["gain"] = scores["psnr"] - base["psnr"]
-        scores["gain_per_frame"] = scores["per_frame"] - base["per_frame"]
-        if truth.moving is not None:
-            scores["gain_moving"] = scores["psnr_moving"] - base["psnr_moving"]
-    return results
-
-
-_SPREAD = {"psnr", "psnr_moving", "gain", "gain_moving"}
-
-
-def _rows(group: str, samples: list[dict[str, dict[str, Any]]]) -> list[Row]:
-    """Means over samples, and standard deviations of some scores, a row for each name."""
-    rows = []
-    for name in samples[0] if samples else ():
-        row: Row = {"name": f"{group}: {name}", "samples": len(samples), **dict.fromkeys(ALWAYS)}
-        for key, value in samples[0][name].items():
-            values = [sample[name][key] for sample in samples]
-            if np.ndim(value):
-                continue
-            row[key] = float(np.mean(values))
-            if key in _SPREAD:
-                row[f"{key}_std"] = float(np.std(values))
-        row["epe_ratio"] = row["epe"] / row["epe_zero"] if row["epe_zero"] else None
-        gains = [sample[name]["gain_per_frame"] for sample in samples]
-        if len({len(gain) for gain in gains}) == 1:
-            row["gain_least_frame"] = float(np.mean(gains, axis=0).min())
-        rows.append(row)
-    return rows
-
-
-# --- tables ---------------------------------------------------------------------------------------
-
-
-def scenes_rows(
-    answers: Answers,
-    samples: int = SCENE_SAMPLES,
-    photos: str | os.PathLike[str] | None = None,
-    cutouts: str | os.PathLike[str] | None = None,
-    *,
-    split: str = "test",
-    seed: int = 0,
-    size: int | None = None,
-) -> tuple[list[Row], list[str]]:
-    """Rows and notes of the table "scenes": half of the samples of each kind, then all.
-
-    Args:
-        answers: what is judged.
-        samples: scenes in all.
-        photos, cutouts: folders; None for made-up textures.
-        split: of the folders, and of the made-up textures.
-        seed: of the scenes and their noise.
-        size: side of the scenes, pixels; None for `SCENE_SIZE`.
-    """
-    size = size or SCENE_SIZE
-    textures = (
-        load_textures(None if photos is None else Path(photos), split),
-        load_textures(None if cutouts is None else Path(cutouts), split, cutouts=True),
-    )
-    kinds: dict[Kind, int] = {"movers": samples - samples // 2, "camera": samples // 2}
-    rows, everything = [], []
-    with tqdm(total=samples, desc="scenes", unit="scene") as bar:
-        for place, (kind, count) in enumerate(kinds.items()):
-            config = SceneConfig(size=size, blur=SCENE_BLUR, kind=kind)
-            judged = []
-            for start in range(0, count, _BATCH):
-                # Always whole batches, so that the first scenes of a longer run are the same.
-                number = ((seed * 2 + place) << 20) + start
-                scenes = render(*textures, config, _BATCH, number)
-                photo = develop(scenes.blur, number)
-                for index in range(min(_BATCH, count - start)):
-                    judged.append(_judge_scene(answers, scenes, photo, index))
-                    bar.update()
-            rows += _rows(kind, judged)
-            everything += judged
-    rows += _rows("all", everything)
-    notes = [
-        f"{samples} scenes of {size}x{size} from the {split} split"
-        f"{' (made-up textures)' if photos is None else ''}, longest blur "
-        f"{SCENE_BLUR[0]:g} to {SCENE_BLUR[1]:g} px, 7 frames, photo with sensor noise and 8 bits.",
-        "movers: several things move before a static camera; camera: the camera moves. "
-        "least gain: of the frame whose mean gain is least. "
-        f"PSNR of 8-bit sRGB; where a frame is exact it counts as {_EXACT:g} dB.",
-    ]
-    return rows, notes
-
-
-def _judge_scene(
-    answers: Answers, scenes: Scenes, photo: torch.Tensor, index: int
-) -> dict[str, dict[str, Any]]:
-    pixels = to_pixels(photo[index : index + 1])[0]
-    frames = to_pixels(scenes.frames[index])
-    truth = _Truth(frames, to_flow(scenes.flow[index]), None, range(len(frames)))
-    guidance = scenes.guidance[index].permute(1, 2, 0).contiguous().cpu().numpy()
-    return _judge(answers(pixels, guidance, len(frames)), pixels, truth)
-
-
-def clips_rows(
-    answers: Answers, paths: Sequence[Path], samples: int = CLIP_SAMPLES
-) -> tuple[list[Row], list[str]]:
-    """Rows and notes of the table "clips": each clip by itself.
-
-    Args:
-        answers: what is judged.
-        paths: videos.
-        samples: windows of each, at most.
-    """
-    rows, left_out = [], []
-    for path in paths:
-        judged = []
-        seen = 0
-        for window in tqdm(read_windows(path, samples), desc=path.stem, unit="window"):
-            seen += 1
-            flow = flow_over(window.frames)
-            if np.mean(np.hypot(flow[..., 0], flow[..., 1]) >= STILL_THRESHOLD) < LEAST_MOVING:
-                continue
-            count = len(window.frames)
-            truth = _Truth(window.frames, flow, crossed(flow), (0, count // 2, count - 1))
-            judged.append(
-                _judge(answers(window.photo, from_flow(flow), count), window.photo, truth)
-            )
-        # A clip in which nothing moves still has its place in the table.
-        rows += _rows(path.stem, judged) or [
-            {"name": f"{path.stem}: {PHOTO}", "samples": 0, **dict.fromkeys(ALWAYS)}
-        ]
-        left_out.append(f"{seen - len(judged)} of {seen} in {path.stem}")
-    notes = [
-        "Runs of 7, 9, 11, 13 and 15 frames in turn, every third frame a start, averaged in linear "
-        "light; mean ± standard deviation over them. "
-        f"Left out, as under {LEAST_MOVING:.1%} of the pixels move: {'; '.join(left_out)}.",
-        f"moving: pixels that something moving by {STILL_THRESHOLD:g} px or more over the exposure "
-        "crosses; they choose the order, and first, middle, last and non-middle are of them. "
-        "SSIM: whole first, middle and last frame.",
-        "Motion, so guidance and EPE too, is measured by optical flow (DIS) between the frames: "
-        "an estimate, not the truth.",
-    ]
-    return rows, notes
-
-
-# In every row, null where it was not measured.
-ALWAYS = ("psnr", "ssim", "lpips", "epe", "gmacs", "seconds", "paper")
 
 COLUMNS = {
     "samples": ("n", "d"),
@@ -258,3 +56,213 @@ COLUMNS = {
     "seconds": ("seconds", ".2f"),
     "paper": ("paper", ".2f"),
 }
+
+
+class AnimatorTable(Table):
+    """What the tables of the animator share: how a clip is scored.
+
+    Args:
+        options: what it is computed from.
+        predict: what is judged; None for the animator with the options' weights.
+    """
+
+    columns = COLUMNS
+    spread = ("psnr", "psnr_moving", "gain", "gain_moving")
+
+    def __init__(self, options: Options, predict: Predict | None = None) -> None:
+        super().__init__(options)
+        self.costs: dict[str, methods.Cost] = {}
+        self.predict = predict or self.load()
+
+    def load(self) -> Predict:
+        """What is judged."""
+        animator = BlurAnimator.from_pretrained(self.options.weights)
+        self.costs = measure_costs(animator)
+        return methods.animator_methods(animator)
+
+    def judge(self, sample: Sample) -> Iterator[tuple[str, Scores]]:
+        """The photo repeated, then every prediction with its gain over that."""
+        guidance, count = from_flow(sample.known_flow), len(sample.frames)
+        still = np.broadcast_to(sample.photo, sample.frames.shape)
+        nothing = np.zeros_like(sample.known_flow)
+        base = self.score(Prediction(PHOTO, still, nothing, False), sample)
+        yield PHOTO, self.gained(base, base)
+        for found in self.predict(sample.photo, guidance, count):
+            yield found.name, self.gained(self.score(found, sample), base)
+
+    def similar(self, count: int) -> range | tuple[int, ...]:
+        """The frames whose SSIM is taken."""
+        return range(count)
+
+    def score(self, found: Prediction, sample: Sample) -> dict[str, Any]:
+        """Every score of one prediction."""
+        frames, flow, truth, mask = found.frames, found.flow, sample.frames, sample.judged
+        judged = "psnr" if mask is None else "psnr_moving"
+        given, backwards = psnrs(frames, truth, mask), psnrs(frames[::-1], truth, mask)
+        chosen = given
+        if found.order_invariant and backwards.mean() > given.mean():
+            frames, flow, chosen = frames[::-1], -flow, backwards
+        middle = len(chosen) // 2
+        scores: dict[str, Any] = {
+            f"{judged}_given": given.mean(),
+            f"{judged}_better": max(given.mean(), backwards.mean()),
+            judged: chosen.mean(),
+            **dict(zip(("first", "middle", "last"), chosen[[0, middle, -1]], strict=True)),
+            "non_middle": np.delete(chosen, middle).mean(),
+            "per_frame": chosen,
+            "ssim": np.mean([ssim(frames[i], truth[i]) for i in self.similar(len(truth))]),
+            "epe": epe(flow, sample.known_flow),
+            "epe_zero": epe(np.zeros_like(flow), sample.known_flow),
+        }
+        if mask is not None:
+            scores["psnr"] = psnrs(frames, truth).mean()
+            scores["epe_moving"] = epe(flow, sample.known_flow, mask)
+        return scores
+
+    @staticmethod
+    def gained(scores: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+        """Scores with their gain over the photo repeated."""
+        gains = {
+            "gain": scores["psnr"] - base["psnr"],
+            "gain_per_frame": scores["per_frame"] - base["per_frame"],
+        }
+        if "psnr_moving" in scores:
+            gains["gain_moving"] = scores["psnr_moving"] - base["psnr_moving"]
+        return scores | gains
+
+    def finish(self, group: Group, rows: list[Row], tally: Tally) -> list[Row]:
+        """Add ratios, the frame that gains least, and costs."""
+        for row, scores in zip(rows, tally.scores.values(), strict=True):
+            row["epe_ratio"] = row["epe"] / row["epe_zero"] if row["epe_zero"] else None
+            gains = [one["gain_per_frame"] for one in scores]
+            if len({len(gain) for gain in gains}) == 1:
+                row["gain_least_frame"] = float(np.mean(gains, axis=0).min())
+            name = row["name"].split(": ", 1)[1]
+            if self.costs:
+                row["gmacs"], row["seconds"] = self.costs.get(name, (None, None))
+        return rows
+
+    def cost_notes(self) -> list[str]:
+        """How costs were measured, where they were."""
+        height, width = methods.COST_SIZE
+        return [
+            f"GMAC (convolutions and products) and seconds: a photo of {width}x{height} to 7 "
+            f"frames, median of {methods.COST_RUNS} runs, {methods.COST_THREADS} threads."
+        ] * bool(self.costs)
+
+
+@register_table("scenes")
+class ScenesTable(AnimatorTable):
+    """Rendered scenes: several movers before a static camera, and camera motion."""
+
+    samples = 200
+
+    @property
+    def size(self) -> int:
+        """Side of the scenes, pixels."""
+        return SCENE_SIZE
+
+    def groups(self) -> Iterator[Group]:
+        """Half of the samples of each kind."""
+        asked, options = self.asked or 0, self.options
+        kinds: dict[Kind, int] = {"movers": asked - asked // 2, "camera": asked // 2}
+        for place, (kind, count) in enumerate(kinds.items()):
+            found = scene_samples(
+                options.photos,
+                options.cutouts,
+                SceneConfig(size=self.size, blur=SCENE_BLUR, kind=kind),
+                count,
+                split=options.split,
+                number=(options.seed * 2 + place) << 20,
+            )
+            yield Group(kind, found, count, "scene", pool="all")
+
+    def notes(self) -> list[str]:
+        """What was measured, and how."""
+        return [
+            f"{self.asked} scenes of {self.size}x{self.size} from the {self.options.split} split"
+            f"{self.made_up}, longest blur "
+            f"{SCENE_BLUR[0]:g} to {SCENE_BLUR[1]:g} px, 7 frames, photo with sensor noise and 8 "
+            "bits.",
+            "movers: several things move before a static camera; camera: the camera moves. "
+            "least gain: of the frame whose mean gain is least. "
+            f"PSNR of 8-bit sRGB; where a frame is exact it counts as {EXACT:g} dB.",
+            *self.cost_notes(),
+        ]
+
+
+@register_table("clips")
+class ClipsTable(AnimatorTable):
+    """Windows of real clips, averaged into blurred photos, each clip by itself."""
+
+    samples = 40
+    needs = ("clips",)
+    shows_spread = True
+
+    def __init__(self, options: Options, predict: Predict | None = None) -> None:
+        super().__init__(options, predict)
+        self.left_out: dict[str, list[int]] = {}
+
+    def groups(self) -> Iterator[Group]:
+        """A group for each clip."""
+        for path in self.clips():
+            self.left_out[path.stem] = self.seen = [0, 0]
+            yield Group(path.stem, read_windows(path, self.asked), unit="window")
+
+    def judge(self, sample: Sample) -> Iterator[tuple[str, Scores]]:
+        """The same as of scenes, where enough moves; the truth is an estimate."""
+        self.seen[1] += 1
+        flow = flow_over(sample.frames)
+        if moving_pixels(flow).mean() < LEAST_MOVING:
+            self.seen[0] += 1
+        else:
+            yield from super().judge(sample._replace(flow=flow, judged=crossed(flow)))
+
+    def similar(self, count: int) -> range | tuple[int, ...]:
+        """First, middle and last: whole frames are large."""
+        return (0, count // 2, count - 1)
+
+    def finish(self, group: Group, rows: list[Row], tally: Tally) -> list[Row]:
+        """As of scenes; a clip in which nothing moves still has its place in the table."""
+        nothing = {"name": f"{group.name}: {PHOTO}", "samples": 0, **dict.fromkeys(ALWAYS)}
+        return super().finish(group, rows, tally) or [nothing]
+
+    def notes(self) -> list[str]:
+        """What was measured, and how."""
+        left_out = "; ".join(
+            f"{out} of {seen} in {name}" for name, (out, seen) in self.left_out.items()
+        )
+        return [
+            "Runs of 7, 9, 11, 13 and 15 frames in turn, every third frame a start, averaged in "
+            "linear light; mean ± standard deviation over them. "
+            f"Left out, as under {LEAST_MOVING:.1%} of the pixels move: {left_out}.",
+            f"moving: pixels that something moving by {STILL_THRESHOLD:g} px or more over the "
+            "exposure crosses; they choose the order, and first, middle, last and non-middle are "
+            "of them. SSIM: whole first, middle and last frame.",
+            "Motion, so guidance and EPE too, is measured by optical flow (DIS) between the "
+            "frames: an estimate, not the truth.",
+            *self.cost_notes(),
+        ]
+
+
+@register_table("enlarged")
+class EnlargedTable(ScenesTable):
+    """Scenes whose blurred photos were enlarged."""
+
+    def load(self) -> Predict:
+        """One row for each size."""
+        return methods.enlarged_methods(BlurAnimator.from_pretrained(self.options.weights))
+
+
+@register_table("large")
+class LargeTable(ScenesTable):
+    """Scenes larger than what is encoded as a whole."""
+
+    @property
+    def size(self) -> int:
+        """Side of the scenes, pixels."""
+        return LARGE_SIZE
+
+    def load(self) -> Predict:
+        """Encoded as a whole, and again tile by tile."""
+        return methods.large_methods(BlurAnimator.from_pretrained(self.options.weights))

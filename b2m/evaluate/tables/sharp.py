@@ -6,52 +6,71 @@ blurred, too, and the network knows little of that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
+from b2m.data.textures import split_files
 from b2m.evaluate.report import Row
+from b2m.evaluate.scoring import Scores, Tally, moving_pixels
+from b2m.evaluate.table import Group, Options, Table
 from b2m.inference.animator import BlurAnimator
 from b2m.inference.diagnostics import STILL
 from b2m.motion.fields import STILL_THRESHOLD
-from b2m.motion.orientation import length_of
-
-COLUMNS = {
-    "samples": ("n", "d"),
-    "still": ("said to be still", "d"),
-    "moving": ("moving pixels", ".1%"),
-    "fastest": ("fastest, px", ".1f"),
-}
+from b2m.registry import register_table
 
 
-def sharp_rows(
-    animator: BlurAnimator, photos: Sequence[Path], split: str
-) -> tuple[list[Row], list[str]]:
-    """Rows and notes of the table: all photos together, then each that moves, the worst first.
+@register_table("sharp")
+class SharpTable(Table):
+    """All photos together, then each that moves, the worst first."""
 
-    Args:
-        animator: what is judged.
-        photos: sharp ones.
-        split: of which they are.
-    """
-    each: list[Row] = []
-    for path in tqdm(photos, "photos", unit="photo"):
-        (clip,) = animator.animate(path)
-        moving = float((length_of(clip.flow) >= STILL_THRESHOLD).mean())
-        still = int(STILL in clip.warnings)
-        row: Row = {"name": path.stem, "samples": 1, "still": still, "moving": moving}
-        each.append(row | {"fastest": clip.fastest})
-    whole: Row = {
-        "name": "all photos",
-        "samples": len(each),
-        "still": sum(row["still"] for row in each),
-        "moving": float(np.mean([row["moving"] for row in each])),
-        "fastest": max(row["fastest"] for row in each),
+    columns = {  # noqa: RUF012
+        "samples": ("n", "d"),
+        "still": ("said to be still", "d"),
+        "moving": ("moving pixels", ".1%"),
+        "fastest": ("fastest, px", ".1f"),
     }
-    moved = sorted((row for row in each if not row["still"]), key=lambda row: -row["moving"])
-    return [whole, *moved], [
-        f"Sharp photos of the {split} split at their own size; moving: by {STILL_THRESHOLD:g} px "
-        "or more over the exposure. Photos that are not said to be still have a row each.",
-    ]
+    needs = ("photos",)
+    uses = ("photos", "weights")
+    always = ()
+
+    def __init__(self, options: Options, animator: BlurAnimator | None = None) -> None:
+        super().__init__(options)
+        self.animator = animator or BlurAnimator.from_pretrained(options.weights)
+
+    def groups(self) -> Iterator[Group]:
+        """The photos of the split."""
+        assert self.options.photos is not None
+        paths = split_files(Path(self.options.photos), self.options.split)[: self.asked]
+        yield Group("all photos", paths, len(paths))
+
+    def judge(self, sample: Path) -> Iterator[tuple[str, Scores]]:
+        """A row for each photo."""
+        (clip,) = self.animator.animate(sample)
+        moving = float(moving_pixels(clip.flow).mean())
+        still = int(STILL in clip.warnings)
+        yield sample.stem, {"still": still, "moving": moving, "fastest": clip.fastest}
+
+    def finish(self, group: Group, rows: list[Row], tally: Tally) -> list[Row]:
+        """Sum up, and show the photos that are not said to be still."""
+        each: list[Row] = [
+            {"name": name, "samples": 1, **scores[0]} for name, scores in tally.scores.items()
+        ]
+        whole: Row = {
+            "name": group.name,
+            "samples": len(each),
+            "still": sum(row["still"] for row in each),
+            "moving": float(np.mean([row["moving"] for row in each])),
+            "fastest": max(row["fastest"] for row in each),
+        }
+        moved = sorted((row for row in each if not row["still"]), key=lambda row: -row["moving"])
+        return [whole, *moved]
+
+    def notes(self) -> list[str]:
+        """What was measured, and how."""
+        return [
+            f"Sharp photos of the {self.options.split} split at their own size; moving: by "
+            f"{STILL_THRESHOLD:g} px or more over the exposure. Photos that are not said to be "
+            "still have a row each.",
+        ]

@@ -7,26 +7,38 @@ is told by the neighbouring blurred frames, and compared with what the sharp one
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from b2m.blur import average_bytes, encode_bytes
 from b2m.data.clips import crossed, flow_over
 from b2m.evaluate.report import Row
+from b2m.evaluate.scoring import (
+    LEAST_MOVING,
+    PHOTO,
+    Frames,
+    Mask,
+    Scores,
+    Tally,
+    Weighted,
+    moving_pixels,
+    psnrs,
+    right_way,
+    share,
+)
+from b2m.evaluate.table import ALWAYS, Group, Options, Table
 from b2m.guidance.quantize import from_flow
 from b2m.inference import video as film
 from b2m.inference.animator import BlurAnimator
 from b2m.media.image import Pixels
 from b2m.media.video import read_video
-from b2m.metrics import psnr
-from b2m.motion.fields import STILL_THRESHOLD, Flow, resize_flow
+from b2m.motion.fields import STILL_THRESHOLD, resize_flow
+from b2m.registry import register_table
 
 FRAMES = 7
 """Sharp frames to a blurred one."""
@@ -34,10 +46,6 @@ FRAMES = 7
 SHUTTER = (FRAMES - 1) / FRAMES
 """The first and last of them are the ends of the exposure; a step on, the next one begins."""
 
-LEAST_MOVING = 0.005
-"""Share of moving pixels below which a frame says nothing about motion."""
-
-PHOTO = "photo repeated"
 NEIGHBOURS = "animator, guidance from neighbouring frames"
 TRUE = "animator, true guidance"
 FILM = "video as it is written"
@@ -55,166 +63,119 @@ COLUMNS = {
     "join_ratio": ("ratio", ".2f"),
 }
 
-_EXACT = 100.0  # dB; stands for an infinite PSNR, which no mean could hold
 _ANY_MOTION = 1e-3  # pixels: signs of guidance, whatever the length
 
-Frames = NDArray[np.uint8]
 
-
-def video_rows(
-    animator: BlurAnimator, paths: Sequence[Path], samples: int
-) -> tuple[list[Row], list[str]]:
-    """Rows and notes of the table, each clip by itself.
-
-    Args:
-        animator: what is judged.
-        paths: videos.
-        samples: blurred frames of each, at most; from the beginning.
-    """
-    rows: list[Row] = []
-    pooled: dict[str, _Tally] = {}
-    for path in paths:
-        tallies = {name: _Tally() for name in (PHOTO, NEIGHBOURS, TRUE, FILM, SHARP)}
-        for blurred in tqdm(_blurred_frames(animator, path, samples), path.stem, unit="frame"):
-            blurred.judge(tallies)
-        rows += _rows(path.stem, tallies)
-        for name, tally in tallies.items():
-            pooled.setdefault(name, _Tally()).take(tally)
-    if len(paths) > 1:
-        rows += _rows("all clips", pooled)
-    notes = [
-        f"The first {samples} blurred frames of each clip, at most: every {FRAMES} consecutive "
-        "frames averaged in linear light. "
-        f"n: those in which at least {LEAST_MOVING:.1%} of the pixels move.",
-        f"Moving: by {STILL_THRESHOLD:g} px or more over the exposure, by optical flow (DIS) "
-        "between the sharp frames; an estimate, not the truth. PSNR moving also counts what such "
-        "pixels cross.",
-        "Right quadrant: share of the moving pixels at which the signs of the motion told by the "
-        "neighbours are those of that flow; motion along an axis counts as wrong where a fraction "
-        "of a pixel has the other sign. Right way: at which the animator's own motion, its signs "
-        "so chosen, and that flow are less than a right angle apart.",
-        "Steps: mean difference of successive frames in 8-bit levels, over moving pixels; at "
-        "joins, of the last frame made of one photo and the first made of the next.",
-    ]
-    return rows, notes
-
-
-def _rows(group: str, tallies: dict[str, _Tally]) -> list[Row]:
-    base = tallies[PHOTO].mean("psnr_moving")
-    judged = len(tallies[PHOTO].scores.get("psnr", ()))
-    rows: list[Row] = []
-    for name, tally in tallies.items():
-        row: Row = {"name": f"{group}: {name}", "samples": judged, **tally.row()}
-        if name != SHARP and row["psnr_moving"] is not None and base is not None:
-            row["gain_moving"] = row["psnr_moving"] - base
-        rows.append(row)
-    return rows
-
-
-class _Tally:
-    """What one way of filming scored, frame by frame."""
-
-    def __init__(self) -> None:
-        self.scores: dict[str, list[float]] = {}
-        self.last: Pixels | None = None
-
-    def add(self, **scores: float) -> None:
-        for key, value in scores.items():
-            self.scores.setdefault(key, []).append(float(value))
-
-    def take(self, other: _Tally) -> None:
-        """Add all that another one holds."""
-        for key, values in other.scores.items():
-            self.scores.setdefault(key, []).extend(values)
-
-    def mean(self, key: str) -> float | None:
-        values = self.scores.get(key)
-        return float(np.mean(values)) if values else None
-
-    def row(self) -> dict[str, Any]:
-        row: dict[str, Any] = {"psnr": None, "psnr_moving": None}
-        row |= {key: self.mean(key) for key in self.scores if key != "moving"}
-        # Of pixels, not of frames: one with little motion says little.
-        weights = self.scores.get("moving")
-        for key in ("quadrant", "right_way"):
-            if key in self.scores:
-                row[key] = float(np.average(self.scores[key], weights=weights))
-        if row.get("join") is not None and row.get("step"):
-            row["join_ratio"] = row["join"] / row["step"]
-        return row
-
-
-class _Blurred:
+class Blurred(NamedTuple):
     """A blurred frame, what it was made of, and what is made of it.
 
-    Args:
+    Attributes:
         scene: the frame with its motion.
         sharp: (T, H, W, 3), what it is the mean of.
         filmed: (T, H, W, 3), what the finished video shows.
     """
 
-    def __init__(self, scene: film.Scene, sharp: Frames, filmed: Frames) -> None:
-        self.scene, self.sharp, self.filmed = scene, sharp, filmed
+    scene: film.Scene
+    sharp: Frames
+    filmed: Frames
 
-    def judge(self, tallies: dict[str, _Tally]) -> None:
-        """Add the scores, if enough moved."""
-        flow = flow_over(self.sharp)
-        moving = np.hypot(flow[..., 0], flow[..., 1]) >= STILL_THRESHOLD
-        seen = crossed(flow)
-        enough = bool(moving.mean() >= LEAST_MOVING)
-        photo, clip = self.scene.shot.photo, self.scene.clip
-        guidance = from_flow(flow)
-        true = self.scene.animator.animate(photo, guidance=guidance, frames=FRAMES)[0]
+
+@register_table("video")
+class VideoTable(Table):
+    """Real clips as blurred videos, each clip by itself.
+
+    Args:
+        options: what it is computed from.
+        animator: what is judged; None for the one with the options' weights.
+    """
+
+    columns = COLUMNS
+    samples = 40
+    needs = ("clips",)
+    always = (*ALWAYS, "psnr_moving")
+    names = (PHOTO, NEIGHBOURS, TRUE, FILM, SHARP)
+
+    def __init__(self, options: Options, animator: BlurAnimator | None = None) -> None:
+        super().__init__(options)
+        self.animator = animator or BlurAnimator.from_pretrained(options.weights)
+
+    def groups(self) -> Iterator[Group]:
+        """A group for each clip, and all together where there are several."""
+        paths = self.clips()
+        for path in paths:
+            self.last: dict[str, Pixels] = {}  # frame of each row
+            frames = _blurred_frames(self.animator, path, self.asked or 0)
+            pool = "all clips" if len(paths) > 1 else None
+            yield Group(path.stem, frames, unit="frame", pool=pool)
+
+    def judge(self, sample: Blurred) -> Iterator[tuple[str, Scores]]:
+        """Nothing where hardly anything moves."""
+        scene, sharp = sample.scene, sample.sharp
+        flow = flow_over(sharp)
+        moving, seen = moving_pixels(flow), crossed(flow)
+        photo, guidance = scene.shot.photo, from_flow(flow)
+        true = scene.animator.animate(photo, guidance=guidance, frames=FRAMES)[0]
         shown: dict[str, Frames] = {
-            PHOTO: np.broadcast_to(photo, self.sharp.shape),
-            NEIGHBOURS: np.stack(list(clip.render(FRAMES))),
+            PHOTO: np.broadcast_to(photo, sharp.shape),
+            NEIGHBOURS: np.stack(list(scene.clip.render(FRAMES))),
             TRUE: true.frames,
-            FILM: self.filmed,
-            SHARP: self.sharp,
+            FILM: sample.filmed,
+            SHARP: sharp,
         }
-        for name, frames in shown.items():
-            tally = tallies[name]
-            if enough:
-                _compare(tally, frames, self.sharp, seen, exact=name == SHARP)
-            tally.last = frames[-1]
-        if not enough:
+        before, self.last = self.last, {name: frames[-1] for name, frames in shown.items()}
+        if moving.mean() < LEAST_MOVING:
             return
         moved = int(moving.sum())
-        if self.scene.flow is not None:
-            told = from_flow(resize_flow(self.scene.flow, flow.shape[:2]), _ANY_MOTION)
-            alike = _share((told == guidance).all(axis=-1), moving)
-            tallies[NEIGHBOURS].add(quadrant=alike, right_way=_way(clip.flow, flow, moving))
-            tallies[NEIGHBOURS].add(moving=moved)
-        tallies[TRUE].add(right_way=_way(true.flow, flow, moving), moving=moved)
+        for name, frames in shown.items():
+            scores: dict[str, Any] = {}
+            if name != SHARP:
+                scores["psnr"] = psnrs(frames, sharp).mean()
+                scores["psnr_moving"] = psnrs(frames, sharp, seen).mean()
+            if name in before:
+                scores["join"] = _step(before[name], frames[0], seen)
+            scores["step"] = np.mean([_step(a, b, seen) for a, b in pairwise(frames)]).item()
+            if name == NEIGHBOURS and scene.flow is not None:
+                hint = from_flow(resize_flow(scene.flow, flow.shape[:2]), _ANY_MOTION)
+                alike = share((hint == guidance).all(axis=-1), moving)
+                scores["quadrant"] = Weighted(alike, moved)
+                scores["right_way"] = Weighted(right_way(scene.clip.flow, flow, moving), moved)
+            elif name == TRUE:
+                scores["right_way"] = Weighted(right_way(true.flow, flow, moving), moved)
+            yield name, scores
+
+    def finish(self, group: Group, rows: list[Row], tally: Tally) -> list[Row]:
+        """Add gains over the photo repeated, and how steps at joins compare with others."""
+        base = rows[0]["psnr_moving"]
+        for row in rows:
+            if row["psnr_moving"] is not None and base is not None:
+                row["gain_moving"] = row["psnr_moving"] - base
+            if row.get("join") is not None and row.get("step"):
+                row["join_ratio"] = row["join"] / row["step"]
+        return rows
+
+    def notes(self) -> list[str]:
+        """What was measured, and how."""
+        return [
+            f"The first {self.asked} blurred frames of each clip, at most: every {FRAMES} "
+            "consecutive frames averaged in linear light. "
+            f"n: those in which at least {LEAST_MOVING:.1%} of the pixels move.",
+            f"Moving: by {STILL_THRESHOLD:g} px or more over the exposure, by optical flow (DIS) "
+            "between the sharp frames; an estimate, not the truth. PSNR moving also counts what "
+            "such pixels cross.",
+            "Right quadrant: share of the moving pixels at which the signs of the motion told by "
+            "the neighbours are those of that flow; motion along an axis counts as wrong where a "
+            "fraction of a pixel has the other sign. Right way: at which the animator's own "
+            "motion, its signs so chosen, and that flow are less than a right angle apart.",
+            "Steps: mean difference of successive frames in 8-bit levels, over moving pixels; at "
+            "joins, of the last frame made of one photo and the first made of the next.",
+        ]
 
 
-def _compare(
-    tally: _Tally, frames: Frames, sharp: Frames, seen: NDArray[np.bool_], *, exact: bool
-) -> None:
-    if not exact:
-        pairs = list(zip(frames, sharp, strict=True))
-        tally.add(
-            psnr=np.mean([min(psnr(a, b), _EXACT) for a, b in pairs]).item(),
-            psnr_moving=np.mean([min(psnr(a, b, seen), _EXACT) for a, b in pairs]).item(),
-        )
-    if tally.last is not None:
-        tally.add(join=_step(tally.last, frames[0], seen))
-    tally.add(step=np.mean([_step(a, b, seen) for a, b in pairwise(frames)]).item())
-
-
-def _step(earlier: Pixels, later: Pixels, seen: NDArray[np.bool_]) -> float:
+def _step(earlier: Pixels, later: Pixels, seen: Mask) -> float:
     return float(np.abs(earlier[seen].astype(np.int16) - later[seen]).mean())
 
 
-def _share(right: NDArray[np.bool_], moving: NDArray[np.bool_]) -> float:
-    return float(right[moving].mean())
-
-
-def _way(flow: Flow, truth: Flow, moving: NDArray[np.bool_]) -> float:
-    return _share((flow * truth).sum(axis=-1) > 0, moving)
-
-
-def _blurred_frames(animator: BlurAnimator, path: Path, samples: int) -> Iterator[_Blurred]:
+def _blurred_frames(animator: BlurAnimator, path: Path, samples: int) -> Iterator[Blurred]:
     """The blurred frames of a clip; the sharp ones of a few are held at a time."""
     made_of: deque[Frames] = deque()
     scenes: deque[film.Scene] = deque()
@@ -243,5 +204,5 @@ def _blurred_frames(animator: BlurAnimator, path: Path, samples: int) -> Iterato
     for frame, _ in film.pictures(timed(), SHUTTER):
         filmed.append(frame)
         if len(filmed) == FRAMES:
-            yield _Blurred(scenes.popleft(), made_of.popleft(), np.stack(filmed))
+            yield Blurred(scenes.popleft(), made_of.popleft(), np.stack(filmed))
             filmed = []

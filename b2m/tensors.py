@@ -1,0 +1,37 @@
+"""Between NumPy and PyTorch: images and fields in the layout of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def to_tensor(array: NDArray[Any], device: torch.device | str = "cpu") -> Tensor:
+    """(H, W, C) of any type to float (1, C, H, W)."""
+    planes = torch.from_numpy(np.ascontiguousarray(array)).to(device)
+    return planes.permute(2, 0, 1)[None].float()
+
+
+def to_photo(pixels: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
+    """(H, W, 3) uint8 to (1, 3, H, W) in [0, 1]."""
+    return to_tensor(pixels, device) / 255
+
+
+def to_array(tensor: Tensor) -> NDArray[np.float32]:
+    """(1, C, H, W) to (H, W, C) float32."""
+    return to_flow(tensor[0])
+
+
+def to_flow(planes: Tensor) -> NDArray[np.float32]:
+    """(..., C, H, W) to (..., H, W, C) float32."""
+    return np.ascontiguousarray(planes.movedim(-3, -1).float().cpu().numpy())
+
+
+def to_pixels(images: Tensor) -> NDArray[np.uint8]:
+    """(..., 3, H, W) in [0, 1], clipped, to (..., H, W, 3) uint8."""
+    codes = images.clamp(0, 1).mul_(255).round_().to(torch.uint8)
+    return np.ascontiguousarray(codes.movedim(-3, -1).cpu().numpy())
