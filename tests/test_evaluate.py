@@ -200,9 +200,8 @@ def test_ways_of_animating(weights, monkeypatch):
             torch.from_numpy(guidance).permute(2, 0, 1)[None].float(),
             5,
         )
-    np.testing.assert_array_equal(
-        answers[GIVEN].frames, to_bytes(expected.frames[0]).transpose(0, 2, 3, 1)
-    )
+    own = to_bytes(expected.frames[0]).transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(answers[GIVEN].frames.astype(int), own, atol=1)
     np.testing.assert_allclose(answers[GIVEN].flow, expected.flow[0].permute(1, 2, 0), atol=1e-5)
     # Guidance only chooses the way along the path.
     np.testing.assert_allclose(answers[REVERSED].flow, -answers[GIVEN].flow, atol=1e-5)

@@ -222,7 +222,7 @@ def animate(
     place = place_of(output, photos, _FILES)
     wanted = _formats((place.kind or _USUAL) if formats is None else formats)
     if place.kind and wanted != [place.kind]:
-        raise UsageError(
+        raise ArgumentError(
             f"-o {output} names one {place.kind}: name a folder for --format {formats}"
         )
     at_least(frames, 2, "--frames", "a clip needs both ends of the exposure")

@@ -91,7 +91,7 @@ def place_of(output: Path, photos: Sequence[Path], endings: Mapping[str, str]) -
         endings: of the files that the command writes, by their kinds.
 
     Raises:
-        UsageError: a file for several photos, or one of a kind that is not written.
+        ArgumentError: a file for several photos, or one of a kind that is not written.
     """
     if output.is_dir() or str(output).endswith(("/", "\\")):
         return Place(output)
@@ -100,12 +100,12 @@ def place_of(output: Path, photos: Sequence[Path], endings: Mapping[str, str]) -
     for kind, ending in sorted(endings.items(), key=lambda item: -len(item[1])):
         if lower.endswith(ending.lower()) and len(lower) > len(ending):
             if len(photos) > 1:
-                raise UsageError(
+                raise ArgumentError(
                     f"-o {output} names one file, and there are {len(photos)} photos: name a folder"
                 )
             return Place(output.parent, output.name[: -len(ending)], kind, output)
     if output.suffix.lower() in _NOT_WRITTEN:
-        raise UsageError(
+        raise ArgumentError(
             f"-o {output} ends in {output.suffix}, which is not written here: end it in "
             f"{', '.join(endings.values())}, or name a folder"
         )
