@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from skimage import metrics as reference
 
 from b2m import metrics
 from b2m.errors import InputError
+from b2m.metrics import sharpness, shift_tolerant_psnr
 
 RANDOM = np.random.default_rng(0)
 
@@ -170,3 +172,38 @@ def test_best_of_takes_all_scores_from_one_sample() -> None:
     assert index == 0
     index, scores = metrics.best_of([rough, sharp[::-1]], truth, either_order=True)
     assert index == 1 and scores == metrics.clip_scores(sharp, truth)
+
+
+def test_shift_tolerant_psnr_is_its_definition() -> None:
+    rng = np.random.default_rng(4)
+    image, truth = rng.integers(0, 256, (2, 30, 41, 3)).astype(np.uint8)
+    mask = rng.random((30, 41)) < 0.4
+    padded = np.pad(image.astype(float), ((2, 2), (2, 2), (0, 0)), "edge")
+    total = 0.0
+    for top in range(0, 30, 12):
+        for left in range(0, 41, 12):
+            rows, columns = slice(top, min(top + 12, 30)), slice(left, min(left + 12, 41))
+            errors = []
+            for down in range(5):
+                for right in range(5):
+                    slid = padded[down : down + 30, right : right + 41][rows, columns]
+                    squared = ((slid - truth[rows, columns]) ** 2).mean(2)
+                    errors.append(squared[mask[rows, columns]].sum())
+            total += min(errors)
+    expected = 10 * np.log10(255**2 / (total / mask.sum()))
+    assert shift_tolerant_psnr(image, truth, mask, block=12, reach=2) == pytest.approx(expected)
+
+
+def test_what_slid_costs_nothing_and_blur_does() -> None:
+    rng = np.random.default_rng(5)
+    wide = cv2.GaussianBlur(rng.integers(0, 256, (64, 72, 3)).astype(np.uint8), (0, 0), 1)
+    truth, slid = wide[:, 4:68], wide[:, 2:66]
+    inner = np.zeros((64, 64), bool)
+    inner[8:-8, 8:-8] = True
+    assert shift_tolerant_psnr(slid, truth, inner) == math.inf
+    soft = cv2.GaussianBlur(truth, (0, 0), 2)
+    assert shift_tolerant_psnr(soft, truth, inner) < 40
+    assert sharpness(truth, truth) == pytest.approx(1)
+    assert sharpness(slid, truth) == pytest.approx(1, abs=0.1)
+    assert sharpness(soft, truth) < 0.6
+    assert math.isnan(sharpness(truth, truth, np.zeros((64, 64), bool)))

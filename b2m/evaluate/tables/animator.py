@@ -23,7 +23,7 @@ from b2m.evaluate.table import ALWAYS, Group, Options, Table
 from b2m.evaluate.test_sets import scene_samples
 from b2m.guidance.quantize import from_flow
 from b2m.inference.animator import BlurAnimator
-from b2m.metrics import epe, ssim
+from b2m.metrics import epe, sharpness, shift_tolerant_psnr, ssim
 from b2m.motion.fields import STILL_THRESHOLD
 from b2m.registry import register_table
 
@@ -47,6 +47,9 @@ COLUMNS = {
     "last": ("last", ".2f"),
     "non_middle": ("non-middle", ".2f"),
     "ssim": ("SSIM", ".4f"),
+    "middle_ssim": ("SSIM, middle", ".4f"),
+    "shift_tolerant": ("shift-tolerant PSNR, middle, moving", ".2f"),
+    "sharpness": ("sharpness, middle, moving", ".2f"),
     "lpips": ("LPIPS", ".4f"),
     "epe": ("EPE", ".2f"),
     "epe_zero": ("EPE of zero", ".2f"),
@@ -114,6 +117,11 @@ class AnimatorTable(Table):
             "epe": epe(flow, sample.known_flow),
             "epe_zero": epe(np.zeros_like(flow), sample.known_flow),
         }
+        centre, moving = (frames[middle], truth[middle]), moving_pixels(sample.known_flow)
+        scores["middle_ssim"] = ssim(*centre)
+        if moving.any():
+            scores["shift_tolerant"] = min(shift_tolerant_psnr(*centre, moving), EXACT)
+            scores["sharpness"] = sharpness(*centre, moving)
         if mask is not None:
             scores["psnr"] = psnrs(frames, truth).mean()
             scores["epe_moving"] = epe(flow, sample.known_flow, mask)
