@@ -303,6 +303,11 @@ def test_what_would_be_read_wrong_is_refused(tags, says):
         read_image(bytes(data))
 
 
+def test_grey_floating_point_is_read():
+    grey = np.linspace(0, 1, 32 * 64, dtype=np.float32).reshape(32, 64)
+    assert np.abs(read_image(tiff(grey)).pixels[..., 0] - 255 * grey).max() <= 0.5
+
+
 def test_nothing_to_see_is_refused():
     with pytest.raises(InputError, match="transparent all over"):
         read_image(png(np.dstack([PIXELS, 0 * PIXELS[..., 0]])))

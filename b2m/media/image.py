@@ -180,7 +180,7 @@ def open_image(source: ImageLike) -> Image.Image:
             if kind := kind_of(head):
                 raise InputError(f"{name} is {kind}, {_NOT_READ}")
             if tiff is not None:
-                photo_files.refuse_tiff(tiff, name)
+                photo_files.refuse_tiff(tiff, name, opened.mode)
     except InputError:
         opened.close()
         raise

@@ -187,8 +187,13 @@ def _directory(head: bytes, file: BinaryIO, place: int) -> dict[int, Any]:
         return {tag: tags[tag] for tag in wanted if tag in tags}
 
 
-def refuse_tiff(tiff: Tiff, name: str) -> None:
+def refuse_tiff(tiff: Tiff, name: str, mode: str = "") -> None:
     """Refuse what would be read wrong.
+
+    Args:
+        tiff: what its header says.
+        name: for the sentence.
+        mode: as Pillow opened it; "F" is grey, which it reads.
 
     Raises:
         InputError: a raw photo, floating-point colours, or 16-bit channels one after the other.
@@ -198,7 +203,7 @@ def refuse_tiff(tiff: Tiff, name: str) -> None:
             f"{name} is a raw photo, in which only a thumbnail could be read: develop it first, "
             "and save it as JPEG or 16-bit TIFF"
         )
-    if tiff.float:
+    if tiff.float and mode != "F":
         raise InputError(
             f"{name} holds floating-point numbers ({tiff.bits} bits): save it with 8 or 16 bits "
             "per channel"

@@ -1,0 +1,56 @@
+"""Damaged files, a few of the many that benchmarks/robustness/fuzz.py makes."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROBUSTNESS = Path(__file__).parents[1] / "benchmarks" / "robustness"
+CORPUS = Path(__file__).parent / "corpus"
+
+
+@pytest.fixture(scope="module")
+def modules():
+    sys.path.insert(0, str(ROBUSTNESS))
+    import fuzz
+    import mutations
+
+    yield fuzz, mutations
+    sys.path.remove(str(ROBUSTNESS))
+
+
+@pytest.mark.parametrize(("kind", "count"), [("photos", 250), ("videos", 120)])
+def test_damaged_files_give_a_result_or_a_sentence(modules, kind, count):
+    fuzz, _ = modules
+    assert fuzz.fuzz(kind, count, seed=2024, every=0, say=lambda *_: None) == []
+
+
+def test_whole_files_are_read(modules, tmp_path):
+    fuzz, mutations = modules
+    (folder := tmp_path / "wholes").mkdir()
+    (place := tmp_path / "one").mkdir()
+    for kind, wholes in (("photos", mutations.photos()), ("videos", mutations.videos(folder))):
+        for name, data in wholes.items():
+            path = place / name
+            path.write_bytes(data)
+            assert fuzz.attempt(kind, path, False) == "read", name
+            path.unlink()
+
+
+def test_damage_depends_on_the_seed_alone(modules):
+    _, mutations = modules
+    wholes = mutations.photos()
+    first, again, other = (
+        mutations.mutated(wholes, np.random.default_rng((seed, 5))) for seed in (0, 0, 1)
+    )
+    assert first == again != other
+
+
+@pytest.mark.parametrize("path", sorted(CORPUS.glob("*")), ids=lambda path: path.name)
+def test_what_was_found(modules, tmp_path, path):
+    """Files that made a fault once."""
+    fuzz, _ = modules
+    copy = tmp_path / path.name
+    copy.write_bytes(path.read_bytes())
+    assert not fuzz.attempt(path.name.partition("-")[0], copy, False).startswith("fault")
