@@ -34,6 +34,7 @@ from b2m.blur import decode_bytes, encode_bytes
 from b2m.errors import InputError
 from b2m.media.image import ImageLike, Pixels, read_image
 from b2m.motion.fields import Flow
+from b2m.tensors import to_array, to_tensor
 
 EXPONENT = 0.8
 """p of the prior: natural pictures are between 0.5 and 0.8 (Krishnan and Fergus 2009)."""
@@ -254,10 +255,8 @@ def _deblur_tile(pixels: Pixels, flow: Flow, noise: float, device: torch.device)
     if length.max() <= _STILL[0]:
         return pixels
     light = decode_bytes(pixels)
-    photo = torch.from_numpy(np.where(pixels >= _CLIPPED, np.float32(1), light)).to(device)
-    field = torch.from_numpy(np.ascontiguousarray(flow, dtype=np.float32)).to(device)
-    sharp = deconvolve(photo.permute(2, 0, 1)[None], field.permute(2, 0, 1)[None], noise)
-    found = sharp[0].permute(1, 2, 0).cpu().numpy()
+    photo = to_tensor(np.where(pixels >= _CLIPPED, np.float32(1), light), device)
+    found = to_array(deconvolve(photo, to_tensor(flow, device), noise))
     moving = np.clip((length - _STILL[0]) / (_STILL[1] - _STILL[0]), 0, 1)[..., None]
     result = encode_bytes(light + moving * (found - light))
     return np.where(moving > 0, result, pixels)

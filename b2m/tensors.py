@@ -26,12 +26,17 @@ def to_array(tensor: Tensor) -> NDArray[np.float32]:
     return to_flow(tensor[0])
 
 
+def to_planes_last(planes: Tensor) -> NDArray[Any]:
+    """(..., C, H, W) to (..., H, W, C) of the same type."""
+    return np.ascontiguousarray(planes.movedim(-3, -1).cpu().numpy())
+
+
 def to_flow(planes: Tensor) -> NDArray[np.float32]:
     """(..., C, H, W) to (..., H, W, C) float32."""
-    return np.ascontiguousarray(planes.movedim(-3, -1).float().cpu().numpy())
+    return to_planes_last(planes.float())
 
 
 def to_pixels(images: Tensor) -> NDArray[np.uint8]:
     """(..., 3, H, W) in [0, 1], clipped, to (..., H, W, 3) uint8."""
     codes = images.clamp(0, 1).mul_(255).round_().to(torch.uint8)
-    return np.ascontiguousarray(codes.movedim(-3, -1).cpu().numpy())
+    return to_planes_last(codes)

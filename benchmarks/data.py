@@ -28,8 +28,9 @@ from b2m.data.interpolate import along_flow, load_rife, rife_folder
 from b2m.data.layouts import read_layout
 from b2m.data.recipes import RECIPES
 from b2m.data.rotation import RotationConfig, render_rotation
-from b2m.data.samples import FOLDERS, Record, Sample, write_sample
-from b2m.data.scenes import SceneConfig, Scenes, render
+from b2m.data.sample import Sample, SampleBatch
+from b2m.data.scenes import SceneConfig, render
+from b2m.data.storage import FOLDERS, Record, write_sample
 from b2m.data.stream import SceneStream
 from b2m.data.textures import load_textures
 from b2m.evaluate.report import command_line, write_report
@@ -285,7 +286,7 @@ def kept(folder: Path, size: int, runs: int) -> dict:
 def flow_quality(photos: Path | None, cutouts: Path | None, count: int) -> Iterator[dict]:
     """Flow by DIS between sharp frames, as real clips get it, where the true flow is known."""
     stacks = load_textures(photos, "test"), load_textures(cutouts, "test", cutouts=True)
-    kinds: dict[str, Callable[[int, tuple[float, float]], Scenes]] = {
+    kinds: dict[str, Callable[[int, tuple[float, float]], SampleBatch]] = {
         "several things move": lambda seed, blur: render(
             *stacks, SceneConfig(size=256, blur=blur, kind="movers", saturation=0.0), 4, seed
         ),

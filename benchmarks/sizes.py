@@ -14,8 +14,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from b2m import models
-from b2m.evaluate.answers import COST_SIZE, COST_THREADS
-from b2m.evaluate.methods import cost
+from b2m.evaluate.methods import COST_SIZE, COST_THREADS, cost
 from b2m.evaluate.report import command_line, write_report
 
 RESULTS = Path(__file__).parent / "results"

@@ -145,7 +145,7 @@ show(dataset_sheet("scenes", count=4, size=SIZE), width=10)
 
 # %%
 from b2m.data.averaging import Averaging
-from b2m.data.samples import read_index, read_sample
+from b2m.data.storage import read_index, read_sample
 from b2m.media.video import write_mp4
 
 wall = data.coffee()
@@ -163,7 +163,7 @@ corner = np.s_[80:200, 140:300]
 pictures, titles = [truth[corner]], ["true blur: 37 instants"]
 for folder in ("plain", "dense"):
     record = read_index(folder)[0]
-    blur = read_sample(folder, record)[0].blur
+    blur = read_sample(folder, record)[0].photo
     error = ((blur[20:-20, 20:-20].astype(float) - truth[20:-20, 20:-20]) ** 2).mean()
     pictures.append(blur[corner])
     titles.append(f"{record.averaged} frames averaged: {10 * np.log10(255**2 / error):.1f} dB")
@@ -281,7 +281,7 @@ show(dataset_sheet("gopro", count=2, size=150), width=10)
 print(list(check("gopro")) or "gopro: all is well")
 
 blur = Path("gopro", read_index("gopro")[0].blur)
-sound = read_sample("gopro", read_index("gopro")[0])[0].blur
+sound = read_sample("gopro", read_index("gopro")[0])[0].photo
 write_png(blur, 255 - sound)  # harm
 print(*check("gopro"), sep="\n")
 write_png(blur, sound)

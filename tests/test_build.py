@@ -32,8 +32,8 @@ from b2m.data.build.run import build
 from b2m.data.check import check
 from b2m.data.recipes import RECIPES
 from b2m.data.rotation import RotationConfig
-from b2m.data.samples import export_parquet, read_index, read_sample, read_skips
 from b2m.data.scenes import SceneConfig
+from b2m.data.storage import export_parquet, read_index, read_sample, read_skips
 from b2m.data.textures import procedural_cutouts, procedural_textures
 from b2m.errors import InputError, OutputError
 from b2m.guidance.quantize import from_flow
@@ -122,7 +122,7 @@ def test_gopro_windows_touch_and_are_averaged_in_linear_light(built, gopro):
         sample, guidance = read_sample(out, record)
         np.testing.assert_array_equal(sample.frames, frames)
         expected = srgb_encoded(srgb_decoded(frames).mean(0))
-        assert np.abs(sample.blur - expected).max() <= 1
+        assert np.abs(sample.photo - expected).max() <= 1
         np.testing.assert_array_equal(guidance, from_flow(sample.flow))
         # Things go left by the camera's speed, six steps from first to last.
         speed = -6 * (1 if record.split == "train" else 2)
@@ -141,7 +141,7 @@ def test_the_power_law_of_the_data_sets(gopro, tmp_path, gamma):
     assert record.curve == gamma
     sample, _ = read_sample(tmp_path / "set", record)
     light = ((sample.frames / 255.0) ** gamma).mean(0)
-    assert np.abs(sample.blur - 255 * light ** (1 / gamma)).max() < 0.51
+    assert np.abs(sample.photo - 255 * light ** (1 / gamma)).max() < 0.51
     assert list(check(tmp_path / "set")) == []
 
 
@@ -192,7 +192,7 @@ def test_dense_windows_average_what_they_say(tmp_path):
     times = np.arange(128) / 32
     light = np.mean([srgb_decoded(ramp + 1.25 * t) for t in times], axis=0)
     inner = (slice(8, -8), slice(12, -12))
-    assert np.abs(sample.blur - srgb_encoded(light))[inner].max() <= 3
+    assert np.abs(sample.photo - srgb_encoded(light))[inner].max() <= 3
     # Seven, evenly: 0, 127/6 … 127 of 128 instants.
     for frame, place in zip(sample.frames, np.round(np.linspace(0, 127, 7)), strict=True):
         assert np.abs(frame - (ramp + 1.25 * place / 32))[inner].max() <= 3

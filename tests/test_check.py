@@ -17,8 +17,8 @@ from b2m.data.build import run as building
 from b2m.data.build.run import build
 from b2m.data.check import check
 from b2m.data.recipes import RECIPES
-from b2m.data.samples import FOLDERS, Record, place_of, read_index, write_lines
 from b2m.data.scenes import SceneConfig
+from b2m.data.storage import FOLDERS, Record, place_of, read_index, write_lines
 from b2m.data.textures import procedural_cutouts, procedural_textures
 from b2m.motion.io import read_flo, write_flo
 

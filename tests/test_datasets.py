@@ -20,8 +20,8 @@ from b2m.data.datasets import (
 )
 from b2m.data.recipes import RECIPES
 from b2m.data.rotation import RotationConfig
-from b2m.data.samples import read_index, read_sample
 from b2m.data.scenes import SceneConfig
+from b2m.data.storage import read_index, read_sample
 from b2m.data.stream import SHARES, SceneStream, augment
 from b2m.data.textures import procedural_cutouts, procedural_textures
 from b2m.errors import InputError
@@ -55,7 +55,7 @@ def test_whole_samples_are_what_is_on_disk(folder):
     record = [one for one in read_index(folder) if one.split == "test"][1]
     sample, guidance = read_sample(folder, record)
     item = data[1]
-    np.testing.assert_array_equal((item["photo"] * 255).permute(1, 2, 0).byte(), sample.blur)
+    np.testing.assert_array_equal((item["photo"] * 255).permute(1, 2, 0).byte(), sample.photo)
     assert item["frames"].shape == (7, 3, 40, 40)
     np.testing.assert_array_equal(
         (item["frames"][3] * 255).permute(1, 2, 0).byte(), sample.frames[3]

@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from b2m import guidance as guidance_rules
-from b2m.data.scenes import Scenes
+from b2m.data.sample import SampleBatch
 from b2m.errors import InputError
 from b2m.guidance.palette import PALETTE
 from b2m.guidance.quantize import quantise
@@ -356,7 +356,7 @@ def test_it_learns_a_batch_by_heart(config):
 def test_validation_is_its_definition():
     flow = motions(2, 48, 48)
     guidance = quantise(flow)
-    scenes = Scenes(None, None, flow, guidance, None, flow)
+    scenes = SampleBatch(None, None, flow, guidance, None, flow)
 
     class Oracle(GuidancePredictor):
         """Backwards, then right but for a quarter of what moves and of what is still, then no."""
@@ -380,7 +380,7 @@ def test_validation_is_its_definition():
 
 def test_the_sheet_shows_truth_and_five_answers():
     flow = motions(2, 48, 48)
-    scenes = Scenes(None, None, flow, quantise(flow), None, flow)
+    scenes = SampleBatch(None, None, flow, quantise(flow), None, flow)
     sheet = PredictorObjective.draw(make(), scenes, photos(2, 48, 48))
     assert sheet.shape[1] > 7 * 48
     assert sheet.shape[0] > 2 * 48

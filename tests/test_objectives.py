@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from b2m.data.scenes import Scenes
+from b2m.data.sample import SampleBatch
 from b2m.guidance.quantize import quantise
 from b2m.losses import (
     EPE_WEIGHTS,
@@ -75,7 +75,9 @@ def batch(count=2, size=64, seed=0):
 
 def as_scenes(given):
     guidance = given["guidance"].to(torch.int8)
-    return Scenes(given["photo"], given["frames"], given["flow"], guidance, None, given["flow"])
+    return SampleBatch(
+        given["photo"], given["frames"], given["flow"], guidance, None, given["flow"]
+    )
 
 
 def test_truth_is_turned_to_the_right():

@@ -11,7 +11,8 @@ from scipy import ndimage
 from b2m.blur import average
 from b2m.data import stream
 from b2m.data.clips import Crops
-from b2m.data.scenes import SceneConfig, Scenes
+from b2m.data.sample import SampleBatch
+from b2m.data.scenes import SceneConfig
 from b2m.data.stream import SceneStream, augment
 from b2m.data.textures import Textures, procedural_cutouts, procedural_textures
 from b2m.train.recipes import RECIPES
@@ -193,7 +194,7 @@ def test_the_mix_has_its_shares(textures, monkeypatch):
             config, count = given[-4:-2]
             frames = torch.full((count, config.frames, 3, config.size, config.size), light)
             flow = torch.zeros(count, 2, config.size, config.size)
-            return Scenes(frames[:, 0], frames, flow, flow, flow, flow)
+            return SampleBatch(frames[:, 0], frames, flow, flow, flow, flow)
 
         return draw
 

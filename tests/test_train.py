@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from b2m.data import stream
-from b2m.data.scenes import Scenes
+from b2m.data.sample import SampleBatch
 from b2m.errors import InputError
 from b2m.guidance.quantize import quantise
 from b2m.hub import find_weights, plan
@@ -595,7 +595,7 @@ def test_validation_is_its_definition():
         return Animation(torch.from_numpy(found[picked]), torch.from_numpy(estimate[picked]))
 
     flow_tensor = torch.from_numpy(flow)
-    scenes = Scenes(
+    scenes = SampleBatch(
         None, torch.from_numpy(truth), flow_tensor, quantise(flow_tensor), None, flow_tensor
     )
     scores = AnimatorObjective.validate(model, scenes, torch.from_numpy(photo))

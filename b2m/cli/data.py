@@ -160,7 +160,7 @@ def build(
     """
     from b2m.data.build.run import build as build_data
     from b2m.data.recipes import RECIPES
-    from b2m.data.samples import PARQUET, export_parquet
+    from b2m.data.storage import PARQUET, export_parquet
 
     if recipe not in RECIPES:
         raise ArgumentError(f"--recipe is '{recipe}': choose from {', '.join(RECIPES)}")
@@ -202,7 +202,7 @@ def build(
 
 def _tell(folder: Path, count: int) -> None:
     """Say on standard error what was skipped, the first reasons once each."""
-    from b2m.data.samples import read_skips
+    from b2m.data.storage import read_skips
 
     reasons: dict[str, None] = {}
     for skip in read_skips(folder):
@@ -293,7 +293,7 @@ def _size(given: str) -> tuple[int, int]:
 def check(folder: DataSet) -> None:
     """See that a data set is whole, that its splits share no source, and that physics holds."""
     from b2m.data.check import check as check_data
-    from b2m.data.samples import iter_index
+    from b2m.data.storage import iter_index
 
     problems = 0
     for sentence in check_data(folder):

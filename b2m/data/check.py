@@ -17,11 +17,11 @@ from tqdm.auto import tqdm
 
 from b2m.data.averaging import decode, encode
 from b2m.data.build.progress import is_begun
-from b2m.data.samples import (
+from b2m.data.sample import Sample
+from b2m.data.storage import (
     FOLDERS,
     Place,
     Record,
-    Sample,
     guidance_of,
     iter_index,
     place_of,
@@ -175,26 +175,26 @@ def _physics(record: Record, sample: Sample) -> Iterator[str]:
     if record.frames < 2:
         return
     gamma = 0.0 if record.curve == "srgb" else float(record.curve)
-    light = np.zeros(sample.blur.shape, np.float32)
+    light = np.zeros(sample.photo.shape, np.float32)
     for frame in sample.frames:
         light += decode(frame, gamma)
     light /= len(sample.frames)
     mean = encode(light, gamma)
     if record.averaged == record.frames:
-        off = np.abs(mean.astype(np.int16) - sample.blur).max()
+        off = np.abs(mean.astype(np.int16) - sample.photo).max()
         if off > 1:
             yield f"the mean of its frames is not its photo: they differ by up to {off} of 255"
         return
     flow = np.zeros(1) if sample.flow is None else np.nan_to_num(sample.flow)
     # Farther than across the photo nothing is seen to go.
-    way = min(float(np.linalg.norm(flow, axis=-1).max()), math.hypot(*sample.blur.shape[:2]))
+    way = min(float(np.linalg.norm(flow, axis=-1).max()), math.hypot(*sample.photo.shape[:2]))
     side = 2 * math.ceil(way / (len(sample.frames) - 1)) + 1
     told = cv2.erode(
         (sample.frames.max((0, -1)) < _CLIPPED).astype(np.uint8), np.ones((side, side))
     )
     smooth = [
         encode(np.asarray(cv2.blur(one, (side, side)), np.float32), gamma).astype(np.float32)
-        for one in (light, decode(sample.blur, gamma))
+        for one in (light, decode(sample.photo, gamma))
     ]
     error = ((smooth[0] - smooth[1]) ** 2)[told > 0]
     if error.size and error.mean() > 255**2 / 10 ** (_CLOSE / 10):

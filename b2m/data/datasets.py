@@ -10,18 +10,17 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
-from b2m.data.samples import read_index, read_sample
 from b2m.data.sensor import develop
+from b2m.data.storage import read_index, read_sample
 from b2m.data.stream import SceneStream, augment
 from b2m.errors import InputError
 from b2m.guidance.quantize import quantise
 from b2m.motion.fields import to_middle_grid
+from b2m.tensors import to_photo, to_tensor
 
 Item = dict[str, Tensor]
 """photo (3, H, W) and frames (T, 3, H, W), sRGB in [0, 1]; flow (2, H, W), pixels over the exposure
@@ -138,9 +137,9 @@ class BlurClipDataset(Dataset[Item]):
             top, left = (int(torch.randint(one + 1, (), generator=draw)) for one in slack)
             window = slice(top, top + self.size), slice(left, left + self.size)
         stride = (record.frames - 1) // (self.frames - 1)
-        photo = _picture(sample.blur[window])
-        frames = torch.stack([_picture(frame[window]) for frame in sample.frames[::stride]])
-        vectors = torch.from_numpy(flow[window].copy()).permute(2, 0, 1)
+        photo = to_photo(sample.photo[window])[0]
+        frames = torch.cat([to_photo(frame[window]) for frame in sample.frames[::stride]])
+        vectors = to_tensor(flow[window])[0]
         if self.vary:
             return _varied(photo, frames, vectors, draw, True)
         guidance = quantise(vectors[None])[0].float()
@@ -150,10 +149,6 @@ class BlurClipDataset(Dataset[Item]):
             "flow": vectors.contiguous(),
             "guidance": guidance,
         }
-
-
-def _picture(pixels: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
 
 
 class MixedClips(Dataset[Item]):

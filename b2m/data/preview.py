@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
 
-from b2m.data.samples import read_index, read_sample
 from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import develop
+from b2m.data.storage import read_index, read_sample
 from b2m.data.textures import load_textures
 from b2m.errors import InputError
 from b2m.guidance.palette import to_color
 from b2m.media.image import Pixels, fit
 from b2m.motion.color import flow_to_color
+from b2m.tensors import to_pixels, to_planes_last
 from b2m.visualize.contact_sheet import grid
 
 _LONGEST_BLUR = 32.0  # pixels; on small pictures a sixth of the side
@@ -55,16 +54,16 @@ def preview_sheet(
         batch = min(_SCENES_AT_ONCE, count - first)
         scenes = render(*textures, config, batch, seed + first)
         blur = develop(scenes.blur, seed + first)
-        flows, moving = _to_array(scenes.flow), _to_array(scenes.moving)
-        guidance = _to_array(scenes.guidance)
+        flows, moving = to_planes_last(scenes.flow), to_planes_last(scenes.moving)
+        guidance = to_planes_last(scenes.guidance)
         last = scenes.frames.shape[1] - 1
         for row in range(batch):
             longest = float(np.linalg.norm(flows[row], axis=-1).max())
             pictures = {
-                f"photo {first + row + 1}": _to_pixels(blur[row]),
-                "first frame": _to_pixels(scenes.frames[row, 0]),
-                "middle frame": _to_pixels(scenes.frames[row, last // 2]),
-                "last frame": _to_pixels(scenes.frames[row, last]),
+                f"photo {first + row + 1}": to_pixels(blur[row]),
+                "first frame": to_pixels(scenes.frames[row, 0]),
+                "middle frame": to_pixels(scenes.frames[row, last // 2]),
+                "last frame": to_pixels(scenes.frames[row, last]),
                 _motion(longest): flow_to_color(flows[row]),
                 "guidance": to_color(guidance[row]),
                 "moves by itself": np.repeat(moving[row].astype(np.uint8) * 255, 3, -1),
@@ -97,10 +96,10 @@ def dataset_sheet(folder: str | Path, *, count: int, size: int) -> Pixels:
     for record in (records[row] for row in chosen):
         sample, guidance = read_sample(folder, record)
         last = len(sample.frames) - 1
-        tiles += [sample.blur, *(sample.frames[place] for place in (0, last // 2, last))]
+        tiles += [sample.photo, *(sample.frames[place] for place in (0, last // 2, last))]
         labels += [f"{record.number}, {record.split}", "first frame", "middle frame", "last frame"]
         if sample.flow is None or guidance is None:
-            tiles += [np.zeros_like(sample.blur)] * 2
+            tiles += [np.zeros_like(sample.photo)] * 2
             labels += ["motion unknown", ""]
             continue
         longest = float(np.linalg.norm(np.nan_to_num(sample.flow), axis=-1).max())
@@ -113,13 +112,3 @@ def dataset_sheet(folder: str | Path, *, count: int, size: int) -> Pixels:
 def _motion(longest: float) -> str:
     """What is written below the flow."""
     return f"up to {longest:.0f} px" if longest >= 1 else "still"
-
-
-def _to_array(batch: Tensor) -> NDArray[np.generic]:
-    """(B, C, H, W) to (B, H, W, C)."""
-    return batch.permute(0, 2, 3, 1).contiguous().numpy()
-
-
-def _to_pixels(image: Tensor) -> Pixels:
-    """(3, H, W) in [0, 1] to (H, W, 3) uint8."""
-    return (image.permute(1, 2, 0) * 255).round().byte().numpy()

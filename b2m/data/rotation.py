@@ -25,12 +25,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from b2m.blur import decode_bytes, encode_bytes, linear_to_srgb
-from b2m.data.scenes import Scenes, draw_textures, pixel_grid, soften, tint
+from b2m.data.sample import SampleBatch
+from b2m.data.scenes import draw_textures, pixel_grid, soften, tint
 from b2m.data.textures import Textures
 from b2m.data.trajectories import Random, apply_homography
 from b2m.errors import InputError
 from b2m.guidance.quantize import quantise
 from b2m.media.image import Pixels
+from b2m.tensors import to_pixels
 
 _MOST_SUPERSAMPLING = 16
 
@@ -200,10 +202,10 @@ def _expose(
     return torch.stack([mean, *kept], 1), turn.flow((size, size))
 
 
-def _finished(images: Tensor, flow: Tensor) -> Scenes:
+def _finished(images: Tensor, flow: Tensor) -> SampleBatch:
     images = linear_to_srgb(images)
     still = torch.zeros_like(flow[:, :1]).bool()
-    return Scenes(images[:, 0], images[:, 1:], flow, quantise(flow), still, flow)
+    return SampleBatch(images[:, 0], images[:, 1:], flow, quantise(flow), still, flow)
 
 
 # --- before ordinary photos -----------------------------------------------------------------------
@@ -215,7 +217,7 @@ def render_rotation(
     batch: int,
     seed: int,
     device: torch.device | str = "cpu",
-) -> Scenes:
+) -> SampleBatch:
     """Render photos blurred by a camera that turns before photos, by K R K^-1.
 
     The frames are a part, anywhere, of a larger view that has the field of view; the photo is what
@@ -337,8 +339,7 @@ def render_view(
     light = _seen(panorama, orientation, camera_matrix(focal * fine), grid)
     light = light.unflatten(2, (height * fine, width * fine))
     light = F.avg_pool2d(light, fine) if fine > 1 else light
-    codes = (linear_to_srgb(light[0]) * 255).round().byte()
-    return codes.permute(1, 2, 0).contiguous().numpy()
+    return to_pixels(linear_to_srgb(light[0]))
 
 
 def check_panorama(panorama: Pixels) -> None:
@@ -405,7 +406,7 @@ def shrink_panorama(panorama: Pixels, config: RotationConfig) -> Pixels:
     return np.stack(rows)
 
 
-def render_panorama(panorama: Pixels, config: RotationConfig, seed: int) -> Scenes:
+def render_panorama(panorama: Pixels, config: RotationConfig, seed: int) -> SampleBatch:
     """Render one photo blurred by a camera that turns in a panorama (2021a, section 3).
 
     The first orientation is anywhere, at most 30 degrees from upright; from it to the last one

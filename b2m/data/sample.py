@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from b2m.guidance.quantize import Guidance
 from b2m.media.image import Pixels
@@ -40,3 +41,24 @@ class Sample(NamedTuple):
         """The flow of a sample that has one."""
         assert self.flow is not None
         return self.flow
+
+
+class SampleBatch(NamedTuple):
+    """A batch of rendered samples, as tensors.
+
+    Attributes:
+        blur: (B, 3, H, W) sRGB in [0, 1], the photo before any sensor noise.
+        frames: (B, T, 3, H, W) sRGB in [0, 1], the sharp frames.
+        flow: (B, 2, H, W) pixels over the exposure, on the middle frame's grid.
+        guidance: (B, 2, H, W) int8.
+        moving: (B, 1, H, W) bool, things that move against the background.
+        path: (B, 2, H, W) pixels over the exposure: the flow, and, where something moving against
+            the background only passes, the motion of that.
+    """
+
+    blur: Tensor
+    frames: Tensor
+    flow: Tensor
+    guidance: Tensor
+    moving: Tensor
+    path: Tensor

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from b2m.blur import linear_to_srgb, srgb_to_linear
+from b2m.data.sample import SampleBatch
 from b2m.data.textures import LEVELS, Textures
 from b2m.data.trajectories import (
     Random,
@@ -56,27 +57,6 @@ class SceneConfig:
     softness: float = 0.3
     defocus: float = 0.0
     still: float = 0.04
-
-
-class Scenes(NamedTuple):
-    """A batch of rendered scenes.
-
-    Attributes:
-        blur: (B, 3, H, W) sRGB in [0, 1], the photo before any sensor noise.
-        frames: (B, T, 3, H, W) sRGB in [0, 1], the sharp frames.
-        flow: (B, 2, H, W) pixels over the exposure, on the middle frame's grid.
-        guidance: (B, 2, H, W) int8.
-        moving: (B, 1, H, W) bool, things that move against the background.
-        path: (B, 2, H, W) pixels over the exposure: the flow, and, where something moving against
-            the background only passes, the motion of that.
-    """
-
-    blur: Tensor
-    frames: Tensor
-    flow: Tensor
-    guidance: Tensor
-    moving: Tensor
-    path: Tensor
 
 
 @dataclass
@@ -413,7 +393,7 @@ def render(
     batch: int,
     seed: int,
     device: torch.device | str = "cpu",
-) -> Scenes:
+) -> SampleBatch:
     """Render a batch of scenes.
 
     Args:
@@ -433,7 +413,7 @@ def render(
 
 def render_named(
     photos: Textures, cutouts: Textures, config: SceneConfig, batch: int, seed: int
-) -> tuple[Scenes, list[list[str]]]:
+) -> tuple[SampleBatch, list[list[str]]]:
     """Render scenes as `render` does, and say what each is made from.
 
     Returns:
@@ -448,7 +428,7 @@ def render_named(
     return _expose(layers, config, random), names
 
 
-def _expose(layers: _Layers, config: SceneConfig, random: Random) -> Scenes:
+def _expose(layers: _Layers, config: SceneConfig, random: Random) -> SampleBatch:
     batch = len(layers.canvas)
     size, intervals = config.size, config.frames - 1
     grid = pixel_grid(size, random.device)
@@ -486,7 +466,7 @@ def _expose(layers: _Layers, config: SceneConfig, random: Random) -> Scenes:
     if soft.any():
         images[soft] = soften(images[soft], sigma[soft])
     images = linear_to_srgb(images)
-    return Scenes(images[:, 0], images[:, 1:], flow, quantise(flow), moving, path)
+    return SampleBatch(images[:, 0], images[:, 1:], flow, quantise(flow), moving, path)
 
 
 def soften(images: Tensor, sigma: Tensor) -> Tensor:

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from b2m.data.clips import Crops
 from b2m.data.rotation import RotationConfig, render_rotation
-from b2m.data.scenes import SceneConfig, Scenes, render
+from b2m.data.sample import SampleBatch
+from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import develop
 from b2m.data.textures import Textures
 from b2m.files import atomic_path, make_folder
@@ -166,7 +167,7 @@ class SceneStream:
                 save_file({"clips": clips.contiguous(), "flows": flows.contiguous()}, path)
         return clips, flows
 
-    def _render(self, config: SceneConfig, count: int, seed: int, turns: bool) -> Scenes:
+    def _render(self, config: SceneConfig, count: int, seed: int, turns: bool) -> SampleBatch:
         if not turns:
             return render(self.photos, self.cutouts, config, count, seed, self.device)
         turning = RotationConfig(size=config.size, frames=config.frames, blur=config.blur)

@@ -34,7 +34,7 @@ from b2m.models.animator import MotionAnimator
 from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.motion.fields import Flow, estimate_flow, resize_flow, to_middle_grid
 from b2m.registry import MODELS
-from b2m.tensors import to_flow, to_pixels, to_tensor
+from b2m.tensors import to_flow, to_pixels, to_planes_last, to_tensor
 from b2m.train.recipes import find_recipe
 
 Weights = str | os.PathLike[str] | None
@@ -172,7 +172,7 @@ def _sampled(name: str, model: HubModel, weights: Weights) -> Method:
         with torch.inference_mode():
             latents = predictor.draw_latents(max(TRIES), seed=0)
             for drawn in predictor.predict(to_tensor(sample.photo) / 255, latents):
-                small = np.ascontiguousarray(drawn.permute(1, 2, 0).numpy())
+                small = to_planes_last(drawn)
                 found.append(_run(model, sample, resize(small, sample.photo.shape[:2])))
         return found
 

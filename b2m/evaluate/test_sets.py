@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from b2m.blur import average_bytes, encode_bytes
 from b2m.data.clips import crossed, flow_over, read_windows
 from b2m.data.rotation import RotationConfig, render_rotation
-from b2m.data.sample import Sample
-from b2m.data.scenes import SceneConfig, Scenes, render
+from b2m.data.sample import Sample, SampleBatch
+from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import develop
 from b2m.data.textures import load_textures
 from b2m.guidance.quantize import from_flow
@@ -58,7 +58,7 @@ def rotation_samples(
     return _rendered(lambda seed: render_rotation(textures, config, _BATCH, seed), count, number)
 
 
-def _rendered(draw: Callable[[int], Scenes], count: int, number: int) -> Iterator[Sample]:
+def _rendered(draw: Callable[[int], SampleBatch], count: int, number: int) -> Iterator[Sample]:
     for start in range(0, count, _BATCH):
         # Always whole batches, so that the first scenes of a longer run are the same.
         scenes = draw(number + start)

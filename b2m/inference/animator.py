@@ -11,7 +11,6 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from b2m import guidance as guidance_rules
 from b2m.errors import InputError, check_seed
@@ -29,13 +28,14 @@ from b2m.inference import (
 from b2m.inference import (
     video as film,
 )
-from b2m.inference.clip import Clip, Prepared, check_frames, to_array
+from b2m.inference.clip import Clip, Prepared, check_frames
 from b2m.inference.conditioning import follow
 from b2m.media.image import ImageLike, Photo, Pixels, fit, read_image
 from b2m.models.animator import Encoding, MotionAnimator
 from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.motion.fields import Flow, resize_flow
 from b2m.registry import MODELS
+from b2m.tensors import to_array, to_photo, to_planes_last, to_tensor
 
 GUIDANCE_PREDICTORS = ("regions", "cvae-gan")
 """Who says which way things may have gone: the coherent regions of a photo, each forwards or
@@ -138,7 +138,7 @@ class BlurAnimator:
         """
         assert isinstance(self.model, MotionAnimator)
         with torch.inference_mode():
-            encoder = scales.MultiscaleEncoder(self.model, _to_tensor(working, self.device) / 255)
+            encoder = scales.MultiscaleEncoder(self.model, to_photo(working, self.device))
             encoding = _contiguous(encoder.encode())
         again = self.model.encode if scales.holds_more(source.pixels, working) else None
         return Prepared(source, working, encoding, again, encoder).unless_still()
@@ -193,7 +193,7 @@ class BlurAnimator:
         with torch.inference_mode():
             surface = prepared.encoding.moving > 0
             if guidance is None:
-                flow = _to_tensor(guidance_rules.coherent_signs(prepared.line), self.device)
+                flow = to_tensor(guidance_rules.coherent_signs(prepared.line), self.device)
             else:
                 guidance = guidance_rules.validate(guidance, *prepared.photo.shape[:2])
                 prepared, flow, said = self._directed(prepared, guidance)
@@ -215,13 +215,13 @@ class BlurAnimator:
         """The photo that moves as guidance says, its path, and the guidance at working size."""
         (height, width), size = prepared.photo.shape[:2], prepared.working.shape[:2]
         said = guidance_rules.resize(guidance, size) if size != (height, width) else guidance
-        told = _to_tensor(said, self.device)
+        told = to_tensor(said, self.device)
         if prepared.encoder is not None:
             encoding = _contiguous(prepared.encoder.encode(told))
             prepared = replace(prepared, encoding=encoding, told=told)
         held, flow = follow(
             prepared.encoding,
-            _to_tensor(guidance_rules.coherent_signs(prepared.line), self.device),
+            to_tensor(guidance_rules.coherent_signs(prepared.line), self.device),
             told,
             guidance_rules.STILL_THRESHOLD * size[1] / width,
         )
@@ -241,11 +241,11 @@ class BlurAnimator:
         flows: list[Flow] = []
         with torch.inference_mode():
             signed = guidance_rules.coherent_signs(prepared.line)
-            photo = _to_tensor(prepared.working, self.device) / 255
+            photo = to_photo(prepared.working, self.device)
             scale = prepared.working.shape[1] / size[1]
             for latent in predictor.draw_latents(ambiguity.tries(motions), seed):
                 found = predictor.predict(photo, latent[None], scale)[0]
-                small = np.ascontiguousarray(found.permute(1, 2, 0).cpu().numpy())
+                small = to_planes_last(found)
                 guidance = guidance_rules.resize(small, size)
                 directed, flow, _ = self._directed(prepared, guidance)
                 field = to_array(flow * (directed.encoding.moving > 0))
@@ -382,8 +382,3 @@ def in_full(animator: BlurAnimator, image: ImageLike, clip: Clip) -> Clip:
 def _contiguous(encoding: Encoding) -> Encoding:
     """The network leaves channels last; frames are put together faster plane by plane."""
     return Encoding(*(part.contiguous() for part in encoding))
-
-
-def _to_tensor(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:
-    """(h, w, C) to float (1, C, h, w)."""
-    return torch.from_numpy(np.ascontiguousarray(array)).to(device).permute(2, 0, 1)[None].float()

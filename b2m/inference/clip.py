@@ -49,6 +49,7 @@ from b2m.motion.fields import Flow, half_angle, resize_flow
 from b2m.motion.orientation import length_of
 from b2m.motion.regions import Labels, enlarge, find_regions
 from b2m.motion.segmentation import moving_mask
+from b2m.tensors import to_array, to_photo
 
 _KEPT_VALUES = 2**26  # frames held at working size, in values; above it they are rendered twice
 _MOST_BYTES = 2**30  # of full-size frames made at once, where each tile is looked at again
@@ -105,10 +106,10 @@ class Prepared:
         }
         for name in ("swept", "moving"):
             nothing[name] = torch.full_like(getattr(self.encoding, name), -CERTAIN)
-        middle = torch.from_numpy(self.working).permute(2, 0, 1)[None].to(self.encoding.middle)
+        middle = to_photo(self.working).to(self.encoding.middle)
         return replace(
             self,
-            encoding=self.encoding._replace(middle=middle / 255, **nothing),
+            encoding=self.encoding._replace(middle=middle, **nothing),
             encoder=None,
             look=None,
         )
@@ -524,8 +525,3 @@ def check_frames(frames: int) -> None:
         raise ArgumentError(
             f"frames={frames!r} is not possible; give a whole number of at least 2."
         )
-
-
-def to_array(tensor: torch.Tensor) -> NDArray[np.float32]:
-    """From a tensor (1, C, h, w) to (h, w, C)."""
-    return np.ascontiguousarray(tensor[0].permute(1, 2, 0).float().cpu().numpy())

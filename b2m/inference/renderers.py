@@ -23,7 +23,7 @@ from b2m.hub import HubModel
 from b2m.inference import diagnostics as doubts
 from b2m.inference import hypotheses as ambiguity
 from b2m.inference import multiscale as scales
-from b2m.inference.clip import Clip, Prepared, to_array
+from b2m.inference.clip import Clip, Prepared
 from b2m.inference.conditioning import CERTAIN
 from b2m.inference.projection import LinearImage
 from b2m.media.image import ImageLike, Pixels, read_image
@@ -31,6 +31,7 @@ from b2m.models.animator import Encoding
 from b2m.models.blur_flow import BlurFlowNet
 from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.motion.fields import Flow, double_angle, estimate_flow, resize_flow, to_middle_grid
+from b2m.tensors import to_array, to_photo, to_planes_last, to_tensor
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class FrameClip(Clip):
         self, prepared: Prepared, frames: Tensor, seed: int, guidance: Guidance | None = None
     ) -> None:
         field = _motion(frames)
-        flow = torch.from_numpy(field).permute(2, 0, 1)[None]
+        flow = to_tensor(field)
         nothing = torch.zeros_like(flow)
         known = torch.full_like(flow[:, :1], CERTAIN)
         middle, line = frames[len(frames) // 2][None], double_angle(flow)
@@ -102,7 +103,7 @@ def prepare(model: HubModel, image: ImageLike, device: torch.device) -> Prepared
     """Look at a photo: for models without guidance all of the work, for others none yet."""
     source = read_image(image)
     working = scales.working_photo(source.pixels)
-    photo = _photo(working, device)
+    photo = to_photo(working, device)
     nothing = torch.zeros_like(photo[:, :2])
     known = torch.full_like(photo[:, :1], CERTAIN)
     encoding = Encoding(photo, nothing, nothing, nothing, nothing, known, known)
@@ -172,7 +173,7 @@ def flow(model: BlurFlowNet, image: ImageLike) -> Flow:
     source = read_image(image)
     working = scales.working_photo(source.pixels)
     with torch.inference_mode():
-        found = model(_photo(working, next(model.parameters()).device))
+        found = model(to_photo(working, next(model.parameters()).device))
     signed = guidance_rules.coherent_signs(to_array(found))
     return resize_flow(signed, source.pixels.shape[:2])
 
@@ -188,14 +189,14 @@ def _guided(
     """A clip for what was said, and its reverse, or for one sample of guidance after another."""
     size, working = prepared.photo.shape[:2], prepared.working.shape[:2]
     device = next(model.parameters()).device
-    photo = _photo(prepared.working, device)
+    photo = to_photo(prepared.working, device)
 
     def sampled() -> Iterator[Guidance]:
         assert predictor is not None
         for latent in predictor.draw_latents(ambiguity.tries(motions), seed):
             with torch.inference_mode():
                 found = predictor.predict(photo, latent[None], working[1] / size[1])[0]
-            small = np.ascontiguousarray(found.permute(1, 2, 0).cpu().numpy())
+            small = to_planes_last(found)
             yield guidance_rules.resize(small, size)
 
     if guidance is None and predictor is not None:
@@ -205,7 +206,7 @@ def _guided(
         proposals = iter([said, -said])
     for proposal in proposals:
         small = proposal if working == size else guidance_rules.resize(proposal, working)
-        given = torch.from_numpy(small).to(device).permute(2, 0, 1)[None].float()
+        given = to_tensor(small, device)
         with torch.inference_mode():
             frames = model(photo, given)[0].clamp(0, 1)
         yield FrameClip(prepared, frames, seed, proposal)
@@ -227,11 +228,6 @@ def _only(count: int | None, frames: object) -> str:
         f"frames={frames!r} is not possible with this model, which gives {count}: ask for {count}, "
         "or take model='animator', which gives any number"
     )
-
-
-def _photo(pixels: Pixels, device: torch.device) -> Tensor:
-    """(h, w, 3) uint8 to (1, 3, h, w) in [0, 1]."""
-    return torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None].float() / 255
 
 
 def _motion(frames: Tensor) -> Flow:

@@ -27,6 +27,7 @@ from b2m.inference.projection import DARK, LinearImage, projection
 from b2m.media.image import Pixels
 from b2m.models.animator import STRIDE, Encoding, odd_residual, render
 from b2m.motion.fields import half_angle
+from b2m.tensors import to_photo
 
 _TILE = 48 * STRIDE
 _SURROUNDINGS = 6 * STRIDE  # pixels about what is wanted, for the network to see
@@ -116,8 +117,8 @@ class LargePhoto:
         scale = self.photo.shape[1] / self.working.shape[1]
         flow = self._enlarged(self.flow, rows, columns)  # (1, 2, y, x) pixels at working size
         line = self._enlarged(self.encoding.line, rows, columns)
-        photo = _to_tensor(self.photo[rows, columns]).to(flow)
-        change = self.encoding.middle - _to_tensor(self.working).to(flow)
+        photo = to_photo(self.photo[rows, columns]).to(flow)
+        change = self.encoding.middle - to_photo(self.working).to(flow)
         coarse = Encoding(
             middle=photo + self._enlarged(change, rows, columns),
             line=scale * line,
@@ -177,8 +178,3 @@ def _stretched(maps: Tensor, axis: int, part: slice, side: int) -> Tensor:
     share = (places - before).to(maps.dtype).view(shape)
     after = (before + 1).clamp(max=count - 1)
     return torch.lerp(maps.index_select(axis, before), maps.index_select(axis, after), share)
-
-
-def _to_tensor(pixels: Pixels) -> Tensor:
-    """(y, x, 3) uint8 to (1, 3, y, x) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float() / 255

@@ -40,6 +40,7 @@ from b2m.media.video import Video, as_rate, read_video, write_mp4, write_timed_m
 from b2m.models.animator import orient
 from b2m.motion.fields import Flow, estimate_flow, half_angle, resize_flow
 from b2m.motion.orientation import coherent_signs
+from b2m.tensors import to_tensor
 
 if TYPE_CHECKING:
     from b2m.inference.animator import BlurAnimator
@@ -271,11 +272,11 @@ class Scene:
         """
         prepared = self.animator.prepare(self.shot.photo)
         if self.flow is None:
-            signed = _to_tensor(coherent_signs(prepared.line)).to(self.animator.device)
+            signed = to_tensor(coherent_signs(prepared.line)).to(self.animator.device)
         else:
             flow = resize_flow(self.flow, prepared.working.shape[:2])
             with torch.inference_mode():
-                told = _to_tensor(flow).to(self.animator.device)
+                told = to_tensor(flow).to(self.animator.device)
                 signed = orient(half_angle(prepared.encoding.line), told)
         return Clip(prepared, signed, PROJECTION_INSTANTS, 0)
 
@@ -297,10 +298,6 @@ def find_motion(animator: BlurAnimator, shots: Iterable[Shot], shutter: float) -
         earlier = shot
     if earlier is not None:
         yield Scene(earlier, animator, neighbour_flow(before, None, shutter), False)
-
-
-def _to_tensor(array: NDArray[np.float32]) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)[None]
 
 
 # --- what is shown --------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from b2m.errors import InputError
 from b2m.media.image import Pixels
+from b2m.tensors import to_array, to_tensor
 
 Flow = NDArray[np.float32]
 _Scalar = TypeVar("_Scalar", bound=np.generic)
@@ -137,7 +138,7 @@ def to_middle_grid(flow: Flow, iterations: int = 20) -> Flow:
 
 @torch.no_grad()
 def _move_grid(flow: Flow, share: float, iterations: int) -> Flow:
-    source = torch.from_numpy(np.ascontiguousarray(flow, dtype=np.float32)).permute(2, 0, 1)[None]
+    source = to_tensor(flow)
     moved = source
     for _ in range(iterations):
         following = warp(source, moved * share)
@@ -145,7 +146,7 @@ def _move_grid(flow: Flow, share: float, iterations: int) -> Flow:
         moved = following
         if done:
             break
-    return moved[0].permute(1, 2, 0).contiguous().numpy()
+    return to_array(moved)
 
 
 # --- changing the frame changes the vectors -------------------------------------------------------

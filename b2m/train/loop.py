@@ -24,7 +24,8 @@ from tqdm.auto import tqdm
 
 from b2m.assets import runs_folder
 from b2m.data.clips import cut_crops
-from b2m.data.scenes import SceneConfig, Scenes, render
+from b2m.data.sample import SampleBatch
+from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import develop
 from b2m.data.stream import SceneStream
 from b2m.data.textures import load_textures
@@ -408,7 +409,7 @@ class Run:
         from b2m.visualize.contact_sheet import training_curve
 
         objective, count = self.recipe.objective, min(6, len(self.photo))
-        some = Scenes(*(part[:count] for part in self.truth))
+        some = SampleBatch(*(part[:count] for part in self.truth))
         sheet = objective.draw(self.ema.module.eval(), some, self.photo[:count])
         write_png(self.folder / "sheet.png", sheet)
         if rows := self._rows(_LOG):

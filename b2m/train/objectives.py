@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from b2m.data.scenes import Scenes
+from b2m.data.sample import SampleBatch
 from b2m.guidance.palette import to_color
 from b2m.guidance.quantize import quantise
 from b2m.hub import HubModel
@@ -31,10 +31,10 @@ from b2m.models.guidance_predictor import (
 from b2m.motion.color import flow_to_color
 from b2m.motion.fields import (
     STILL_THRESHOLD,
-    Flow,
     estimate_flow,
     to_middle_grid,
 )
+from b2m.tensors import to_flow, to_pixels
 from b2m.visualize.contact_sheet import grid, training_sheet
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Objective(nn.Module):
         return self.model.loss(batch, step, **self.loss_weights)
 
     @staticmethod
-    def validate(model: HubModel, scenes: Scenes, photo: Tensor) -> dict[str, float]:
+    def validate(model: HubModel, scenes: SampleBatch, photo: Tensor) -> dict[str, float]:
         """Scores of a model in evaluation mode.
 
         Args:
@@ -89,7 +89,7 @@ class Objective(nn.Module):
         raise NotImplementedError
 
     @staticmethod
-    def draw(model: HubModel, scenes: Scenes, photo: Tensor) -> Pixels:
+    def draw(model: HubModel, scenes: SampleBatch, photo: Tensor) -> Pixels:
         """A contact sheet (H, W, 3) uint8 of a few scenes, arguments as for `validate`."""
         raise NotImplementedError
 
@@ -104,7 +104,7 @@ class AnimatorObjective(Objective):
     )
 
     @staticmethod
-    def validate(model: HubModel, scenes: Scenes, photo: Tensor) -> dict[str, float]:
+    def validate(model: HubModel, scenes: SampleBatch, photo: Tensor) -> dict[str, float]:
         """Quality with true guidance.
 
         Returns:
@@ -132,16 +132,16 @@ class AnimatorObjective(Objective):
         return dict(zip(("psnr", "psnr_photo", "epe", "epe_zero"), means, strict=True))
 
     @staticmethod
-    def draw(model: HubModel, scenes: Scenes, photo: Tensor) -> Pixels:
+    def draw(model: HubModel, scenes: SampleBatch, photo: Tensor) -> Pixels:
         """Photo, frames and motion, ours above the truth."""
         with torch.inference_mode():
             animation = model(photo, scenes.guidance.float())
         return training_sheet(
-            pixels(photo),
-            pixels(animation.frames),
-            pixels(scenes.frames),
-            _flows(animation.flow),
-            _flows(scenes.flow),
+            to_pixels(photo),
+            to_pixels(animation.frames),
+            to_pixels(scenes.frames),
+            to_flow(animation.flow),
+            to_flow(scenes.flow),
         )
 
 
@@ -192,7 +192,7 @@ class PredictorObjective(Objective):
             }
 
     @staticmethod
-    def validate(model: HubModel, scenes: Scenes, photo: Tensor) -> dict[str, float]:
+    def validate(model: HubModel, scenes: SampleBatch, photo: Tensor) -> dict[str, float]:
         """How near five drawn guidances come to the truth.
 
         Returns:
@@ -224,7 +224,7 @@ class PredictorObjective(Objective):
         }
 
     @staticmethod
-    def draw(model: HubModel, scenes: Scenes, photo: Tensor) -> Pixels:
+    def draw(model: HubModel, scenes: SampleBatch, photo: Tensor) -> Pixels:
         """Photo, true guidance and five drawn ones."""
         assert isinstance(model, GuidancePredictor)
         latents = model.draw_latents(5, seed=0)
@@ -232,7 +232,7 @@ class PredictorObjective(Objective):
         for index, truth in enumerate(scenes.guidance):
             with torch.inference_mode():
                 found = model.predict(photo[index : index + 1], latents)
-            tiles.append(pixels(photo[index]))
+            tiles.append(to_pixels(photo[index]))
             tiles += [to_color(g.permute(1, 2, 0).cpu().numpy()) for g in (truth, *found)]
         labels = ["photo", "true", *(f"drawn {number}" for number in range(1, 6))]
         return grid(tiles, labels * len(photo), columns=len(labels), gap=6, font_size=12)
@@ -253,7 +253,7 @@ class ClipObjective(Objective):
     )
 
     @staticmethod
-    def _frames(model: HubModel, scenes: Scenes, photo: Tensor) -> tuple[Tensor, Tensor]:
+    def _frames(model: HubModel, scenes: SampleBatch, photo: Tensor) -> tuple[Tensor, Tensor]:
         """Frames found and true ones, (B, N, 3, H, W) both."""
         rows = []
         for start in range(0, len(photo), 8):
@@ -265,7 +265,7 @@ class ClipObjective(Objective):
         return found, frames_of(scenes.frames, found.shape[1])
 
     @classmethod
-    def validate(cls, model: HubModel, scenes: Scenes, photo: Tensor) -> dict[str, float]:
+    def validate(cls, model: HubModel, scenes: SampleBatch, photo: Tensor) -> dict[str, float]:
         """Quality of frames.
 
         Returns:
@@ -286,11 +286,11 @@ class ClipObjective(Objective):
         }
 
     @classmethod
-    def draw(cls, model: HubModel, scenes: Scenes, photo: Tensor) -> Pixels:
+    def draw(cls, model: HubModel, scenes: SampleBatch, photo: Tensor) -> Pixels:
         """Photo, frames and the motion from the first frame found to the last."""
-        found, truth = (pixels(frames) for frames in cls._frames(model, scenes, photo))
+        found, truth = (to_pixels(frames) for frames in cls._frames(model, scenes, photo))
         flows = [to_middle_grid(estimate_flow(frames[0], frames[-1])) for frames in found]
-        return training_sheet(pixels(photo), found, truth, np.stack(flows), _flows(scenes.flow))
+        return training_sheet(to_pixels(photo), found, truth, np.stack(flows), to_flow(scenes.flow))
 
 
 class FlowObjective(Objective):
@@ -304,7 +304,7 @@ class FlowObjective(Objective):
     )
 
     @staticmethod
-    def validate(model: HubModel, scenes: Scenes, photo: Tensor) -> dict[str, float]:
+    def validate(model: HubModel, scenes: SampleBatch, photo: Tensor) -> dict[str, float]:
         """Quality of the flow.
 
         Returns:
@@ -327,34 +327,23 @@ class FlowObjective(Objective):
         return dict(zip(("epe", "epe_line", "epe_zero"), means, strict=True))
 
     @staticmethod
-    def draw(model: HubModel, scenes: Scenes, photo: Tensor) -> Pixels:
+    def draw(model: HubModel, scenes: SampleBatch, photo: Tensor) -> Pixels:
         """Photo, flow found and true flow, in one scale of colours."""
         with torch.inference_mode():
-            found = _flows(model(photo))
+            found = to_flow(model(photo))
         tiles: list[Pixels] = []
         labels: list[str] = []
-        for picture, ours, truth in zip(pixels(photo), found, _flows(scenes.flow), strict=True):
+        for picture, ours, truth in zip(to_pixels(photo), found, to_flow(scenes.flow), strict=True):
             longest = max(1.0, float(np.linalg.norm(truth, axis=2).max()))
             tiles += [picture, flow_to_color(ours, longest), flow_to_color(truth, longest)]
             labels += ["photo", "ours", f"true, up to {longest:.0f} px"]
         return grid(tiles, labels, columns=6, gap=6, font_size=12)
 
 
-def _flows(flows: Tensor) -> Flow:
-    """(B, 2, H, W) to (B, H, W, 2)."""
-    return np.ascontiguousarray(flows.permute(0, 2, 3, 1).cpu().numpy())
-
-
 def psnrs(frames: Tensor, truth: Tensor) -> Tensor:
     """(B, N) PSNR of each frame, dB."""
     error = (frames.clamp(0, 1) - truth).square().mean((2, 3, 4))
     return -10 * error.clamp_min(1e-10).log10()
-
-
-def pixels(images: Tensor) -> Pixels:
-    """(..., 3, H, W) in [0, 1] to (..., H, W, 3) uint8."""
-    codes: Pixels = (images.clamp(0, 1) * 255).round().to(torch.uint8).movedim(-3, -1).cpu().numpy()
-    return codes
 
 
 OBJECTIVES: dict[str, type[Objective]] = {

@@ -19,8 +19,9 @@ from b2m.data.footage import Reader, Source, examine, number_of
 from b2m.data.interpolate import Between, interpolator
 from b2m.data.layouts import PAIRS, gopro_window
 from b2m.data.recipes import Recipe
-from b2m.data.samples import Sample, Skip
+from b2m.data.sample import Sample
 from b2m.data.splits import visible
+from b2m.data.storage import Skip
 from b2m.errors import InputError
 from b2m.media.image import Pixels
 from b2m.motion.io import read_flow

@@ -11,31 +11,32 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from b2m.data.build.task import MADE_UP, Made, Offer, Task, record_of
 from b2m.data.footage import Source
 from b2m.data.layouts import known_licences
 from b2m.data.recipes import Recipe
 from b2m.data.rotation import render_panorama, render_rotation, shrink_panorama
-from b2m.data.samples import Sample, Skip
-from b2m.data.scenes import Scenes, render_named
+from b2m.data.sample import Sample, SampleBatch
+from b2m.data.scenes import render_named
 from b2m.data.splits import SPLITS, photos_in
+from b2m.data.storage import Skip
 from b2m.data.textures import Textures, load_textures, pack_textures, split_files
 from b2m.errors import InputError
-from b2m.media.image import Pixels, read_image
+from b2m.media.image import read_image
+from b2m.tensors import to_flow, to_pixels
 
 _OURS = "made up by b2m"
 
 
 class MadeFrom(NamedTuple):
-    """What a scene is made from: see `b2m.data.samples.Record`."""
+    """What a scene is made from: see `b2m.data.storage.Record`."""
 
     names: tuple[str, ...]
     licence: str
 
 
-Drawn = tuple[Scenes, list[MadeFrom | None]]
+Drawn = tuple[SampleBatch, list[MadeFrom | None]]
 """Samples, and what each is made from where that is not its source."""
 
 
@@ -60,9 +61,9 @@ def drawn_by(
             return
         for place, origin in enumerate(origins):
             sample = Sample(
-                _to_bytes(scenes.blur[place]),
-                np.stack([_to_bytes(frame) for frame in scenes.frames[place]]),
-                scenes.flow[place].permute(1, 2, 0).numpy(),
+                to_pixels(scenes.blur[place]),
+                to_pixels(scenes.frames[place]),
+                to_flow(scenes.flow[place]),
             )
             record = replace(record_of(recipe, task, place, sample, 0), flow_from="exact")
             if origin is not None:
@@ -70,10 +71,6 @@ def drawn_by(
             yield record, sample
 
     return made
-
-
-def _to_bytes(picture: Tensor) -> Pixels:
-    return (picture.permute(1, 2, 0) * 255).round().byte().numpy()
 
 
 def draw_rotation(recipe: Recipe, source: Source, count: int, seed: int) -> Drawn:
@@ -103,7 +100,7 @@ def draw_panorama(recipe: Recipe, source: Source, count: int, seed: int) -> Draw
     except InputError as error:
         raise InputError(f"{source.path}: {error}") from None
     each = [render_panorama(panorama, recipe.rotation, seed + place) for place in range(count)]
-    return Scenes(*(torch.cat(parts) for parts in zip(*each, strict=True))), [None] * count
+    return SampleBatch(*(torch.cat(parts) for parts in zip(*each, strict=True))), [None] * count
 
 
 # --- scenes ---------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ from b2m.data.build.from_scenes import (
 from b2m.data.build.task import Made, Offer, Task, Way, few_at_once, laid_out
 from b2m.data.footage import Source
 from b2m.data.recipes import Recipe
-from b2m.data.samples import Skip
+from b2m.data.storage import Skip
 from b2m.errors import InputError
 
 WAYS = {

@@ -10,7 +10,7 @@ from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any
 
-from b2m.data.samples import INDEX, SKIPPED, Place, Skip, read_lines, to_line, write_lines
+from b2m.data.storage import INDEX, SKIPPED, Place, Skip, read_lines, to_line, write_lines
 from b2m.errors import InputError
 from b2m.files import atomic_path
 

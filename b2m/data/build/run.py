@@ -24,7 +24,7 @@ from b2m.data.build.progress import Ledger
 from b2m.data.build.task import Offer, Task
 from b2m.data.build.workers import on_processes, on_ray
 from b2m.data.recipes import Recipe
-from b2m.data.samples import (
+from b2m.data.storage import (
     FOLDERS,
     SETTINGS,
     SOURCES,
@@ -49,7 +49,7 @@ class Built(NamedTuple):
     Attributes:
         samples: in the data set.
         left_out: places of which the recipe wants no sample.
-        skipped: samples and whole sources that could not be made; `b2m.data.samples.read_skips`
+        skipped: samples and whole sources that could not be made; `b2m.data.storage.read_skips`
             tells which, and why.
     """
 
@@ -94,7 +94,7 @@ def build(
     Args:
         recipe: see `b2m.data.recipes.RECIPES`.
         source: what was downloaded; None for made-up textures, where samples are rendered.
-        out: folder of the data set; see `b2m.data.samples` for what is in it.
+        out: folder of the data set; see `b2m.data.storage` for what is in it.
         split: see `b2m.data.layouts.read_layout`.
         licence: of the sources, instead of what they say themselves; also of what is there already.
         workers: processes on this machine; more than one need a main module that can be imported.

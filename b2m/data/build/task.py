@@ -10,7 +10,8 @@ from typing import NamedTuple
 from b2m.data.footage import Footage, Source
 from b2m.data.layouts import read_layout
 from b2m.data.recipes import Recipe
-from b2m.data.samples import Record, Sample, Skip
+from b2m.data.sample import Sample
+from b2m.data.storage import Record, Skip
 from b2m.errors import InputError
 
 MADE_UP = Path()
@@ -81,8 +82,8 @@ def record_of(recipe: Recipe, task: Task, place: int, sample: Sample, averaged: 
         source=task.source.name,
         split=task.source.split,
         recipe=recipe.name,
-        width=sample.blur.shape[1],
-        height=sample.blur.shape[0],
+        width=sample.photo.shape[1],
+        height=sample.photo.shape[0],
         frames=len(sample.frames),
         averaged=averaged,
         licence=task.source.licence,

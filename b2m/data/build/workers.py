@@ -23,7 +23,7 @@ from b2m.data.build.generators import make
 from b2m.data.build.progress import Line
 from b2m.data.build.task import MADE_UP, Task
 from b2m.data.recipes import Recipe
-from b2m.data.samples import Skip, write_sample
+from b2m.data.storage import Skip, write_sample
 from b2m.errors import InputError, OutputError
 
 RAY_RETRIES = 4

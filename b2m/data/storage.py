@@ -29,8 +29,8 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from b2m.data.sample import Sample
 from b2m.errors import InputError
 from b2m.files import atomic_path
 from b2m.guidance.palette import from_png
@@ -57,21 +57,6 @@ _NAME = re.compile(r"([0-9]{8,})(?:_([0-9]{3,}))?\.(?:png|flo)")
 
 def _path(kind: str, number: int, frame: int = 0) -> str:
     return f"{kind}/{_FORMS[kind].format(number, frame)}"
-
-
-class Sample(NamedTuple):
-    """What is learnt from.
-
-    Attributes:
-        blur: (H, W, 3) uint8 sRGB.
-        frames: (T, H, W, 3) uint8 sRGB, evenly spaced over the exposure, to the nearest instant
-            that was averaged; see `b2m.data.averaging.Averaging`.
-        flow: (H, W, 2) pixels over the exposure; None where it is not known.
-    """
-
-    blur: Pixels
-    frames: NDArray[np.uint8]
-    flow: Flow | None
 
 
 @dataclass(frozen=True)
@@ -209,7 +194,7 @@ def write_sample(folder: Path, record: Record, sample: Sample) -> None:
     Raises:
         OutputError: the folder is missing, not writable or full.
     """
-    _write_png(folder / record.blur, sample.blur)
+    _write_png(folder / record.blur, sample.photo)
     for path, frame in zip(record.sharp, sample.frames, strict=True):
         _write_png(folder / path, frame)
     if record.flow and record.guidance and sample.flow is not None:
