@@ -30,6 +30,7 @@ vec3 change(ivec2 p) { // of the photo's light, as a share of it
   float share = (1.0 - LESS * exp(max(fading * t * t, -16.0))) / exposed.a;
   return gain * (decoded(clamp(frame, 0.0, 1.0)) - exposed.rgb) + noise * (share - 1.0);
 }
+vec2 surface(ivec2 p) { return texelFetch(path, p, 0).xy * texelFetch(even, p, 0).a; } // its own motion
 vec3 hue(vec2 v) {
   float radius = length(v), place = (atan(-v.y, -v.x) / 3.14159265358979 + 1.0) / 2.0 * ${WHEEL.length}.0; int k = int(place);
   vec3 c = mix(wheel[k % ${WHEEL.length}], wheel[(k + 1) % ${WHEEL.length}], place - float(k));
@@ -39,13 +40,13 @@ void main() {
   ivec2 p = ivec2(gl_FragCoord.x, float(outer.y) - gl_FragCoord.y); // the top row first
   vec2 at = outer == size ? vec2(p) : clamp((vec2(p) + 0.5) * vec2(size) / vec2(outer) - 0.5, vec2(0), vec2(size - 1));
   ivec2 a = ivec2(floor(at)), b = min(a + 1, size - 1), near = ivec2(at + 0.5); vec2 f = at - vec2(a);
-  if (view == 1) { color = vec4(hue(way(near) * texelFetch(path, near, 0).xy / longest), 1); return; }
+  if (view == 1) { color = vec4(hue(way(near) * surface(near) / longest), 1); return; }
   vec4 there = texelFetch(photo, p, 0);
   if (view == 2) { color = there; return; }
   vec3 light = decoded(there.rgb), changed = change(a);
   if (f != vec2(0)) changed = mix(mix(changed, change(ivec2(b.x, a.y)), f.x), mix(change(ivec2(a.x, b.y)), change(b), f.x), f.y);
   color = vec4(encoded(light + (light + DARK) * changed), 1);
-  if (lit > 0 && label(near) == lit && length(texelFetch(path, near, 0).xy) > 1.0) color.rgb = mix(color.rgb, vec3(0.65, 0.71, 0.99), 0.4);
+  if (lit > 0 && label(near) == lit && length(surface(near)) > 1.0) color.rgb = mix(color.rgb, vec3(0.65, 0.71, 0.99), 0.4);
 }`;
 export class Renderer {
   constructor(canvas) {

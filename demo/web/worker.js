@@ -57,33 +57,38 @@ async function prepare({ engine, pixels, width, height, most, levels }) {
   const maps = await encode((photo) => run(engines[engine], photo), { ...working, planes: planes.map((code) => code / 255) }, levels);
   const encoded = performance.now(), scale = w / width, threshold = Math.max(model.threshold * scale, 1);
   let line = halfAngle(maps.line, n);
-  if (standsStill(planes, line, w, h, threshold)) {
+  if (standsStill(planes, surface(line, maps, n), w, h, threshold)) {
     for (const name of ["line", "curve", "even", "odd"]) maps[name].fill(0);
+    maps.moving?.fill(-1);
     maps.middle = planes.map((code) => code / 255);
     line = halfAngle(maps.line, n);
   }
-  const flow = coherentSigns(line, w, h), labels = findRegions(line, planes, w, h, threshold), odd = oddResidual(maps.odd, flow, n), length = lengths(flow, n);
+  // Frames need motion wherever something passes (`path`); `flow` is that of the surface itself.
+  const path = coherentSigns(line, w, h), flow = surface(path, maps, n), odd = oddResidual(maps.odd, path, n);
+  const labels = findRegions(surface(line, maps, n), planes, w, h, threshold);
   const pack = (...parts) => { const out = new Float32Array(4 * n); parts.forEach(([map, from], c) => { for (let i = 0; i < n; i++) out[4 * i + c] = map[from * n + i]; }); return out; };
-  const rgb = (map) => [[map, 0], [map, 1], [map, 2]], { mean, whole } = exposed(maps, flow, odd, length, w, h);
+  const rgb = (map) => [[map, 0], [map, 1], [map, 2]], { mean, whole } = exposed(maps, path, odd, lengths(path, n), w, h), one = flow.map((x, i) => x === path[i] ? 1 : 0);
   const textures = {
-    middle: pack(...rgb(maps.middle), [labels, 0]), path: pack([flow, 0], [flow, 1], [maps.curve, 0], [maps.curve, 1]),
-    even: pack(...rgb(maps.even)), odd: pack(...rgb(odd)), mean: pack(...rgb(mean), [whole, 0]),
+    middle: pack(...rgb(maps.middle), [labels, 0]), path: pack([path, 0], [path, 1], [maps.curve, 0], [maps.curve, 1]),
+    even: pack(...rgb(maps.even), [one, 0]), odd: pack(...rgb(odd)), mean: pack(...rgb(mean), [whole, 0]),
     seen: Uint8Array.from({ length: 4 * n }, (_, i) => i % 4 < 3 ? planes[(i % 4) * n + (i >> 2)] : 255),
   };
-  const longest = length.reduce((a, b) => Math.max(a, b), 0);
+  const longest = lengths(flow, n).reduce((a, b) => Math.max(a, b), 0);
   const { warnings, still } = warningsOf(planes, flow, w, h, model, 1 / scale);
   return { width: w, height: h, scale, threshold, textures, labels, flow, longest, warnings, still, seconds: [(encoded - started) / 1000, (performance.now() - encoded) / 1000] };
 }
+// The motion where the surface that is seen at the middle instant moves, else zero.
+const surface = (path, { moving }, n) => moving ? path.map((x, i) => moving[i % n] > 0 ? x : 0) : path.slice();
 // Mean over the exposure in linear light, and the mean share of the residual that frames receive (see
 // b2m's projection). Neither depends on the sign of the motion.
-function exposed({ middle, curve, even }, flow, odd, length, w, h) {
+function exposed({ middle, curve, even }, path, odd, length, w, h) {
   const n = w * h, mean = new Float32Array(3 * n), whole = new Float32Array(n).fill(1), steps = 16383;
   const light = Float32Array.from({ length: steps + 1 }, (_, i) => i / steps <= 0.04045 ? i / steps / 12.92 : ((i / steps + 0.055) / 1.055) ** 2.4);
   for (let instant = 0; instant < FRAMES; instant++) {
     const t = 2 * instant / (FRAMES - 1) - 1, square = t * t;
     for (let y = 0, i = 0; y < h; y++) for (let x = 0; x < w; x++, i++) {
       whole[i] -= LESS / FRAMES * Math.exp(Math.max(-((length[i] / (2 * GRAIN)) ** 2) * square, -16));
-      const px = Math.min(Math.max(x - flow[i] * t / 2 - curve[i] * square, 0), w - 1), py = Math.min(Math.max(y - flow[n + i] * t / 2 - curve[n + i] * square, 0), h - 1);
+      const px = Math.min(Math.max(x - path[i] * t / 2 - curve[i] * square, 0), w - 1), py = Math.min(Math.max(y - path[n + i] * t / 2 - curve[n + i] * square, 0), h - 1);
       const x0 = px | 0, y0 = py | 0, a = y0 * w + x0, right = x0 < w - 1 ? 1 : 0, below = y0 < h - 1 ? w : 0, fx = px - x0, fy = py - y0;
       for (let c = 0, at = a, k = i; c < 3; c++, at += n, k += n) {
         const moved = (middle[at] * (1 - fx) + middle[at + right] * fx) * (1 - fy) + (middle[at + below] * (1 - fx) + middle[at + below + right] * fx) * fy;
