@@ -6,30 +6,45 @@ import base64
 import functools
 import http.server
 import io
+import shutil
 import threading
 import time
 from pathlib import Path
 
 from PIL import Image
 from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
 
 ROOT = Path(__file__).parent.parent
-SHOW = "b2m.show('assets/moving-apart.jpg').then(arguments[arguments.length - 1])"
-FLAGS = ("--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+SHOW = "b2m.show(`assets/${arguments[0]}.jpg`).then(arguments[1])"
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--hide-scrollbars",
+)
 
 
 def take(
-    browser: webdriver.Chrome, address: str, *, scheme: str, width: int, height: int, motion: bool
+    browser: webdriver.Chrome,
+    address: str,
+    example: str,
+    scheme: str,
+    size: tuple[int, int],
+    *,
+    motion: bool,
 ) -> Image.Image:
     """The page with an example: the clip, or its motion field."""
     features = [{"name": "prefers-color-scheme", "value": scheme}]
+    width, height = size
     phone = width < 600
     screen = {"width": width, "height": height, "deviceScaleFactor": 1 + phone, "mobile": phone}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     browser.get(address)
-    browser.execute_async_script(SHOW)
-    browser.execute_script("b2m.at(0.8)")
+    browser.execute_async_script(SHOW, example)
+    browser.execute_script("b2m.at(0)")
     if motion:
         browser.execute_script("document.getElementById('motion').click()")
     time.sleep(0.5)
@@ -47,12 +62,13 @@ def main() -> None:
     options = webdriver.ChromeOptions()
     for flag in FLAGS:
         options.add_argument(flag)
-    browser = webdriver.Chrome(options=options)
+    options.binary_location = shutil.which("chromium") or ""
+    browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     browser.set_script_timeout(180)
     try:
         address = f"http://127.0.0.1:{server.server_port}"
-        wide = take(browser, address, scheme="light", width=1100, height=1000, motion=False)
-        phone = take(browser, address, scheme="dark", width=360, height=980, motion=True)
+        wide = take(browser, address, "temple-shake", "light", (1100, 1000), motion=False)
+        phone = take(browser, address, "moving-apart", "dark", (360, 980), motion=True)
     finally:
         browser.quit()
     wide.save(ROOT / "docs" / "web-wide-light.webp", quality=82, method=6)
