@@ -381,6 +381,8 @@ def _from_array(array: NDArray[Any], name: str = "the array") -> Pixels:
             f"needed{hint}"
         )
     _check_size((array.shape[1], array.shape[0]), name)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype not in (np.uint8, np.uint16) and not np.issubdtype(array.dtype, np.floating):
         raise InputError(
             f"{name} has type {array.dtype}: uint8, uint16 or float in [0, 1] is needed"
