@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from b2m.api import BlurAnimator, animate, animate_video, deblur, flow, segment_motion
     from b2m.deconvolution import deblur_with_flow
     from b2m.errors import InputError, OutputError
-    from b2m.inference.clip import Clip, Prepared
+    from b2m.inference.clip import Clip
+    from b2m.inference.renderers import Prepared
 
 __version__ = "0.1.0"
 
@@ -48,7 +49,8 @@ _NAMES = {
     **dict.fromkeys(
         ("BlurAnimator", "animate", "animate_video", "deblur", "flow", "segment_motion"), "b2m.api"
     ),
-    **dict.fromkeys(("Clip", "Prepared"), "b2m.inference.clip"),
+    "Clip": "b2m.inference.clip",
+    "Prepared": "b2m.inference.renderers",
     "deblur_with_flow": "b2m.deconvolution",
     **dict.fromkeys(("InputError", "OutputError"), "b2m.errors"),
 }

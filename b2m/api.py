@@ -20,9 +20,7 @@ from numpy.typing import NDArray
 
 from b2m.errors import InputError
 from b2m.guidance.quantize import Guidance
-from b2m.inference import (
-    renderers as sequences,
-)
+from b2m.inference import frame_models
 from b2m.inference.animator import (
     GUIDANCE_PREDICTORS,
     BlurAnimator,
@@ -172,7 +170,7 @@ def flow(
     if checked_model(model, flow_models()) == "blur-flow":
         if guidance is not None:
             raise InputError("the model 'blur-flow' takes no guidance: leave it out.")
-        return sequences.flow(_loaded_flow(_named(weights), _chosen(), device), image)
+        return frame_models.flow(_loaded_flow(_named(weights), _chosen(), device), image)
     return animate(image, guidance=guidance, model=model, weights=weights, device=device)[0].flow
 
 

@@ -683,7 +683,7 @@ def test_large_photos(small_work, sliding, size, monkeypatch):
     assert psnr(mean_of(clip.frames), pixels) > 50
     assert clip.reblur_psnr > 50
     # Every frame is the photo and an enlarged change: compared with PyTorch's interpolation.
-    flow = clip._working_flow
+    flow = clip._renderer.flow
     light = [
         decoded(render_frame(prepared.encoding, flow, time)[0].double().clamp(0, 1).numpy())
         for time in np.linspace(-1, 1, 7)

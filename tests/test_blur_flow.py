@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 
 from b2m.hub import HubModel
-from b2m.inference import renderers as sequences
+from b2m.inference import frame_models
 from b2m.losses import EPE_WEIGHTS, multiscale_epe
 from b2m.models import BlurFlowNet, BlurFlowNetConfig
 from b2m.models.blur_flow import correlate
@@ -265,7 +265,7 @@ def test_the_papers_form_is_trained_on_vectors_as_they_were_filmed():
 @pytest.mark.parametrize("config", [TINY, PAPER])
 def test_flow_of_a_photo_by_either_form(config):
     photo = (255 * photos(1, 65, 72)[0]).permute(1, 2, 0).byte().numpy()
-    found = sequences.flow(make(config), photo)
+    found = frame_models.flow(make(config), photo)
     assert found.shape == (65, 72, 2)
     assert np.isfinite(found).all()
 

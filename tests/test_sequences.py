@@ -8,7 +8,7 @@ from scipy import ndimage
 import b2m
 from b2m import api
 from b2m.errors import InputError
-from b2m.inference import renderers as sequences
+from b2m.inference import frame_models
 from b2m.inference.animator import BlurAnimator
 from b2m.media.image import read_image
 from b2m.models import (
@@ -233,7 +233,7 @@ def test_neighbours_in_the_flow_agree(photo, monkeypatch):
     steep[:, 1] = 12
     steep[..., 48:] *= -1  # as a network gives it for motion straight down
     monkeypatch.setattr(model, "forward", lambda seen: steep)
-    found = sequences.flow(model, photo)
+    found = frame_models.flow(model, photo)
     assert len(np.unique(np.sign(found[..., 1]))) == 1
 
 

@@ -16,7 +16,7 @@ from b2m.errors import ArgumentError, InputError
 if TYPE_CHECKING:
     from b2m.guidance.quantize import Guidance
     from b2m.inference.animator import BlurAnimator
-    from b2m.inference.clip import Prepared
+    from b2m.inference.renderers import Prepared
 
 Points = list[tuple[float, float]]
 

@@ -16,26 +16,16 @@ from b2m import guidance as guidance_rules
 from b2m.errors import InputError, check_seed
 from b2m.guidance.quantize import Guidance, from_flow
 from b2m.hub import HubModel, find_weights, models_at_hand
-from b2m.inference import (
-    hypotheses as ambiguity,
-)
-from b2m.inference import (
-    multiscale as scales,
-)
-from b2m.inference import (
-    renderers as sequences,
-)
-from b2m.inference import (
-    video as film,
-)
-from b2m.inference.clip import Clip, Prepared, check_frames
+from b2m.inference import frame_models, hypotheses, multiscale, video
+from b2m.inference.clip import Clip, check_frames
 from b2m.inference.conditioning import follow
+from b2m.inference.renderers import EncodedPhoto, MotionRenderer, Prepared
 from b2m.media.image import ImageLike, Photo, Pixels, fit, read_image
 from b2m.models.animator import Encoding, MotionAnimator
 from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.motion.fields import Flow, resize_flow
 from b2m.registry import MODELS
-from b2m.tensors import to_array, to_photo, to_planes_last, to_tensor
+from b2m.tensors import to_array, to_photo, to_tensor
 
 GUIDANCE_PREDICTORS = ("regions", "cvae-gan")
 """Who says which way things may have gone: the coherent regions of a photo, each forwards or
@@ -125,11 +115,11 @@ class BlurAnimator:
             InputError: not a photo that can be read.
         """
         if not isinstance(self.model, MotionAnimator):
-            return sequences.prepare(self.model, image, self.device)
+            return frame_models.prepare(self.model, image, self.device)
         source = read_image(image)
-        return self.look(source, scales.working_photo(source.pixels))
+        return self.look(source, multiscale.working_photo(source.pixels))
 
-    def look(self, source: Photo, working: Pixels) -> Prepared:
+    def look(self, source: Photo, working: Pixels) -> EncodedPhoto:
         """Look at a photo at a size.
 
         Args:
@@ -138,10 +128,10 @@ class BlurAnimator:
         """
         assert isinstance(self.model, MotionAnimator)
         with torch.inference_mode():
-            encoder = scales.MultiscaleEncoder(self.model, to_photo(working, self.device))
+            encoder = multiscale.MultiscaleEncoder(self.model, to_photo(working, self.device))
             encoding = _contiguous(encoder.encode())
-        again = self.model.encode if scales.holds_more(source.pixels, working) else None
-        return Prepared(source, working, encoding, again, encoder).unless_still()
+        again = self.model.encode if multiscale.holds_more(source.pixels, working) else None
+        return EncodedPhoto(source, working, encoding, again, encoder).suppress_static()
 
     def animate(
         self,
@@ -176,9 +166,9 @@ class BlurAnimator:
         if isinstance(motions, bool) or not isinstance(motions, int | np.integer) or motions < 1:
             raise InputError(f"motions={motions!r} is not possible; give a whole number above 0.")
         seed = check_seed(seed)
-        prepared = seen = image if isinstance(image, Prepared) else self.prepare(image)
+        prepared = image if isinstance(image, Prepared) else self.prepare(image)
         if not isinstance(self.model, MotionAnimator):
-            return sequences.animate(
+            return frame_models.animate(
                 self.model,
                 self.predictor,
                 prepared,
@@ -187,6 +177,9 @@ class BlurAnimator:
                 motions=motions,
                 seed=seed,
             )
+        if not isinstance(prepared, EncodedPhoto):
+            raise InputError("the photo was prepared for another model: prepare it with this one")
+        seen = prepared
         if guidance is None and self.predictor is not None:
             return self._sampled(self.predictor, prepared, frames, motions, seed)
         said: Guidance | None = None
@@ -197,28 +190,29 @@ class BlurAnimator:
             else:
                 guidance = guidance_rules.validate(guidance, *prepared.photo.shape[:2])
                 prepared, flow, said = self._directed(prepared, guidance)
-        clips = [Clip(prepared, flow, frames, seed, guidance)]
+        clips = [Clip(MotionRenderer(prepared, flow), frames, seed, guidance)]
         if motions > 1:
             # What guidance holds still though it moves is left open, too.
             surface = surface | (prepared.encoding.moving > 0)
             field = to_array(flow * surface)
-            found = ambiguity.choices(field, seen.regions, motions, said, prepared.working)
+            found = hypotheses.choices(field, seen.regions, motions, said, prepared.working)
             for choice in found[1:]:
                 signs = torch.from_numpy(choice.signs()).to(flow)
                 against = -guidance if guidance is not None and choice.backwards else None
-                clips.append(Clip(prepared, signs * flow, frames, seed, against, choice.penalty))
+                way = MotionRenderer(prepared, signs * flow)
+                clips.append(Clip(way, frames, seed, against, choice.penalty))
         return clips
 
     def _directed(
-        self, prepared: Prepared, guidance: Guidance
-    ) -> tuple[Prepared, torch.Tensor, Guidance]:
+        self, prepared: EncodedPhoto, guidance: Guidance
+    ) -> tuple[EncodedPhoto, torch.Tensor, Guidance]:
         """The photo that moves as guidance says, its path, and the guidance at working size."""
         (height, width), size = prepared.photo.shape[:2], prepared.working.shape[:2]
         said = guidance_rules.resize(guidance, size) if size != (height, width) else guidance
         told = to_tensor(said, self.device)
         if prepared.encoder is not None:
             encoding = _contiguous(prepared.encoder.encode(told))
-            prepared = replace(prepared, encoding=encoding, told=told)
+            prepared = replace(prepared, encoding=encoding, hint=told)
         held, flow = follow(
             prepared.encoding,
             to_tensor(guidance_rules.coherent_signs(prepared.line), self.device),
@@ -230,7 +224,7 @@ class BlurAnimator:
     def _sampled(
         self,
         predictor: GuidancePredictor,
-        prepared: Prepared,
+        prepared: EncodedPhoto,
         frames: int,
         motions: int,
         seed: int,
@@ -239,22 +233,18 @@ class BlurAnimator:
         size = prepared.photo.shape[:2]
         clips: list[Clip] = []
         flows: list[Flow] = []
-        with torch.inference_mode():
-            signed = guidance_rules.coherent_signs(prepared.line)
-            photo = to_photo(prepared.working, self.device)
-            scale = prepared.working.shape[1] / size[1]
-            for latent in predictor.draw_latents(ambiguity.tries(motions), seed):
-                found = predictor.predict(photo, latent[None], scale)[0]
-                small = to_planes_last(found)
-                guidance = guidance_rules.resize(small, size)
+        signed = guidance_rules.coherent_signs(prepared.line)
+        photo = to_photo(prepared.working, self.device)
+        for guidance in hypotheses.sampled_guidance(predictor, photo, size, motions, seed):
+            with torch.inference_mode():
                 directed, flow, _ = self._directed(prepared, guidance)
-                field = to_array(flow * (directed.encoding.moving > 0))
-                if all(ambiguity.differ(field, other, prepared.working) for other in flows):
-                    flows.append(field)
-                    penalty = ambiguity.tornness(field, signed, prepared.regions)
-                    clips.append(Clip(directed, flow, frames, seed, guidance, penalty))
-                if len(clips) == motions:
-                    break
+            way = MotionRenderer(directed, flow)
+            if all(hypotheses.differ(way.surface, other, prepared.working) for other in flows):
+                flows.append(way.surface)
+                penalty = hypotheses.tornness(way.surface, signed, prepared.regions)
+                clips.append(Clip(way, frames, seed, guidance, penalty))
+            if len(clips) == motions:
+                break
         return sorted(clips, key=lambda clip: -clip.score) if len(clips) > 1 else clips
 
     def animate_video(
@@ -272,7 +262,7 @@ class BlurAnimator:
                 f"videos are made with model='animator', not with a {type(self.model).__name__}: "
                 "leave the model out"
             )
-        return film.animate_video(self, source, target, frames=frames, fps=fps, shutter=shutter)
+        return video.animate_video(self, source, target, frames=frames, fps=fps, shutter=shutter)
 
 
 _Loaded = TypeVar("_Loaded", bound=HubModel)

@@ -1,4 +1,4 @@
-"""A clip: what happened while the shutter was open, rendered when somebody looks at it.
+"""A clip: what happened while the shutter was open, rendered lazily.
 
 Frames are rendered at working size and made to average to the photo, see
 `b2m.inference.projection`. Whatever
@@ -15,120 +15,43 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from b2m import guidance as guidance_rules
 from b2m.blur import (
-    PROJECTION_INSTANTS,
     decode_bytes,
-    decode_frame,
     encode_bytes,
     reblur_psnr,
 )
 from b2m.errors import ArgumentError, InputError
 from b2m.guidance.quantize import Guidance
 from b2m.inference import diagnostics as doubts
-from b2m.inference.conditioning import CERTAIN
 from b2m.inference.diagnostics import fastest
-from b2m.inference.multiscale import MultiscaleEncoder
 from b2m.inference.projection import DARK, LinearImage, Projection, projection
+from b2m.inference.renderers import Renderer
 from b2m.inference.tiling import LargePhoto
-from b2m.media.image import Photo, Pixels, fit, row_strips
+from b2m.media.image import Pixels, fit, row_strips
 from b2m.metrics import psnr
-from b2m.models.animator import Encoding, odd_residual, render
-from b2m.motion.fields import Flow, half_angle, resize_flow
+from b2m.motion.fields import Flow, resize_flow
 from b2m.motion.orientation import length_of
-from b2m.motion.regions import Labels, enlarge, find_regions
+from b2m.motion.regions import Labels, enlarge
 from b2m.motion.segmentation import moving_mask
-from b2m.tensors import to_array, to_photo
+from b2m.tensors import to_array
 
 _KEPT_VALUES = 2**26  # frames held at working size, in values; above it they are rendered twice
 _MOST_BYTES = 2**30  # of full-size frames made at once, where each tile is looked at again
 _STILL_SHARE = 0.002  # of the pixels; with fewer moving ones the photo counts as still
-_LEAST_WORKING_MOTION = 1.0  # pixels; what the network sees of less is not worth a region
 _SHOWN_SIDE = 640  # pixels, of the video in a notebook
+_SMOOTH = 31  # frames, where any number is possible
 _CLIP_SECONDS = 1.0  # how long a saved clip plays, unless a frame rate is given
 _WRITERS = {".mp4": "write_mp4", ".gif": "write_gif", ".webp": "write_webp"}
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A photo that has been looked at; `BlurAnimator.animate` takes it as often as wanted.
-
-    Attributes:
-        source: the photo as a person sees it, full size.
-        working: (h, w, 3) uint8, the photo at working size.
-        encoding: what the network says about it, batch of one at working size.
-        look: the network itself, where the photo holds more detail than the working size shows.
-        encoder: encodes the working photo again, with guidance; None for models without.
-        told: (1, 2, h, w) the guidance with which it was encoded, at working size, or None.
-    """
-
-    source: Photo
-    working: Pixels
-    encoding: Encoding
-    look: Callable[[torch.Tensor, torch.Tensor | None], Encoding] | None = None
-    encoder: MultiscaleEncoder | None = None
-    told: torch.Tensor | None = None
-
-    @property
-    def photo(self) -> Pixels:
-        """(H, W, 3) uint8 sRGB, full size, upright."""
-        return self.source.pixels
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Sentences about the photo itself."""
-        return self.source.warnings
-
-    @property
-    def threshold(self) -> float:
-        """Pixels at working size; shorter motion counts as still."""
-        scale = self.working.shape[1] / self.photo.shape[1]
-        return max(guidance_rules.STILL_THRESHOLD * scale, _LEAST_WORKING_MOTION)
-
-    def unless_still(self) -> Prepared:
-        """Itself; or, where what seems to move changes next to nothing, with nothing that moves."""
-        if not doubts.stands_still(self.working, self.surface, self.threshold):
-            return self
-        nothing = {
-            name: torch.zeros_like(getattr(self.encoding, name))
-            for name in ("line", "curve", "even", "odd")
-        }
-        for name in ("swept", "moving"):
-            nothing[name] = torch.full_like(getattr(self.encoding, name), -CERTAIN)
-        middle = to_photo(self.working).to(self.encoding.middle)
-        return replace(
-            self,
-            encoding=self.encoding._replace(middle=middle, **nothing),
-            encoder=None,
-            look=None,
-        )
-
-    @cached_property
-    def line(self) -> Flow:
-        """(h, w, 2) pixels at working size: the swept path at each pixel, up to its sign."""
-        return to_array(half_angle(self.encoding.line))
-
-    @cached_property
-    def surface(self) -> Flow:
-        """(h, w, 2) pixels at working size: the motion of what is seen at the middle instant, up to
-        its sign."""
-        return self.line * to_array(self.encoding.moving > 0)
-
-    @cached_property
-    def regions(self) -> Labels:
-        """(h, w) uint8 at working size: what moved as one thing, see `find_regions`."""
-        return find_regions(self.surface, self.working, threshold=self.threshold)
 
 
 class _Exposure(NamedTuple):
@@ -148,24 +71,17 @@ class Clip:
         count: frames in `frames`.
     """
 
-    _least_instants = PROJECTION_INSTANTS
-    """Of which the mean is taken, where there are fewer frames."""
-
-    _displaced = True
-    """Whether frames are the middle one displaced."""
-
     def __init__(
         self,
-        prepared: Prepared,
-        working_flow: torch.Tensor,
+        renderer: Renderer,
         count: int,
         seed: int,
         guidance: Guidance | None = None,
         penalty: float = 0.0,
     ) -> None:
-        self._prepared, self._working_flow, self._given = prepared, working_flow, guidance
-        self.photo = prepared.photo
-        self.exposure_time = prepared.source.exposure_time
+        self._renderer, self._prepared, self._given = renderer, renderer.prepared, guidance
+        self.photo = self._prepared.photo
+        self.exposure_time = self._prepared.source.exposure_time
         self.count, self.seed = count, seed
         self._penalty = penalty
         self._exposure: tuple[int, _Exposure] | None = None
@@ -183,7 +99,7 @@ class Clip:
         photo; enlarged where the photo is larger than the working size."""
         frames = np.empty((self.count, *self.photo.shape), np.uint8)
         for index, time in enumerate(_times(self.count)):
-            codes = encode_bytes(self._working_frame(time))
+            codes = encode_bytes(self._renderer.frame(time))
             if codes.shape != self.photo.shape:
                 codes = cv2.resize(codes, self.photo.shape[1::-1]).astype(np.uint8, copy=False)
             frames[index] = codes
@@ -214,20 +130,26 @@ class Clip:
         self._fill_all(frame[None], self.count, [time])
         return frame
 
-    def render(self, frames: int = 31, size: tuple[int, int] | None = None) -> Iterator[Pixels]:
+    def render(
+        self, frames: int | None = None, size: tuple[int, int] | None = None
+    ) -> Iterator[Pixels]:
         """Frames one by one, any number at any size; never more than one is held.
 
         Args:
-            frames: how many, at least 2.
+            frames: how many, at least 2; by default 31, or as many as the model has.
             size: height and width; by default those of the photo.
 
         Yields:
             (height, width, 3) uint8 sRGB.
 
         Raises:
-            InputError: fewer than 2 frames, or a side below 1.
+            InputError: fewer than 2 frames, another number than the model has, or a side below 1.
         """
+        if frames is None:
+            frames = self._renderer.count or _SMOOTH
         check_frames(frames)
+        if self._renderer.count not in (None, frames):
+            raise InputError(only_frames(self._renderer.count, frames))
         photo = self.photo
         if size is not None and size != photo.shape[:2]:
             sides = np.asarray(size)
@@ -245,10 +167,10 @@ class Clip:
         if pingpong:
             times += times[-2:0:-1]
         held = self.__dict__.get("frames") if photo is self.photo and count == self.count else None
-        if held is not None and (look_again or self._prepared.look is None):
+        if held is not None and (look_again or self._large is None):
             yield from (*held, *held[-2:0:-1]) if pingpong else held
             return
-        if photo is self.photo and self._prepared.look is not None and look_again:
+        if photo is self.photo and self._large is not None and look_again:
             together = max(1, _MOST_BYTES // photo.nbytes)
             for first in range(0, len(times), together):
                 some = times[first : first + together]
@@ -264,13 +186,7 @@ class Clip:
     @cached_property
     def flow(self) -> Flow:
         """(H, W, 2) float32 pixels over the whole exposure, on the middle frame's grid."""
-        return resize_flow(self._surface_flow, self.photo.shape[:2])
-
-    @cached_property
-    def _surface_flow(self) -> Flow:
-        """(h, w, 2) pixels at working size: the path where the surface itself moves, else zero."""
-        moving = self._prepared.encoding.moving > 0
-        return to_array(self._working_flow * moving)
+        return resize_flow(self._renderer.surface, self.photo.shape[:2])
 
     @cached_property
     def fastest(self) -> float:
@@ -280,13 +196,13 @@ class Clip:
     @cached_property
     def regions(self) -> Labels:
         """(H, W) uint8: 0 where still, else the number of the thing that moved, from 1 on."""
-        return enlarge(self._prepared.regions, self.flow, guidance_rules.STILL_THRESHOLD)
+        return enlarge(self._renderer.regions, self.flow, guidance_rules.STILL_THRESHOLD)
 
     @cached_property
     def moving(self) -> NDArray[np.bool_]:
         """(H, W) bool: what moves against the camera, see `b2m.motion.segmentation`."""
         prepared, size = self._prepared, self.photo.shape[:2]
-        mask = moving_mask(self._surface_flow, prepared.threshold, prepared.working)
+        mask = moving_mask(self._renderer.surface, prepared.threshold, prepared.working)
         if mask.shape == size:
             return mask
         soft = cv2.resize(255 * mask.astype(np.uint8), size[::-1])
@@ -332,17 +248,19 @@ class Clip:
     def warnings(self) -> list[str]:
         """Sentences a person should read before trusting the clip."""
         found = list(self._prepared.warnings)
-        flow = self._surface_flow
+        flow = self._renderer.surface
         moving = length_of(flow) >= guidance_rules.STILL_THRESHOLD
         still = bool(moving.mean() < _STILL_SHARE)
         if still:
             # Guidance may hold what the network saw moving.
-            seen = length_of(self._prepared.line) >= guidance_rules.STILL_THRESHOLD
+            seen = length_of(self._renderer.line) >= guidance_rules.STILL_THRESHOLD
             held = self._given is not None and seen.mean() >= _STILL_SHARE
-            found.append(doubts.HELD if held else doubts.STILL)
+            # Small frames that hardly differ say more about the model than about the photo.
+            nothing = doubts.STILL if self._renderer.displaced else doubts.UNMOVED
+            found.append(doubts.HELD if held else nothing)
         if doubts.burnt_streaks(self._prepared.working, flow):
             found.append(doubts.UNFOLLOWED if still else doubts.STREAKS)
-        if self._given is not None and self._displaced:
+        if self._given is not None and self._renderer.displaced:
             share = doubts.unseen(self._given, flow, self._prepared.threshold)
             if share is not None:
                 found.append(doubts.UNSEEN.format(share=share))
@@ -430,55 +348,44 @@ class Clip:
         with tempfile.TemporaryDirectory() as folder:
             return self.save_sheet(Path(folder) / "sheet.png").read_bytes()
 
+    @property
+    def _large(self) -> LargePhoto | None:
+        return self._renderer.large()
+
     def _exposed(self, count: int) -> _Exposure:
         """What a film at working size would have seen of a clip of so many frames."""
-        count = max(count, self._least_instants)
+        count = max(count, self._renderer.least_instants)
         if self._exposure is None or self._exposure[0] != count:
             shape = self._prepared.working.shape
             keep = count * math.prod(shape) <= _KEPT_VALUES
             mean, kept = np.zeros(shape, np.float32), []
             for time in _times(count):
-                frame = self._working_frame(time)
+                frame = self._renderer.frame(time)
                 mean += frame
                 if keep:
                     kept.append(frame)
             mean /= count
             photo = decode_bytes(self._prepared.working)
-            lengths = length_of(to_array(self._working_flow)) if self._displaced else None
+            lengths = length_of(to_array(self._renderer.flow)) if self._renderer.displaced else None
             project = projection(photo, mean, lengths, _times(count))
             self._exposure = count, _Exposure(project, kept)
         return self._exposure[1]
 
-    @cached_property
-    def _odd(self) -> torch.Tensor:
-        with torch.inference_mode():
-            return odd_residual(self._prepared.encoding, self._working_flow)
-
-    def _working_frame(self, time: float) -> LinearImage:
-        """(h, w, 3) linear light at working size."""
-        with torch.inference_mode():
-            return decode_frame(
-                render(self._prepared.encoding, self._working_flow, time, self._odd)
-            )
-
     def _fill_all(self, out: NDArray[np.uint8], count: int, times: Sequence[float]) -> None:
         """Write full-size frames (N, H, W, 3) at times, of a clip of so many."""
-        seen, look = self._prepared, self._prepared.look
-        if look is None:
+        if self._large is None:
             for frame, time in zip(out, times, strict=True):
                 self._fill(frame, count, time, self.photo)
             return
-        large = LargePhoto(
-            self.photo, seen.working, seen.encoding, self._working_flow, look, seen.told
-        )
-        large.fill(out, times, _times(max(count, self._least_instants)))
+        instants = max(count, self._renderer.least_instants)
+        self._large.fill(out, times, _times(instants))
 
     def _fill(self, out: Pixels, count: int, time: float, photo: Pixels) -> None:
         """Write the frame at a time, of a clip of so many, for a photo of any size."""
         project, kept = self._exposed(count)
         index = (time + 1) / 2 * (len(kept) - 1)
         held = 0 <= round(index) < len(kept) and abs(index - round(index)) < 1e-6
-        frame = kept[round(index)] if held else self._working_frame(time)
+        frame = kept[round(index)] if held else self._renderer.frame(time)
         change = project.change(frame, time)
         height, width = photo.shape[:2]
         smaller = height < change.shape[0] or width < change.shape[1]
@@ -517,6 +424,14 @@ def _rows_between(image: LinearImage, rows: slice, height: int) -> LinearImage:
 def _times(count: int) -> list[float]:
     """From -1 at the first of the frames to 1 at the last."""
     return [2 * index / (count - 1) - 1 for index in range(count)]
+
+
+def only_frames(count: int | None, frames: object) -> str:
+    """What is wrong with a number of frames that a model has not."""
+    return (
+        f"frames={frames!r} is not possible with this model, which gives {count}: ask for {count}, "
+        "or take model='animator', which gives any number"
+    )
 
 
 def check_frames(frames: int) -> None:

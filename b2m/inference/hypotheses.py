@@ -1,23 +1,29 @@
-"""All the motions one blur allows: which things go forwards, which backwards, likelier ones first.
+"""Ranked motion hypotheses: which things go forwards, which backwards, likelier ones first.
 
 A film that runs backwards leaves the same blur, and so does each thing in it by itself. Every
 choice of a direction for each coherent region (`b2m.motion.regions`) therefore explains the photo
-equally well; what tells them apart is only how things use to move together. Pure: imports no model.
+equally well; what tells them apart is only how things use to move together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from b2m.guidance.quantize import Guidance
+from b2m.guidance.quantize import Guidance, resize
 from b2m.media.image import Pixels
 from b2m.motion.fields import STILL_THRESHOLD, change_between
 from b2m.motion.regions import Labels, everywhere
+from b2m.tensors import to_planes_last
+
+if TYPE_CHECKING:
+    from b2m.models.guidance_predictor import GuidancePredictor
 
 APART = 0.1
 """Two clips differ clearly if their flows do by this share of the motion, averaged over what
@@ -138,6 +144,24 @@ def differ(
         return True
     reversal = max(int(change_between(photo, each, -each).sum()) for each in (flow, other))
     return bool(change_between(photo, flow, other).sum() >= VISIBLE * reversal)
+
+
+def sampled_guidance(
+    predictor: GuidancePredictor, photo: Tensor, size: tuple[int, int], motions: int, seed: int
+) -> Iterator[Guidance]:
+    """Samples of a guidance predictor, at the photo's size; near duplicates are among them.
+
+    Args:
+        predictor: in evaluation mode.
+        photo: (1, 3, h, w) sRGB in [0, 1] at working size, on the predictor's device.
+        size: height and width of the photo itself.
+        motions: wanted.
+        seed: of the latents.
+    """
+    for latent in predictor.draw_latents(tries(motions), seed):
+        with torch.inference_mode():
+            found = predictor.predict(photo, latent[None], photo.shape[-1] / size[1])[0]
+        yield resize(to_planes_last(found), size)
 
 
 def tries(motions: int) -> int:

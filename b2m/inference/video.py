@@ -35,6 +35,7 @@ from b2m.blur import PROJECTION_INSTANTS
 from b2m.errors import ArgumentError, InputError, InputWarning, shortened
 from b2m.files import sweep
 from b2m.inference.clip import Clip, check_frames
+from b2m.inference.renderers import EncodedPhoto, MotionRenderer
 from b2m.media.image import MIN_SIDE, Pixels, fit
 from b2m.media.video import Video, as_rate, read_video, write_mp4, write_timed_mp4
 from b2m.models.animator import orient
@@ -271,6 +272,7 @@ class Scene:
         from left.
         """
         prepared = self.animator.prepare(self.shot.photo)
+        assert isinstance(prepared, EncodedPhoto)
         if self.flow is None:
             signed = to_tensor(coherent_signs(prepared.line)).to(self.animator.device)
         else:
@@ -278,7 +280,7 @@ class Scene:
             with torch.inference_mode():
                 told = to_tensor(flow).to(self.animator.device)
                 signed = orient(half_angle(prepared.encoding.line), told)
-        return Clip(prepared, signed, PROJECTION_INSTANTS, 0)
+        return Clip(MotionRenderer(prepared, signed), PROJECTION_INSTANTS, 0)
 
 
 def find_motion(animator: BlurAnimator, shots: Iterable[Shot], shutter: float) -> Iterator[Scene]:

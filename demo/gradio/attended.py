@@ -6,7 +6,7 @@ import gradio as gr
 from gradio.context import LocalContext
 
 import b2m
-from b2m.inference.clip import Prepared
+from b2m import Prepared
 from b2m.media import ImageLike
 
 

@@ -15,12 +15,11 @@ import numpy as np
 from limits import check_photo
 
 import b2m
-from b2m import api, hub
+from b2m import Clip, Prepared, api, hub
 from b2m import guidance as guidance_of
 from b2m.guidance.strokes import checked_point
 from b2m.inference import animator as looks
 from b2m.inference.animator import SHOWN_PIXELS, Look
-from b2m.inference.clip import Clip, Prepared
 
 MOTIONS = 5
 KEPT_PHOTOS = 3  # photos whose look is kept; others are looked at again

@@ -1,0 +1,139 @@
+"""Clips from models whose frames are what they are: those of the papers.
+
+They give a fixed number of frames and nothing between them, and no motion: it is measured by
+optical flow (DIS) from the first frame to the last, and put on the middle one's grid. The clip's
+frames are projected as all are, so that they average to the photo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from b2m import guidance as guidance_rules
+from b2m.errors import InputError
+from b2m.guidance.quantize import Guidance
+from b2m.hub import HubModel
+from b2m.inference import hypotheses, multiscale
+from b2m.inference.clip import Clip, only_frames
+from b2m.inference.renderers import FixedFrames, FramedPhoto, Prepared
+from b2m.media.image import ImageLike, read_image
+from b2m.models.blur_flow import BlurFlowNet
+from b2m.models.guidance_predictor import GuidancePredictor
+from b2m.motion.fields import Flow, resize_flow
+from b2m.tensors import to_array, to_photo, to_tensor
+
+
+def prepare(model: HubModel, image: ImageLike, device: torch.device) -> FramedPhoto:
+    """Look at a photo: for models without guidance all of the work, for others none yet."""
+    source = read_image(image)
+    working = multiscale.working_photo(source.pixels)
+    frames = None
+    if not model.guided:
+        with torch.inference_mode():
+            frames = model(to_photo(working, device))[0].clamp(0, 1)
+    return FramedPhoto(source, working, frames)
+
+
+def animate(
+    model: HubModel,
+    predictor: GuidancePredictor | None,
+    prepared: Prepared,
+    *,
+    guidance: Guidance | None,
+    frames: int,
+    motions: int,
+    seed: int,
+) -> list[Clip]:
+    """Clips of a photo; see `b2m.api.BlurAnimator.animate`.
+
+    A model that takes guidance has one for each that is clearly different: what was given, or
+    samples of the predictor. Others have their frames forwards and backwards; guidance chooses the
+    order that agrees better with it.
+
+    Args:
+        model: in evaluation mode.
+        predictor: of guidance; without it, all goes to the right.
+        prepared: by `prepare`, for this model.
+        guidance: (H, W, 2) int8, or None.
+        frames: as many as the model has.
+        motions: clips at the most.
+        seed: of the predictor's samples.
+
+    Raises:
+        InputError: another number of frames, guidance that is none, or a photo that was prepared
+            for another model.
+    """
+    if frames != model.native_frames:
+        raise InputError(only_frames(model.native_frames, frames))
+    if not isinstance(prepared, FramedPhoto) or (prepared.frames is None) != model.guided:
+        raise InputError("the photo was prepared for another model: prepare it with this one")
+    if guidance is not None:
+        guidance = guidance_rules.validate(guidance, *prepared.photo.shape[:2])
+    if prepared.frames is None:
+        clips = _guided(model, predictor, prepared, guidance, motions, seed)
+        found = _different(clips, motions)
+        return found if guidance is not None else sorted(found, key=lambda clip: -clip.score)
+    orders: list[Clip] = [
+        Clip(FixedFrames(prepared, order), len(order), seed)
+        for order in (prepared.frames, prepared.frames.flip(0))
+    ]
+    if guidance is not None and (orders[0].flow * guidance).sum() < 0:
+        orders.reverse()
+    return orders[:motions]
+
+
+def flow(model: BlurFlowNet, image: ImageLike) -> Flow:
+    """The motion field of a photo by the flow network, (H, W, 2) float32 pixels.
+
+    The network lets each vector point to the right by itself; neighbours are made to agree.
+
+    Args:
+        model: in evaluation mode, on any device.
+        image: as for `b2m.flow`.
+    """
+    source = read_image(image)
+    working = multiscale.working_photo(source.pixels)
+    with torch.inference_mode():
+        found = model(to_photo(working, next(model.parameters()).device))
+    signed = guidance_rules.coherent_signs(to_array(found))
+    return resize_flow(signed, source.pixels.shape[:2])
+
+
+def _guided(
+    model: HubModel,
+    predictor: GuidancePredictor | None,
+    prepared: FramedPhoto,
+    guidance: Guidance | None,
+    motions: int,
+    seed: int,
+) -> Iterator[Clip]:
+    """A clip for what was said, and its reverse, or for one sample of guidance after another."""
+    size, working = prepared.photo.shape[:2], prepared.working.shape[:2]
+    device = next(model.parameters()).device
+    photo = to_photo(prepared.working, device)
+
+    if guidance is None and predictor is not None:
+        proposals = hypotheses.sampled_guidance(predictor, photo, size, motions, seed)
+    else:
+        said = np.full((*size, 2), (1, -1), np.int8) if guidance is None else guidance
+        proposals = iter([said, -said])
+    for proposal in proposals:
+        small = proposal if working == size else guidance_rules.resize(proposal, working)
+        given = to_tensor(small, device)
+        with torch.inference_mode():
+            frames = model(photo, given)[0].clamp(0, 1)
+        yield Clip(FixedFrames(prepared, frames), len(frames), seed, proposal)
+
+
+def _different(clips: Iterator[Clip], motions: int) -> list[Clip]:
+    """The first few that clearly differ from those before."""
+    kept: list[Clip] = []
+    for clip in clips:
+        if all(hypotheses.differ(clip.flow, other.flow, clip.photo) for other in kept):
+            kept.append(clip)
+        if len(kept) == motions:
+            break
+    return kept
