@@ -287,7 +287,7 @@ def find_weights(
     )
 
 
-def models_at_hand(models: Mapping[str, type[HubModel]]) -> dict[str, Path]:
+def available_models(models: Mapping[str, type[HubModel]]) -> dict[str, Path]:
     """Those models whose weights `find_weights` finds, and the folders they are in.
 
     Args:

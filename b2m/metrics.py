@@ -1,15 +1,15 @@
 """How good a clip or a flow is, with the protocols that blur's ambiguity asks for.
 
 A blurred photo does not tell a motion from its reverse, so a clip made without guidance is judged
-in the better of its two orders (one choice for the whole clip), and a flow up to its sign (one
-choice for the whole image). NumPy in, float out.
+in the better of its two orders, one choice for the whole clip (see `b2m.evaluate`), and a flow up
+to its sign, one choice for the whole image. NumPy in, float out.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, TypedDict
+from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,19 +22,6 @@ Mask = NDArray[np.bool_]
 
 _SSIM_SIGMA = 1.5
 _SSIM_RADIUS = 5
-
-
-class ClipScores(TypedDict):
-    """PSNR in dB and SSIM of a clip; the plain names are means over its frames."""
-
-    psnr: float
-    ssim: float
-    first: float
-    middle: float
-    last: float
-    non_middle: float
-    psnr_per_frame: list[float]
-    ssim_per_frame: list[float]
 
 
 def psnr(image: Image, truth: Image, mask: Mask | None = None) -> float:
@@ -212,110 +199,6 @@ def flow_epe_either_sign(
 ) -> float:
     """The smaller :func:`epe` of ``flow`` and its negative, one choice for the whole image."""
     return min(epe(flow, truth, mask), epe(-flow, truth, mask))
-
-
-def clip_scores(
-    frames: Sequence[Image] | Image, truth: Sequence[Image] | Image, mask: Mask | None = None
-) -> ClipScores:
-    """Every score of a clip in the order given.
-
-    Args:
-        frames: (T, H, W, 3), or T images, uint8 or float as for :func:`psnr`.
-        truth: of the same shape.
-        mask: (H, W) or (T, H, W) bool, the pixels that count.
-
-    Returns:
-        ``psnr`` and ``ssim`` are means of the frames' values; ``first``, ``middle`` (the mean of
-        two where T is even), ``last`` and ``non_middle`` are PSNRs.
-
-    Raises:
-        InputError: no frames, or another number or size of them than in the truth.
-    """
-    psnrs = _psnrs(frames, truth, mask)
-    ssims = [
-        ssim(*pair, _of_frame(mask, i)) for i, pair in enumerate(zip(frames, truth, strict=True))
-    ]
-    count = len(psnrs)
-    middle = sorted({(count - 1) // 2, count // 2})
-    others = [value for i, value in enumerate(psnrs) if i not in middle]
-    return ClipScores(
-        psnr=float(np.mean(psnrs)),
-        ssim=float(np.mean(ssims)),
-        first=psnrs[0],
-        middle=float(np.mean([psnrs[i] for i in middle])),
-        last=psnrs[-1],
-        non_middle=float(np.mean(others)) if others else math.nan,
-        psnr_per_frame=psnrs,
-        ssim_per_frame=ssims,
-    )
-
-
-def better_order(
-    frames: Sequence[Image] | Image, truth: Sequence[Image] | Image, mask: Mask | None = None
-) -> tuple[Sequence[Image] | Image, bool]:
-    """The clip forwards or backwards, whichever has the better PSNR against ``truth``.
-
-    One choice for the whole clip; all scores are then those of that order.
-
-    Args:
-        frames: (T, H, W, 3), or T images.
-        truth: of the same shape.
-        mask: (H, W) or (T, H, W) bool, the pixels that count.
-
-    Returns:
-        The clip in the better order, and whether it was reversed.
-    """
-    backwards = frames[::-1]
-    reverse = np.mean(_psnrs(backwards, truth, mask)) > np.mean(_psnrs(frames, truth, mask))
-    return (backwards, True) if reverse else (frames, False)
-
-
-def best_of(
-    candidates: Sequence[Sequence[Image] | Image],
-    truth: Sequence[Image] | Image,
-    mask: Mask | None = None,
-    *,
-    either_order: bool = False,
-) -> tuple[int, ClipScores]:
-    """Best of N clips: the one with the best PSNR gives all its scores.
-
-    (Zhong's script takes the best of each score, from different clips.)
-
-    Args:
-        candidates: N clips, each as for :func:`clip_scores`.
-        truth: one clip.
-        mask: (H, W) or (T, H, W) bool, the pixels that count.
-        either_order: judge each candidate in its better order.
-
-    Returns:
-        The index of the best candidate and its scores.
-
-    Raises:
-        InputError: no candidates.
-    """
-    if len(candidates) == 0:
-        raise InputError("there are no candidates to choose from: at least one is needed")
-    ordered = [better_order(clip, truth, mask)[0] if either_order else clip for clip in candidates]
-    values = [float(np.mean(_psnrs(clip, truth, mask))) for clip in ordered]
-    best = max(range(len(values)), key=values.__getitem__)
-    return best, clip_scores(ordered[best], truth, mask)
-
-
-def _psnrs(
-    frames: Sequence[Image] | Image, truth: Sequence[Image] | Image, mask: Mask | None
-) -> list[float]:
-    if len(frames) != len(truth) or len(frames) == 0:
-        raise InputError(
-            f"the clip has {len(frames)} frames and the truth {len(truth)}: both need the same "
-            "number, at least one"
-        )
-    return [
-        psnr(*pair, _of_frame(mask, i)) for i, pair in enumerate(zip(frames, truth, strict=True))
-    ]
-
-
-def _of_frame(mask: Mask | None, index: int) -> Mask | None:
-    return mask if mask is None or mask.ndim == 2 else mask[index]
 
 
 def _alike(image: Image, truth: Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

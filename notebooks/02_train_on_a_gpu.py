@@ -278,14 +278,14 @@ if released:
 # %%
 import b2m.assets
 from b2m.data.scenes import SceneConfig, render
-from b2m.data.sensor import develop
+from b2m.data.sensor import simulate_sensor
 from b2m.data.textures import load_textures
 from b2m.models.animator import MotionAnimator
 from b2m.train.recipes import find_recipe
 
 textures = load_textures(PHOTOS, "test"), load_textures(CUTOUTS, "test", cutouts=True)
 scenes = render(*textures, SceneConfig(size=192, blur=(4.0, 32.0)), TEST_SCENES, seed=0)
-photos = develop(scenes.blur, 0)
+photos = simulate_sensor(scenes.blur, 0)
 models = {"yours": weights, "shipped": None} if weights else {"shipped": None}
 for name, folder in models.items():
     model = MotionAnimator.from_pretrained(folder)

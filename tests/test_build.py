@@ -27,7 +27,7 @@ from b2m.data.averaging import Averaging, decode, encode, fit_frame
 from b2m.data.build import run as building
 from b2m.data.build import workers as engines
 from b2m.data.build.generators import make, plan, tasks_of
-from b2m.data.build.progress import Ledger
+from b2m.data.build.progress import BuildProgress
 from b2m.data.build.run import build
 from b2m.data.check import check
 from b2m.data.recipes import RECIPES
@@ -636,7 +636,7 @@ def test_each_frame_of_a_video_is_decoded_about_once(tmp_path, monkeypatch):
 def test_a_build_forgets_what_it_has_written(tmp_path):
     """A hundred thousand lines, of which memory holds a few bytes each."""
     lines = 100_000
-    ledger = Ledger(tmp_path, lines)
+    ledger = BuildProgress(tmp_path, lines)
     ledger.begin()
     line = {"source": "a" * 900, "meant": True}
     tracemalloc.start()

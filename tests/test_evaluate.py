@@ -15,7 +15,7 @@ from b2m.assets import examples, results
 from b2m.blur import average_bytes, encode_bytes
 from b2m.data import clips
 from b2m.data.scenes import SceneConfig, render
-from b2m.data.sensor import develop
+from b2m.data.sensor import simulate_sensor
 from b2m.data.textures import load_textures
 from b2m.errors import InputError
 from b2m.evaluate import methods
@@ -96,7 +96,7 @@ def first_scenes(kind, seed=0):
     config = SceneConfig(size=SIZE, blur=evaluate_animator.SCENE_BLUR, kind=kind)
     number = ((2 * seed + ("movers", "camera").index(kind)) << 20) + 0
     scenes = render(*textures, config, 8, number)
-    return scenes, develop(scenes.blur, number)
+    return scenes, simulate_sensor(scenes.blur, number)
 
 
 def to_bytes(tensor):
@@ -259,9 +259,9 @@ def test_crossed_is_the_way_of_what_moves():
     flow[30:35, 20:30] = (2, 0)  # counts as still
     expected = np.zeros((40, 60), np.bool_)
     expected[10:20, 15:35] = True
-    np.testing.assert_array_equal(clips.crossed(flow), expected)
-    assert not clips.crossed(np.zeros((8, 9, 2), np.float32)).any()
-    out = clips.crossed(np.full((8, 9, 2), 40, np.float32))
+    np.testing.assert_array_equal(clips.swept_mask(flow), expected)
+    assert not clips.swept_mask(np.zeros((8, 9, 2), np.float32)).any()
+    out = clips.swept_mask(np.full((8, 9, 2), 40, np.float32))
     assert out.all()
 
 
@@ -296,7 +296,7 @@ def test_clips_on_known_answers(clip, monkeypatch):
 
     masked = []
     for w in windows.values():
-        mask = clips.crossed(clips.flow_over(w.frames))
+        mask = clips.swept_mask(clips.flow_over(w.frames))
         masked.append(np.mean([plain_psnr(w.photo[mask], frame[mask]) for frame in w.frames]))
     assert photo["psnr_moving"] == pytest.approx(np.mean(masked), abs=1e-3)
 
@@ -378,7 +378,7 @@ def test_video_table(tmp_path, capsys, weights, clip):
     repeated, joins, steps, photos = [], [], [], []
     for number, run in enumerate(frames):
         photos.append(encode_bytes(average_bytes(run)))
-        seen = clips.crossed(clips.flow_over(run))
+        seen = clips.swept_mask(clips.flow_over(run))
         repeated.append(np.mean([plain_psnr(photos[-1][seen], frame[seen]) for frame in run]))
         steps.append(np.abs(np.diff(run.astype(int), axis=0))[:, seen].mean())
         if number:

@@ -19,7 +19,7 @@ from b2m.evaluate.tables import animator as evaluate_animator
 from b2m.evaluate.tables.hypotheses import REGIONS, SAMPLES, TRUE, HypothesesTable
 from b2m.guidance.quantize import from_flow
 from b2m.inference.animator import BlurAnimator
-from b2m.inference.hypotheses import TORN, differ, tornness
+from b2m.inference.hypotheses import TORN, differ, split_penalty
 from b2m.models import GuidancePredictor, GuidancePredictorConfig
 from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
 
@@ -125,16 +125,16 @@ def test_what_tears_a_thing_apart_is_less_plausible():
     flow, regions = np.zeros((10, 12, 2), np.float32), np.zeros((10, 12), np.uint8)
     flow[:, :4], regions[:, :4] = (6, 8), 1
     flow[:, 8:], regions[:, 8:] = (0, 10), 2
-    assert tornness(flow, flow, regions) == tornness(-flow, flow, regions) == 0
+    assert split_penalty(flow, flow, regions) == split_penalty(-flow, flow, regions) == 0
     one = flow.copy()
     one[:, 8:] *= -1
-    assert tornness(one, flow, regions) == 0
+    assert split_penalty(one, flow, regions) == 0
     one[:3, :4] *= -1  # 12 of 80 pixels
-    assert tornness(one, flow, regions) == pytest.approx(12 / 80 * TORN)
+    assert split_penalty(one, flow, regions) == pytest.approx(12 / 80 * TORN)
     one[:8, :4] = flow[:8, :4]
     one[:8, :4] *= -1  # now most of the thing, so that the other 8 are what is torn off
-    assert tornness(one, flow, regions) == pytest.approx(8 / 80 * TORN)
-    assert tornness(0 * flow, flow, regions) == 0
+    assert split_penalty(one, flow, regions) == pytest.approx(8 / 80 * TORN)
+    assert split_penalty(0 * flow, flow, regions) == 0
 
 
 # --- the table ------------------------------------------------------------------------------------

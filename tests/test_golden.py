@@ -22,7 +22,7 @@ from b2m.data.build.run import build
 from b2m.data.recipes import RECIPES as DATA_RECIPES
 from b2m.data.rotation import RotationConfig
 from b2m.data.scenes import SceneConfig, render
-from b2m.data.sensor import develop
+from b2m.data.sensor import simulate_sensor
 from b2m.data.textures import procedural_cutouts, procedural_textures
 from b2m.inference.animator import BlurAnimator
 from b2m.train.recipes import RECIPES
@@ -82,7 +82,7 @@ def test_loss(name):
     model = recipe.model(type(recipe.config).tiny())
     objective = recipe.objective(model, recipe)
     batch = {
-        "photo": develop(truth.blur, 1),
+        "photo": simulate_sensor(truth.blur, 1),
         "frames": truth.frames,
         "flow": truth.flow,
         "path": truth.path,

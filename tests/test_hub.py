@@ -381,18 +381,18 @@ def test_hub_download(places, saved, monkeypatch):
 def test_models_at_hand_and_where_they_are_from(places, monkeypatch):
     monkeypatch.setattr(OtherModel, "weights_name", "other")
     models = {"tiny": TinyModel, "other": OtherModel}
-    assert hub.models_at_hand(models) == {}
+    assert hub.available_models(models) == {}
     bundled = checkpoint(places / "_PACKAGE_WEIGHTS" / "tiny")
     edit(bundled, model="TinyModel")
-    assert hub.models_at_hand(models) == {"tiny": bundled}
+    assert hub.available_models(models) == {"tiny": bundled}
     assert hub.source_of(bundled) == "bundled"
     mine = checkpoint(places / "mine" / "other")
     edit(mine, model="OtherModel")
     monkeypatch.setenv("B2M_WEIGHTS", str(places / "mine"))
-    assert hub.models_at_hand(models) == {"tiny": bundled, "other": mine}
+    assert hub.available_models(models) == {"tiny": bundled, "other": mine}
     assert hub.source_of(mine) == "folder other"
     monkeypatch.setenv("B2M_WEIGHTS", str(mine))  # which is no weights of the other
-    assert hub.models_at_hand(models) == {"other": mine}
+    assert hub.available_models(models) == {"other": mine}
     monkeypatch.setenv("B2M_WEIGHTS", "someone/b2m@v1")
     snapshot = places / "models--someone--b2m" / "snapshots" / ("a1b2c3d" * 5)
     assert hub.source_of(snapshot) == "someone/b2m at a1b2c3d"

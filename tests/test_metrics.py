@@ -79,12 +79,6 @@ def test_refusals() -> None:
         metrics.ssim(image[:10, :10], truth[:10, :10])
     with pytest.raises(InputError, match="flows"):
         metrics.epe(np.zeros((4, 4, 2)), np.zeros((4, 5, 2)))
-    with pytest.raises(InputError, match="frames"):
-        metrics.clip_scores([image], [truth, truth])
-    with pytest.raises(InputError, match="frames"):
-        metrics.clip_scores([], [])
-    with pytest.raises(InputError, match="candidates"):
-        metrics.best_of([], [truth])
 
 
 def test_epe() -> None:
@@ -116,62 +110,6 @@ def clip(count: int = 7, size: int = 24) -> np.ndarray:
 def noisy(frames: np.ndarray, strength: float, seed: int = 0) -> np.ndarray:
     noise = np.random.default_rng(seed).normal(0, strength, frames.shape)
     return np.clip(frames + noise, 0, 255).astype(np.uint8)
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 6, 7])
-def test_clip_scores(count: int) -> None:
-    truth = clip(count)
-    frames = noisy(truth, 8)
-    scores = metrics.clip_scores(frames, truth)
-    each = [metrics.psnr(a, b) for a, b in zip(frames, truth, strict=True)]
-    assert scores["psnr_per_frame"] == each
-    assert scores["psnr"] == pytest.approx(np.mean(each))
-    assert scores["ssim"] == pytest.approx(np.mean(scores["ssim_per_frame"]))
-    assert (scores["first"], scores["last"]) == (each[0], each[-1])
-    middle = [count // 2] if count % 2 else [count // 2 - 1, count // 2]
-    assert scores["middle"] == pytest.approx(np.mean([each[i] for i in middle]))
-    others = [value for i, value in enumerate(each) if i not in middle]
-    if others:
-        assert scores["non_middle"] == pytest.approx(np.mean(others))
-    else:
-        assert math.isnan(scores["non_middle"])
-
-
-def test_clip_masks_per_clip_and_per_frame() -> None:
-    truth = clip(3)
-    frames = noisy(truth, 8)
-    masks = RANDOM.random((3, 24, 24)) < 0.5
-    scores = metrics.clip_scores(frames, truth, masks)
-    assert scores["last"] == metrics.psnr(frames[2], truth[2], masks[2])
-    scores = metrics.clip_scores(frames, truth, masks[0])
-    assert scores["last"] == metrics.psnr(frames[2], truth[2], masks[0])
-
-
-def test_better_order_is_one_choice_for_the_clip() -> None:
-    truth = clip()
-    frames = noisy(truth, 8)
-    same, reverse = metrics.better_order(frames, truth)
-    assert not reverse and same is frames
-    turned, reverse = metrics.better_order(frames[::-1], truth)
-    assert reverse
-    np.testing.assert_array_equal(turned, frames)
-    # Three frames of seven would be better turned round: the clip as a whole stays.
-    mixed = frames.copy()
-    mixed[[0, 6]] = frames[[6, 0]]
-    kept, reverse = metrics.better_order(list(mixed), list(truth))
-    assert not reverse
-    np.testing.assert_array_equal(kept, mixed)
-
-
-def test_best_of_takes_all_scores_from_one_sample() -> None:
-    truth = clip()
-    sharp, rough = noisy(truth, 4), noisy(truth, 20)
-    index, scores = metrics.best_of([rough, sharp, rough], truth)
-    assert index == 1 and scores == metrics.clip_scores(sharp, truth)
-    index, _ = metrics.best_of([rough, sharp[::-1]], truth)
-    assert index == 0
-    index, scores = metrics.best_of([rough, sharp[::-1]], truth, either_order=True)
-    assert index == 1 and scores == metrics.clip_scores(sharp, truth)
 
 
 def test_shift_tolerant_psnr_is_its_definition() -> None:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from scipy import fft, ndimage
 
-from b2m.data.sensor import SensorConfig, develop, jpeg_like
+from b2m.data.sensor import SensorConfig, jpeg_like, simulate_sensor
 
 NOTHING = SensorConfig(read_noise=0.0, shot_noise=0.0, compressed=0.0)
 
@@ -108,7 +108,7 @@ def variances(photo):
 
 def test_read_noise_is_the_same_in_dark_and_light():
     config = SensorConfig(read_noise=0.02, shot_noise=0.0, compressed=0.0)
-    dark, bright = variances(develop(grey((0.2, 0.5), 64), 1, config))
+    dark, bright = variances(simulate_sensor(grey((0.2, 0.5), 64), 1, config))
     loud = dark > 0.004**2  # where rounding to 8 bits does not count
     assert loud.sum() > 20
     np.testing.assert_allclose(dark[loud], bright[loud], rtol=0.15)
@@ -120,7 +120,7 @@ def test_read_noise_is_the_same_in_dark_and_light():
 
 def test_variance_of_shot_noise_grows_with_the_light():
     config = SensorConfig(read_noise=0.0, shot_noise=0.002, compressed=0.0)
-    dark, bright = variances(develop(grey((0.15, 0.45), 64), 2, config))
+    dark, bright = variances(simulate_sensor(grey((0.15, 0.45), 64), 2, config))
     loud = dark > 0.004**2
     assert loud.sum() > 10
     np.testing.assert_allclose(bright[loud] / dark[loud], 3, rtol=0.15)
@@ -131,7 +131,7 @@ def test_variance_of_shot_noise_grows_with_the_light():
 
 def test_noise_is_white_and_has_no_bias():
     config = SensorConfig(read_noise=0.02, shot_noise=0.0, compressed=0.0)
-    photo = develop(grey((0.3, 0.3), 16), 3, config)
+    photo = simulate_sensor(grey((0.3, 0.3), 16), 3, config)
     noise = decoded(photo) - 0.3
     loud = noise[noise.std((1, 2, 3)) > 0.005]
     assert np.abs(loud.mean((1, 2, 3))).max() < 5e-4
@@ -142,7 +142,7 @@ def test_noise_is_white_and_has_no_bias():
 def test_a_perfect_camera_only_rounds():
     photo = torch.from_numpy(picture(20, 30, batch=2)).float()
     expected = np.rint(255 * photo.numpy())
-    found = 255 * develop(photo, 0, NOTHING).numpy()
+    found = 255 * simulate_sensor(photo, 0, NOTHING).numpy()
     assert np.abs(found - expected).max() <= 1  # the curve and back may tip a tie
     assert (np.rint(found) == expected).mean() > 0.999
 
@@ -151,10 +151,10 @@ def test_a_perfect_camera_only_rounds():
 def test_photos_are_8_bit_and_the_same_for_a_seed(seed):
     photo = torch.from_numpy(picture(21, 18, batch=4)).float()
     before = torch.get_rng_state()
-    first, again = develop(photo, seed), develop(photo, seed)
+    first, again = simulate_sensor(photo, seed), simulate_sensor(photo, seed)
     assert torch.equal(before, torch.get_rng_state())
     assert torch.equal(first, again)
-    assert not torch.equal(first, develop(photo, seed + 1))
+    assert not torch.equal(first, simulate_sensor(photo, seed + 1))
     assert first.shape == photo.shape
     assert first.min() >= 0
     assert first.max() <= 1
@@ -165,5 +165,5 @@ def test_photos_are_8_bit_and_the_same_for_a_seed(seed):
 def test_about_half_of_the_photos_are_compressed():
     photo = torch.from_numpy(picture(16, 16)).float().expand(400, 3, 16, 16)
     config = SensorConfig(read_noise=0.0, shot_noise=0.0, compressed=0.5, quality=(10, 20))
-    changed = (develop(photo, 5, config) - photo).abs().amax((1, 2, 3)) > 1.01 / 255
+    changed = (simulate_sensor(photo, 5, config) - photo).abs().amax((1, 2, 3)) > 1.01 / 255
     assert changed.float().mean().item() == pytest.approx(0.5, abs=0.1)

@@ -181,7 +181,7 @@ def flow_over(frames: NDArray[np.uint8]) -> Flow:
     return flow
 
 
-def crossed(flow: Flow, threshold: float = STILL_THRESHOLD) -> NDArray[np.bool_]:
+def swept_mask(flow: Flow, threshold: float = STILL_THRESHOLD) -> NDArray[np.bool_]:
     """Where something moving is seen at any time of the exposure.
 
     Args:
@@ -218,7 +218,7 @@ def swept_path(flow: Flow, threshold: float = STILL_THRESHOLD) -> Flow:
         (H, W, 2): where something only passes, the vector of the nearest pixel that moves.
     """
     moving = np.hypot(flow[..., 0], flow[..., 1]) >= threshold
-    passed = crossed(flow, threshold) & ~moving
+    passed = swept_mask(flow, threshold) & ~moving
     if not passed.any():
         return flow
     still = (~moving).astype(np.uint8)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
-from b2m.data.sensor import develop
+from b2m.data.sensor import simulate_sensor
 from b2m.data.storage import read_index, read_sample
 from b2m.data.stream import SceneStream, augment
 from b2m.errors import InputError
@@ -57,7 +57,7 @@ def _varied(
     frames, flow = augment(frames[None], flow[None], turns, mirror == 1, backwards == 1)
     photo = photo[:, 0, colours]
     return {
-        "photo": (develop(photo, seed) if noise else photo)[0].contiguous(),
+        "photo": (simulate_sensor(photo, seed) if noise else photo)[0].contiguous(),
         "frames": frames[0, :, colours].contiguous(),
         "flow": flow[0].contiguous(),
         "guidance": quantise(flow)[0].float(),

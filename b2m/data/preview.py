@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from b2m.data.scenes import SceneConfig, render
-from b2m.data.sensor import develop
+from b2m.data.sensor import simulate_sensor
 from b2m.data.storage import read_index, read_sample
 from b2m.data.textures import load_textures
 from b2m.errors import InputError
@@ -53,7 +53,7 @@ def preview_sheet(
     for first in range(0, count, _SCENES_AT_ONCE):
         batch = min(_SCENES_AT_ONCE, count - first)
         scenes = render(*textures, config, batch, seed + first)
-        blur = develop(scenes.blur, seed + first)
+        blur = simulate_sensor(scenes.blur, seed + first)
         flows, moving = to_planes_last(scenes.flow), to_planes_last(scenes.moving)
         guidance = to_planes_last(scenes.guidance)
         last = scenes.frames.shape[1] - 1

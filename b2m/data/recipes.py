@@ -16,7 +16,7 @@ class Recipe:
 
     Attributes:
         name: what the index says.
-        way: in which they are made, one of `b2m.data.build.generators.WAYS`.
+        way: in which they are made, one of `b2m.data.build.generators.GENERATORS`.
         layout: of the sources, one of `b2m.data.layouts.LAYOUTS`.
         averaging: of frames.
         fps: frames per second that sources must have, or None for any.

@@ -30,7 +30,7 @@ class SensorConfig:
     quality: tuple[int, int] = (70, 98)
 
 
-def develop(photo: Tensor, seed: int, config: SensorConfig | None = None) -> Tensor:
+def simulate_sensor(photo: Tensor, seed: int, config: SensorConfig | None = None) -> Tensor:
     """Put noise, JPEG-like artefacts and 8-bit rounding on clean photos.
 
     Args:

@@ -20,7 +20,7 @@ from b2m.data.clips import Crops
 from b2m.data.rotation import RotationConfig, render_rotation
 from b2m.data.sample import SampleBatch
 from b2m.data.scenes import SceneConfig, render
-from b2m.data.sensor import develop
+from b2m.data.sensor import simulate_sensor
 from b2m.data.textures import Textures
 from b2m.files import atomic_path, make_folder
 from b2m.guidance.quantize import quantise
@@ -204,7 +204,7 @@ class SceneStream:
         colours = torch.randperm(3, generator=generator).to(self.device)
         photo, frames = photo[:, 0, colours], frames[:, :, colours]
         return {
-            "photo": develop(photo, draw(2**31)),
+            "photo": simulate_sensor(photo, draw(2**31)),
             "frames": frames.contiguous(),
             "flow": flow,
             "path": path,

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from b2m.blur import average_bytes, encode_bytes
-from b2m.data.clips import crossed, flow_over, read_windows
+from b2m.data.clips import flow_over, read_windows, swept_mask
 from b2m.data.rotation import RotationConfig, render_rotation
 from b2m.data.sample import Sample, SampleBatch
 from b2m.data.scenes import SceneConfig, render
-from b2m.data.sensor import develop
+from b2m.data.sensor import simulate_sensor
 from b2m.data.textures import load_textures
 from b2m.guidance.quantize import from_flow
 from b2m.media.image import Pixels
@@ -62,7 +62,7 @@ def _rendered(draw: Callable[[int], SampleBatch], count: int, number: int) -> It
     for start in range(0, count, _BATCH):
         # Always whole batches, so that the first scenes of a longer run are the same.
         scenes = draw(number + start)
-        blurred = to_pixels(develop(scenes.blur, number + start))
+        blurred = to_pixels(simulate_sensor(scenes.blur, number + start))
         for index in range(min(_BATCH, count - start)):
             flow = to_flow(scenes.flow[index])
             moving = scenes.moving[index, 0].cpu().numpy()
@@ -73,7 +73,7 @@ def clip_samples(path: Path, count: int) -> Iterator[Sample]:
     """Windows of a real clip, those of the table "clips"."""
     for window in read_windows(path, count):
         flow = flow_over(window.frames)
-        yield Sample(window.photo, window.frames, flow, crossed(flow), meta=window.meta)
+        yield Sample(window.photo, window.frames, flow, swept_mask(flow), meta=window.meta)
 
 
 def video_samples(path: Path, count: int | None = None) -> Iterator[Sample]:
@@ -105,7 +105,7 @@ def video_samples(path: Path, count: int | None = None) -> Iterator[Sample]:
 
 def _of_video(photo: Pixels, frames: NDArray[np.uint8], hint: Flow) -> Sample:
     flow = flow_over(frames)
-    return Sample(photo, frames, flow, crossed(flow), from_flow(hint, STILL_THRESHOLD))
+    return Sample(photo, frames, flow, swept_mask(flow), from_flow(hint, STILL_THRESHOLD))
 
 
 def _groups(path: Path, count: int | None) -> Iterator[tuple[Pixels, NDArray[np.uint8]]]:

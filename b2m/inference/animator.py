@@ -15,7 +15,7 @@ import torch
 from b2m import guidance as guidance_rules
 from b2m.errors import InputError, check_seed
 from b2m.guidance.quantize import Guidance, from_flow
-from b2m.hub import HubModel, find_weights, models_at_hand
+from b2m.hub import HubModel, available_models, find_weights
 from b2m.inference import frame_models, hypotheses, multiscale, video
 from b2m.inference.clip import Clip, check_frames
 from b2m.inference.conditioning import follow
@@ -241,7 +241,7 @@ class BlurAnimator:
             way = MotionRenderer(directed, flow)
             if all(hypotheses.differ(way.surface, other, prepared.working) for other in flows):
                 flows.append(way.surface)
-                penalty = hypotheses.tornness(way.surface, signed, prepared.regions)
+                penalty = hypotheses.split_penalty(way.surface, signed, prepared.regions)
                 clips.append(Clip(way, frames, seed, guidance, penalty))
             if len(clips) == motions:
                 break
@@ -299,13 +299,13 @@ def load_model(
         raise InputError(f"the device '{device}' cannot be used: {reason}") from error
 
 
-def animators_at_hand() -> list[str]:
+def available_animators() -> list[str]:
     """Those names of `animators` whose weights are at hand, the usual one first; at least one.
 
     Raises:
         InputError: there are none.
     """
-    if found := list(models_at_hand(animators())):
+    if found := list(available_models(animators())):
         return found
     BlurAnimator.from_pretrained()  # which says why
     return ["animator"]

@@ -169,7 +169,9 @@ def tries(motions: int) -> int:
     return 3 * motions if motions > 1 else 1
 
 
-def tornness(flow: NDArray[np.float32], coherent: NDArray[np.float32], regions: Labels) -> float:
+def split_penalty(
+    flow: NDArray[np.float32], coherent: NDArray[np.float32], regions: Labels
+) -> float:
     """What speaks against a motion that tears coherent regions apart: dB, 0 to half of `TORN`.
 
     Args:

@@ -45,9 +45,9 @@ from b2m.losses import charbonnier, line_loss
 from b2m.models.layers import (
     Pointwise,
     ResidualBlock,
+    init_near_zero,
     local_contrast,
     pad_to_multiple,
-    quiet,
 )
 from b2m.motion.fields import double_angle, half_angle, warp
 from b2m.registry import register_model
@@ -284,14 +284,14 @@ class MotionAnimator(HubModel):
             [blocks(eighth, config.blocks[3]), blocks(quarter, config.blocks[4])]
         )
         color, motion = sum(_COLOR.values()), sum(_MOTION.values())
-        self.head = quiet(nn.Conv2d(quarter, 16 * color + 4 * motion, 3, padding=1))
+        self.head = init_near_zero(nn.Conv2d(quarter, 16 * color + 4 * motion, 3, padding=1))
         self.guidance_stem = nn.Conv2d(16 * _CONDITIONS, quarter, 3, padding=1)
         nn.init.zeros_(self.guidance_stem.weight)
         nn.init.zeros_(self.guidance_stem.bias)  # type: ignore[arg-type]
         self.detail_stem = nn.Conv2d(2 * 3 * 4, fine, 3, padding=1)
         self.detail_up = Pointwise(quarter, 4 * fine, bias=False)
         self.detail = blocks(fine, config.detail_blocks)
-        self.detail_head = quiet(nn.Conv2d(fine, 4 * color, 3, padding=1))
+        self.detail_head = init_near_zero(nn.Conv2d(fine, 4 * color, 3, padding=1))
 
     def features(self, photo: Tensor) -> Features:
         """The part that does not depend on guidance, about half of the arithmetic.

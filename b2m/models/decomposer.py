@@ -118,15 +118,22 @@ class _Stage(nn.Sequential):
     def __init__(self, config: BlurDecomposerConfig, channels: int) -> None:
         width, side = config.width, config.kernel
 
-        def active(convolution: nn.Module, width: int) -> list[nn.Module]:
+        def conv_relu(convolution: nn.Module, width: int) -> list[nn.Module]:
             return [convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
 
-        def plain(taken: int, given: int, kernel: int, stride: int = 1) -> list[nn.Module]:
+        def plain(
+            in_channels: int, out_channels: int, kernel: int, stride: int = 1
+        ) -> list[nn.Module]:
             padding = kernel // 2
-            return active(nn.Conv2d(taken, given, kernel, stride, padding, bias=False), given)
+            return conv_relu(
+                nn.Conv2d(in_channels, out_channels, kernel, stride, padding, bias=False),
+                out_channels,
+            )
 
-        def up(taken: int, given: int) -> list[nn.Module]:
-            return active(nn.ConvTranspose2d(taken, given, 4, 2, 1, bias=False), given)
+        def up(in_channels: int, out_channels: int) -> list[nn.Module]:
+            return conv_relu(
+                nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1, bias=False), out_channels
+            )
 
         super().__init__(
             *plain(channels, width, side),

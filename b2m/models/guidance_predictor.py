@@ -174,21 +174,26 @@ class _PlainGenerator(nn.Module):
         super().__init__()
         widths, last = config.widths, config.levels - 1
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        for level, given in enumerate(widths):
+        for level, out_channels in enumerate(widths):
             # Nothing is left to norm at the innermost level, where a side of 256 has shrunk to 1.
             normed = 0 < level < last
-            taken = 3 if level == 0 else widths[level - 1]
+            in_channels = 3 if level == 0 else widths[level - 1]
             layers: list[nn.Module] = [] if level == 0 else [nn.LeakyReLU(_SLOPE)]
-            layers.append(nn.Conv2d(taken + config.latent, given, 4, 2, 1, bias=not normed))
+            layers.append(
+                nn.Conv2d(in_channels + config.latent, out_channels, 4, 2, 1, bias=not normed)
+            )
             if normed:
-                layers.append(nn.InstanceNorm2d(given))
+                layers.append(nn.InstanceNorm2d(out_channels))
             self.down.append(nn.Sequential(*layers))
         for level in reversed(range(config.levels)):
-            taken = widths[level] * (1 if level == last else 2)
-            given = widths[level - 1] if level else CLASSES
-            layers = [nn.ReLU(), nn.ConvTranspose2d(taken, given, 4, 2, 1, bias=level == 0)]
+            in_channels = widths[level] * (1 if level == last else 2)
+            out_channels = widths[level - 1] if level else CLASSES
+            layers = [
+                nn.ReLU(),
+                nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1, bias=level == 0),
+            ]
             if level:
-                layers.append(nn.InstanceNorm2d(given))
+                layers.append(nn.InstanceNorm2d(out_channels))
             if level and last - _DROPPED <= level < last:
                 layers.append(nn.Dropout(0.5))
             self.up.append(nn.Sequential(*layers))
@@ -269,20 +274,20 @@ class _GatedGenerator(nn.Module):
 class _ShrinkingBlock(nn.Module):
     """Residual block to half the size: norm, rectifier and 3x3 convolution, twice."""
 
-    def __init__(self, taken: int, given: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.InstanceNorm2d(taken),
+            nn.InstanceNorm2d(in_channels),
             nn.LeakyReLU(_SLOPE),
-            nn.Conv2d(taken, taken, 3, padding=1, bias=False),
-            nn.InstanceNorm2d(taken),
+            nn.Conv2d(in_channels, in_channels, 3, padding=1, bias=False),
+            nn.InstanceNorm2d(in_channels),
             nn.LeakyReLU(_SLOPE),
-            nn.Conv2d(taken, given, 3, padding=1),
+            nn.Conv2d(in_channels, out_channels, 3, padding=1),
         )
-        self.skip = nn.Conv2d(taken, given, 1)
+        self.skip = nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, taken, H, W) to (B, given, H/2, W/2), sides rounded down."""
+        """(B, in_channels, H, W) to (B, out_channels, H/2, W/2), sides rounded down."""
         return F.avg_pool2d(self.skip(x) + self.body(x), 2)
 
 
@@ -316,9 +321,9 @@ class GuidanceDiscriminator(nn.Module):
         super().__init__()
 
         def patches(width: int) -> nn.Sequential:
-            def normed(taken: int, given: int, stride: int) -> list[nn.Module]:
-                convolution = nn.Conv2d(taken, given, 4, stride, 1, bias=False)
-                return [convolution, nn.InstanceNorm2d(given), nn.LeakyReLU(_SLOPE)]
+            def normed(in_channels: int, out_channels: int, stride: int) -> list[nn.Module]:
+                convolution = nn.Conv2d(in_channels, out_channels, 4, stride, 1, bias=False)
+                return [convolution, nn.InstanceNorm2d(out_channels), nn.LeakyReLU(_SLOPE)]
 
             return nn.Sequential(
                 nn.Conv2d(CLASSES, width, 4, 2, 1),

@@ -123,13 +123,13 @@ class Pieces(NamedTuple):
 class _Branches(nn.Module):
     """Norm, ReLU and a 1x1 convolution beside the same with a 3x3 one, added."""
 
-    def __init__(self, taken: int, given: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.near = _active(taken, given, 1)
-        self.wide = _active(taken, given, 3)
+        self.near = _norm_relu_conv(in_channels, out_channels, 1)
+        self.wide = _norm_relu_conv(in_channels, out_channels, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, taken, H, W) to (B, given, H, W)."""
+        """(B, in_channels, H, W) to (B, out_channels, H, W)."""
         near: Tensor = self.near(x)
         return near + self.wide(x)
 
@@ -139,9 +139,10 @@ class _Block(nn.Module):
 
     def __init__(self, width: int, dilations: tuple[int, int] = (1, 1)) -> None:
         super().__init__()
-        self.near = _active(width, width, 1)
+        self.near = _norm_relu_conv(width, width, 1)
         self.wide = nn.Sequential(
-            *_active(width, width, 3, dilations[0]), *_active(width, width, 3, dilations[1])
+            *_norm_relu_conv(width, width, 3, dilations[0]),
+            *_norm_relu_conv(width, width, 3, dilations[1]),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -150,11 +151,15 @@ class _Block(nn.Module):
         return x + near + self.wide(x)
 
 
-def _active(taken: int, given: int, kernel: int, dilation: int = 1) -> nn.Sequential:
+def _norm_relu_conv(
+    in_channels: int, out_channels: int, kernel: int, dilation: int = 1
+) -> nn.Sequential:
     return nn.Sequential(
-        nn.InstanceNorm2d(taken, affine=True),
+        nn.InstanceNorm2d(in_channels, affine=True),
         nn.ReLU(inplace=True),
-        nn.Conv2d(taken, given, kernel, 1, kernel // 2 * dilation, dilation, bias=False),
+        nn.Conv2d(
+            in_channels, out_channels, kernel, 1, kernel // 2 * dilation, dilation, bias=False
+        ),
     )
 
 
@@ -192,7 +197,7 @@ class _Trunk(nn.Module):
         )
         self.reduce = nn.ModuleList(_Branches(width, fold**2) for _ in groups)
         self.colours = nn.Sequential(
-            nn.Conv2d(3, colour, 3, padding=1, bias=False), together, *_active(colour, 3, 3)
+            nn.Conv2d(3, colour, 3, padding=1, bias=False), together, *_norm_relu_conv(colour, 3, 3)
         )
         nn.init.normal_(self.colours[-1].weight, std=1e-3)  # type: ignore[arg-type]
 

@@ -181,17 +181,17 @@ def local_contrast(photo: Tensor) -> Tensor:
     return detail / (F.avg_pool2d(energy, 17, 1, 8, count_include_pad=False).sqrt() + _FLAT)
 
 
-def active(
-    taken: int, given: int, stride: int = 1, dilation: int = 1, norm: bool = False
+def conv_relu(
+    in_channels: int, out_channels: int, stride: int = 1, dilation: int = 1, norm: bool = False
 ) -> nn.Sequential:
     """3x3 convolution and ReLU, a batch norm between them where asked for.
 
     A stride of 2 halves the sides, rounded up.
     """
-    convolution = nn.Conv2d(taken, given, 3, stride, dilation, dilation, bias=not norm)
+    convolution = nn.Conv2d(in_channels, out_channels, 3, stride, dilation, dilation, bias=not norm)
     nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
     if norm:  # which would take a bias away again
-        return nn.Sequential(convolution, nn.BatchNorm2d(given), nn.ReLU(inplace=True))
+        return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
     nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
     return nn.Sequential(convolution, nn.ReLU(inplace=True))
 
@@ -211,7 +211,9 @@ class Pyramid(nn.Module):
         super().__init__()
         taken = (seen, *widths)
         self.levels = nn.ModuleList(
-            nn.Sequential(active(before, width, 2, norm=norm), active(width, width, norm=norm))
+            nn.Sequential(
+                conv_relu(before, width, 2, norm=norm), conv_relu(width, width, norm=norm)
+            )
             for before, width in zip(taken, widths, strict=False)
         )
 
@@ -228,20 +230,20 @@ class DenseBlock(nn.Module):
     """3x3 convolutions with ReLU, each of which sees all before it; gives what the last one gives.
 
     Args:
-        taken: channels of the input.
+        in_channels: channels of the input.
         widths: channels of each convolution; five in Argaw et al. 2021a and b.
         norm: whether there are batch norms.
     """
 
-    def __init__(self, taken: int, widths: tuple[int, ...], norm: bool = False) -> None:
+    def __init__(self, in_channels: int, widths: tuple[int, ...], norm: bool = False) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            active(taken + sum(widths[:place]), width, norm=norm)
+            conv_relu(in_channels + sum(widths[:place]), width, norm=norm)
             for place, width in enumerate(widths)
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, taken, H, W) to (B, widths[-1], H, W)."""
+        """(B, in_channels, H, W) to (B, widths[-1], H, W)."""
         for layer in self.layers[:-1]:
             x = torch.cat([x, layer(x)], 1)
         last: Tensor = self.layers[-1](x)
@@ -267,11 +269,11 @@ class Context(nn.Module):
         taken = (features + channels, *widths)
         self.body = nn.Sequential(
             *(
-                active(before, width, dilation=dilation, norm=norm)
+                conv_relu(before, width, dilation=dilation, norm=norm)
                 for before, width, dilation in zip(taken, widths, self._DILATIONS, strict=False)
             )
         )
-        self.head = quiet(nn.Conv2d(widths[-1], channels, 3, padding=1))
+        self.head = init_near_zero(nn.Conv2d(widths[-1], channels, 3, padding=1))
 
     def forward(self, features: Tensor, maps: Tensor) -> Tensor:
         """(B, features, H, W) and (B, channels, H, W) to the shape of the latter."""
@@ -294,7 +296,9 @@ class SpatialTransformer(nn.Module):
     def __init__(self, seen: int, width: int) -> None:
         super().__init__()
         self.look = nn.Sequential(
-            active(seen, width, stride=2), active(width, width, stride=2), nn.AdaptiveAvgPool2d(4)
+            conv_relu(seen, width, stride=2),
+            conv_relu(width, width, stride=2),
+            nn.AdaptiveAvgPool2d(4),
         )
         self.decide = nn.Sequential(
             nn.Flatten(), nn.Linear(16 * width, width), nn.ReLU(inplace=True), nn.Linear(width, 6)
@@ -334,7 +338,7 @@ def transform_by(picture: Tensor, transform: Tensor) -> Tensor:
     return moved.to(picture.dtype)
 
 
-def quiet(layer: nn.Conv2d) -> nn.Conv2d:
+def init_near_zero(layer: nn.Conv2d) -> nn.Conv2d:
     """Make the output of a layer begin near zero."""
     nn.init.normal_(layer.weight, std=1e-3)
     if layer.bias is not None:
@@ -342,9 +346,9 @@ def quiet(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
-def doubling(taken: int, given: int) -> nn.ConvTranspose2d:
+def doubling(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
     """4x4 transposed convolution of stride 2: twice the sides."""
-    return nn.ConvTranspose2d(taken, given, 4, 2, 1)
+    return nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1)
 
 
 def doubling_picture(channels: int) -> nn.ConvTranspose2d:

@@ -57,12 +57,12 @@ from b2m.models.layers import (
     DenseBlock,
     Pyramid,
     SpatialTransformer,
-    active,
+    conv_relu,
     doubling,
     doubling_picture,
+    init_near_zero,
     local_contrast,
     pad_to_multiple,
-    quiet,
 )
 from b2m.motion.fields import warp
 from b2m.registry import register_model
@@ -195,7 +195,7 @@ class _Decoder(nn.Module):
         self.blocks = nn.ModuleList()
         heads = (nn.Conv2d(width, 3, 3, padding=1) for width in widths)
         # Changes begin near none, so that frames begin as the photo.
-        self.predict = nn.ModuleList(map(quiet, heads) if config.residual else heads)
+        self.predict = nn.ModuleList(map(init_near_zero, heads) if config.residual else heads)
         for place, (joining, width) in enumerate(zip(seen, widths, strict=True)):
             taken = width + joining + (3 if place else 0)
             inner = (width // 2,) * (config.dense - 1)
@@ -230,8 +230,8 @@ class _LocalWarp(nn.Module):
 
     def __init__(self, width: int, norm: bool) -> None:
         super().__init__()
-        self.look = nn.Sequential(*(active(width, width, norm=norm) for _ in range(2)))
-        self.flow = quiet(nn.Conv2d(width, 2, 3, padding=1))
+        self.look = nn.Sequential(*(conv_relu(width, width, norm=norm) for _ in range(2)))
+        self.flow = init_near_zero(nn.Conv2d(width, 2, 3, padding=1))
 
     def forward(self, features: Tensor) -> Tensor:
         """Warp along a flow in pixels of the features."""

@@ -26,7 +26,7 @@ from b2m.assets import runs_folder
 from b2m.data.clips import cut_crops
 from b2m.data.sample import SampleBatch
 from b2m.data.scenes import SceneConfig, render
-from b2m.data.sensor import develop
+from b2m.data.sensor import simulate_sensor
 from b2m.data.stream import SceneStream
 from b2m.data.textures import load_textures
 from b2m.errors import InputError
@@ -229,7 +229,7 @@ class Run:
             seed=12345,
             device=self.device,
         )
-        self.photo = develop(self.truth.blur, 12345)
+        self.photo = simulate_sensor(self.truth.blur, 12345)
 
     def _warm_start(self, init: str | Path | None) -> HubModel | None:
         """The model to begin with where there is no checkpoint; None where none fits."""

@@ -40,7 +40,7 @@ a "seed"; or "backwards"."""
 @cache
 def models() -> list[str]:
     """Names of the models whose weights are at hand, at least one; no failure is kept in mind."""
-    return api.animators_at_hand()
+    return api.available_animators()
 
 
 def default_model() -> str:

@@ -58,7 +58,7 @@ def look(data: bytes, model: str) -> Look:
 @st.cache_data
 def models() -> list[str]:
     """Names of the models whose weights are at hand, at least one; no failure is kept in mind."""
-    return api.animators_at_hand()
+    return api.available_animators()
 
 
 def painted() -> guidance_of.Guidance | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from b2m.data.averaging import Averaging, average_instants, expose
-from b2m.data.build.task import AT_ONCE, Made, Offer, Task, record_of
+from b2m.data.build.task import AT_ONCE, Made, SourcePlan, Task, record_of
 from b2m.data.clips import flow_over
 from b2m.data.footage import Reader, Source, examine, number_of
 from b2m.data.interpolate import Between, interpolator
@@ -34,8 +34,8 @@ _MONKAA_LEAST, _MONKAA_LONGEST = 5, 100
 # --- frames averaged ------------------------------------------------------------------------------
 
 
-def offer_windows(recipe: Recipe, source: Source, *_: int) -> Offer:
-    """All windows of a source; see `Way`."""
+def offer_windows(recipe: Recipe, source: Source, *_: int) -> SourcePlan:
+    """All windows of a source; see `Generator`."""
     footage = examine(source)
     if recipe.fps and footage.fps and abs(footage.fps / recipe.fps - 1) > 0.05:
         raise InputError(
@@ -48,7 +48,7 @@ def offer_windows(recipe: Recipe, source: Source, *_: int) -> Offer:
     if not starts:
         needed = how.needed(0)[1]
         raise InputError(f"{source.path} has {footage.frames} frames: {needed} are needed at least")
-    return Offer(source, array("d", starts), footage)
+    return SourcePlan(source, array("d", starts), footage)
 
 
 def _averaging(recipe: Recipe, source: Source) -> Averaging:
@@ -57,7 +57,7 @@ def _averaging(recipe: Recipe, source: Source) -> Averaging:
     return replace(recipe.averaging, average=gopro_window(source))
 
 
-def cut_windows(recipe: Recipe, offer: Offer, place: int, count: int) -> bool:
+def cut_windows(recipe: Recipe, offer: SourcePlan, place: int, count: int) -> bool:
     """Cut where it costs no frame twice: before the first window behind a key of the video.
 
     Interpolation takes so much longer than decoding that it does not matter there.
@@ -80,7 +80,7 @@ def _between(name: str) -> Between | None:
 
 
 def average_windows(recipe: Recipe, task: Task) -> Iterator[Made]:
-    """The mean of each window, and the frames that are kept of it; see `Way`."""
+    """The mean of each window, and the frames that are kept of it; see `Generator`."""
     how = _averaging(recipe, task.source)
     footage = task.footage or examine(task.source)
     fps = footage.fps or recipe.fps
@@ -105,9 +105,9 @@ def average_windows(recipe: Recipe, task: Task) -> Iterator[Made]:
 # --- pairs ----------------------------------------------------------------------------------------
 
 
-def offer_files(recipe: Recipe, source: Source, *_: int) -> Offer:
-    """A sample of each file; see `Way`."""
-    return Offer(source, range(len(source.files)))
+def offer_files(recipe: Recipe, source: Source, *_: int) -> SourcePlan:
+    """A sample of each file; see `Generator`."""
+    return SourcePlan(source, range(len(source.files)))
 
 
 def read_pairs(recipe: Recipe, task: Task) -> Iterator[Made]:
@@ -139,9 +139,9 @@ def read_pairs(recipe: Recipe, task: Task) -> Iterator[Made]:
 # --- frames between two ---------------------------------------------------------------------------
 
 
-def offer_gaps(recipe: Recipe, source: Source, *_: int) -> Offer:
-    """A sample between each two files; see `Way`."""
-    return Offer(source, range(len(source.files) - 1), examine(source))
+def offer_gaps(recipe: Recipe, source: Source, *_: int) -> SourcePlan:
+    """A sample between each two files; see `Generator`."""
+    return SourcePlan(source, range(len(source.files) - 1), examine(source))
 
 
 def interpolate_between(recipe: Recipe, task: Task) -> Iterator[Made]:

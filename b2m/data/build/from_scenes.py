@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from b2m.data.build.task import MADE_UP, Made, Offer, Task, record_of
+from b2m.data.build.task import MADE_UP, Made, SourcePlan, Task, record_of
 from b2m.data.footage import Source
 from b2m.data.layouts import known_licences
 from b2m.data.recipes import Recipe
@@ -40,10 +40,10 @@ Drawn = tuple[SampleBatch, list[MadeFrom | None]]
 """Samples, and what each is made from where that is not its source."""
 
 
-def offer_photo(recipe: Recipe, source: Source, place: int, sources: int) -> Offer:
-    """An equal share of all samples; see `Way`."""
+def offer_photo(recipe: Recipe, source: Source, place: int, sources: int) -> SourcePlan:
+    """An equal share of all samples; see `Generator`."""
     share = recipe.count * place // sources, recipe.count * (place + 1) // sources
-    return Offer(source, range(share[1] - share[0]))
+    return SourcePlan(source, range(share[1] - share[0]))
 
 
 def drawn_by(
@@ -138,9 +138,9 @@ def _scene_counts(recipe: Recipe) -> dict[str, int]:
     return {"train": recipe.count - 2 * tenth, "val": tenth, "test": tenth}
 
 
-def offer_scenes(recipe: Recipe, source: Source, *_: int) -> Offer:
-    """The scenes of a split; see `Way`."""
-    return Offer(source, range(_scene_counts(recipe)[source.split]))
+def offer_scenes(recipe: Recipe, source: Source, *_: int) -> SourcePlan:
+    """The scenes of a split; see `Generator`."""
+    return SourcePlan(source, range(_scene_counts(recipe)[source.split]))
 
 
 def _cutouts_in(folder: Path) -> Path | None:

@@ -30,25 +30,31 @@ from b2m.data.build.from_scenes import (
     offer_scenes,
     scene_sources,
 )
-from b2m.data.build.task import Made, Offer, Task, Way, few_at_once, laid_out
+from b2m.data.build.task import Generator, Made, SourcePlan, Task, few_at_once, laid_out
 from b2m.data.footage import Source
 from b2m.data.recipes import Recipe
 from b2m.data.storage import Skip
 from b2m.errors import InputError
 
-WAYS = {
-    "average": Way(laid_out, offer_windows, average_windows, cut_windows),
-    "pairs": Way(laid_out, offer_files, read_pairs, few_at_once),
-    "between": Way(laid_out, offer_gaps, interpolate_between, few_at_once),
-    "panorama": Way(laid_out, offer_photo, drawn_by(draw_panorama), few_at_once, rendered=True),
-    "rotation": Way(laid_out, offer_photo, drawn_by(draw_rotation), few_at_once, rendered=True),
-    "scenes": Way(scene_sources, offer_scenes, drawn_by(draw_scenes), few_at_once, rendered=True),
+GENERATORS = {
+    "average": Generator(laid_out, offer_windows, average_windows, cut_windows),
+    "pairs": Generator(laid_out, offer_files, read_pairs, few_at_once),
+    "between": Generator(laid_out, offer_gaps, interpolate_between, few_at_once),
+    "panorama": Generator(
+        laid_out, offer_photo, drawn_by(draw_panorama), few_at_once, rendered=True
+    ),
+    "rotation": Generator(
+        laid_out, offer_photo, drawn_by(draw_rotation), few_at_once, rendered=True
+    ),
+    "scenes": Generator(
+        scene_sources, offer_scenes, drawn_by(draw_scenes), few_at_once, rendered=True
+    ),
 }
 """By the name that recipes have; "pairs" is that of sources which are blurred already."""
 
 
-def _way(recipe: Recipe, source: Source | None = None) -> Way:
-    return WAYS["pairs" if source is not None and source.pairs else recipe.way]
+def _way(recipe: Recipe, source: Source | None = None) -> Generator:
+    return GENERATORS["pairs" if source is not None and source.pairs else recipe.way]
 
 
 def is_rendered(recipe: Recipe) -> bool:
@@ -58,7 +64,7 @@ def is_rendered(recipe: Recipe) -> bool:
 
 def plan(
     recipe: Recipe, folder: Path | None, split: str | None = None
-) -> tuple[list[Offer], list[Skip]]:
+) -> tuple[list[SourcePlan], list[Skip]]:
     """What there is to make, in the order of sources.
 
     Args:
@@ -73,7 +79,7 @@ def plan(
         InputError: no such folder, or another layout.
     """
     sources = _way(recipe).sources(recipe, folder, split)
-    offers: list[Offer] = []
+    offers: list[SourcePlan] = []
     skips: list[Skip] = []
     bar = tqdm(sources, "look at sources", unit=" sources", leave=False, dynamic_ncols=True)
     for place, source in enumerate(bar):
@@ -85,7 +91,12 @@ def plan(
 
 
 def tasks_of(
-    recipe: Recipe, offer: Offer, number: int, first: int, count: int, done: Callable[[int], bool]
+    recipe: Recipe,
+    offer: SourcePlan,
+    number: int,
+    first: int,
+    count: int,
+    done: Callable[[int], bool],
 ) -> Iterator[Task]:
     """The tasks of a run of samples of one source, without those that are done.
 

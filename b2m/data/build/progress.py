@@ -25,7 +25,7 @@ def is_begun(folder: Path) -> bool:
     return (folder / _PROGRESS).is_file()
 
 
-class Ledger:
+class BuildProgress:
     """Lines of records and skips by their numbers.
 
     A build that has anything to do begins by copying them into a progress file, to which each

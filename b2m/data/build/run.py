@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 from tqdm.auto import tqdm
 
 from b2m.data.build.generators import is_rendered, plan, tasks_of
-from b2m.data.build.progress import Ledger
-from b2m.data.build.task import Offer, Task
+from b2m.data.build.progress import BuildProgress
+from b2m.data.build.task import SourcePlan, Task
 from b2m.data.build.workers import on_processes, on_ray
 from b2m.data.recipes import Recipe
 from b2m.data.storage import (
@@ -121,7 +121,7 @@ def build(
         if not before:
             _write_settings(folder, settings)
         parts = _settle(folder, recipe, offers, lost)
-        ledger = Ledger(folder, sum(part.count for part in parts))
+        ledger = BuildProgress(folder, sum(part.count for part in parts))
         if before not in ({}, settings):
             ledger.reopen()
             _write_settings(folder, settings)
@@ -187,7 +187,7 @@ def _write_settings(folder: Path, settings: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
 
 
-def _settle(folder: Path, recipe: Recipe, offers: list[Offer], lost: list[Skip]) -> list[Part]:
+def _settle(folder: Path, recipe: Recipe, offers: list[SourcePlan], lost: list[Skip]) -> list[Part]:
     """Number the samples: as the folder has them, then what came since."""
     path = folder / SOURCES
     parts = [Part(**line) for line in read_lines(path)] if path.is_file() else []
@@ -221,7 +221,7 @@ def _settle(folder: Path, recipe: Recipe, offers: list[Offer], lost: list[Skip])
     return parts
 
 
-def _look_through(folder: Path, ledger: Ledger) -> None:
+def _look_through(folder: Path, ledger: BuildProgress) -> None:
     """Remove the temporary files of a build that was killed; see which files of samples are gone.
 
     Their samples are made again.
@@ -239,7 +239,7 @@ def _look_through(folder: Path, ledger: Ledger) -> None:
 
 
 def _tasks(
-    recipe: Recipe, offers: list[Offer], parts: list[Part], ledger: Ledger
+    recipe: Recipe, offers: list[SourcePlan], parts: list[Part], ledger: BuildProgress
 ) -> Iterator[Task]:
     offered = {offer.source.name: offer for offer in offers}
     for part in parts:

@@ -38,7 +38,7 @@ class Task(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Offer:
+class SourcePlan:
     """What there is to make of one source.
 
     Attributes:
@@ -55,7 +55,7 @@ class Offer:
 Made = tuple[Record, Sample] | Skip
 
 
-class Way(NamedTuple):
+class Generator(NamedTuple):
     """One way to make samples.
 
     Attributes:
@@ -69,9 +69,9 @@ class Way(NamedTuple):
     """
 
     sources: Callable[[Recipe, Path | None, str | None], list[Source]]
-    offer: Callable[[Recipe, Source, int, int], Offer]
+    offer: Callable[[Recipe, Source, int, int], SourcePlan]
     make: Callable[[Recipe, Task], Iterator[Made]]
-    cut: Callable[[Recipe, Offer, int, int], bool]
+    cut: Callable[[Recipe, SourcePlan, int, int], bool]
     rendered: bool = False
 
 
@@ -91,12 +91,12 @@ def record_of(recipe: Recipe, task: Task, place: int, sample: Sample, averaged: 
 
 
 def laid_out(recipe: Recipe, folder: Path | None, split: str | None) -> list[Source]:
-    """The sources in a folder of the recipe's layout; see `Way`."""
+    """The sources in a folder of the recipe's layout; see `Generator`."""
     if folder is None:
         raise InputError(f"the recipe {recipe.name} needs a source: give a folder")
     return read_layout(recipe.layout, folder, split)
 
 
-def few_at_once(recipe: Recipe, offer: Offer, place: int, count: int) -> bool:
-    """Tasks of always as many samples; see `Way`."""
+def few_at_once(recipe: Recipe, offer: SourcePlan, place: int, count: int) -> bool:
+    """Tasks of always as many samples; see `Generator`."""
     return count == AT_ONCE

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from b2m.data.clips import crossed, flow_over, read_windows
+from b2m.data.clips import flow_over, read_windows, swept_mask
 from b2m.data.sample import Sample
 from b2m.data.scenes import Kind, SceneConfig
 from b2m.evaluate import methods
@@ -224,7 +224,7 @@ class ClipsTable(AnimatorTable):
         if moving_pixels(flow).mean() < LEAST_MOVING:
             self.seen[0] += 1
         else:
-            yield from super().judge(sample._replace(flow=flow, judged=crossed(flow)))
+            yield from super().judge(sample._replace(flow=flow, judged=swept_mask(flow)))
 
     def similar(self, count: int) -> range | tuple[int, ...]:
         """First, middle and last: whole frames are large."""

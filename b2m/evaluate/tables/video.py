@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from b2m.blur import average_bytes, encode_bytes
-from b2m.data.clips import crossed, flow_over
+from b2m.data.clips import flow_over, swept_mask
 from b2m.evaluate.report import Row
 from b2m.evaluate.scoring import (
     LEAST_MOVING,
@@ -112,7 +112,7 @@ class VideoTable(Table):
         """Nothing where hardly anything moves."""
         scene, sharp = sample.scene, sample.sharp
         flow = flow_over(sharp)
-        moving, seen = moving_pixels(flow), crossed(flow)
+        moving, seen = moving_pixels(flow), swept_mask(flow)
         photo, guidance = scene.shot.photo, from_flow(flow)
         true = scene.animator.animate(photo, guidance=guidance, frames=FRAMES)[0]
         shown: dict[str, Frames] = {
