@@ -4,13 +4,29 @@ import { MOST_FULL, pixelsOf, readPhoto } from "./read.js";
 import { Renderer } from "./render.js";
 import { gif, mp4, pngs, recorded, videoConfig } from "./save.js";
 const $ = (id) => document.getElementById(id), asked = new URLSearchParams(location.search);
-const MOST = { wasm: 2 ** 19, webgpu: 2 ** 21 }, SHOWN = 2 ** 20, MOST_SAVED = { mp4: 2 ** 23, gif: 2 ** 20, png: MOST_FULL }, HOLD = 350, MOVED = 6, FINGER = 0.03, PERIOD = 2400;
+// Pixels at which motion is estimated, that are shown, and that are saved.
+const MOST = { wasm: 2 ** 19, webgpu: 2 ** 21 }, SHOWN = 2 ** 20, MOST_SAVED = { mp4: 2 ** 23, gif: 2 ** 20, png: MOST_FULL };
+// Milliseconds that make a hold, pixels that make a drag, click tolerance as a share of the longest side, milliseconds of a loop.
+const HOLD = 350, MOVED = 6, TOLERANCE = 0.03, PERIOD = 2400;
 const canvas = $("clip"), worker = new Worker("worker.js", { type: "module" }), waiting = new Map();
-let renderer, model, photo = null, scene = null, shown = null, playing = true, time = 0, view = 0, lit = 0, peeking = false, saving = false, latest = 0, engine = "wasm", threads = 1, cross = null, stroke = null;
+let renderer, model, engine = "wasm", threads = 1, latest = 0; // the number of the photo that was asked for last
+let photo = null, scene = null, shown = null; // the file, what the worker found, the pixels on the canvas
+let playing = true, time = 0, view = 0, lit = 0, peeking = false, saving = false, cross = null, stroke = null;
 
-worker.onmessage = ({ data: { id, result, error } }) => { const { resolve, reject } = waiting.get(id); waiting.delete(id); error ? reject(Error(error)) : resolve(result); };
-worker.onerror = (event) => { for (const { reject } of waiting.values()) reject(Error(event.message ?? "the page's worker cannot be started")); waiting.clear(); };
-const ask = (message, transfer = []) => new Promise((resolve, reject) => { const id = ++ask.count; waiting.set(id, { resolve, reject }); worker.postMessage({ id, ...message }, transfer); });
+worker.onmessage = ({ data: { id, result, error } }) => {
+  const { resolve, reject } = waiting.get(id);
+  waiting.delete(id);
+  error ? reject(Error(error)) : resolve(result);
+};
+worker.onerror = (event) => {
+  for (const { reject } of waiting.values()) reject(Error(event.message ?? "the page's worker cannot be started"));
+  waiting.clear();
+};
+const ask = (message, transfer = []) => new Promise((resolve, reject) => {
+  const id = ++ask.count;
+  waiting.set(id, { resolve, reject });
+  worker.postMessage({ id, ...message }, transfer);
+});
 ask.count = 0;
 function say(words, wrong = false) { $("status").textContent = words; $("status").classList.toggle("wrong", wrong); }
 const busy = (on) => { $("busy").hidden = !on; $("busy").removeAttribute("value"); };
@@ -27,7 +43,9 @@ async function start() {
     button.type = "button"; button.append(image); button.onclick = () => show(`assets/${name}`);
     return button;
   }));
-  $("limits").textContent = `Motion is estimated at up to ${megapixels(MOST.wasm)} megapixels, or ${megapixels(MOST.webgpu)} where the browser has WebGPU; larger photos are shrunk for it. Clips are saved at the photo's size, up to ${megapixels(MOST_SAVED.png)} megapixels as PNGs, ${megapixels(MOST_SAVED.mp4)} as a video and ${megapixels(MOST_SAVED.gif)} as a GIF.`;
+  $("limits").textContent = `Motion is estimated at up to ${megapixels(MOST.wasm)} megapixels, or ${megapixels(MOST.webgpu)} where the browser has`
+    + ` WebGPU; larger photos are shrunk for it. Clips are saved at the photo's size, up to ${megapixels(MOST_SAVED.png)} megapixels as PNGs,`
+    + ` ${megapixels(MOST_SAVED.mp4)} as a video and ${megapixels(MOST_SAVED.gif)} as a GIF.`;
   if (asked.get("engine") === "webgpu") engine = await graphics() ? "webgpu" : "wasm";
   ({ threads } = await ask({ load: { engine, threads: +(asked.get("threads") ?? Math.min(4, navigator.hardwareConcurrency)) } }));
   if (!latest) say("Ready: choose a photo, or one of the examples.");
@@ -51,7 +69,10 @@ async function show(source, name) {
     }
     const full = pixelsOf(read, MOST_FULL, renderer.largest), { width, height } = full;
     say(`Estimating the motion in ${read.name} …`);
-    const prepare = (engine) => { const pixels = full.data.slice(); return ask({ photo: { engine, pixels, width, height, most: +(asked.get("most") ?? MOST[engine]), levels: +(asked.get("levels") ?? 4) } }, [pixels.buffer]); };
+    const prepare = (engine) => {
+      const pixels = full.data.slice();
+      return ask({ photo: { engine, pixels, width, height, most: MOST[engine] } }, [pixels.buffer]);
+    };
     const found = await prepare(engine).catch((error) => {
       if (engine === "wasm") throw error;
       engine = "wasm";
@@ -67,10 +88,15 @@ async function show(source, name) {
     time = scene.still || matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : -1;
     play(!scene.still && time !== 0);
     canvas.setAttribute("aria-label", `The clip of ${photo.name}: what happened while the shutter was open`);
-    $("warnings").replaceChildren(...[...photo.notes, ...scene.warnings].map((words) => Object.assign(document.createElement("li"), { textContent: words === model.sentences.still ? `This photo looks sharp: ${words}` : words })));
+    $("warnings").replaceChildren(...[...photo.notes, ...scene.warnings].map((words) => {
+      const item = document.createElement("li");
+      item.textContent = words === model.sentences.still ? `This photo looks sharp: ${words}` : words;
+      return item;
+    }));
     const smaller = width !== scene.width ? ` Motion estimated at ${scene.width}×${scene.height}.` : "";
     const kept = photo.width !== width ? ` Shrunk to ${width}×${height}, the largest size that is kept.` : "";
-    $("facts").textContent = `${photo.name}, ${photo.width}×${photo.height}.${smaller}${kept} Network: ${scene.seconds[0].toFixed(1)} s on ${engine === "wasm" ? `WebAssembly, ${threads} thread${threads > 1 ? "s" : ""}` : "WebGPU"}; regions and projection: ${scene.seconds[1].toFixed(1)} s.`;
+    const [network, rest] = scene.seconds.map((seconds) => seconds.toFixed(1)), where = engine === "wasm" ? `WebAssembly, ${threads} thread${threads > 1 ? "s" : ""}` : "WebGPU";
+    $("facts").textContent = `${photo.name}, ${photo.width}×${photo.height}.${smaller}${kept} Network: ${network} s on ${where}; regions and projection: ${rest} s.`;
     say(scene.still ? "Nothing moves in this photo." : "Drag over the picture to scrub through time; tap a moving region to reverse it.");
   } catch (error) {
     if (turn === latest) say(error.message, true);
@@ -91,7 +117,13 @@ function draw() {
   $("time").value = time;
   $("time").setAttribute("aria-valuetext", `${Math.round(50 * (time + 1))} % of the exposure`);
 }
-function play(on) { playing = on; play.since = performance.now() - Math.acos(-time) / (2 * Math.PI) * PERIOD; $("play").textContent = on ? "Pause" : "Play"; $("play").setAttribute("aria-pressed", on); draw(); }
+function play(on) {
+  playing = on;
+  play.since = performance.now() - Math.acos(-time) / (2 * Math.PI) * PERIOD; // goes on from the instant that is shown
+  $("play").textContent = on ? "Pause" : "Play";
+  $("play").setAttribute("aria-pressed", on);
+  draw();
+}
 function at(moment) { time = Math.min(Math.max(moment, -1), 1); play(false); }
 function loop(now) {
   if (playing && scene && !saving && !peeking && !stroke) { time = -Math.cos(2 * Math.PI * (now - play.since) / PERIOD); draw(); }
@@ -105,7 +137,7 @@ const moves = (i) => Math.hypot(scene.flow[i], scene.flow[scene.width * scene.he
 function labelAt([across, down]) {
   const { width: w, height: h, labels } = scene, x = Math.min(Math.floor(across * w), w - 1), y = Math.min(Math.floor(down * h), h - 1);
   if (moves(y * w + x)) return labels[y * w + x];
-  const reach = Math.ceil(FINGER * Math.max(w, h));
+  const reach = Math.ceil(TOLERANCE * Math.max(w, h));
   let best = 0, least = reach ** 2;
   for (let Y = Math.max(y - reach, 0); Y <= Math.min(y + reach, h - 1); Y++) for (let X = Math.max(x - reach, 0); X <= Math.min(x + reach, w - 1); X++) {
     const far = (X - x) ** 2 + (Y - y) ** 2;
@@ -124,7 +156,10 @@ function direct(points) { // regions under an arrow move along it
   const { width: w, height: h } = scene, places = [];
   for (let k = 1; k < points.length; k++) {
     const [a, b] = [points[k - 1], points[k]], dx = (b[0] - a[0]) * w, dy = (b[1] - a[1]) * h, long = Math.hypot(dx, dy), steps = Math.ceil(long);
-    for (let i = 0; i < steps; i++) places.push({ at: [a[0] + (i + 0.5) / steps * (b[0] - a[0]), a[1] + (i + 0.5) / steps * (b[1] - a[1])], way: [dx / long, dy / long] });
+    for (let i = 0; i < steps; i++) {
+      const share = (i + 0.5) / steps;
+      places.push({ at: [a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1])], way: [dx / long, dy / long] });
+    }
   }
   const few = places.filter((_, i) => i % Math.ceil(places.length / 200) === 0), found = few.map(({ at }) => labelAt(at)), counts = new Map();
   for (const label of found) if (label) counts.set(label, (counts.get(label) ?? 0) + 1);
@@ -143,14 +178,21 @@ function direct(points) { // regions under an arrow move along it
 }
 function directAll(x, y) { // each region along its own line; perpendicular ones turn clockwise
   const sums = new Map();
-  scene.labels.forEach((label, i) => { if (moves(i)) { const [u, v] = goes(i, label); sums.set(label, (sums.get(label) ?? 0) + u * (x - 1e-6 * y) + v * (y + 1e-6 * x)); } });
+  scene.labels.forEach((label, i) => {
+    if (!moves(i)) return;
+    const [u, v] = goes(i, label);
+    sums.set(label, (sums.get(label) ?? 0) + u * (x - 1e-6 * y) + v * (y + 1e-6 * x));
+  });
   for (const [label, sum] of sums) if (sum < 0) renderer.flip(label);
   draw();
 }
 
 // --- pointer and keys -----------------------------------------------------------------------------
 const dragging = () => document.querySelector("input[name=drag]:checked").value;
-function place(event) { const box = canvas.getBoundingClientRect(); return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height].map((share) => Math.min(Math.max(share, 0), 1)); }
+function place(event) { // in [0, 1] x [0, 1]
+  const box = canvas.getBoundingClientRect();
+  return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height].map((share) => Math.min(Math.max(share, 0), 1));
+}
 let touch = null;
 canvas.addEventListener("pointerdown", (event) => {
   if (!scene || saving || !event.isPrimary || event.button) return;
@@ -196,13 +238,24 @@ canvas.addEventListener("keydown", (event) => {
 canvas.addEventListener("blur", () => { if (!touch) { cross = stroke = null; ink(); } });
 function ink() { // the arrow that is being drawn, and the cross of the keys
   const board = $("ink"), pen = board.getContext("2d"), w = board.width = board.clientWidth, h = board.height = board.clientHeight;
-  const path = (draw) => { for (const [color, width] of [["#fff", 7], ["#4f46e5", 3.5]]) { pen.strokeStyle = color; pen.lineWidth = width; pen.lineCap = pen.lineJoin = "round"; pen.beginPath(); draw(); pen.stroke(); } };
+  const path = (draw) => {
+    for (const [color, width] of [["#fff", 7], ["#4f46e5", 3.5]]) {
+      Object.assign(pen, { strokeStyle: color, lineWidth: width, lineCap: "round", lineJoin: "round" });
+      pen.beginPath(); draw(); pen.stroke();
+    }
+  };
   if (stroke?.length > 1) path(() => {
     stroke.forEach(([x, y], k) => k ? pen.lineTo(x * w, y * h) : pen.moveTo(x * w, y * h));
     const [a, b] = [stroke[Math.max(0, stroke.length - 6)], stroke.at(-1)], angle = Math.atan2((b[1] - a[1]) * h, (b[0] - a[0]) * w);
-    for (const turn of [2.6, -2.6]) { pen.moveTo(b[0] * w, b[1] * h); pen.lineTo(b[0] * w + 16 * Math.cos(angle + turn), b[1] * h + 16 * Math.sin(angle + turn)); }
+    for (const turn of [2.6, -2.6]) {
+      pen.moveTo(b[0] * w, b[1] * h);
+      pen.lineTo(b[0] * w + 16 * Math.cos(angle + turn), b[1] * h + 16 * Math.sin(angle + turn));
+    }
   });
-  if (cross) path(() => { const [x, y] = [cross[0] * w, cross[1] * h]; pen.moveTo(x - 12, y); pen.lineTo(x + 12, y); pen.moveTo(x, y - 12); pen.lineTo(x, y + 12); });
+  if (cross) path(() => {
+    const [x, y] = [cross[0] * w, cross[1] * h];
+    pen.moveTo(x - 12, y); pen.lineTo(x + 12, y); pen.moveTo(x, y - 12); pen.lineTo(x, y + 12);
+  });
 }
 $("time").oninput = () => at(+$("time").value);
 $("play").onclick = () => play(!playing);
@@ -212,14 +265,23 @@ for (const [press, let_go] of [["pointerdown", "pointerup"], ["keydown", "keyup"
 }
 $("motion").onclick = () => { view = 1 - view; $("motion").setAttribute("aria-pressed", view === 1); $("legend").hidden = !view; wheel(); draw(); };
 document.querySelectorAll("input[name=drag]").forEach((input) => { input.onchange = () => $("view").classList.toggle("arrow", dragging() === "arrow"); });
-document.querySelectorAll("[data-way]").forEach((button) => { button.onclick = () => { directAll(...button.dataset.way.split(",").map(Number)); say(`All motion is directed ${button.textContent}, each region along its own line.`); }; });
-$("backwards").onclick = () => { for (const label of new Set(scene.labels)) renderer.flip(label); draw(); say("All motion is reversed: the blur would be the same."); };
+document.querySelectorAll("[data-way]").forEach((button) => {
+  button.onclick = () => {
+    directAll(...button.dataset.way.split(",").map(Number));
+    say(`All motion is directed ${button.textContent}, each region along its own line.`);
+  };
+});
+$("backwards").onclick = () => {
+  for (const label of new Set(scene.labels)) renderer.flip(label);
+  draw(); say("All motion is reversed: the blur would be the same.");
+};
 $("again").onclick = () => { renderer.flips.fill(0); draw(); say("Directions are reset."); };
 function wheel() { // the legend: a vector from the centre has the colour of its end
   const pen = $("wheel").getContext("2d"), size = $("wheel").width, image = pen.createImageData(size, size);
   for (let i = 0; i < size * size; i++) {
-    const u = ((i % size) + 0.5) / size * 2 - 1, v = (Math.floor(i / size) + 0.5) / size * 2 - 1, radius = Math.hypot(u, v), spot = (Math.atan2(-v, -u) / Math.PI + 1) / 2 * WHEEL.length, k = Math.floor(spot);
-    WHEEL[k % WHEEL.length].forEach((low, c) => { image.data[4 * i + c] = 255 * (1 - Math.min(radius, 1) * (1 - low - (spot - k) * (WHEEL[(k + 1) % WHEEL.length][c] - low))); });
+    const u = ((i % size) + 0.5) / size * 2 - 1, v = (Math.floor(i / size) + 0.5) / size * 2 - 1, radius = Math.hypot(u, v);
+    const spot = (Math.atan2(-v, -u) / Math.PI + 1) / 2 * WHEEL.length, k = Math.floor(spot), next = WHEEL[(k + 1) % WHEEL.length];
+    WHEEL[k % WHEEL.length].forEach((low, c) => { image.data[4 * i + c] = 255 * (1 - Math.min(radius, 1) * (1 - low - (spot - k) * (next[c] - low))); });
     image.data[4 * i + 3] = 255 * Math.min(Math.max((1 - radius) * size / 2, 0), 1);
   }
   pen.putImageData(image, 0, 0);
@@ -230,8 +292,15 @@ function wheel() { // the legend: a vector from the centre has the colour of its
 for (const input of [$("file"), $("capture")]) input.onchange = () => { if (input.files[0]) show(input.files[0]); input.value = ""; };
 addEventListener("dragover", (event) => { event.preventDefault(); $("drop").classList.add("over"); });
 addEventListener("dragleave", () => $("drop").classList.remove("over"));
-addEventListener("drop", (event) => { event.preventDefault(); $("drop").classList.remove("over"); if (event.dataTransfer.files[0]) show(event.dataTransfer.files[0]); });
-addEventListener("paste", (event) => { const file = [...event.clipboardData.files][0]; if (file) { event.preventDefault(); show(file, file.name || "the pasted image"); } else say("The clipboard holds no image: copy one first.", true); });
+addEventListener("drop", (event) => {
+  event.preventDefault(); $("drop").classList.remove("over");
+  if (event.dataTransfer.files[0]) show(event.dataTransfer.files[0]);
+});
+addEventListener("paste", (event) => {
+  const [file] = event.clipboardData.files;
+  if (!file) { say("The clipboard holds no image: copy one first.", true); return; }
+  event.preventDefault(); show(file, file.name || "the pasted image");
+});
 $("camera").onclick = async () => {
   const video = $("viewfinder").querySelector("video");
   if (matchMedia("(pointer: coarse)").matches || !navigator.mediaDevices) { $("capture").click(); return; } // the camera app of a phone is better
@@ -240,7 +309,11 @@ $("camera").onclick = async () => {
     await video.play(); $("viewfinder").showModal();
   } catch (error) { say(`The camera cannot be used: ${error.message}.`, true); }
 };
-$("viewfinder").onclose = () => { const video = $("viewfinder").querySelector("video"); video.srcObject?.getTracks().forEach((track) => track.stop()); video.srcObject = null; };
+$("viewfinder").onclose = () => {
+  const video = $("viewfinder").querySelector("video");
+  video.srcObject?.getTracks().forEach((track) => track.stop());
+  video.srcObject = null;
+};
 $("away").onclick = () => $("viewfinder").close();
 $("shoot").onclick = async () => {
   const video = $("viewfinder").querySelector("video"), board = new OffscreenCanvas(video.videoWidth, video.videoHeight);
@@ -271,7 +344,8 @@ async function save(kind) {
     const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
     link.click(); setTimeout(() => URL.revokeObjectURL(link.href), 60000);
     const size = kind === "mp4" ? `${sized.width & ~1}×${sized.height & ~1}` : `${sized.width}×${sized.height}`;
-    say(`Saved ${name}: ${kind === "png" ? count : times.length} frames of ${size}, ${(blob.size / 1e6).toFixed(1)} MB.${sized.width < photo.width ? " Shrunk from the photo's size." : ""}`);
+    const shrunk = sized.width < photo.width ? " Shrunk from the photo's size." : "";
+    say(`Saved ${name}: ${kind === "png" ? count : times.length} frames of ${size}, ${(blob.size / 1e6).toFixed(1)} MB.${shrunk}`);
     return blob;
   } catch (error) {
     say(`It cannot be saved: ${error.message}`, true);

@@ -92,9 +92,9 @@ function trusted(line, w, h) {
   return pooled(pooled(length, w, h, AROUND), w, h, AROUND, true).map((x) => clamp((x - SHORT) / (LONG - SHORT), 0, 1));
 }
 // `run` encodes one photo, {planes in [0, 1], width, height}, and returns its maps by name.
-export async function encode(run, photo, levels = LEVELS) {
+export async function encode(run, photo) {
   const sizes = [photo];
-  while (sizes.length < levels && Math.min(sizes.at(-1).width, sizes.at(-1).height) >= 2 * LEAST_SIDE) sizes.push(half(sizes.at(-1)));
+  while (sizes.length < LEVELS && Math.min(sizes.at(-1).width, sizes.at(-1).height) >= 2 * LEAST_SIDE) sizes.push(half(sizes.at(-1)));
   const ratio = (a, b) => Math.max(a.width, a.height) / Math.max(b.width, b.height);
   let known = null, from = null;
   for (let level = sizes.length - 1; level >= 0; level--) {

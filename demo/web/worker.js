@@ -52,9 +52,9 @@ async function run({ ort, session }, { planes, width, height }) {
   }
   return maps;
 }
-async function prepare({ engine, pixels, width, height, most, levels }) {
+async function prepare({ engine, pixels, width, height, most }) {
   const started = performance.now(), working = workingPhoto(planesOf(pixels, width, height, most)), { width: w, height: h, planes } = working, n = w * h;
-  const maps = await encode((photo) => run(engines[engine], photo), { ...working, planes: planes.map((code) => code / 255) }, levels);
+  const maps = await encode((photo) => run(engines[engine], photo), { ...working, planes: planes.map((code) => code / 255) });
   const encoded = performance.now(), scale = w / width, threshold = Math.max(model.threshold * scale, 1);
   let line = halfAngle(maps.line, n);
   if (standsStill(planes, surface(line, maps, n), w, h, threshold)) {
