@@ -114,7 +114,7 @@ def animate_video(
 ) -> Path:
     """Turn a blurred video into a sharp one: every frame becomes several, joined without a jump.
 
-    Which way things moved is told by the neighbouring frames, though not across a scene's cut.
+    The sign of the motion comes from the neighbouring frames, though not across a scene's cut.
     Frames stream, so that memory does not grow with the video's length. Sound is dropped.
 
     Args:

@@ -116,7 +116,7 @@ def shrink(values: Tensor, beta: float, exponent: float = EXPONENT) -> Tensor:
         safe = found.clamp_min(1e-6)
         slope = exponent * safe ** (exponent - 1) + beta * (safe - size)
         bend = exponent * (exponent - 1) * safe ** (exponent - 2) + beta
-        # Below the turning point there is no minimum but zero, which is looked at next.
+        # Below the turning point there is no minimum but zero, which is checked next.
         found = torch.where(bend > 0, safe - slope / bend, 0.0).clamp(min=0.0)
         found = torch.minimum(found, size)
     better = found**exponent + beta / 2 * (found - size).square() < beta / 2 * size.square()

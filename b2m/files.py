@@ -1,4 +1,4 @@
-"""Files: looked at before they are read, and written whole or not at all."""
+"""Files: checked before they are read, and written whole or not at all."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def make_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Tried now, as a person should not wait for a clip that has nowhere to go.
+        # Tried now, as nobody should wait for a clip that has nowhere to go.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:

@@ -475,9 +475,9 @@ def test_large_photos_are_looked_at_whole_and_in_tiles():
         model.head.weight.mul_(60)  # moves by some pixels
     rows = scenes_rows(large_methods(BlurAnimator(model)), 2, size=96)
     names = {row["name"].split(": ")[1] for row in rows}
-    assert names == {"photo repeated", "looked at as a whole", "and again, tile by tile"}
+    assert names == {"photo repeated", "encoded as a whole", "and again, tile by tile"}
     gains = {row["name"].split(": ")[1]: row["gain"] for row in rows if row["name"][:3] == "all"}
-    assert gains["looked at as a whole"] != gains["and again, tile by tile"]
+    assert gains["encoded as a whole"] != gains["and again, tile by tile"]
 
 
 def test_rows_in_groups_for_narrow_pages():

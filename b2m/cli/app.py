@@ -83,9 +83,7 @@ Model = Annotated[
     typer.Option(metavar="NAME", help="animator, or decomposer, video-restorer or jin."),
 ]
 FlowModel = Annotated[str, typer.Option(metavar="NAME", help="As for animate, or blur-flow.")]
-Device = Annotated[
-    str, typer.Option(metavar="NAME", help="Where to compute: auto, cpu, cuda or mps.")
-]
+Device = Annotated[str, typer.Option(metavar="NAME", help="Device: auto, cpu, cuda or mps.")]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -139,8 +137,8 @@ def _program(
 
     \b
       b2m animate photo.jpg                     clip, contact sheet, motion field
-      b2m animate photo.jpg --direction left    the same, told which way it went
-      b2m animate photo.jpg --motions 4         and other ways it may have gone
+      b2m animate photo.jpg --direction left    the same, moving left
+      b2m animate photo.jpg --motions 4         and other motion hypotheses
       b2m animate *.jpg -o clips --format mp4   many photos, only the videos
       b2m flow photo.jpg                        only the motion field
       b2m deblur photo.jpg                      only the sharp middle instant
@@ -160,7 +158,8 @@ def animate(
     photos: Photos,
     output: Output = Path("out"),
     frames: Annotated[
-        int, typer.Option(metavar="N", help="Frames from shutter open to shutter closed.")
+        int,
+        typer.Option(metavar="N", help="Number of frames, from shutter open to shutter closed."),
     ] = 7,
     formats: Annotated[
         str | None,
@@ -177,7 +176,7 @@ def animate(
     stroke: Strokes = None,
     reverse: Reversed = None,
     motions: Annotated[
-        int, typer.Option(metavar="N", help="Clips at the most: different ways it may have gone.")
+        int, typer.Option(metavar="N", help="Number of motion hypotheses, at most.")
     ] = 1,
     fps: Annotated[
         float | None,
@@ -192,7 +191,7 @@ def animate(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Who proposes motions: regions or cvae-gan; without it, as suits the model.",
+            help="Source of motion hypotheses: regions or cvae-gan; by default as suits the model.",
             show_default=False,
         ),
     ] = None,
@@ -207,13 +206,13 @@ def animate(
     "mp.jpg", NAME.MP.jpg, a Motion Photo: the photo itself with the clip inside, which
     galleries on Android play. For one photo, -o may also name a file, as in -o clip.mp4.
 
-    Blur does not say whether things went one way or the other. Without a word from you b2m
-    lets them go to the right, or down; with --motions 4 it shows other ways, too, as far as they
-    differ clearly, likelier ones first: NAME-2.mp4, NAME-3.mp4 and so on. --direction turns each
-    thing that moves, and a --guidance picture says it for each pixel: black still, red right
-    and up, green left and up, yellow left and down, blue right and down. --stroke and --reverse
-    take the whole thing at their place, in pixels of the photo from its upper left corner. They
-    come after the other two, --reverse last.
+    Blur does not tell a motion from its reverse. By default objects move to the right, or down;
+    --motions 4 writes further hypotheses that differ clearly, ranked by plausibility, to
+    NAME-2.mp4, NAME-3.mp4 and so on. --direction sets the direction of all that moves, a
+    --guidance image that of each pixel: black still, red right and up, green left and up, yellow
+    left and down, blue right and down. --stroke and --reverse edit the object at their place, in
+    pixels of the photo from its upper left corner; they apply after the other two, --reverse
+    last.
 
     The closing table gives, for each clip, the length of the fastest motion over the exposure
     in pixels (and its speed, where the photo knows its exposure time) and how closely the clip,

@@ -35,7 +35,7 @@ def _seed(value: int) -> int:
     return value
 
 
-Seed = Annotated[int, typer.Option(metavar="N", help="Same seed, same result.", callback=_seed)]
+Seed = Annotated[int, typer.Option(metavar="N", help="Random seed.", callback=_seed)]
 Weights = Annotated[
     str | None,
     typer.Option(
@@ -245,7 +245,7 @@ def _decibels(value: float) -> str:
 
 
 def dimensions(picture: NDArray[Any]) -> str:
-    """Width and height of an (H, W, …) array, as a person says them."""
+    """Width and height of an (H, W, …) array, as WxH."""
     return f"{picture.shape[1]}x{picture.shape[0]}"
 
 

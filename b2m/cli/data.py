@@ -179,7 +179,7 @@ def build(
     }
     chosen = _chosen(RECIPES[recipe], {name: v for name, v in given.items() if v is not None})
     if workers is not None:
-        at_least(workers, 1, "--workers", "somebody must do the work")
+        at_least(workers, 1, "--workers", "one process is needed")
     built = build_data(
         replace(chosen, seed=seed),
         source,

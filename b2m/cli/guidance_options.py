@@ -1,4 +1,4 @@
-"""What a person says on the command line about which way things went, and the guidance it makes."""
+"""Options that give guidance on the command line, and the guidance that they make."""
 
 from __future__ import annotations
 
@@ -23,28 +23,32 @@ Points = list[tuple[float, float]]
 Direction = Annotated[
     str | None,
     typer.Option(
-        metavar="WHERE", help="It went right, left, up, down, up-left, …", show_default=False
+        metavar="WHERE",
+        help="Direction of the motion: right, left, up, down, up-left, …",
+        show_default=False,
     ),
 ]
 Picture = Annotated[
     Path | None,
     typer.Option(
-        metavar="PNG", help="Or a picture that says it for each pixel.", show_default=False
+        metavar="PNG", help="Guidance image, a direction for each pixel.", show_default=False
     ),
 ]
-Scale = Annotated[bool, typer.Option("--scale-guidance", help="Stretch it to the photo's size.")]
+Scale = Annotated[
+    bool, typer.Option("--scale-guidance", help="Resize the guidance image to the photo's size.")
+]
 Strokes = Annotated[
     list[str] | None,
     typer.Option(
         metavar="X0,Y0,X1,Y1",
-        help="The thing there went that way; more points for a bent stroke. Repeat for more.",
+        help="Direction of the object at a stroke, of two points or more. Repeatable.",
         show_default=False,
     ),
 ]
 Reversed = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="X,Y", help="The thing there went the other way. Repeat for more.",
+        metavar="X,Y", help="Reverse the object at this point. Repeatable.",
         show_default=False,
     ),
 ]  # fmt: skip
@@ -126,7 +130,7 @@ def read_directions(
         ArgumentError: words that mean nothing, or a picture that is none.
     """
     if picture is not None and direction is not None:
-        raise ArgumentError("--guidance and --direction both say which way: give one of them")
+        raise ArgumentError("--guidance and --direction both set the direction: give one of them")
     if scale and picture is None:
         raise ArgumentError("--scale-guidance stretches a picture: name it with --guidance")
     if direction is not None:

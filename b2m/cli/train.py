@@ -59,7 +59,7 @@ def train(
         int | None, typer.Option(metavar="N", help="Threads to use.", show_default=False)
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume/--restart", help="Go on with the run, or begin anew.")
+        bool, typer.Option("--resume/--restart", help="Resume the run, or start anew.")
     ] = True,
     init: Annotated[
         str | None,
@@ -81,13 +81,13 @@ def train(
     ] = 0,
     seed: Seed = 0,
 ) -> None:
-    """Train a model; run it again to go on where it stopped."""
+    """Train a model; run it again to resume."""
     if samples is not None:
         at_least(samples, 1, "--samples", "there must be something to learn from")
     if hours is not None and not hours > 0:
         raise ArgumentError(f"--hours is {hours:g}: give a number above 0")
     if threads is not None:
-        at_least(threads, 1, "--threads", "somebody must do the work")
+        at_least(threads, 1, "--threads", "one thread is needed")
 
     from b2m.train import loop as training
 
@@ -133,7 +133,7 @@ def evaluate(
     photos; "video" of the same as blurred videos. --samples is then of each clip. "motions" says
     how often the true motion is among the first five, on scenes, and on clips where they are given;
     "enlarged" what becomes of scenes whose photo was enlarged, "large" what those gain that are
-    looked at tile by tile, "segmentation" how well what moves against the camera is found, "mix"
+    encoded tile by tile, "segmentation" how well what moves against the camera is found, "mix"
     what turning cameras and real clips add to training, once animator-short-scenes, -rotation,
     -clips and -mix are trained.
 

@@ -24,7 +24,7 @@ from b2m.media.image import Pixels
 
 _FARTHER_BACK = 64  # frames
 _WIDEST_GAP = 1000  # frames; more stand for a break, however long
-_LOOKED_AT = 32  # frames whose size is looked at before any is read
+_SAMPLED = 32  # frames whose size is checked before any is read
 _TELLING = 7  # frames; fewer tell nothing of how they are numbered
 _NUMBER = re.compile(r"(\d+)\D*$")
 
@@ -154,7 +154,7 @@ def _check_order(folder: Path, names: Sequence[str]) -> None:
 def _usual_size(source: Source) -> tuple[int, int] | None:
     """(height, width) of most frames of a folder, by their headers; None where none has one."""
     paths = [source.path / name for name in source.files if name]
-    spread = paths[:: max(1, len(paths) // _LOOKED_AT)]
+    spread = paths[:: max(1, len(paths) // _SAMPLED)]
     sizes = Counter(size for path in spread if (size := _size_of(path)))
     if not sizes:
         sizes.update(islice(filter(None, map(_size_of, paths)), 1))

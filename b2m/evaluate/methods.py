@@ -209,7 +209,7 @@ def _animated_alone(name: str, model: HubModel, weights: Weights) -> Method:
 def _animated_as(
     guidance: Callable[[Sample], Guidance | None],
 ) -> Callable[[str, HubModel, Weights], Method]:
-    """The animator, told which way things went."""
+    """The animator with guidance."""
 
     def make(name: str, model: HubModel, weights: Weights) -> Method:
         assert isinstance(model, MotionAnimator)
@@ -431,7 +431,7 @@ def large_methods(animator: BlurAnimator) -> Predict:
         smaller = working_photo(photo, round(pixels / LARGE**2))
         prepared = animator.look(Photo(photo), smaller)
         once, again = replace(prepared, look=None), replace(prepared, look=encode)
-        for name, seen in (("looked at as a whole", once), ("and again, tile by tile", again)):
+        for name, seen in (("encoded as a whole", once), ("and again, tile by tile", again)):
             clip = animator.animate(seen, guidance=guidance, frames=count)[0]
             yield Prediction(name, clip.frames, clip.flow, False)
 

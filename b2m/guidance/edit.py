@@ -61,11 +61,11 @@ def _towards(
     return guidance
 
 
-# --- a person's word ------------------------------------------------------------------------------
+# --- user input -----------------------------------------------------------------------------------
 
 
 class Directed(Protocol):
-    """What a person can direct: a `b2m.Clip`, or anything with these."""
+    """What can be edited: a `b2m.Clip`, or anything with these."""
 
     @property
     def flow(self) -> NDArray[np.float32]:
@@ -113,7 +113,7 @@ def from_direction(base: Base, direction: str, photo: NDArray[np.uint8] | None =
     x, y = _direction(direction)
     scene = _scene(base, photo)
     if scene.flow is None:
-        raise InputError("a direction needs the lines of motion: give a clip or a flow")
+        raise InputError("a direction needs the motion axes: give a clip or a flow")
     # A hair clockwise, for regions at right angles.
     towards = np.array([x - 1e-6 * y, y + 1e-6 * x])
     for number, box in enumerate(_boxes(scene.regions), 1):
@@ -132,7 +132,7 @@ def from_strokes(
     """Guidance from strokes over a photo: things went as the strokes were drawn.
 
     A stroke takes every coherent region that it runs over, or close by, for a third of its way or
-    more, or else the one in which it begins. Where the line of motion is known, a region goes along
+    more, or else the one in which it begins. Where the motion axis is known, a region goes along
     it, forwards or backwards as agrees better with the stroke, piece by piece; if only guidance is
     known, it gets the quadrant from the stroke's first point to its last. Later strokes prevail.
 
@@ -200,7 +200,7 @@ def from_mask(
         mask: (H, W) bool.
         direction: a name out of `DIRECTIONS`, or (x, y), x to the right and y down.
         base: what is edited, as for :func:`from_strokes`. Where it is a clip or a flow, each pixel
-            goes along its own line of motion, and what is still stays so.
+            goes along its own motion axis, and what is still stays so.
 
     Returns:
         (H, W, 2) int8.
@@ -234,7 +234,7 @@ def reverse(
     Args:
         base: a clip, a flow or guidance, as for :func:`from_strokes`.
         region: (H, W) bool; or a point (x, y) in pixels of the photo as shown, which takes the
-            coherent region there; None for all. Without lines of motion, a region of guidance is
+            coherent region there; None for all. Without motion axes, a region of guidance is
             what hangs together and nowhere meets its opposite.
         photo: (H, W, 3) uint8; its edges help a flow's regions.
 

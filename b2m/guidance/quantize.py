@@ -1,4 +1,4 @@
-"""Guidance as numbers: five answers per pixel, from flow, checked, resized. Pure: no model.
+"""Guidance as numbers: five classes per pixel, from flow, checked, resized.
 
 See `b2m.guidance`, under which all of this is known.
 """

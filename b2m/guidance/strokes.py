@@ -1,4 +1,4 @@
-"""Strokes: lines that a person draws over a photo, checked, walked along, and painted.
+"""Strokes: lines drawn over a photo, checked, walked along, and painted.
 
 A stroke is a list of points (x, y) in pixels of the photo as shown, in the order in which it was
 drawn. Pure: only geometry.

@@ -28,7 +28,7 @@ from b2m.registry import MODELS
 from b2m.tensors import to_array, to_photo, to_tensor
 
 GUIDANCE_PREDICTORS = ("regions", "cvae-gan")
-"""Who says which way things may have gone: the coherent regions of a photo, each forwards or
+"""What proposes motion hypotheses: the coherent regions of a photo, each forwards or
 backwards (`b2m.inference.hypotheses`), or samples of Zhong's network, the `GuidancePredictor`."""
 
 
@@ -104,7 +104,7 @@ class BlurAnimator:
         return next(self.model.parameters()).device
 
     def prepare(self, image: ImageLike) -> Prepared:
-        """Look at a photo: the expensive part, once per photo.
+        """Encode a photo: the expensive part, once per photo.
 
         In a photo without motion blur nothing moves, whatever guidance says.
 
@@ -120,7 +120,7 @@ class BlurAnimator:
         return self.look(source, multiscale.working_photo(source.pixels))
 
     def look(self, source: Photo, working: Pixels) -> EncodedPhoto:
-        """Look at a photo at a size.
+        """Encode a photo at a size.
 
         Args:
             source: the photo.
@@ -318,7 +318,7 @@ SHOWN_PIXELS = 2**20
 
 
 class Look(NamedTuple):
-    """A photo that was looked at in the size in which it is shown.
+    """A photo that was encoded in the size in which it is shown.
 
     Attributes:
         prepared: the photo in that size, with all else that the file says.
@@ -335,10 +335,10 @@ class Look(NamedTuple):
 
 
 def look(animator: BlurAnimator, image: ImageLike, most: int = SHOWN_PIXELS) -> Look:
-    """Look at a photo in the size in which it is shown.
+    """Encode a photo in the size in which it is shown.
 
     Args:
-        animator: that looks.
+        animator: that encodes.
         image: as for `BlurAnimator.prepare`.
         most: pixels; smaller photos stay as they are.
 

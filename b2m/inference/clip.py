@@ -7,7 +7,7 @@ the size at which they are shown,
     frame(t) = photo + (photo + e) enlarged(change(t)),
 
 in linear light, so that above the working size every frame also gets the detail that only the
-full-size photo has. Frames of the photo's own size come from looking at it again, see
+full-size photo has. Frames of the photo's own size are encoded again, see
 `b2m.inference.tiling`.
 """
 
@@ -46,7 +46,7 @@ from b2m.motion.segmentation import moving_mask
 from b2m.tensors import to_array
 
 _KEPT_VALUES = 2**26  # frames held at working size, in values; above it they are rendered twice
-_MOST_BYTES = 2**30  # of full-size frames made at once, where each tile is looked at again
+_MOST_BYTES = 2**30  # of full-size frames made at once, where each tile is encoded again
 _STILL_SHARE = 0.002  # of the pixels; with fewer moving ones the photo counts as still
 _SHOWN_SIDE = 640  # pixels, of the video in a notebook
 _SMOOTH = 31  # frames, where any number is possible
@@ -113,7 +113,7 @@ class Clip:
     def at(self, time: float) -> Pixels:
         """The frame at any time.
 
-        On a photo above two megapixels each call looks at its tiles again, unless `frames` has been
+        On a photo above two megapixels each call encodes its tiles again, unless `frames` has been
         asked for and holds it: `render` gives several at once.
 
         Args:
@@ -237,7 +237,7 @@ class Clip:
 
     @property
     def score(self) -> float:
-        """Higher is more plausible: `reblur_psnr_raw` less what speaks against the motion, in dB.
+        """Higher is more plausible: `reblur_psnr_raw` minus the plausibility penalty, in dB.
 
         The mean over an exposure does not change where a motion is reversed, so clips of one photo
         differ only in the latter: see `b2m.inference.hypotheses`.
@@ -246,7 +246,7 @@ class Clip:
 
     @cached_property
     def warnings(self) -> list[str]:
-        """Sentences a person should read before trusting the clip."""
+        """Sentences to read before trusting the clip."""
         found = list(self._prepared.warnings)
         flow = self._renderer.surface
         moving = length_of(flow) >= guidance_rules.STILL_THRESHOLD

@@ -31,7 +31,7 @@ def follow(
 
     Args:
         encoding: of the photo, decoded with the guidance, batch of one.
-        coherent: (1, 2, H, W) pixels, lines of motion with signs on which neighbours agree.
+        coherent: (1, 2, H, W) pixels, motion axes with signs on which neighbours agree.
         guidance: (1, 2, H, W) float in {-1, 0, 1}.
         threshold: pixels over the exposure; shorter motion is called still.
 

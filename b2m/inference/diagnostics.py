@@ -1,4 +1,4 @@
-"""What makes a clip doubtful: sentences that a person should read before trusting it.
+"""Diagnostics of a clip: warnings to read before trusting it.
 
 Pure: imports no model.
 """

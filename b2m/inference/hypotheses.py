@@ -82,7 +82,7 @@ def choices(
         flow: (h, w, 2) pixels over the whole exposure; the first choice.
         regions: (h, w) uint8 of `b2m.motion.regions.find_regions`.
         most: how many at the most, at least 1.
-        guidance: (h, w, 2) what a person has said. Regions of which it says nothing are open and
+        guidance: (h, w, 2) the user's guidance. Regions of which it says nothing are open and
             vary first; turning others comes after, and turning all last.
         photo: (h, w, 3) uint8 sRGB, by which is told what would be seen; None leaves it to the
             motion alone.
@@ -172,11 +172,11 @@ def tries(motions: int) -> int:
 def split_penalty(
     flow: NDArray[np.float32], coherent: NDArray[np.float32], regions: Labels
 ) -> float:
-    """What speaks against a motion that tears coherent regions apart: dB, 0 to half of `TORN`.
+    """Plausibility penalty of a motion that tears coherent regions apart: dB, 0 to half of `TORN`.
 
     Args:
         flow: (h, w, 2) pixels over the whole exposure.
-        coherent: (h, w, 2) the same lines of motion, with signs on which neighbours agree.
+        coherent: (h, w, 2) the same motion axes, with signs on which neighbours agree.
         regions: (h, w) uint8 of `b2m.motion.regions.find_regions`.
     """
     length = np.hypot(flow[..., 0], flow[..., 1]) * (regions > 0)

@@ -1,6 +1,6 @@
-"""At what size a photo is looked at: blur of any length, by a network that knows that of 36 pixels.
+"""The working resolution: blur of any length, by a network that knows that of 36 pixels.
 
-A photo that holds no detail at its own size, as one that was enlarged, is looked at smaller. Then,
+A photo that holds no detail at its own size, as one that was enlarged, is encoded smaller. Then,
 shrunk to half, a photo has blur half as long: where the smaller photo shows long motion, what it
 says is taken, enlarged; elsewhere what the larger one says. Level by level this covers blur up to
 eight times as long as that of training.
@@ -20,7 +20,7 @@ from b2m.media.image import Pixels, fit, row_strips
 from b2m.models.animator import Encoding, Features, MotionAnimator
 
 WORKING_PIXELS = 2**21
-"""Larger photos are shrunk to so many pixels before the network looks at them."""
+"""Larger photos are shrunk to so many pixels before they are encoded."""
 
 LEVELS = 4
 """Sizes at most: the photo's own, a half, a quarter and an eighth."""
@@ -39,7 +39,7 @@ _AROUND = 9  # pixels about which motion decides together, so that things are no
 
 
 def working_photo(photo: Pixels, most: int | None = None) -> Pixels:
-    """A photo at the size at which it is looked at.
+    """A photo at its working resolution.
 
     Args:
         photo: (H, W, 3) uint8 sRGB.
@@ -65,7 +65,7 @@ def working_photo(photo: Pixels, most: int | None = None) -> Pixels:
 
 
 def holds_more(photo: Pixels, working: Pixels) -> bool:
-    """Whether a photo has detail that is lost at the size at which it is looked at as a whole.
+    """Whether a photo has detail that is lost at the resolution at which it is encoded as a whole.
 
     Of photos above 32 megapixels that is not asked: it would take minutes to look for.
     """
@@ -177,7 +177,7 @@ def trusted(line: Tensor) -> Tensor:
     """How far a smaller photo is to be believed, rather than the larger one.
 
     Args:
-        line: (1, 2, H, W) lines of motion seen in the smaller photo, in pixels of the larger one.
+        line: (1, 2, H, W) motion axes seen in the smaller photo, in pixels of the larger one.
 
     Returns:
         (1, 1, H, W) in [0, 1]; 1 where motion is too long for the larger photo.

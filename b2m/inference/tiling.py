@@ -1,8 +1,8 @@
-"""Full-size frames of a photo that is larger than what the network looks at as a whole.
+"""Full-size frames of a photo that is larger than its working resolution.
 
 Shrunk to its working size a large photo tells what moves, where to, and all blur that is long. What
 is lost there is fine detail, and short blur hides just that. So where something moves the photo is
-looked at again in its own size, tile by tile. Each tile takes from the working size the signs of
+encoded again in its own size, tile by tile. Each tile takes from the working size the signs of
 its motion, what is held still, and all motion that is too long to be seen from near.
 
 Tiles are encoded with their surroundings, on one grid of the network's coarsest level, so that they

@@ -265,9 +265,9 @@ class Scene:
 
     @cached_property
     def clip(self) -> Clip:
-        """What happened while the frame was exposed; computed when it is first looked at.
+        """What happened while the frame was exposed; computed lazily.
 
-        The flow chooses the signs of the lines of motion, and not by way of guidance: that knows
+        The flow chooses the signs of the motion axes, and not by way of guidance: that knows
         a flow under 3 pixels as still, and between blurred frames such a one still tells right
         from left.
         """

@@ -31,7 +31,7 @@ Ours, in the form for short trainings (`BlurFlowNetConfig.norm`) alone:
 * The encoder sees the photo's local contrast, without its colours at large. From colours as they
   are the compact size saw no motion in 13,000 samples, from contrast it does in 1,000; see
   docs/experiments.md.
-* A photo does not tell which way its film runs, so each level predicts lines of motion, vectors of
+* A photo has no temporal direction, so each level predicts motion axes, vectors of
   doubled angle that are the same for both ways, and one of the two ways is taken for warping.
 * Batch norms, by which motion is seen sooner, and smaller sizes with fewer levels.
 """
@@ -85,7 +85,7 @@ class BlurFlowNetConfig:
         transformed: whether the decoders have spatial transformers.
         refined: whether the decoders have refining blocks.
         norm: whether the network has our form for short trainings: convolutions have batch norms,
-            the photo's local contrast is seen, lines of motion are predicted. Without, it is the
+            the photo's local contrast is seen, motion axes are predicted. Without, it is the
             paper's: no norms, RGB is seen, vectors are predicted.
     """
 
@@ -119,7 +119,7 @@ class BlurFlowNetConfig:
 
     @property
     def lines(self) -> bool:
-        """Whether lines of motion are predicted, vectors of doubled angle, instead of vectors."""
+        """Whether motion axes are predicted, vectors of doubled angle, instead of vectors."""
         return self.norm
 
     @classmethod
@@ -404,7 +404,7 @@ class BlurFlowNet(HubModel):
 
         Returns:
             (B, 2, h, w) each in pixels of the photo, from the coarsest to half the resolution:
-            lines of motion, vectors of doubled angle (`b2m.motion.double_angle`), where
+            motion axes, vectors of doubled angle (`b2m.motion.double_angle`), where
             `BlurFlowNetConfig.lines` says so, else vectors.
         """
         seen = pad_to_multiple(photo, self.stride)

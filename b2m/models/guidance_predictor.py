@@ -15,7 +15,7 @@ size and at a half, which see the guidance alone, too. Weights begin as Glorot's
 
 Ours:
 
-* Any size. A photo is looked at with at most 256 pixels on its longest side, never in tiles, and
+* Any size. A photo is encoded with at most 256 pixels on its longest side, never in tiles, and
   padded inside; theirs takes 256x256 only.
 * In evaluation mode there is no dropout: the answer is a function of photo and z.
 * A compact form with gated blocks, for CPUs. A photo tells what moves and along which line, and
@@ -416,13 +416,13 @@ class GuidancePredictor(HubModel):
         """Guidance of one photo, one for each latent.
 
         Args:
-            photo: (1, 3, H, W) sRGB in [0, 1], any size. It is looked at with at most 256 pixels
+            photo: (1, 3, H, W) sRGB in [0, 1], any size. It is encoded with at most 256 pixels
                 on its longest side.
             latents: (N, Z).
             scale: of the photo, where it is a smaller version of the one that is asked about.
 
         Returns:
-            (N, 2, h, w) int8, of the size at which the photo was looked at.
+            (N, 2, h, w) int8, of the size at which the photo was encoded.
         """
         shrunk = min(1.0, LONGEST_SIDE / max(photo.shape[-2:]))
         if shrunk < 1:

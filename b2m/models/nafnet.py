@@ -1,4 +1,4 @@
-"""NAFNet: one blurred photo to one sharp frame, what a person would use instead.
+"""NAFNet: one blurred photo to one sharp frame, the usual alternative.
 
 Paper: Simple Baselines for Image Restoration (Chen et al., ECCV 2022). Our implementation, from the
 paper; here as the baseline of a single sharp image, in the table on middle frames and in the

@@ -342,7 +342,7 @@ _PAPER: dict[str, Any] = {**PAPER_ADAM, "batch": 4, "milestones": (800_000, 1_20
 class VideoRestorer(HubModel):
     """Blurred photo to frames; see the head of this file.
 
-    A photo does not tell which way the film runs, so that the frames may come in reverse.
+    A photo has no temporal direction: the frames may come in reverse.
 
     Args:
         config: sizes; None for the compact ones.

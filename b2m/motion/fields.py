@@ -60,7 +60,7 @@ def warp(image: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
 
 
 def double_angle(flow: torch.Tensor) -> torch.Tensor:
-    """Lines of motion m (cos 2a, sin 2a) of vectors m (cos a, sin a), (B, 2, H, W) both."""
+    """Motion axes m (cos 2a, sin 2a) of vectors m (cos a, sin a), (B, 2, H, W) both."""
     across, down = flow.unbind(1)
     length = (across**2 + down**2).sqrt().clamp_min(1e-6)
     return torch.stack([(across**2 - down**2) / length, 2 * across * down / length], 1)

@@ -1,7 +1,4 @@
-"""Lines of motion, whose vectors may have either sign, and signs on which neighbours agree.
-
-Pure: imports no model.
-"""
+"""Signs of motion axes: blur tells each pixel's axis, and neighbours are made to agree."""
 
 from __future__ import annotations
 
@@ -24,9 +21,9 @@ def length_of(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def coherent_signs(line: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Choose the signs of lines of motion so that neighbours agree.
+    """Choose the signs of motion axes so that neighbours agree.
 
-    Blur shows each pixel's line of motion, not which way along it. Cells of a coarse grid that
+    Blur shows each pixel's motion axis, not the sign along it. Cells of a coarse grid that
     move are joined into regions by a maximum spanning tree, which passes the sign over the pairs
     that agree best. A region as a whole goes to the right, or down where it is nearly vertical;
     one that turns or zooms on the spot goes clockwise or outwards.

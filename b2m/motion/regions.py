@@ -1,6 +1,6 @@
-"""Coherent regions: what moved as one thing, found from the lines of motion and the photo's edges.
+"""Coherent regions: what moved as one thing, found from the motion axes and the photo's edges.
 
-Blur shows each pixel's line of motion, not which way along it. That choice is one for each thing
+Blur shows each pixel's motion axis, not the sign along it. That choice is one for each thing
 that moves, not one for each pixel, and here is what takes pixels together. Pure: imports no model.
 """
 
@@ -35,11 +35,11 @@ _ALIKE = 0.3  # of the motion; what differs by less on the whole needs twice the
 _RIM = 0.06  # of all motion; more is none
 _RIM_SLOWER = 0.6  # than what it belongs to
 _RIM_TOUCHES = 0.25  # of its outline
-_RIM_ANGLE = math.radians(35)  # between both lines of motion
+_RIM_ANGLE = math.radians(35)  # between both motion axes
 _MOST = 250
 _SMOOTH = 8  # the outline of crumbs matters to nobody
-_FINGER = 0.03  # of the longest side; a point so close to a region means it
-_FINGER_CELLS = 32  # so finely, to each side
+_CLICK_TOLERANCE = 0.03  # of the longest side; a point so close to a region means it
+_CLICK_CELLS = 32  # so finely, to each side
 _GUIDANCE_GRID = 768  # cells on the longest side
 
 
@@ -118,7 +118,7 @@ def label_near(
 ) -> tuple[Labels, NDArray[np.intp], NDArray[np.intp]]:
     """The region under each point, or, on still ground, the one that it is closest to.
 
-    A finger is no needle, and a plain surface inside a thing shows no motion.
+    Clicks have a tolerance, and a plain surface inside an object shows no motion.
 
     Args:
         labels: (H, W) uint8, 0 for none.
@@ -129,8 +129,8 @@ def label_near(
     """
     height, width = labels.shape
     columns, rows = points.astype(np.intp).T
-    reach = int(np.ceil(_FINGER * max(height, width)))
-    step = max(1, reach // _FINGER_CELLS)
+    reach = int(np.ceil(_CLICK_TOLERANCE * max(height, width)))
+    step = max(1, reach // _CLICK_CELLS)
     for index in np.flatnonzero(labels[rows, columns] == 0).tolist():
         y, x = int(rows[index]), int(columns[index])
         top, left = max(y - reach, 0), max(x - reach, 0)

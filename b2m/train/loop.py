@@ -165,7 +165,7 @@ class Run:
         checkpoint = self._read_checkpoint() if resume else None
         if checkpoint is None:
             with contextlib.suppress(FileNotFoundError):
-                # The rows of a run that is not gone on with would mix with those of this one.
+                # The rows of a run that is not resumed would mix with those of this one.
                 (self.folder / _LOG).rename(self.folder / "log-before.jsonl")
         if checkpoint is None and init != RANDOM:
             if (start := self._warm_start(init)) is not None:

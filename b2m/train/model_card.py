@@ -17,7 +17,7 @@ def training_card(
         recipe: what was trained.
         samples: seen in all.
         seconds: of training.
-        rows: of its log; the last is told of.
+        rows: of its log; the last is shown.
 
     Returns:
         Markdown, with the front matter that the Hub reads.

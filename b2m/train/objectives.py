@@ -170,7 +170,7 @@ class PredictorObjective(Objective):
         """Losses of both groups."""
         threshold = STILL_THRESHOLD
         if self.model.config.blocks and torch.rand(()) < 0.5:
-            # A large photo is looked at shrunk, and so is the motion that counts as still in it.
+            # A large photo is encoded shrunk, and so is the motion that counts as still in it.
             threshold *= _LEAST_SCALE ** float(torch.rand(()))
         classes = to_classes(quantise(batch["flow"], threshold))
         planes = one_hot(classes)

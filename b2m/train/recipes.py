@@ -74,7 +74,7 @@ class Recipe:
         ema: decay of the averaged weights, which are the ones kept.
         loss: weights of terms of the model's own `loss`.
         divergence: weight of the guidance predictor's loss on what its latent tells. The less it
-            weighs, the more is told of small things, and the less alike are latents drawn at
+            weighs, the more detail of small things is kept, and the less alike are latents drawn at
             random.
     """
 

@@ -166,7 +166,7 @@ class HypothesesTable(Table):
             f"{self.asked} scenes of {self.size}x{self.size} from the {self.options.split} split, "
             f"longest blur {self.blur[0]:g} to {self.blur[1]:g} px, and up to {self.windows} "
             f"windows of each clip. Photos in which under {LEAST_MOVING:.1%} of the pixels move "
-            "are left out. PSNR of 8-bit sRGB, of clips as they are given to a person; on real "
+            "are left out. PSNR of 8-bit sRGB, of clips as they are returned; on real "
             "clips of what something moving crosses.",
             "Best of N: of the first N motions the one with the highest PSNR in the order in which "
             "it is given, which gives the row its scores; better order: the highest PSNR of all of "
