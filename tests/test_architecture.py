@@ -70,14 +70,20 @@ def room(module):
     return module.split(".")[1] if "." in module else ""
 
 
+def test_the_house_is_small():
+    assert {room(module) for module in MODULES} == {"", *FLOOR}
+    assert len(FLOOR) <= 25
+    assert len(FLOORS) <= 11
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_direction_of_imports(module):
     if module == "b2m":
         assert imports(MODULES[module], inside_functions=True) == set()
         return
-    floor = FLOOR.get(room(module), 99)
+    floor = FLOOR[room(module)]
     taken = {room(name) for name in imports(MODULES[module], inside_functions=True)}
-    higher = {name for name in taken - {"", room(module)} if FLOOR.get(name, 0) >= floor}
+    higher = {name for name in taken - {"", room(module)} if FLOOR[name] >= floor}
     assert not higher, f"{module} must not import {higher}"
 
 

@@ -254,7 +254,7 @@ def test_direction_at_right_angles_and_unknown() -> None:
         assert (down == 1).all()
     with pytest.raises(InputError, match="down-left"):
         guidance.from_direction(field((1, 2)), "sideways")
-    with pytest.raises(InputError, match="lines of motion"):
+    with pytest.raises(InputError, match="motion axes"):
         guidance.from_direction(down, "right")
 
 
