@@ -265,7 +265,7 @@ except b2m.InputError as error:
     print(error)
 
 # %% [markdown]
-# A build that is killed goes on where it stopped and ends with the same bytes; a second run does
+# A build that is killed resumes where it stopped and ends with the same bytes; a second run does
 # nothing. What cannot be read is listed, the rest is made.
 
 # %% [markdown]

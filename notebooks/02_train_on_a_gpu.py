@@ -68,7 +68,7 @@ except ImportError:
 import os
 
 RECIPE = "animator-short"
-INIT = "random"  # None goes on from the weights that ship, where the recipe is of their size
+INIT = "random"  # None resumes from the weights that ship, where the recipe is of their size
 SAMPLES = 24_000  # in all; None for no limit
 HOURS = None  # of each run of the training cell, the decay not counted; None for no limit
 VALIDATE_EVERY = 2_000  # samples between two points of the curve
@@ -155,7 +155,7 @@ plt.show()
 # The curve and the contact sheet below are drawn anew at every checkpoint. Dashed is what doing
 # nothing gives: the photo repeated, and no motion. On the sheet ours and the truth stand side by side.
 #
-# **After a disconnect or an interrupted cell** run the notebook again: `train` goes on from the last
+# **After a disconnect or an interrupted cell** run the notebook again: `train` resumes from the last
 # checkpoint. With `SAMPLES` as the limit that ends as if nothing had happened; with `HOURS` every run adds as
 # many, so set what is left. The folder of the run must outlive the machine. In Colab put it on your Drive, by taking away the signs of comment:
 
@@ -168,7 +168,7 @@ RUN = runs_folder() / RECIPE  # in your cache folder, or where the variable B2M_
 # RUN = Path("/content/drive/MyDrive/b2m", RECIPE)
 
 # %% [markdown]
-# Or keep it on the Hub, in a private repository of its own, from which an empty machine goes on. Log in
+# Or keep it on the Hub, in a private repository of its own, from which an empty machine resumes. Log in
 # first, with `from huggingface_hub import notebook_login; notebook_login()` and a token that may write.
 
 # %%
@@ -233,7 +233,7 @@ def go_on(samples=None, decay=0):
 weights = go_on(SAMPLES and SAMPLES // 2)
 
 # %% [markdown]
-# As after a disconnect: the same call goes on from the checkpoint. Where hours are the limit, each run of
+# As after a disconnect: the same call resumes from the checkpoint. Where hours are the limit, each run of
 # the cell above adds as many, and this one does nothing.
 
 # %%

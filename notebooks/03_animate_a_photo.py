@@ -168,11 +168,11 @@ if not chosen:
 def direct(x, y, right, down):
     """Animate as a stroke says, from (x, y) so many pixels to the right and down."""
     try:
-        told = b2m.guidance.from_strokes([[(x, y), (x + right, y + down)]], clip)
+        hint = b2m.guidance.from_strokes([[(x, y), (x + right, y + down)]], clip)
     except b2m.InputError as error:  # over nothing that moves, or out of the photo
         print(error)
         return
-    directed = animator.animate(prepared, guidance=told)[0]
+    directed = animator.animate(prepared, guidance=hint)[0]
     figure, axes = plt.subplots(1, 2, figsize=(8, 3))
     axes[0].imshow(prepared.photo)
     axes[0].arrow(x, y, right, down, color="white", width=3, length_includes_head=True)
@@ -256,7 +256,7 @@ else:
 # %% [markdown]
 # ## A blurred video to slow motion
 #
-# Each frame becomes several, joined without a jump; the neighbouring frames tell which way things went.
+# Each frame becomes several, joined without a jump; the sign of the motion comes from the neighbouring frames.
 # Name a video of yours as `VIDEO` in the settings; on a CPU begin with a second or two of it. Without one
 # a few blurred frames are made here, a window sliding over a photo while the shutter is open, and
 # turned into a video six times slower.

@@ -46,9 +46,9 @@ BUDGET = 2
 # %% [markdown]
 # ## Why one photo has many answers
 #
-# Blur does not say which way things went: the film run backwards leaves the same photo. A network that is
+# Blur does not say the sign of the motion: the film run backwards leaves the same photo. A network that is
 # asked for *the* first frame is trained on both answers, and the mean of two motions is no motion: it is a
-# double exposure. This is why the decomposer of Zhong 2022 is told the direction by guidance, why Jin's
+# double exposure. This is why the decomposer of Zhong 2022 is given the direction by guidance, why Jin's
 # pairs have a loss that asks for no order, and why everything without guidance is judged in the better of
 # its two orders.
 

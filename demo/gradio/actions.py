@@ -67,12 +67,12 @@ KINDS = (
 
 
 def refusal(sentence: str) -> gr.Error:
-    """What a person did not get, and why; the log of the server need not know."""
+    """What the user did not get, and why; the log of the server need not know."""
     return gr.Error(sentence, print_exception=False)
 
 
 def in_plain_words(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Show what went wrong as a person would say it."""
+    """Show what went wrong in plain words."""
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:

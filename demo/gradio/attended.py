@@ -28,7 +28,7 @@ class Attended(b2m.BlurAnimator):
 
 
 def attended() -> bool:
-    """Whether somebody still waits for what is being made; outside of requests, always.
+    """Whether anyone still waits for what is being made; outside of requests, always.
 
     Gradio marks a request when its connection breaks, but goes on: it knows no other way to tell
     the function, unless that gives a result after every frame, under which progress cannot be seen.

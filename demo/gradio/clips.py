@@ -1,4 +1,4 @@
-"""One model, a few photos, and the clips that a person's edits make of them; no page in here."""
+"""One model, a few photos, and the clips that the user's edits make of them; no page in here."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from b2m.inference import animator as looks
 from b2m.inference.animator import SHOWN_PIXELS, Look
 
 MOTIONS = 5
-KEPT_PHOTOS = 3  # photos whose look is kept; others are looked at again
+KEPT_PHOTOS = 3  # photos whose look is kept; others are encoded again
 KEPT_CLIPS = 2
 MOST_POINTS = 500  # of a stroke
 FAIR, CLOSE = 25, 35  # dB, of the found motion blurred again against the photo
 COLORS = {"red": "up-right", "green": "up-left", "yellow": "down-left", "blue": "down-right"}
 
 Edit = dict[str, Any]
-"""Something a person did, by its "kind": "stroke" with "points"; "tap" or "hold" with a "point";
+"""An edit by the user, by its "kind": "stroke" with "points"; "tap" or "hold" with a "point";
 "paint" with "points", a "color" and the brush's "radius"; "direction" with "where"; "surprise" with
 a "seed"; or "backwards"."""
 
@@ -117,7 +117,7 @@ def full_clip_of(
 def directed(
     prepared: Prepared, model: str, edits: Sequence[Edit], motion: int = 1, frames: int = 7
 ) -> Clip:
-    """The clip of a photo that was looked at, after all edits, one after the other."""
+    """The clip of an encoded photo, after all edits, one after the other."""
     frames = made_by(model, frames)
     clips = animator(model).animate(prepared, frames=frames)
     if motion != 1:
