@@ -46,8 +46,7 @@ FILES = {  # of the npm package, with their SHA-256
         "39f9f0894d478800487ed9f7dbe92618498db320cf55c8e3d89adff8dce658da"
     ),
 }
-PAGE = ("index.html", "style.css", "app.js", "worker.js", "scales.js", "motion.js", "regions.js",
-        "doubts.js", "render.js", "save.js", "read.js")  # fmt: skip
+PAGE = ("index.html", "style.css", *sorted({path.name for path in HERE.glob("*.js")} - {"sw.js"}))
 EXAMPLES = ("moving-apart.jpg", "box-carried.jpg", "temple-shake.jpg", "cat-roll.jpg")
 LAZY = ("webgpu", "asyncify")  # fetched when a graphics processor is to be used
 _OPSET = 20

@@ -1,9 +1,9 @@
 // Runs the network and what follows from it off the main thread. Messages: {load} with the engine,
 // {photo} with RGBA bytes; answers carry the same id.
 import { coherentSigns, halfAngle, lengths, oddResidual } from "./motion.js";
-import { encode, planesOf, workingPhoto } from "./scales.js";
+import { encode, planesOf, workingPhoto } from "./multiscale.js";
 import { findRegions } from "./regions.js";
-import { standsStill, warningsOf } from "./doubts.js";
+import { standsStill, warningsOf } from "./diagnostics.js";
 const FRAMES = 15; // instants whose mean is projected onto the photo
 const LESS = 0.7, GRAIN = 0.6; // of b2m.inference.projection
 const ENGINES = { wasm: ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"], webgpu: ["ort.webgpu.bundle.min.mjs", "ort-wasm-simd-threaded.asyncify.wasm"] };
