@@ -47,10 +47,12 @@ def test_damage_depends_on_the_seed_alone(modules):
     assert first == again != other
 
 
-@pytest.mark.parametrize("path", sorted(CORPUS.glob("*")), ids=lambda path: path.name)
-def test_what_was_found(modules, tmp_path, path):
-    """Files that made a fault once."""
+def test_what_was_found(modules, tmp_path):
+    """Files that made a fault once, kept by the option --keep; none has so far."""
     fuzz, _ = modules
-    copy = tmp_path / path.name
-    copy.write_bytes(path.read_bytes())
-    assert not fuzz.attempt(path.name.partition("-")[0], copy, False).startswith("fault")
+    for path in sorted(CORPUS.glob("*")):
+        copy = tmp_path / path.name
+        copy.write_bytes(path.read_bytes())
+        kind = path.name.partition("-")[0]
+        assert not fuzz.attempt(kind, copy, False).startswith("fault"), path.name
+        copy.unlink()
