@@ -67,8 +67,9 @@ def main() -> int:
     errors = [sentence for sentence in told if not _AGAIN.search(sentence)]
     p50, p95 = np.percentile(times, [50, 95]) if times else (np.nan, np.nan)
     print(
-        f"{given.clients} visitors, {given.minutes:g} minutes: {len(times)} answers, p50 {p50:.1f} s, "
-        f"p95 {p95:.1f} s; told to come again {len(told) - len(errors)} times; {len(errors)} errors"
+        f"{given.clients} visitors, {given.minutes:g} minutes: {len(times)} answers, "
+        f"p50 {p50:.1f} s, p95 {p95:.1f} s; "
+        f"told to come again {len(told) - len(errors)} times; {len(errors)} errors"
     )
     print(f"memory in MiB over time: {memory}")
     print("\n".join(sorted(set(errors))[:10]))
