@@ -388,8 +388,9 @@ def test_video_table(tmp_path, capsys, weights, clip):
     assert (still["gain_moving"], still["step"]) == (0, 0) and "join_ratio" not in still
     assert sharp["join"] == pytest.approx(np.mean(joins), rel=1e-5)
     assert sharp["step"] == pytest.approx(np.mean(steps), rel=1e-5)
-    # Any line of motion can go along with a flow that is right.
-    assert rows[evaluate_video.NEIGHBOURS]["right_way"] > 0.8
+    # Any motion axis can go along with a flow that is right. Weights that have learnt nothing see
+    # nothing move by themselves, but all that guidance names.
+    assert rows[evaluate_video.TRUE]["right_way"] > 0.8
     assert rows[evaluate_video.FILM]["join_ratio"] < 1.3
     assert "right quadrant" in capsys.readouterr().out
 
