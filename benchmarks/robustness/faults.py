@@ -70,9 +70,10 @@ def kill_saving(folder: Path, count: int, rng: np.random.Generator) -> list[str]
     names = ["clip.mp4", "clip.gif", "clip.webp", "photo.png"]
     faults = []
     for number in range(count):
+        names = [*names[1:], names[0]]
         killed(
             [sys.executable, "-c", SAVE, *(str(folder / name) for name in names)],
-            rng.uniform(0, 0.6),
+            rng.uniform(0, 3),
             "ready",
         )
         for name in names:
