@@ -288,4 +288,6 @@ def _perceived(instants: int) -> str:
 
 
 for _name, _paper in PAPER_TABLES.items():
-    register_table(_name)(type("TableOfPaper", (TableOfPaper,), {"paper": _paper}))
+    _needs = ("clips",) if _paper.groups == ("video",) else ()
+    _values = {"paper": _paper, "needs": _needs}
+    register_table(_name)(type("TableOfPaper", (TableOfPaper,), _values))
