@@ -629,8 +629,9 @@ def test_wrong_numbers(animator, count):
     prepared = animator.prepare(photo())
     with pytest.raises(InputError, match="frames"):
         animator.animate(prepared, frames=count)
-    with pytest.raises(InputError, match="frames"):
-        animator.animate(prepared)[0].render(frames=count)
+    if count is not None:  # which leaves it to the clip
+        with pytest.raises(InputError, match="frames"):
+            animator.animate(prepared)[0].render(frames=count)
     if count not in (1, True) or count is True:
         with pytest.raises(InputError, match="motions"):
             animator.animate(prepared, motions=count)
