@@ -305,8 +305,10 @@ def smeared(length):
 
 
 def alike(labels, regions):
-    """Share of the moving pixels in the same region; regions of like size may swap numbers, and those
-    that all but join may join."""
+    """Share of the moving pixels in the same region.
+
+    Regions of like size may swap numbers, and those that all but join may join.
+    """
     moving = regions > 0
     pairs = np.stack([regions[moving], labels[moving]]).astype(np.intp)
     joint = np.zeros((256, 256))
