@@ -264,7 +264,7 @@ def find_recipe(name: str) -> Recipe:
     Raises:
         InputError: there is none.
     """
-    known = RECIPES | _registered()  # a model may have come since
+    known = _registered() | RECIPES  # a model may have come since
     if name not in known:
         raise InputError(f"no recipe is called '{name}'; there are {', '.join(sorted(known))}.")
     return known[name]
