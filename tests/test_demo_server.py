@@ -302,7 +302,7 @@ def test_a_client_that_vanishes_frees_its_slot(server, tmp_path):
     client.predict(photo, frames=31, api_name="/animate")
     usual = time.monotonic() - start
     uploaded = post_file(server, EXAMPLES / "temple-shake.jpg")
-    for _ in range(12):  # asked for, and never fetched
+    for _ in range(3):  # asked for, and never fetched; one visitor may have no more waiting
         data = [
             {"path": uploaded, "meta": {"_type": "gradio.FileData"}},
             31,
@@ -320,7 +320,7 @@ def test_a_client_that_vanishes_frees_its_slot(server, tmp_path):
     stream.close()
     start = time.monotonic()
     assert client.predict(handle_file(small_photo(tmp_path, 2)), api_name="/deblur")
-    # One animation at the most is waited for, not all twelve.
+    # One animation at the most is waited for, not all of them.
     assert time.monotonic() - start < 2 * usual + 3
 
 
