@@ -78,11 +78,11 @@ test: lint test-needs ## install what the tests need, then lint and test everyth
 
 # What pip does not bring. Without it tests are skipped, which pytest lists; under CI they fail.
 test-needs: $(DEV)
-	@for program in chromium chromedriver; do command -v $$program >/dev/null || lacking=1; done; \
+	@for program in chromium chromedriver ffmpeg exiftool; do command -v $$program >/dev/null || lacking=1; done; \
 	[ -z "$$lacking" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-	  echo 'Installing Chromium, in which the page is tested …' && apt-get update -qq >/dev/null && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y chromium chromium-driver >/dev/null; } || \
-	  echo 'There is no Chromium, and none can be installed: tests that need a browser are skipped'
+	  echo 'Installing what the tests compare with: Chromium, FFmpeg, ExifTool …' && apt-get update -qq >/dev/null && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y chromium chromium-driver ffmpeg libimage-exiftool-perl >/dev/null; } || \
+	  echo 'Chromium, FFmpeg or ExifTool are lacking and cannot be installed: tests that need them are skipped'
 	@B2M_RIFE=$(RIFE) $(BIN)/python -c 'from b2m.data.interpolate import fetch_rife; fetch_rife()' 2>/dev/null || \
 	  echo 'The weights of RIFE cannot be fetched: its tests are skipped'
 	@$(BIN)/python demo/web/build.py --fetch 2>/dev/null || \
