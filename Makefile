@@ -94,7 +94,7 @@ test-oldest: | $(BIN)/python ## test with the oldest versions of what b2m needs 
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/oldest
 	@$(BIN)/uv pip install --quiet --python build/oldest --resolution lowest-direct -e . \
-	  'pytest>=8.3' 'hypothesis>=6.100' 'scikit-image>=0.24'
+	  'pytest>=8.3' 'pytest-timeout>=2.3' 'hypothesis>=6.100' 'scikit-image>=0.24'
 	@$(BIN)/uv pip list --quiet --python build/oldest
 	@OMP_NUM_THREADS=$(TEST_THREADS) MKL_NUM_THREADS=$(TEST_THREADS) \
 	  build/oldest/bin/python -m pytest -rs $(OLDEST:%=tests/test_%.py) $(ARGS)

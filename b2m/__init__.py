@@ -73,11 +73,13 @@ def __dir__() -> list[str]:
 
 
 def _use_one_thread() -> None:
-    """In a forked child the threads of PyTorch and OpenCV are gone, and to wait for them hangs."""
+    """In a forked child the threads of PyTorch are gone, and to wait for them hangs.
+
+    OpenCV does a missing thread's share itself; to change its number of threads would hang, as it
+    then waits for those of the parent to end.
+    """
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
-    if "cv2" in sys.modules:
-        sys.modules["cv2"].setNumThreads(1)
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows

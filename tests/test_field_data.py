@@ -80,8 +80,10 @@ def test_numbers_in_brackets_are_an_order(clips):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_child_of_a_process_that_used_the_model():
     code = """
-import os, sys, time, numpy as np, torch, b2m
+import cv2, os, sys, time, numpy as np, torch, b2m
 torch.set_num_threads(2)
+cv2.setNumThreads(2)
+cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.float32), (31, 31), 5)
 photo = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
 b2m.animate(photo)[0].middle
 layer, large = torch.nn.Conv2d(32, 32, 3), torch.randn(1, 32, 128, 128)
