@@ -437,7 +437,7 @@ def test_recipes_of_the_papers_are_of_their_sizes(name):
             4,
             {599_999: 1e-4, 600_000: 5e-5, 800_000: 2.5e-5, 1_000_000: 1.25e-5},
         ),
-        ("animator", "adamw", 0.01, 8, {0: 6e-4, 10**9: 6e-4}),
+        ("animator", "muon", 0.01, 16, {0: 5e-4, 10**9: 5e-4}),
     ],
 )
 def test_schedules(name, optimizer, decay, batch, rates):
@@ -684,8 +684,9 @@ def test_a_cpu_trains_in_bfloat16_only_where_asked(tmp_path, asked):
     code = """
 import math, sys
 from pathlib import Path
-from b2m import train as training
-run = training.Run(training.find_recipe("animator-tiny"), Path(sys.argv[1]), 0)
+from b2m.train import loop as training
+from b2m.train.recipes import find_recipe
+run = training.Run(find_recipe("animator-tiny"), Path(sys.argv[1]), 0)
 run.build(None, None, None, init=training.RANDOM, resume=False)
 assert math.isfinite(run._optimise(run.stream(0)))
 assert {str(parameter.dtype) for parameter in run.model.parameters()} == {"torch.float32"}

@@ -159,11 +159,12 @@ def write_gif(path: str | os.PathLike[str], frames: Iterable[Pixels], fps: float
     hundredths of a second: frames last whole ones that add up right, and two at least.
     Arguments and errors as :func:`write_mp4`.
     """
+    rate = _rate(fps)
     too_slow = InputError(
         f"fps is {fps:g}: a GIF shows a picture for {_LONGEST_GIF:.0f} s at the most; give at "
         "least 0.02, or write another format"
     )
-    if _rate(fps) * _LONGEST_GIF < 1:
+    if rate * _LONGEST_GIF < 1:
         raise too_slow
     with (
         tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool,

@@ -95,12 +95,13 @@ def clip_of(
     """The clip as it is shown, after all edits, of the motion that was picked, from 1 on."""
     prepared = look(photo, model).prepared
     key = photo, model, json.dumps(list(edits)), motion, frames
-    if key not in _clips:
+    clip = _clips.get(key)
+    if clip is None:
         clip = _clips[key] = directed(prepared, model, edits, motion, frames)
         _ = clip.frames  # made once: for the page, for files, and for what is told of them
         while len(_clips) > KEPT_CLIPS:
             _clips.popitem(last=False)
-    return _clips[key]
+    return clip
 
 
 def full_clip_of(
