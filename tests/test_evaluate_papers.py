@@ -13,11 +13,10 @@ from b2m.data.rotation import RotationConfig
 from b2m.data.sample import Sample
 from b2m.data.scenes import SceneConfig
 from b2m.errors import InputError
-from b2m.evaluate import methods, tables
+from b2m.evaluate import methods
 from b2m.evaluate.methods import Method, dilate, erode, find_method, shuffle
 from b2m.evaluate.paper_tables import PAPER_TABLES, PaperTable
-from b2m.evaluate.run import evaluate
-from b2m.evaluate.run import tables as all_tables
+from b2m.evaluate.run import evaluate, tables
 from b2m.evaluate.scoring import PHOTO
 from b2m.evaluate.table import Group, Options
 from b2m.evaluate.tables import papers as evaluate_papers
@@ -415,4 +414,4 @@ def test_tables_name_what_there_is():
     shipped = {"animator"}
     for name in methods.NAMES:
         assert methods.recipe_of(name) in set(RECIPES) | shipped
-    assert set(PAPER_TABLES) < set(all_tables())
+    assert set(PAPER_TABLES) < set(tables())

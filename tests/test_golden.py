@@ -18,6 +18,7 @@ import torch
 from test_build import gopro_tree
 from test_sequences import texture
 
+from b2m.data.build import from_scenes
 from b2m.data.build.run import build
 from b2m.data.recipes import RECIPES as DATA_RECIPES
 from b2m.data.rotation import RotationConfig
@@ -108,7 +109,9 @@ def test_data_set(name, tmp_path):
     picture = (255 * texture(64, 128)).astype(np.uint8)
     cv2.imwrite(str(source / "images" / "wall.png"), picture)
     folder = {"scenes": None, "gopro": source}.get(name, source / "images")
+    from_scenes._scene_textures.cache_clear()  # other tests make smaller ones
     build(recipe, folder, tmp_path / "set")
+    from_scenes._scene_textures.cache_clear()
     images = sorted((tmp_path / "set").rglob("*.png"))
     flows = sorted((tmp_path / "set").rglob("*.flo"))
     assert images and (flows or name == "gopro")
