@@ -330,18 +330,22 @@ def read_config(folder: Path, model_class: type[HubModel]) -> Any:
             missing or of the wrong type.
     """
     path = folder / CONFIG_FILE
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read '{path}': {error.strerror or error}") from error
-    except ValueError as error:
-        raise InputError(f"'{path}' is not valid JSON: fetch the weights anew") from error
+    values = _read_json(path)
     if not isinstance(values, dict) or not isinstance(values.get("model"), str):
         raise InputError(f"'{path}' does not say which model it is of: not a b2m checkpoint")
     model = values.pop("model")
     if model != model_class.__name__:
         raise InputError(f"the weights in '{folder}' are of {model}, not of {model_class.__name__}")
     return _decode_dataclass(model_class.config_class, values, str(path))
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read '{path}': {error.strerror or error}") from error
+    except ValueError as error:
+        raise InputError(f"'{path}' is not valid JSON: fetch the weights anew") from error
 
 
 def _decode_dataclass(kind: type[Any], values: dict[str, Any], where: str) -> Any:
@@ -398,7 +402,7 @@ def _stored(name: str, tensor: torch.Tensor, dtype: torch.dtype | None) -> torch
     return converted
 
 
-def _load_tensors(model: torch.nn.Module, path: Path) -> None:
+def _read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"'{path.parent}' has no {WEIGHTS_FILE}: fetch the weights anew")
     with path.open("rb") as file:
@@ -407,12 +411,15 @@ def _load_tensors(model: torch.nn.Module, path: Path) -> None:
         if start.lstrip().lower().startswith(begin):
             raise InputError(f"'{path}' is {kind}, not a safetensors file: fetch the weights anew")
     try:
-        tensors = safetensors.torch.load_file(path)
+        return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise InputError(
             f"'{path}' is broken or cut short ({_first_line(error)}): fetch the weights anew"
         ) from error
-    expected = model.state_dict()
+
+
+def _load_tensors(model: torch.nn.Module, path: Path) -> None:
+    tensors, expected = _read_tensors(path), model.state_dict()
     problems = []
     if missing := sorted(expected.keys() - tensors.keys()):
         problems.append(f"missing {_some(missing)}")
@@ -493,6 +500,16 @@ def _download(repo_id: str, name: str | None, what: str, revision: str | None) -
         if loud:
             enable_progress_bars()
     if found := _within(folder, name):
+        damage = []
+        for file, read in ((CONFIG_FILE, _read_json), (WEIGHTS_FILE, _read_tensors)):
+            try:
+                read(found / file)
+            except InputError as error:  # the client would take it from its cache from now on
+                damage.append(error)
+                for place in ((found / file).resolve(), found / file):
+                    place.unlink(missing_ok=True)
+        if damage:
+            raise damage[0]
         return found
     raise InputError(f"{what} '{repo_id}' on the Hugging Face Hub is not a b2m checkpoint")
 

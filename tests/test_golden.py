@@ -18,6 +18,7 @@ import torch
 from test_build import gopro_tree
 from test_sequences import texture
 
+from b2m import hub
 from b2m.data.build import from_scenes
 from b2m.data.build.run import build
 from b2m.data.recipes import RECIPES as DATA_RECIPES
@@ -26,6 +27,9 @@ from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import simulate_sensor
 from b2m.data.textures import procedural_cutouts, procedural_textures
 from b2m.inference.animator import BlurAnimator
+from b2m.models.blur_flow import BlurFlowNet
+from b2m.models.guidance_predictor import GuidancePredictor, one_hot, to_classes
+from b2m.tensors import to_photo
 from b2m.train.recipes import RECIPES
 
 FILE = Path(__file__).with_name("golden.json")
@@ -44,7 +48,11 @@ LOSSES = [
 
 
 def agrees(name, *arrays):
-    """Compares four numbers of each array, or the digest of all, with those of the file."""
+    """Compares four numbers of each array, or the digest of all, with those of the file.
+
+    They may be off by a hundredth, relative or absolute, whichever is more: several times what
+    kinds of CPU and their arithmetic differ by, and less than a change that can be seen.
+    """
     digest = hashlib.sha256()
     numbers = []
     for array in map(np.ascontiguousarray, arrays):
@@ -68,6 +76,30 @@ def test_clip(name):
     animator = BlurAnimator.from_pretrained(model=name, device="cpu")
     clip = animator.animate(photo, frames=animator.model.native_frames or 5)[0]
     agrees(f"clip {name}", clip.frames, clip.flow, clip.guidance)
+
+
+def test_guidance_predictor():
+    predictor = GuidancePredictor.from_pretrained()
+    photo = to_photo((255 * texture(64, 80)).astype(np.uint8))
+    with torch.inference_mode():
+        latents = predictor.draw_latents(3, seed=0)
+        logits = torch.cat([predictor(photo, latent[None]) for latent in latents])
+        encoded = predictor.encode(one_hot(to_classes(predictor.predict(photo, latents))))
+    agrees("guidance predictor", logits.numpy(), *(part.numpy() for part in encoded))
+
+
+def test_blur_flow():
+    model = BlurFlowNet.from_pretrained()
+    photo = to_photo((255 * texture(64, 80)).astype(np.uint8))
+    with torch.inference_mode():
+        agrees("blur flow", model(photo).numpy())
+
+
+def test_every_shipped_weight_has_one():
+    guarded = {"animator", "decomposer-compact", "jin-compact", "video-restorer-compact"}
+    guarded |= {GuidancePredictor.weights_name, BlurFlowNet.weights_name}
+    shipped = Path(hub.__file__).parents[1] / "weights"
+    assert {path.parent.name for path in shipped.glob("*/config.json")} == guarded
 
 
 @cache

@@ -17,6 +17,7 @@ import torch
 from b2m import hub
 from b2m.errors import InputError, OutputError
 from b2m.hub import HubModel, find_weights
+from b2m.models import MotionAnimator, MotionAnimatorConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -376,6 +377,104 @@ def test_hub_download(places, saved, monkeypatch):
     model = TinyModel.from_pretrained("someone/b2m-tiny", revision="v1")
     assert model.config.width == 4
     assert TinyModel.from_pretrained("someone/b2m-tiny@v1").config.width == 4
+
+
+BAD_HUB = """
+import hashlib, json, os, sys, threading, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+os.environ |= {"HF_HOME": sys.argv[1], "HF_HUB_DISABLE_XET": "1"}
+os.environ |= {"HF_HUB_DOWNLOAD_TIMEOUT": "1", "HF_HUB_ETAG_TIMEOUT": "1"}
+whole = {path.name: path.read_bytes() for path in Path(sys.argv[2]).iterdir()}
+PAGE = b"<!DOCTYPE html><html><body>Sign in to the network of this hotel</body></html>"
+fault, wait = "", time.sleep
+
+
+class Hub(BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        if fault == "no answer":
+            wait(3)
+        if fault == "404" or (fault == "no weights" and self.path.endswith("safetensors")):
+            self.send_response(404)
+            self.send_header("X-Error-Code", "RepoNotFound" if fault == "404" else "EntryNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if fault == "500":
+            return self.send_error(500)
+        data = json.dumps(
+            {"id": "a/b", "sha": "0" * 40, "siblings": [{"rfilename": name} for name in whole]}
+        ).encode()
+        if "/tree/" in self.path:
+            data = json.dumps(
+                [{"type": "file", "path": n, "size": len(d), "oid": "0"} for n, d in whole.items()]
+            ).encode()
+        if "/resolve/" in self.path:
+            data = whole[self.path.rsplit("/", 1)[1]]
+        ends = {"page": "", "page for a file": "json", "page for the weights": "safetensors"}
+        if fault in ends and self.path.endswith(ends[fault]):
+            data = PAGE
+        if fault == "damaged" and "/resolve/" in self.path:
+            data = data[:-7]  # and the Hub says so itself
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("ETag", hashlib.sha256(data).hexdigest())
+        self.end_headers()
+        if self.command == "GET":
+            half = fault == "half" and "/resolve/" in self.path
+            self.wfile.write(data[: len(data) // 2] if half else data)
+
+
+server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
+
+time.sleep = lambda seconds: None  # of the client, between its tries
+from b2m.errors import InputError
+from b2m.models import MotionAnimator
+
+for number, fault in enumerate(sys.argv[3:]):
+    told = []
+    for fault in (fault, ""):
+        try:
+            MotionAnimator.from_pretrained(f"a/b{number}")
+            told.append("loaded")
+        except InputError as error:
+            told.append(str(error))
+    MotionAnimator.from_pretrained()
+    print(*told, sep="|")
+"""
+
+
+def test_a_hub_that_misbehaves_is_told_and_leaves_nothing_behind(tmp_path):
+    faults = {
+        "no answer": "cannot be reached",
+        "404": "has no 'a/b1'",
+        "no weights": "refused 'a/b2'",
+        "500": "cannot be reached",
+        "page": "cannot be reached",
+        "page for the weights": "is a web page",
+        "page for a file": "not valid JSON",
+        "half": "cannot be reached",
+        "damaged": "not valid JSON",
+    }
+    MotionAnimator(MotionAnimatorConfig.tiny()).save_pretrained(tmp_path / "whole")
+    ran = subprocess.run(
+        [sys.executable, "-c", BAD_HUB, tmp_path / "home", tmp_path / "whole", *faults],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    for (fault, words), line in zip(faults.items(), ran.stdout.splitlines(), strict=True):
+        said, after = line.split("|")
+        assert words in said and after == "loaded", f"{fault}: {line}"
 
 
 def test_models_at_hand_and_where_they_are_from(places, monkeypatch):

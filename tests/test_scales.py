@@ -7,6 +7,7 @@ import torch
 
 from b2m.inference import multiscale as scales
 from b2m.inference.multiscale import MultiscaleEncoder
+from b2m.inference.precision import SWITCH
 from b2m.models.animator import Encoding, Features, MotionAnimator, MotionAnimatorConfig
 
 
@@ -97,7 +98,8 @@ def test_short_motion_is_left_to_the_photo_itself():
 
 
 @pytest.mark.parametrize("size", [(16, 16), (95, 180), (101, 203)])
-def test_one_level_is_the_model_itself(size):
+def test_one_level_is_the_model_itself(size, monkeypatch):
+    monkeypatch.setenv(SWITCH, "0")
     torch.manual_seed(0)
     model = MotionAnimator(MotionAnimatorConfig.tiny()).eval()
     photo = torch.rand(1, 3, *size)

@@ -277,6 +277,7 @@ def test_what_was_logged_after_the_checkpoint_is_forgotten(textures, tmp_path):
     later = json.loads(before.splitlines()[-1]) | {"samples": 10}
     with (tmp_path / "log.jsonl").open("a") as log:
         log.write(json.dumps(later) + "\n")  # as of a run that was killed then
+        log.write('{"samples": 10')  # in the middle of the next row
     train(tmp_path, textures, 8)
     assert (tmp_path / "log.jsonl").read_text() == before
 

@@ -19,6 +19,7 @@ from b2m.hub import HubModel, available_models, find_weights
 from b2m.inference import frame_models, hypotheses, multiscale, video
 from b2m.inference.clip import Clip, check_frames
 from b2m.inference.conditioning import follow
+from b2m.inference.precision import network_precision
 from b2m.inference.renderers import EncodedPhoto, MotionRenderer, Prepared
 from b2m.media.image import ImageLike, Photo, Pixels, fit, read_image
 from b2m.models.animator import Encoding, MotionAnimator
@@ -130,8 +131,14 @@ class BlurAnimator:
         with torch.inference_mode():
             encoder = multiscale.MultiscaleEncoder(self.model, to_photo(working, self.device))
             encoding = _contiguous(encoder.encode())
-        again = self.model.encode if multiscale.holds_more(source.pixels, working) else None
+        again = self._encode if multiscale.holds_more(source.pixels, working) else None
         return EncodedPhoto(source, working, encoding, again, encoder).suppress_static()
+
+    def _encode(self, photo: torch.Tensor, guidance: torch.Tensor | None) -> Encoding:
+        """At its own size alone."""
+        assert isinstance(self.model, MotionAnimator)
+        with network_precision(photo.device):
+            return self.model.encode(photo, guidance)
 
     def animate(
         self,

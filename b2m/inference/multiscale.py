@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from b2m.inference.precision import network_precision
 from b2m.media.image import Pixels, fit, row_strips
 from b2m.models.animator import Encoding, Features, MotionAnimator
 
@@ -108,11 +109,17 @@ class MultiscaleEncoder:
             self.sizes.append(F.interpolate(self.sizes[-1], size=half, mode="area"))
         self._kept: dict[int, tuple[Tensor, Tensor]] = {}
 
+    def _precision(self, level: int) -> torch.autocast:
+        """Smaller sizes are cheap, and what they are off by is enlarged: always float32."""
+        device = self.sizes[level].device
+        return torch.autocast(device.type, enabled=False) if level else network_precision(device)
+
     def _features(self, level: int) -> Features:
         if level in self._kept:
             coarse, fine = (part.float() for part in self._kept[level])
             return Features(self.sizes[level], coarse, fine)
-        features = self.model.features(self.sizes[level])
+        with self._precision(level):
+            features = self.model.features(self.sizes[level])
         self._kept[level] = features.coarse.half(), features.fine.half()
         return features
 
@@ -135,7 +142,8 @@ class MultiscaleEncoder:
             said = guidance
             if guidance is not None and level:
                 said = F.interpolate(guidance, size=photo.shape[-2:], mode="nearest")
-            encoding = self.model.decode(self._features(level), said)
+            with self._precision(level):
+                encoding = self.model.decode(self._features(level), said)
             if smaller is not None:
                 encoding = _fuse(encoding, photo, *smaller)
             smaller = encoding, photo

@@ -27,6 +27,7 @@ from b2m.data.clips import cut_crops
 from b2m.data.sample import SampleBatch
 from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import simulate_sensor
+from b2m.data.storage import read_lines, write_lines
 from b2m.data.stream import SceneStream
 from b2m.data.textures import load_textures
 from b2m.errors import InputError
@@ -394,16 +395,13 @@ class Run:
     def _rows(self, log: str) -> list[dict[str, float]]:
         """Of a log, which may not have begun."""
         path = self.folder / log
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines]
+        return list(read_lines(path, torn=True)) if path.exists() else []
 
     def _forget_later_rows(self) -> None:
         """Take from the log what was seen after the checkpoint, which will be seen again."""
-        rows = self._rows(_LOG)
-        kept = [json.dumps(row) + "\n" for row in rows if row["samples"] <= self.samples]
-        if len(kept) < len(rows) and self.accelerator.is_main_process:
-            with atomic_path(self.folder / _LOG) as path:
-                path.write_text("".join(kept), encoding="utf-8")
+        rows = self._rows(_LOG)  # without a last one that a kill has cut
+        if rows and self.accelerator.is_main_process:
+            write_lines(self.folder / _LOG, (row for row in rows if row["samples"] <= self.samples))
 
     def _draw(self) -> None:
         from b2m.visualize.contact_sheet import training_curve

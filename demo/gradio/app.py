@@ -39,7 +39,7 @@ from actions import (
 )
 from clips import default_model, loaded, models
 from gradio.exceptions import InvalidPathError
-from limits import MOST_PHOTO, MOST_WAITING, Guard, share_fairly
+from limits import MOST_PHOTO, MOST_WAITING, Guard, few_arenas, share_fairly
 from pictures import NO_TILES, examples, pad_marks
 from pydantic import ValidationError
 from starlette.middleware import Middleware
@@ -431,6 +431,7 @@ def stop(*_: Any) -> None:
 def main() -> None:
     """Serve it."""
     signal.signal(signal.SIGTERM, stop)
+    few_arenas()
     # Gradio would offer to send what was made to the Hub.
     os.environ.setdefault("GRADIO_RUN_HISTORY", "False")
     keep_sweeping()

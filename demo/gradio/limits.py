@@ -5,6 +5,7 @@ None of it is needed by a single person on their own machine; it keeps a page go
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ipaddress
 import os
@@ -78,6 +79,20 @@ def at_most(seconds: float) -> Iterator[None]:
         with lock:
             done = True
         timer.cancel()
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+_ARENA_MAX = -8  # of glibc's mallopt
+
+
+def few_arenas() -> None:
+    """Have threads share memory, as MALLOC_ARENA_MAX=2 does: each keeps what it has freed, else.
+
+    Under 50 visitors memory then stays where it is after the first minute.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
 
 
 # --- the queue ------------------------------------------------------------------------------------
