@@ -258,15 +258,6 @@ def test_twenty_at_once_get_their_own_answers_in_flat_memory(server, tmp_path):
     assert memory[1] < memory[0] + 64e6
 
 
-def test_more_than_fit_are_told_when_to_come_again(server, monkeypatch):
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks" / "robustness")
-    from load import load
-
-    report = load(server, clients=40, seconds=2, every=1)
-    assert not report.errors
-    assert report.times and report.told
-
-
 def test_whoever_vanishes_during_a_video_frees_the_slot(server, tmp_path):
     random = np.random.default_rng(0)
     wall = np.kron(random.integers(0, 255, (16, 60, 3), np.uint8), np.ones((16, 16, 1), np.uint8))
