@@ -282,6 +282,19 @@ def test_bad_files(tmp_path: Path, content: bytes, says: str) -> None:
         media.read_image(path)
 
 
+def test_heic_is_read_where_pillow_heif_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    wide = np.uint8([[[3 * x, 4 * y, 120] for x in range(64)] for y in range(48)])
+    stream = io.BytesIO()
+    heif.from_bytes("RGB", (64, 48), wide.tobytes()).save(stream, quality=100)
+    read = media.read_image(stream.getvalue())
+    assert read.pixels.shape == (48, 64, 3)
+    assert np.abs(read.pixels.astype(int) - wide).mean() < 3
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(InputError, match="HEIC photo, which is not read here"):
+        media.read_image(stream.getvalue())
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"])
 def test_damage_of_any_kind_is_one_sentence(kind: str) -> None:
     image = Image.fromarray(PIXELS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 HEAD_BYTES = 4096
 """As many bytes of a file's beginning tell what it is."""
 
+HEIC = "a HEIC photo"
 _STARTS = (
     (b"8BPS", "a Photoshop file"),
     (b"%!PS", "an EPS or PostScript file"),
@@ -55,7 +56,7 @@ def kind_of(head: bytes) -> str | None:
     """
     brand = head[8:12] if head[4:8] == b"ftyp" else b""
     if brand in _HEIF:
-        return "a HEIC photo"
+        return HEIC
     if brand == b"crx " or (head[:4] in (b"II*\0", b"MM\0*") and head[8:10] == b"CR"):
         return "a raw photo"
     for start, kind in _STARTS:

@@ -22,7 +22,7 @@ from PIL import ExifTags, Image
 from b2m.errors import InputError
 from b2m.files import atomic_path, check_file
 from b2m.media import photo_files
-from b2m.media.file_kinds import HEAD_BYTES, is_video, kind_of
+from b2m.media.file_kinds import HEAD_BYTES, HEIC, is_video, kind_of
 from b2m.media.photo_color import is_adobe_rgb, to_srgb
 
 MIN_SIDE = 16
@@ -38,6 +38,7 @@ _FORMATS = "JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP"
 _ANIMATED = {"GIF", "WEBP", "PNG", "AVIF", "TIFF"}  # not MPO: its further pictures are previews
 # Others would start programs (EPS), or hold thumbnails of what cannot be read.
 _OPENED = ["JPEG", "MPO", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "DIB", "PPM", "JPEG2000"]
+_HEIF = "HEIF"  # opened where pillow-heif is installed
 _NOT_READ = "which is not read here: save it as JPEG or PNG first"
 _DESCRIPTIVE = frozenset(  # tags of what a photo shows, by whom and when
     {0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298}
@@ -165,7 +166,8 @@ def open_image(source: ImageLike) -> Image.Image:
         previous, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             Image.init()
-            opened = Image.open(file, formats=[kind for kind in _OPENED if kind in Image.OPEN])
+            formats = [kind for kind in _OPENED if kind in Image.OPEN]
+            opened = Image.open(file, formats=[_HEIF] if _reads_heif(head) else formats)
         except MemoryError:
             raise
         except Exception as error:
@@ -256,7 +258,21 @@ def _check_size(size: tuple[int, int], name: str) -> None:
         )
 
 
+def _reads_heif(head: bytes) -> bool:
+    """Whether a file is a HEIC photo, and pillow-heif is there to read it."""
+    if kind_of(head) != HEIC:
+        return False
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
 def _not_an_image(name: str, head: bytes) -> str:
+    if _reads_heif(head):
+        return f"{name} is {HEIC} that is damaged: export it again, or save it as JPEG"
     if kind := kind_of(head):
         return f"{name} is {kind}, {_NOT_READ}"
     if is_video(head):
