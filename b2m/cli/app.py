@@ -237,7 +237,7 @@ def animate(
         prepared = animator.prepare(photo)
         hint = said.guidance(animator, prepared, photo)
         clips = animator.animate(prepared, guidance=hint, frames=frames, motions=motions, seed=seed)
-        warn(photo, clips[0].warnings)
+        warn(photo, clips[0].summary)
         if len(clips) < motions:
             warn(photo, [f"{_counted(len(clips))} in which it may have gone clearly differ"])
         for number in range(1, len(clips) + 1):

@@ -33,6 +33,7 @@ from b2m.blur import (
 from b2m.errors import ArgumentError, InputError
 from b2m.guidance.quantize import Guidance
 from b2m.inference import diagnostics as doubts
+from b2m.inference.assessment import Assessment, assess
 from b2m.inference.diagnostics import fastest
 from b2m.inference.projection import DARK, LinearImage, Projection, projection
 from b2m.inference.renderers import Renderer
@@ -243,6 +244,36 @@ class Clip:
         differ only in the latter: see `b2m.inference.hypotheses`.
         """
         return self.reblur_psnr_raw - self._penalty
+
+    @cached_property
+    def assessment(self) -> Assessment:
+        """How much moved, how much sharper it became, and how sure that is; `sentences` says it.
+
+        Of the clip at working size.
+        """
+        working, flow = self._prepared.working, self._renderer.surface
+        middle = self.at(0.0) if self._large is None else encode_bytes(self._renderer.frame(0.0))
+        if middle.shape != working.shape:
+            size = working.shape[1::-1]
+            middle = np.asarray(cv2.resize(middle, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return assess(
+            working,
+            middle,
+            flow,
+            threshold=self._prepared.threshold,
+            fastest=self.fastest,
+            still=doubts.STILL in self.warnings,
+            certainty=self._renderer.certainty,
+        )
+
+    @property
+    def summary(self) -> list[str]:
+        """What a person wants to know first, in sentences: the assessment, and then the warnings.
+
+        It is what the command line and the pages say of a clip.
+        """
+        warnings = [sentence for sentence in self.warnings if sentence != doubts.STILL]
+        return [*self.assessment.sentences, *warnings]
 
     @cached_property
     def warnings(self) -> list[str]:

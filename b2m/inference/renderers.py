@@ -164,6 +164,11 @@ class Renderer(ABC):
     def regions(self) -> Labels:
         """(h, w) uint8: what moved as one thing, see `find_regions`."""
 
+    @property
+    def certainty(self) -> float | None:
+        """Mean probability that what moves does, 0 to 1; None where that is not known."""
+        return None
+
     @abstractmethod
     def frame(self, time: float) -> LinearImage:
         """(h, w, 3) linear light at a time from -1 to 1."""
@@ -199,6 +204,14 @@ class MotionRenderer(Renderer):
     def regions(self) -> Labels:
         """Those of the encoding, whatever the signs."""
         return self.prepared.regions
+
+    @cached_property
+    def certainty(self) -> float | None:
+        """By the mask of what moves; None where guidance has said what does."""
+        mask = self.prepared.encoding.moving[0, 0]
+        if self.prepared.hint is not None or not (mask > 0).any():
+            return None
+        return float(mask[mask > 0].sigmoid().mean())
 
     @cached_property
     def _odd(self) -> Tensor:

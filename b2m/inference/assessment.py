@@ -1,0 +1,128 @@
+"""What a person wants to know: how much moved, how much sharper it became, how sure that is.
+
+Agreement with the photo says none of it: a clip that stands still averages to its photo exactly.
+Pure: imports no model.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from b2m.media.image import Pixels
+from b2m.motion.orientation import length_of
+
+SHARP = "This photo looks sharp"
+
+# Chosen on sharp validation photos and blurred scenes, and on purpose coarse: they are to hold for
+# other weights, too.
+_SPECK = 0.002  # of the photo; smaller connected pieces are specks
+_SCATTERED = 0.1  # of what moves, in specks
+_SURE, _FAIRLY_SURE = 0.9, 0.78  # mean probability that what moves does
+_LITTLE = 0.06  # of the photo; if so little is not sure either, nothing is said to move
+_CLEARLY, _SOMEWHAT = 1.5, 1.12  # times the detail along the motion
+
+
+class Assessment(NamedTuple):
+    """What is to be said of a clip.
+
+    Attributes:
+        sharp: whether the photo looks sharp: nothing in it is found to move, or so little and so
+            scattered that it is not believed.
+        moved: share of the photo that moved, 0 to 1.
+        fastest: pixels over the exposure, of its fastest parts.
+        sharpened: how many times as much detail along the motion the sharp frame has as the photo,
+            where it moved; 1 where nothing does.
+        specks: share of what moved that is scattered in small pieces, 0 to 1.
+        certainty: mean probability that what moves does, 0 to 1; None where the model gives none,
+            or where guidance has said what moves.
+    """
+
+    sharp: bool
+    moved: float
+    fastest: float
+    sharpened: float
+    specks: float
+    certainty: float | None
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What a person wants to know first, in plain words."""
+        if self.sharp and not self.moved:
+            return (f"{SHARP}: no motion blur was found in it.",)
+        share = f"{self.moved:.0%}" if self.moved >= 0.01 else "less than 1%"
+        if self.sharp:
+            return (
+                f"{SHARP}: what seems to move is {share} of it, in scattered specks, and that is "
+                "most likely an error.",
+            )
+        return (self._motion(share), self._detail(), *self._doubt())
+
+    def _motion(self, share: str) -> str:
+        what = "All of the photo" if self.moved > 0.95 else f"About {share} of the photo"
+        return f"{what} moved, the fastest parts by {self.fastest:.0f} px."
+
+    def _detail(self) -> str:
+        times = f"{self.sharpened:.1f} times the detail along the motion"
+        if self.sharpened >= _CLEARLY:
+            return f"What moved became clearly sharper ({times})."
+        if self.sharpened >= _SOMEWHAT:
+            return f"What moved became a little sharper ({times})."
+        return "What moved hardly became sharper: the clip shows the motion, not new detail."
+
+    def _doubt(self) -> tuple[str, ...]:
+        scattered = self.specks > _SCATTERED
+        if scattered:
+            return ("b2m is not sure of this motion: part of it is scattered in small specks.",)
+        if self.certainty is None:
+            return ()
+        if self.certainty >= _SURE:
+            return ("b2m is sure of what moved; forwards or backwards, blur does not tell.",)
+        if self.certainty >= _FAIRLY_SURE:
+            return ("b2m is fairly sure of what moved; forwards or backwards, blur does not tell.",)
+        return ("b2m is not sure of this motion: where it ends is vague.",)
+
+
+def assess(
+    photo: Pixels,
+    middle: Pixels,
+    flow: NDArray[np.float32],
+    *,
+    threshold: float,
+    fastest: float,
+    still: bool,
+    certainty: float | None = None,
+) -> Assessment:
+    """Judge a clip.
+
+    Args:
+        photo: (H, W, 3) uint8 sRGB.
+        middle: (H, W, 3) uint8 sRGB, the sharp frame.
+        flow: (H, W, 2) pixels over the exposure.
+        threshold: pixels; shorter motion counts as still.
+        fastest: pixels, as they are to be named.
+        still: whether the photo is found to be without motion blur.
+        certainty: see `Assessment`.
+    """
+    moving = length_of(flow) >= threshold
+    if still or not moving.any():
+        return Assessment(still, 0.0, 0.0, 1.0, 0.0, None)
+    moved = float(moving.mean())
+    pieces = cv2.connectedComponentsWithStats(moving.astype(np.uint8))[2][1:, cv2.CC_STAT_AREA]
+    specks = float(pieces[pieces < _SPECK * moving.size].sum() / pieces.sum())
+    unsure = certainty is not None and certainty < _FAIRLY_SURE
+    sharp = unsure and specks > _SCATTERED and moved < _LITTLE
+    detail = [_along(image, flow)[moving] for image in (middle, photo)]
+    energy, before = (max(float(np.square(d).mean()), 1e-6) for d in detail)
+    return Assessment(sharp, moved, fastest, (energy / before) ** 0.5, specks, certainty)
+
+
+def _along(image: Pixels, flow: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How fast an image changes along a motion, sRGB codes per pixel: (H, W)."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    down, across = np.gradient(grey)
+    change = across * flow[..., 0] + down * flow[..., 1]
+    return np.asarray(change / np.maximum(length_of(flow), 1e-6))
