@@ -20,6 +20,10 @@ class ArgumentError(InputError):
     """An argument that is impossible before any work begins; the command line exits with 2."""
 
 
+class NothingMovesError(InputError):
+    """An edit of motion at a place where nothing moves: pages say so as a hint, not as an error."""
+
+
 class OutputError(OSError):
     """A result could not be written; one sentence: where, why, and what to do about it."""
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from b2m.errors import InputError, shortened
+from b2m.errors import InputError, NothingMovesError, shortened
 from b2m.guidance.quantize import (
     DIRECTIONS,
     Guidance,
@@ -181,7 +181,7 @@ def from_strokes(
                 raise InputError(f"{name} ends where it began: draw it the way the thing went")
             scene.guidance[np.isin(scene.regions, taken)] = quadrant(*whole)
         elif scene.flow is not None:
-            raise InputError(
+            raise NothingMovesError(
                 f"{name} is over nothing that moves: draw it on something blurred by motion"
             )
         else:
@@ -217,7 +217,7 @@ def from_mask(
         scene.guidance[mask] = quadrant(*towards)
         return scene.guidance
     if not scene.guidance[..., 0][mask].any():  # either both components are zero, or neither
-        raise InputError("nothing moves under the mask: choose something blurred by motion")
+        raise NothingMovesError("nothing moves under the mask: choose something blurred by motion")
     for rows in row_strips(*mask.shape):
         chosen = _towards(scene.flow[rows], towards, STILL_THRESHOLD)
         np.copyto(scene.guidance[rows], chosen, where=mask[rows][..., None])
@@ -333,7 +333,7 @@ def _chosen(
     point = checked_point(region, height, width)
     labels, _, _ = label_near(scene.regions, point[None])
     if not labels[0]:
-        raise InputError(
+        raise NothingMovesError(
             f"nothing moves at x={point[0]:.0f}, y={point[1]:.0f}: choose a point on something "
             "blurred by motion"
         )

@@ -128,13 +128,17 @@ def choices(
 
 
 def differ(
-    flow: NDArray[np.float32], other: NDArray[np.float32], photo: Pixels | None = None
+    flow: NDArray[np.float32],
+    other: NDArray[np.float32],
+    photo: Pixels | None = None,
+    visible: float = VISIBLE,
 ) -> bool:
     """Whether two motions of one photo differ clearly, see `APART` and `VISIBLE`.
 
     Args:
         flow, other: (h, w, 2) pixels over the whole exposure.
         photo: (h, w, 3) uint8 sRGB; None leaves it to the motion alone.
+        visible: share of the change by reversing everything that is clear.
     """
     apart = flow - other
     motion = max(float(np.hypot(*each.T).sum()) for each in (flow, other))
@@ -143,7 +147,7 @@ def differ(
     if photo is None:
         return True
     reversal = max(int(change_between(photo, each, -each).sum()) for each in (flow, other))
-    return bool(change_between(photo, flow, other).sum() >= VISIBLE * reversal)
+    return bool(change_between(photo, flow, other).sum() >= visible * reversal)
 
 
 def sampled_guidance(
