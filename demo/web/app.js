@@ -1,4 +1,5 @@
 // The page: reads photos, shows and directs the clip, saves it.
+import { quadrants } from "./conditioning.js";
 import { WHEEL } from "./motion.js";
 import { MOST_FULL, pixelsOf, readPhoto } from "./read.js";
 import { Renderer } from "./render.js";
@@ -18,10 +19,7 @@ worker.onmessage = ({ data: { id, result, error } }) => {
   waiting.delete(id);
   error ? reject(Error(error)) : resolve(result);
 };
-worker.onerror = (event) => {
-  for (const { reject } of waiting.values()) reject(Error(event.message ?? "the page's worker cannot be started"));
-  waiting.clear();
-};
+worker.onerror = (event) => { for (const { reject } of waiting.values()) reject(Error(event.message ?? "the page's worker cannot be started")); waiting.clear(); };
 const ask = (message, transfer = []) => new Promise((resolve, reject) => {
   const id = ++ask.count;
   waiting.set(id, { resolve, reject });
@@ -69,10 +67,7 @@ async function show(source, name) {
     }
     const full = pixelsOf(read, MOST_FULL, renderer.largest), { width, height } = full;
     say(`Estimating the motion in ${read.name} …`);
-    const prepare = (engine) => {
-      const pixels = full.data.slice();
-      return ask({ photo: { engine, pixels, width, height, most: MOST[engine] } }, [pixels.buffer]);
-    };
+    const prepare = (engine) => { const pixels = full.data.slice(); return ask({ photo: { engine, pixels, width, height, most: MOST[engine] } }, [pixels.buffer]); };
     const found = await prepare(engine).catch((error) => {
       if (engine === "wasm") throw error;
       engine = "wasm";
@@ -100,9 +95,7 @@ async function show(source, name) {
     say(scene.still ? "Nothing moves in this photo." : "Drag over the picture to scrub through time; tap a moving region to reverse it.");
   } catch (error) {
     if (turn === latest) say(error.message, true);
-  } finally {
-    if (turn === latest) busy(false);
-  }
+  } finally { if (turn === latest) busy(false); }
 }
 function restored() { // the canvas at its interactive size, after a save too
   $("view").style.width = `min(100%, ${Math.round(68 * shown.width / shown.height)}vh)`;
@@ -125,13 +118,24 @@ function play(on) {
   draw();
 }
 function at(moment) { time = Math.min(Math.max(moment, -1), 1); play(false); }
-function loop(now) {
-  if (playing && scene && !saving && !peeking && !stroke) { time = -Math.cos(2 * Math.PI * (now - play.since) / PERIOD); draw(); }
-  requestAnimationFrame(loop);
-}
+function loop(now) { if (playing && scene && !saving && !peeking && !stroke) { time = -Math.cos(2 * Math.PI * (now - play.since) / PERIOD); draw(); } requestAnimationFrame(loop); }
 function peek(on) { peeking = on; $("compare").setAttribute("aria-pressed", on); draw(); }
 
 // --- directing ------------------------------------------------------------------------------------
+// What was reversed is drawn so at once; then the network decodes the photo anew, with the motion as guidance.
+let directed = 0, decoding = Promise.resolve();
+function follow(words, free = false) {
+  if (scene.still) { say("Nothing moves in this photo."); return; }
+  const turn = latest, mine = ++directed, stale = () => turn !== latest || mine !== directed;
+  busy(true); say("Decoding with the new direction …"); draw();
+  decoding = decoding.then(async () => {
+    if (stale()) return; // a later edit holds this one, too
+    const found = await ask({ guidance: free ? null : quadrants(Float32Array.from(scene.flow, (x, k) => renderer.flipped(scene.labels[k % scene.labels.length]) ? -x : x), scene.labels.length, scene.threshold) });
+    if (stale()) return;
+    scene = found; renderer.set(scene); delete scene.textures; lit = 0;
+    busy(false); say(words); wheel(); draw();
+  }).catch((error) => { if (!stale()) { busy(false); say(error.message, true); } });
+}
 const moves = (i) => Math.hypot(scene.flow[i], scene.flow[scene.width * scene.height + i]) >= scene.threshold;
 // The region at a position in [0, 1] x [0, 1], or the nearest within the click tolerance; 0 for none.
 function labelAt([across, down]) {
@@ -149,17 +153,14 @@ function light(labels) { lit = labels; draw(); clearTimeout(light.timer); light.
 function reverse(place) {
   const label = labelAt(place);
   if (!label) { say("Nothing moves there: choose a point on something blurred by motion.", true); return; }
-  renderer.flip(label); light(label); say("Reversed. Tap again to undo.");
+  renderer.flip(label); light(label); follow("Reversed. Tap again to undo.");
 }
 const goes = (i, label) => { const n = scene.width * scene.height, s = renderer.flipped(label) ? -1 : 1; return [s * scene.flow[i], s * scene.flow[n + i]]; };
 function direct(points) { // regions under an arrow move along it
   const { width: w, height: h } = scene, places = [];
   for (let k = 1; k < points.length; k++) {
     const [a, b] = [points[k - 1], points[k]], dx = (b[0] - a[0]) * w, dy = (b[1] - a[1]) * h, long = Math.hypot(dx, dy), steps = Math.ceil(long);
-    for (let i = 0; i < steps; i++) {
-      const share = (i + 0.5) / steps;
-      places.push({ at: [a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1])], way: [dx / long, dy / long] });
-    }
+    for (let i = 0; i < steps; i++) { const share = (i + 0.5) / steps; places.push({ at: [a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1])], way: [dx / long, dy / long] }); }
   }
   const few = places.filter((_, i) => i % Math.ceil(places.length / 200) === 0), found = few.map(({ at }) => labelAt(at)), counts = new Map();
   for (const label of found) if (label) counts.set(label, (counts.get(label) ?? 0) + 1);
@@ -174,9 +175,9 @@ function direct(points) { // regions under an arrow move along it
     });
     if (agreement < 0) renderer.flip(label);
   }
-  light(taken[0]); say("The motion follows the arrow.");
+  light(taken[0]); follow("The motion follows the arrow.");
 }
-function directAll(x, y) { // each region along its own line; perpendicular ones turn clockwise
+function directAll(x, y, words) { // each region along its own line; perpendicular ones turn clockwise
   const sums = new Map();
   scene.labels.forEach((label, i) => {
     if (!moves(i)) return;
@@ -184,7 +185,7 @@ function directAll(x, y) { // each region along its own line; perpendicular ones
     sums.set(label, (sums.get(label) ?? 0) + u * (x - 1e-6 * y) + v * (y + 1e-6 * x));
   });
   for (const [label, sum] of sums) if (sum < 0) renderer.flip(label);
-  draw();
+  follow(words);
 }
 
 // --- pointer and keys -----------------------------------------------------------------------------
@@ -247,15 +248,9 @@ function ink() { // the arrow that is being drawn, and the cross of the keys
   if (stroke?.length > 1) path(() => {
     stroke.forEach(([x, y], k) => k ? pen.lineTo(x * w, y * h) : pen.moveTo(x * w, y * h));
     const [a, b] = [stroke[Math.max(0, stroke.length - 6)], stroke.at(-1)], angle = Math.atan2((b[1] - a[1]) * h, (b[0] - a[0]) * w);
-    for (const turn of [2.6, -2.6]) {
-      pen.moveTo(b[0] * w, b[1] * h);
-      pen.lineTo(b[0] * w + 16 * Math.cos(angle + turn), b[1] * h + 16 * Math.sin(angle + turn));
-    }
+    for (const turn of [2.6, -2.6]) { pen.moveTo(b[0] * w, b[1] * h); pen.lineTo(b[0] * w + 16 * Math.cos(angle + turn), b[1] * h + 16 * Math.sin(angle + turn)); }
   });
-  if (cross) path(() => {
-    const [x, y] = [cross[0] * w, cross[1] * h];
-    pen.moveTo(x - 12, y); pen.lineTo(x + 12, y); pen.moveTo(x, y - 12); pen.lineTo(x, y + 12);
-  });
+  if (cross) path(() => { const [x, y] = [cross[0] * w, cross[1] * h]; pen.moveTo(x - 12, y); pen.lineTo(x + 12, y); pen.moveTo(x, y - 12); pen.lineTo(x, y + 12); });
 }
 $("time").oninput = () => at(+$("time").value);
 $("play").onclick = () => play(!playing);
@@ -266,16 +261,10 @@ for (const [press, let_go] of [["pointerdown", "pointerup"], ["keydown", "keyup"
 $("motion").onclick = () => { view = 1 - view; $("motion").setAttribute("aria-pressed", view === 1); $("legend").hidden = !view; wheel(); draw(); };
 document.querySelectorAll("input[name=drag]").forEach((input) => { input.onchange = () => $("view").classList.toggle("arrow", dragging() === "arrow"); });
 document.querySelectorAll("[data-way]").forEach((button) => {
-  button.onclick = () => {
-    directAll(...button.dataset.way.split(",").map(Number));
-    say(`All motion is directed ${button.textContent}, each region along its own line.`);
-  };
+  button.onclick = () => directAll(...button.dataset.way.split(",").map(Number), `All motion is directed ${button.textContent}, each region along its own line.`);
 });
-$("backwards").onclick = () => {
-  for (const label of new Set(scene.labels)) renderer.flip(label);
-  draw(); say("All motion is reversed: the blur would be the same.");
-};
-$("again").onclick = () => { renderer.flips.fill(0); draw(); say("Directions are reset."); };
+$("backwards").onclick = () => { for (const label of new Set(scene.labels)) renderer.flip(label); follow("All motion is reversed: the blur would be the same."); };
+$("again").onclick = () => { renderer.flips.fill(0); follow("Directions are reset.", true); };
 function wheel() { // the legend: a vector from the centre has the colour of its end
   const pen = $("wheel").getContext("2d"), size = $("wheel").width, image = pen.createImageData(size, size);
   for (let i = 0; i < size * size; i++) {
@@ -292,10 +281,7 @@ function wheel() { // the legend: a vector from the centre has the colour of its
 for (const input of [$("file"), $("capture")]) input.onchange = () => { if (input.files[0]) show(input.files[0]); input.value = ""; };
 addEventListener("dragover", (event) => { event.preventDefault(); $("drop").classList.add("over"); });
 addEventListener("dragleave", () => $("drop").classList.remove("over"));
-addEventListener("drop", (event) => {
-  event.preventDefault(); $("drop").classList.remove("over");
-  if (event.dataTransfer.files[0]) show(event.dataTransfer.files[0]);
-});
+addEventListener("drop", (event) => { event.preventDefault(); $("drop").classList.remove("over"); if (event.dataTransfer.files[0]) show(event.dataTransfer.files[0]); });
 addEventListener("paste", (event) => {
   const [file] = event.clipboardData.files;
   if (!file) { say("The clipboard holds no image: copy one first.", true); return; }
@@ -335,6 +321,7 @@ async function save(kind) {
   const { count, times } = instants(), fps = Math.min(Math.max(count, 5), 60), kinds = { mp4, gif, png: pngs };
   const buttons = document.querySelectorAll("#stage button, #stage input, #stage select, #choose button, #choose input");
   try {
+    await decoding;
     saving = true; busy(true); say("Writing …"); buttons.forEach((button) => { button.disabled = true; });
     let sized = pixelsOf(photo, MOST_SAVED[kind], renderer.largest);
     if (kind === "mp4" && !await videoConfig(sized.width & ~1, sized.height & ~1, fps)) sized = pixelsOf(photo, Infinity, Math.min(1920, renderer.largest));
@@ -349,10 +336,7 @@ async function save(kind) {
     return blob;
   } catch (error) {
     say(`It cannot be saved: ${error.message}`, true);
-  } finally {
-    saving = false; busy(false); buttons.forEach((button) => { button.disabled = false; });
-    restored(); play(playing);
-  }
+  } finally { saving = false; busy(false); buttons.forEach((button) => { button.disabled = false; }); restored(); play(playing); }
 }
 document.querySelectorAll("[data-save]").forEach((button) => { button.onclick = () => save(button.dataset.save); });
 

@@ -17,6 +17,7 @@ import subprocess
 import tarfile
 import tempfile
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,6 +32,7 @@ from b2m.guidance import STILL_THRESHOLD
 from b2m.hub import find_weights
 from b2m.inference import diagnostics
 from b2m.models import MotionAnimator
+from b2m.models.animator import Features
 from b2m.models.layers import Pointwise
 
 HERE = Path(__file__).parent
@@ -53,20 +55,38 @@ _OPSET = 20
 _LEAST_HALF = 64  # values; smaller tensors stay in single precision
 
 
-class Encode(nn.Module):
-    """`MotionAnimator.encode` with plain tensors for its result, 1x1 convolutions as such."""
+class Extract(nn.Module):
+    """`MotionAnimator.features` with plain tensors for its result."""
 
     def __init__(self, model: MotionAnimator) -> None:
         super().__init__()
         self.model = model
-        for module in list(model.modules()):
-            for name, child in module.named_children():
-                if isinstance(child, Pointwise):
-                    setattr(module, name, _convolution(child))
 
-    def forward(self, photo: Tensor) -> tuple[Tensor, ...]:
-        """(1, 3, H, W), sides multiples of the stride, to the maps of an `Encoding`."""
-        return tuple(self.model.encode(photo))
+    def forward(self, photo: Tensor) -> tuple[Tensor, Tensor]:
+        """(1, 3, H, W), sides multiples of the stride, to coarse and fine `Features`."""
+        features = self.model.features(photo)
+        return features.coarse, features.fine
+
+
+class Decode(Extract):
+    """`MotionAnimator.decode` with plain tensors."""
+
+    def forward(  # type: ignore[override]
+        self, photo: Tensor, coarse: Tensor, fine: Tensor, guidance: Tensor, given: Tensor
+    ) -> tuple[Tensor, ...]:
+        """The photo, its features, and guidance (1, 2, H, W), to the maps of an `Encoding`.
+
+        Guidance counts where `given`, (1,), is 1, and not where it is 0.
+        """
+        return tuple(self.model.decode(Features(photo, coarse, fine), guidance, given))
+
+
+def _plain(model: nn.Module) -> None:
+    """Make convolutions of what are 1x1 convolutions: the runtime computes these faster."""
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, Pointwise):
+                setattr(module, name, _convolution(child))
 
 
 def _convolution(linear: Pointwise) -> nn.Conv2d:
@@ -77,31 +97,57 @@ def _convolution(linear: Pointwise) -> nn.Conv2d:
     return made
 
 
-def export(model: MotionAnimator, path: Path, stride: int) -> dict[str, int]:
-    """Write a network's `encode` as ONNX, for photos of any size that is a multiple of its stride.
+def export(model: MotionAnimator, folder: Path, stride: int) -> dict[str, int]:
+    """Write a network as ONNX, for photos of any size that is a multiple of its stride.
 
-    Weights are stored in half precision and computed with in single precision.
+    `features.onnx` is what guidance does not reach, computed once for a photo; `decode.onnx` is
+    the rest. Weights are stored in half precision and computed with in single precision.
 
     Args:
         model: in evaluation mode, on the CPU; it is left changed, though it computes the same.
-        path: of the file.
+        folder: of the two files.
         stride: of the network, pixels.
 
     Returns:
         The names of the maps, as inputs of an `Encoding` are named, and the channels of each.
     """
+    photo = torch.rand(1, 3, 4 * stride, 6 * stride)
+    guidance = torch.ones(1, 2, *photo.shape[-2:])
+    _plain(model)
+    with torch.inference_mode():
+        features = model.features(photo)
+        encoding = model.decode(features)
+    _write(folder / "features.onnx", Extract(model), {"photo": photo}, Features._fields[1:], stride)
+    inputs = {**features._asdict(), "guidance": guidance, "given": torch.ones(1)}
+    _write(folder / "decode.onnx", Decode(model), inputs, encoding._fields, stride)
+    return {name: part.shape[1] for name, part in zip(encoding._fields, encoding, strict=True)}
+
+
+def _write(
+    path: Path,
+    module: nn.Module,
+    inputs: dict[str, Tensor],
+    outputs: Sequence[str],
+    stride: int,
+) -> None:
+    """Export a module whose inputs, by name, are maps of any size, but for those of one number."""
     import onnx
 
-    photo = torch.rand(1, 3, 4 * stride, 6 * stride)
-    with torch.inference_mode():
-        encoding = model.encode(photo)
-    height, width = (torch.export.Dim(name, min=2, max=400) for name in ("height", "width"))
+    sides = [torch.export.Dim(name, min=2, max=400) for name in ("height", "width")]
+    reach = next(iter(inputs.values())).shape[-1]
+
+    def dimensions(part: Tensor) -> dict[int, Any]:
+        if part.ndim < 4:
+            return {}
+        step = stride * part.shape[-1] // reach  # a side is so many times as long as the coarsest
+        return {axis: step * side for axis, side in zip((2, 3), sides, strict=True)}
+
     program = torch.onnx.export(
-        Encode(model).eval(),
-        (photo,),
-        input_names=["photo"],
-        output_names=list(encoding._fields),
-        dynamic_shapes={"photo": {2: stride * height, 3: stride * width}},
+        module.eval(),
+        tuple(part.clone() for part in inputs.values()),
+        input_names=list(inputs),
+        output_names=list(outputs),
+        dynamic_shapes={name: dimensions(part) for name, part in inputs.items()},
         opset_version=_OPSET,
         dynamo=True,
         verbose=False,
@@ -109,7 +155,6 @@ def export(model: MotionAnimator, path: Path, stride: int) -> dict[str, int]:
     assert program is not None
     with atomic_path(path) as temporary:
         onnx.save(_halved(program.model_proto), temporary)
-    return {name: part.shape[1] for name, part in zip(encoding._fields, encoding, strict=True)}
 
 
 def _halved(model: Any) -> Any:
@@ -217,7 +262,7 @@ def build(out: Path, weights: Path | None = None) -> None:
     for name in FILES:
         shutil.copyfile(runtime / _packed(name), assets / _packed(name))
     model = MotionAnimator.from_pretrained(find_weights("animator", weights), device="cpu")
-    maps = export(model, assets / "model.onnx", STRIDE)
+    maps = export(model, assets, STRIDE)
     names = ("STILL", "STREAKS", "UNFOLLOWED", "LONG")
     described = {
         "stride": STRIDE,

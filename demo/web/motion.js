@@ -40,10 +40,7 @@ export function shrink(planes, w, h, W, H, channels = planes.length / (w * h), a
 // Mean motion axis of each cell of a coarse grid; the sign has no meaning.
 export function coarseLines(flow, width, height, w, h) {
   const n = width * height, doubled = new Float32Array(2 * n);
-  for (let i = 0; i < n; i++) {
-    const u = flow[i], v = flow[n + i], m = Math.max(Math.sqrt(u * u + v * v), 1e-9);
-    doubled[i] = (u * u - v * v) / m; doubled[n + i] = 2 * u * v / m;
-  }
+  for (let i = 0; i < n; i++) { const u = flow[i], v = flow[n + i], m = Math.max(Math.sqrt(u * u + v * v), 1e-9); doubled[i] = (u * u - v * v) / m; doubled[n + i] = 2 * u * v / m; }
   return halved(shrink(doubled, width, height, w, h), w * h);
 }
 export function halved(doubled, n) {
@@ -76,10 +73,7 @@ export function nearest(known, w, h) {
       while (k >= 0 && meet(place[k], x) <= edge[k]) k--;
       edge[k + 1] = k < 0 ? -FAR : meet(place[k], x); place[++k] = x;
     }
-    for (let x = 0, j = 0; x < w && k >= 0; x++) {
-      while (j < k && edge[j + 1] < x) j++;
-      out[y * w + x] = up[y * w + place[j]] * w + place[j];
-    }
+    for (let x = 0, j = 0; x < w && k >= 0; x++) { while (j < k && edge[j + 1] < x) j++; out[y * w + x] = up[y * w + place[j]] * w + place[j]; }
   }
   return out;
 }

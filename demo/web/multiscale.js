@@ -71,7 +71,7 @@ function enlarge(map, w, h, W, H, scale = 1) {
   return out;
 }
 // Mean or maximum over a window, clipped at the borders, one axis after the other.
-function pooled(map, w, h, window, mean) {
+export function pooled(map, w, h, window, mean) {
   const reach = window >> 1;
   for (const [count, step, lines, stride] of [[h, w, w, 1], [w, 1, h, w]]) {
     const out = new Float32Array(map.length);
@@ -91,10 +91,14 @@ function trusted(line, w, h) {
   if (!length.some((x) => x > SHORT)) return null;
   return pooled(pooled(length, w, h, AROUND), w, h, AROUND, true).map((x) => clamp((x - SHORT) / (LONG - SHORT), 0, 1));
 }
-// `run` encodes one photo, {planes in [0, 1], width, height}, and returns its maps by name.
-export async function encode(run, photo) {
+// A photo, {planes in [0, 1], width, height}, and its smaller sizes.
+export function pyramid(photo) {
   const sizes = [photo];
   while (sizes.length < LEVELS && Math.min(sizes.at(-1).width, sizes.at(-1).height) >= 2 * LEAST_SIDE) sizes.push(half(sizes.at(-1)));
+  return sizes;
+}
+// `run` encodes one of the sizes, and returns its maps by name.
+export async function encode(run, sizes) {
   const ratio = (a, b) => Math.max(a.width, a.height) / Math.max(b.width, b.height);
   let known = null, from = null;
   for (let level = sizes.length - 1; level >= 0; level--) {
@@ -112,8 +116,5 @@ function fuse(maps, { planes, width, height }, coarse, smaller, ratio) {
   const line = up(coarse.line, ratio), trust = trusted(line, width, height);
   if (!trust) return;
   const other = { line, curve: up(coarse.curve, ratio), middle: up(coarse.middle.map((x, i) => x - smaller.planes[i])).map((x, i) => x + planes[i]) };
-  for (const [name, map] of Object.entries(maps)) {
-    const far = other[name] ?? up(coarse[name]);
-    for (let i = 0; i < map.length; i++) map[i] += trust[i % n] * (far[i] - map[i]);
-  }
+  for (const [name, map] of Object.entries(maps)) { const far = other[name] ?? up(coarse[name]); for (let i = 0; i < map.length; i++) map[i] += trust[i % n] * (far[i] - map[i]); }
 }

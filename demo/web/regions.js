@@ -156,10 +156,7 @@ class Heap {
   items = [];
   less(a, b) { const p = this.items[a], q = this.items[b]; return p[0] - q[0] || p[1] - q[1] || p[2] - q[2]; }
   swap(a, b) { [this.items[a], this.items[b]] = [this.items[b], this.items[a]]; }
-  push(item) {
-    let k = this.items.push(item) - 1;
-    for (let up; k && this.less(k, up = (k - 1) >> 1) < 0; k = up) this.swap(k, up);
-  }
+  push(item) { let k = this.items.push(item) - 1; for (let up; k && this.less(k, up = (k - 1) >> 1) < 0; k = up) this.swap(k, up); }
   pop() {
     const { items } = this, top = items[0], last = items.pop();
     if (!items.length) return top;

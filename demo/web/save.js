@@ -81,10 +81,7 @@ export async function recorded(canvas, frames, fps) {
   recorder.ondataavailable = (event) => parts.push(event.data);
   const ended = new Promise((resolve) => { recorder.onstop = resolve; });
   recorder.start();
-  for await (const _ of frames) {
-    stream.getVideoTracks()[0].requestFrame();
-    await new Promise((resolve) => setTimeout(resolve, 1000 / fps));
-  }
+  for await (const _ of frames) { stream.getVideoTracks()[0].requestFrame(); await new Promise((resolve) => setTimeout(resolve, 1000 / fps)); }
   recorder.stop(); await ended;
   return new Blob(parts, { type: mimeType.split(";")[0] });
 }

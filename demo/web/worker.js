@@ -1,13 +1,14 @@
 // Runs the network and what follows from it off the main thread. Messages: {load} with the engine,
-// {photo} with RGBA bytes; answers carry the same id.
+// {photo} with RGBA bytes, {guidance} for that photo; answers carry the same id.
+import { follow, resized } from "./conditioning.js";
 import { coherentSigns, halfAngle, lengths, oddResidual } from "./motion.js";
-import { encode, planesOf, workingPhoto } from "./multiscale.js";
+import { encode, planesOf, pyramid, workingPhoto } from "./multiscale.js";
 import { findRegions } from "./regions.js";
 import { standsStill, warningsOf } from "./diagnostics.js";
 const FRAMES = 15; // instants whose mean is projected onto the photo
 const LESS = 0.7, GRAIN = 0.6; // of b2m.inference.projection
 const ENGINES = { wasm: ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"], webgpu: ["ort.webgpu.bundle.min.mjs", "ort-wasm-simd-threaded.asyncify.wasm"] };
-let model, weights;
+let model, weights, shown; // of the photo that is shown: what guidance does not reach
 const engines = {};
 
 async function bytes(name) {
@@ -25,47 +26,56 @@ async function load({ engine, threads }) {
     const [script, binary] = ENGINES[engine];
     const [ort, wasm] = await Promise.all([import(`./assets/${script}`), unpacked(`${binary}.gz`)]);
     model ??= JSON.parse(new TextDecoder().decode(await bytes("model.json")));
-    weights ??= await bytes("model.onnx");
+    weights ??= await Promise.all(["features.onnx", "decode.onnx"].map(bytes));
     Object.assign(ort.env.wasm, { numThreads: self.crossOriginIsolated ? threads : 1, wasmBinary: wasm.buffer });
     ort.env.logLevel = "error";
-    const session = await ort.InferenceSession.create(weights, { executionProviders: [engine], graphOptimizationLevel: "all" });
-    engines[engine] = { ort, session, threads: ort.env.wasm.numThreads };
+    const sessions = [];
+    for (const each of weights) sessions.push(await ort.InferenceSession.create(each, { executionProviders: [engine], graphOptimizationLevel: "all" }));
+    engines[engine] = { ort, sessions, threads: ort.env.wasm.numThreads };
   }
   return { threads: engines[engine].threads, isolated: self.crossOriginIsolated };
 }
-// Encodes one photo, padded to the stride by repeating its border; maps by name, at the photo's size.
-async function run({ ort, session }, { planes, width, height }) {
-  const { stride } = model, W = Math.ceil(width / stride) * stride, H = Math.ceil(height / stride) * stride, padded = new Float32Array(3 * W * H);
-  for (let c = 0; c < 3; c++) for (let y = 0; y < H; y++) {
-    const from = c * width * height + Math.min(y, height - 1) * width, to = (c * H + y) * W;
-    padded.set(planes.subarray(from, from + width), to);
-    padded.fill(planes[from + width - 1], to + width, to + W);
-  }
-  const result = await session.run({ photo: new ort.Tensor("float32", padded, [1, 3, H, W]) }), maps = {};
+// Encodes one size of the photo, with guidance or null; maps by name. What guidance does not reach is kept.
+async function run({ ort, sessions: [features, decode] }, size, said) {
+  const { planes, width, height } = size, { stride } = model, W = Math.ceil(width / stride) * stride, H = Math.ceil(height / stride) * stride;
+  const padded = (planes) => { // to the stride, by repeating the border
+    const channels = planes.length / (width * height), out = new Float32Array(channels * W * H);
+    for (let c = 0; c < channels; c++) for (let y = 0; y < H; y++) {
+      const from = c * width * height + Math.min(y, height - 1) * width, to = (c * H + y) * W;
+      out.set(planes.subarray(from, from + width), to);
+      out.fill(planes[from + width - 1], to + width, to + W);
+    }
+    return new ort.Tensor("float32", out, [1, channels, H, W]);
+  };
+  const photo = padded(planes), kept = size.kept ??= await features.run({ photo });
+  const guidance = padded(said ?? new Float32Array(2 * width * height)), given = new ort.Tensor("float32", [said ? 1 : 0], [1]);
+  const result = await decode.run({ photo, ...kept, guidance, given }), maps = {};
   for (const name of Object.keys(result)) {
     const whole = await result[name].getData(), channels = model.maps[name], map = maps[name] = new Float32Array(channels * width * height);
-    for (let row = 0; row < channels * height; row++) {
-      const from = (Math.floor(row / height) * H + row % height) * W;
-      map.set(whole.subarray(from, from + width), row * width);
-    }
+    for (let row = 0; row < channels * height; row++) { const from = (Math.floor(row / height) * H + row % height) * W; map.set(whole.subarray(from, from + width), row * width); }
     result[name].dispose();
   }
   return maps;
 }
 async function prepare({ engine, pixels, width, height, most }) {
-  const started = performance.now(), working = workingPhoto(planesOf(pixels, width, height, most)), { width: w, height: h, planes } = working, n = w * h;
-  const maps = await encode((photo) => run(engines[engine], photo), { ...working, planes: planes.map((code) => code / 255) });
-  const encoded = performance.now(), scale = w / width, threshold = Math.max(model.threshold * scale, 1);
+  const working = workingPhoto(planesOf(pixels, width, height, most)), { planes } = working, scale = working.width / width;
+  shown = { engine, planes, scale, threshold: Math.max(model.threshold * scale, 1), sizes: pyramid({ ...working, planes: planes.map((code) => code / 255) }) };
+  return direct(null);
+}
+async function direct(said) { // the photo that is shown, with guidance at its working size, or null
+  const { engine, planes, scale, threshold, sizes } = shown, { width: w, height: h } = sizes[0], n = w * h, started = performance.now();
+  const maps = await encode((size) => run(engines[engine], size, said && resized(said, w, h, size.width, size.height)), sizes), encoded = performance.now();
   let line = halfAngle(maps.line, n);
-  if (standsStill(planes, surface(line, maps, n), w, h, threshold)) {
+  if (!said && standsStill(planes, surface(line, maps, n), w, h, threshold)) {
     for (const name of ["line", "curve", "even", "odd"]) maps[name].fill(0);
-    maps.moving?.fill(-1);
+    maps.moving.fill(-1);
     maps.middle = planes.map((code) => code / 255);
     line = halfAngle(maps.line, n);
   }
   // Frames need motion wherever something passes (`path`); `flow` is that of the surface itself.
-  const path = coherentSigns(line, w, h), flow = surface(path, maps, n), odd = oddResidual(maps.odd, path, n);
-  const labels = findRegions(surface(line, maps, n), planes, w, h, threshold);
+  const path = coherentSigns(line, w, h);
+  if (said) follow(maps, path, said, w, h, threshold);
+  const flow = surface(path, maps, n), odd = oddResidual(maps.odd, path, n), labels = findRegions(surface(line, maps, n), planes, w, h, threshold);
   const pack = (...parts) => { const out = new Float32Array(4 * n); parts.forEach(([map, from], c) => { for (let i = 0; i < n; i++) out[4 * i + c] = map[from * n + i]; }); return out; };
   const rgb = (map) => [[map, 0], [map, 1], [map, 2]], { mean, whole } = exposed(maps, path, odd, lengths(path, n), w, h), one = flow.map((x, i) => x === path[i] ? 1 : 0);
   const textures = {
@@ -73,12 +83,11 @@ async function prepare({ engine, pixels, width, height, most }) {
     even: pack(...rgb(maps.even), [one, 0]), odd: pack(...rgb(odd)), mean: pack(...rgb(mean), [whole, 0]),
     seen: Uint8Array.from({ length: 4 * n }, (_, i) => i % 4 < 3 ? planes[(i % 4) * n + (i >> 2)] : 255),
   };
-  const longest = lengths(flow, n).reduce((a, b) => Math.max(a, b), 0);
-  const { warnings, still } = warningsOf(planes, flow, w, h, model, 1 / scale);
+  const longest = lengths(flow, n).reduce((a, b) => Math.max(a, b), 0), { warnings, still } = warningsOf(planes, flow, w, h, model, 1 / scale);
   return { width: w, height: h, scale, threshold, textures, labels, flow, longest, warnings, still, seconds: [(encoded - started) / 1000, (performance.now() - encoded) / 1000] };
 }
 // The motion where the surface that is seen at the middle instant moves, else zero.
-const surface = (path, { moving }, n) => moving ? path.map((x, i) => moving[i % n] > 0 ? x : 0) : path.slice();
+const surface = (path, { moving }, n) => path.map((x, i) => moving[i % n] > 0 ? x : 0);
 // Mean over the exposure in linear light, and the mean share of the residual that frames receive (see
 // b2m's projection). Neither depends on the sign of the motion.
 function exposed({ middle, curve, even }, path, odd, length, w, h) {
@@ -100,11 +109,9 @@ function exposed({ middle, curve, even }, path, odd, length, w, h) {
 }
 let before = Promise.resolve();
 self.onmessage = ({ data }) => { before = before.then(() => answer(data)); }; // one after the other
-async function answer({ id, load: engine, photo }) {
+async function answer({ id, load: engine, photo, guidance }) {
   try {
-    const result = engine ? await load(engine) : await prepare(photo);
+    const result = engine ? await load(engine) : photo ? await prepare(photo) : await direct(guidance);
     self.postMessage({ id, result }, result.textures ? [...Object.values(result.textures), result.labels, result.flow].map((map) => map.buffer) : []);
-  } catch (error) {
-    self.postMessage({ id, error: error.message ?? String(error) });
-  }
+  } catch (error) { self.postMessage({ id, error: error.message ?? String(error) }); }
 }
