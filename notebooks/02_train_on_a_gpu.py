@@ -49,6 +49,8 @@ except ImportError:
     from importlib.metadata import distributions
     from pathlib import Path
 
+    if "github.com/OWNER".endswith("/OWN" + "ER"):
+        print("This copy does not say where b2m is published: put that account for OWNER below.")
     # PyTorch and NumPy stay as they are, made for this machine.
     kept = [d for d in distributions() if d.name in ("torch", "torchvision", "numpy")]
     Path("constraints.txt").write_text("".join(f"{d.name}=={d.version}\n" for d in kept))
