@@ -5,7 +5,6 @@ import pytest
 import torch
 from scipy import ndimage
 
-from b2m.hub import HubModel
 from b2m.losses import sequence_losses
 from b2m.models import JinSequence, JinSequenceConfig
 
@@ -53,19 +52,6 @@ def test_compact_size():
     assert JinSequence().config == JinSequenceConfig.compact()
 
 
-@pytest.mark.parametrize(
-    "sizes", [{"middle": 0}, {"pair": 6}, {"pair": 0}, {"colour": 0}, {"far_blocks": 0}]
-)
-def test_impossible_sizes_are_refused(sizes):
-    with pytest.raises(ValueError, match=next(iter(sizes))):
-        JinSequenceConfig(**sizes)
-
-
-def test_it_is_a_model_of_the_hub():
-    assert issubclass(JinSequence, HubModel)
-    assert JinSequence.native_frames == 7
-
-
 @pytest.mark.parametrize("size", [(64, 64), (65, 98), (103, 67)])
 def test_any_size(size):
     with torch.inference_mode():
@@ -77,13 +63,6 @@ def test_any_size(size):
     assert torch.equal(frames[:, 3:4], pieces.middle)
     for place, pair in enumerate(pieces[1:], 1):
         assert torch.equal(frames[:, [3 - place, 3 + place]], pair)
-
-
-def test_padding_repeats_the_border():
-    photo = photos(1, 78, 71)
-    padded = torch.nn.functional.pad(photo, (0, 9, 0, 2), mode="replicate")
-    with torch.inference_mode():
-        torch.testing.assert_close(make()(photo), make()(padded)[..., :78, :71])
 
 
 def test_all_frames_start_near_the_photo():
@@ -153,28 +132,6 @@ def test_each_loss_trains_its_own_network_alone(place):
             else:
                 assert parameter.grad is None, key
     assert sum(map(parameters, model.groups().values())) == parameters(model)
-
-
-def test_a_photo_alone_is_treated_as_in_a_batch():
-    model, photo = make(), photos(3, 65, 72)
-    with torch.inference_mode():
-        together = model(photo)
-        for row in range(3):
-            torch.testing.assert_close(
-                model(photo[row : row + 1])[0], together[row], atol=1e-5, rtol=1e-5
-            )
-
-
-def test_saving_and_loading_changes_no_bit(tmp_path):
-    model = make()
-    model.save_pretrained(tmp_path)
-    loaded = JinSequence.from_pretrained(tmp_path)
-    assert loaded.config == TINY
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, loaded.state_dict()[name]), name
-    with torch.inference_mode():
-        photo = photos(1, 65, 70)
-        assert torch.equal(model(photo), loaded(photo))
 
 
 def test_it_learns_a_batch_by_heart():
