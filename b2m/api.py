@@ -109,6 +109,7 @@ def animate_video(
     frames: int = 7,
     fps: float | None = None,
     shutter: float = 1.0,
+    model: str = "animator",
     weights: str | os.PathLike[str] | None = None,
     device: str = "auto",
 ) -> Path:
@@ -127,6 +128,9 @@ def animate_video(
         shutter: share of the time for which the shutter is open, above 0 and up to 1: 0.5 for the
             180 degrees of the cinema. What was not exposed is bridged: things go straight on, and
             one frame dissolves into the next.
+        model: one of `animators`. Those of the papers show the frames that they have, 7 for each
+            frame of the source; the "decomposer" takes the guidance that the neighbours give, as
+            in Zhong 2022.
         weights: see `b2m.hub.find_weights`.
         device: "auto", or as torch names it.
 
@@ -138,7 +142,7 @@ def animate_video(
             frame, the target being the source or not an `.mp4`, or numbers that are not possible.
         OutputError: the target cannot be written.
     """
-    return _animator(weights, device).animate_video(
+    return _animator(weights, device, model).animate_video(
         source, target, frames=frames, fps=fps, shutter=shutter
     )
 

@@ -427,21 +427,47 @@ def sequence_losses(middle: Tensor, pairs: Sequence[Tensor], truth: Tensor) -> t
     return tuple(losses)
 
 
-def rightwards(frames: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Reverse each clip that goes to the left on the whole, so that all go to the right.
+def nearer_order(frames: Tensor, truth: Tensor) -> Tensor:
+    """True clips, each in that of its two orders which is nearer to what was found.
+
+        F** = argmin over F* and its reverse of |F - F'|_1
+
+    A photo tells its clip up to reversal: a loss against this asks for no order. Any other rule, as
+    by the sign of the mean motion, is noise where the motion is across that.
 
     Args:
-        frames: (B, T, 3, H, W).
-        flow: (B, 2, H, W) pixels, on the middle frame's grid.
+        frames: (B, T, 3, H, W) sRGB, found; no gradient goes through the choice.
+        truth: the same shape.
 
     Returns:
-        Both, of the same shapes.
+        The same shape.
+
+    Raises:
+        InputError: shapes differ.
     """
-    leftwards = (flow[:, 0].mean((1, 2)) < 0).view(-1, 1, 1, 1)
-    return (
-        torch.where(leftwards[..., None], frames.flip(1), frames),
-        torch.where(leftwards, -flow, flow),
+    _same_shape(frames, truth)
+    back = truth.flip(1)
+    there, reversed_ = (
+        (frames.detach() - order).abs().mean((1, 2, 3, 4)) for order in (truth, back)
     )
+    return torch.where((reversed_ < there).view(-1, 1, 1, 1, 1), back, truth)
+
+
+def nearer_sign(flow: Tensor, truth: Tensor) -> Tensor:
+    """True flow, of each photo with that sign which is nearer to what was found.
+
+        f** = argmin over f* and -f* of mean |f - f'|_2
+
+    Args:
+        flow: (B, 2, h, w), found; no gradient goes through the choice.
+        truth: (B, 2, H, W) in the same pixels, at any scale.
+
+    Returns:
+        (B, 2, H, W).
+    """
+    small = _shrink(truth, flow.shape)
+    there, back = ((flow.detach() - sign * small).norm(dim=1).mean((1, 2)) for sign in (1, -1))
+    return torch.where((back < there).view(-1, 1, 1, 1), -truth, truth)
 
 
 def frames_of(frames: Tensor, count: int) -> Tensor:

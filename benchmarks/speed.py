@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -24,7 +25,16 @@ from tqdm.auto import tqdm
 
 import b2m
 from b2m.evaluate.report import command_line, write_report
-from b2m.models import NAFNet, NAFNetConfig
+from b2m.media.image import fit, read_image
+from b2m.media.video import write_mp4
+from b2m.models import (
+    BlurDecomposer,
+    BlurFlowNet,
+    JinSequence,
+    NAFNet,
+    NAFNetConfig,
+    VideoRestorer,
+)
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -100,6 +110,66 @@ def animation(
         f"and was checked: {parameters / 1e6:.1f} M parameters, {gmacs:.1f} GMAC at 256x256."
     ]
     return rows, notes
+
+
+SIZES = ("256x256", "1920x1080", "4000x3000", "8000x6000")
+STAGES = ("decode", "network", "render", "project", "encode")
+
+
+def stages(
+    animator: b2m.BlurAnimator, width: int, height: int, frames: int = 7
+) -> dict[str, float]:
+    """Seconds of processor time from a JPEG to an MP4, by stage; others that compute do not count.
+
+    Network: shrinking to the working size and all that is known of the photo. Render: frames at
+    working size. Project: all the rest of what makes them frames of the photo, large ones tile by
+    tile.
+    """
+    jpeg = cv2.imencode(".jpg", photo_of(width, height)[..., ::-1])[1].tobytes()
+    seconds: dict[str, float] = {}
+    begun = time.process_time()
+
+    def took(stage: str) -> None:
+        nonlocal begun
+        seconds[stage] = time.process_time() - begun
+        begun = time.process_time()
+
+    photo = read_image(jpeg).pixels
+    took("decode")
+    prepared = animator.prepare(photo)
+    took("network")
+    clip = animator.animate(prepared, frames=frames)[0]
+    for index in range(frames):
+        clip._renderer.frame(2 * index / (frames - 1) - 1)
+    took("render")
+    with tempfile.TemporaryDirectory() as folder:
+        shown = clip.frames
+        took("project")
+        write_mp4(Path(folder) / "clip.mp4", [fit(frame, 1920) for frame in shown], 7)
+        took("encode")
+    return seconds
+
+
+def by_size(threads: int, weights: str | None) -> tuple[list[dict], list[str]]:
+    """Rows of photos of several sizes, split by stage; and the papers' own networks."""
+    torch.set_num_threads(threads)
+    animator = b2m.BlurAnimator.from_pretrained(weights, device="cpu")
+    stages(animator, 64, 64)  # to warm up
+    rows: list[dict] = []
+    for size in tqdm(SIZES, desc="sizes", unit="photo"):
+        width, height = map(int, size.split("x"))
+        found = stages(animator, width, height)
+        rows.append({"name": f"{size}, 7 frames, one run", "cpu": sum(found.values()), **found})
+    papers = (BlurDecomposer, JinSequence, VideoRestorer, BlurFlowNet)
+    for kind in tqdm(papers, desc="papers", unit="network"):
+        model = kind(kind.config_class.paper()).eval()
+        begun = time.process_time()
+        with torch.inference_mode():
+            model(torch.rand(1, 3, 256, 256))
+        name = f"{kind.__name__}, the paper's size, 256x256"
+        spent = time.process_time() - begun
+        rows.append({"name": name, "cpu": spent, "network": spent})
+    return rows, ["CPU seconds and stages: processor time of one run, whatever else was running."]
 
 
 def imports(runs: int) -> tuple[list[dict], list[str]]:
@@ -185,6 +255,8 @@ def training(
 
 
 COLUMNS = {
+    "cpu": ("CPU seconds", ".2f"),
+    **{stage: (stage, ".2f") for stage in STAGES},
     "seconds": ("seconds", ".3f"),
     "ratio": ("ratio", ".2f"),
     "samples_per_second": ("samples/s", ".1f"),
@@ -201,7 +273,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--steps", type=int, default=20, help="of training (default: %(default)s)")
     parser.add_argument("--scenes", type=int, help="rendered at a time; fewer for a quick look")
-    parser.add_argument("--only", choices=["animation", "imports", "training"])
+    parser.add_argument("--only", choices=["animation", "sizes", "imports", "training"])
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the results")
     options = parser.parse_args()
     width, height = map(int, options.size.split("x"))
@@ -209,6 +281,7 @@ def main() -> None:
         "animation": lambda: animation(
             width, height, options.runs, options.threads, options.weights
         ),
+        "sizes": lambda: by_size(options.threads, options.weights),
         "imports": lambda: imports(options.runs),
         "training": lambda: training(
             options.photos, options.cutouts, options.steps, options.scenes

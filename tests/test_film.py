@@ -484,3 +484,25 @@ def test_a_full_disk(tmp_path, blurry, weights):
     said = [line for line in result.stderr.splitlines() if line.startswith("b2m: ")]
     assert len(said) == 1 and "larger than this disk" in said[0], result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["blurry.mp4"]
+
+
+@pytest.mark.parametrize("model", ["decomposer", "jin"])
+def test_a_model_of_the_papers_makes_a_video(model, tmp_path):
+    """Its seven frames for each, which go on the way the video goes, to the right."""
+    wide = texture(64, 200).astype(np.uint8)
+    frames = [wide[:, 90 - n : 170 - n] for n in range(42)]
+    blurred = [encode_bytes(average_bytes(np.stack(frames[7 * n : 7 * n + 7]))) for n in range(6)]
+    write_mp4(tmp_path / "in.mp4", blurred, 10)
+    b2m.animate_video(tmp_path / "in.mp4", tmp_path / "out.mp4", model=model)
+    found = list(read_video(tmp_path / "out.mp4"))
+    assert len(found) == 42 and found[0].shape == (64, 80, 3)
+    moves = [
+        estimate_flow(found[7 * n + 1], found[7 * n + 5])[8:-8, 16:-16, 0].mean() for n in range(6)
+    ]
+    if model == "decomposer":  # in what the other finds here there is hardly any motion
+        assert np.mean(moves) > 0.2, moves
+    b2m.animate_video(tmp_path / "in.mp4", tmp_path / "real.mp4", fps=30, model=model)
+    assert len(list(read_video(tmp_path / "real.mp4"))) == 18
+    with pytest.raises(InputError, match="ask for 7"):
+        b2m.animate_video(tmp_path / "in.mp4", tmp_path / "no.mp4", frames=5, model=model)
+    assert not (tmp_path / "no.mp4").exists()

@@ -71,3 +71,27 @@ def test_frames_that_are_there_are_not_made_again(animator, tmp_path, monkeypatc
     ):
         np.testing.assert_array_equal(one, two)
     np.testing.assert_array_equal(np.stack(list(clip.render(5))), frames)
+
+
+def test_ten_edits_cost_ten_times_one(animator, monkeypatch):
+    """Each is one more pass of the part that guidance reaches, however many came before."""
+    with Image.open(APART) as opened:
+        photo = np.asarray(opened)[100:228, 100:260]
+    prepared = animator.prepare(photo)
+    passes = []
+    for name in ("features", "decode"):
+        real = getattr(animator.model, name)
+        monkeypatch.setattr(
+            animator.model, name, lambda *a, name=name, real=real: passes.append(name) or real(*a)
+        )
+    clip = animator.animate(prepared, frames=3)[0]
+    counts = []
+    for number in range(10):
+        line = [(20.0 + 10 * number, 60.0), (60.0, 20.0 + 10 * number)]
+        guidance = b2m.guidance.from_strokes([line], clip)
+        clip = animator.animate(prepared, guidance=guidance, frames=3)[0]
+        _ = clip.frames
+        counts.append(len(passes) - sum(counts))
+    # The first may find sizes that had not been asked before.
+    assert set(counts[1:]) == {counts[1]} and counts[0] <= 2 * counts[1]
+    assert passes.count("features") <= 2

@@ -12,7 +12,8 @@ from b2m.losses import (
     EPE_WEIGHTS,
     frames_of,
     multiscale_epe,
-    rightwards,
+    nearer_order,
+    nearer_sign,
     staged_mse,
     video_restoration_loss,
 )
@@ -80,12 +81,35 @@ def as_scenes(given):
     )
 
 
-def test_truth_is_turned_to_the_right():
+def test_truth_is_taken_in_the_nearer_order_and_sign():
     given = batch(3)
-    frames, flow = rightwards(given["frames"], given["flow"])
-    assert (flow[:, 0] > 0).all()
-    assert torch.equal(frames[0], given["frames"][0].flip(0))
-    assert torch.equal(frames[1:], given["frames"][1:])
+    frames, flow = given["frames"], given["flow"]
+    found = torch.cat([frames[:1].flip(1), frames[1:]]) + 0.01
+    assert torch.equal(nearer_order(found, frames)[0], frames[0].flip(0))
+    assert torch.equal(nearer_order(found, frames)[1:], frames[1:])
+    # Whichever way things go: upwards as to the right.
+    upwards = frames.rot90(1, (-2, -1))
+    assert torch.equal(nearer_order(upwards.flip(1), upwards), upwards.flip(1))
+    half = torch.nn.functional.avg_pool2d(flow, 2) * torch.tensor([-0.1, 1, 1]).view(3, 1, 1, 1)
+    assert torch.equal(nearer_sign(half, flow), flow * torch.tensor([-1, 1, 1]).view(3, 1, 1, 1))
+
+
+def test_what_the_restorer_minimises_does_not_depend_on_the_way_things_go():
+    torch.manual_seed(0)
+    model = VideoRestorer(VideoRestorerConfig.tiny())
+    for name, parameter in model.named_parameters():
+        if name.endswith(("predict.4.weight", "decide.3.weight")):
+            torch.nn.init.normal_(parameter, std=0.1)
+    training, given = make(None, model), batch(3)
+    backwards = given | {"frames": given["frames"].flip(1), "flow": -given["flow"]}
+    torch.testing.assert_close(
+        training(given, step=0)["model"], training(backwards, step=0)["model"]
+    )
+    # A clip that reverses half-way through the batch is no mean of both orders.
+    mixed = torch.cat([given["frames"][:1].flip(1), given["frames"][1:]])
+    torch.testing.assert_close(
+        training(given, step=0)["model"], training(given | {"frames": mixed}, step=0)["model"]
+    )
 
 
 @pytest.mark.parametrize(("count", "picked"), [(1, [3]), (3, [0, 3, 6]), (7, list(range(7)))])
@@ -150,9 +174,12 @@ def test_ablations_of_the_restorers_loss(consistency, penalty):
             torch.nn.init.normal_(parameter, std=0.1)
     given = batch()
     images, transforms = model.scales(given["photo"])
-    frames, _ = rightwards(given["frames"], given["flow"])
     expected = video_restoration_loss(
-        images, frames[:, [0, 3, 6]], transforms, consistency=consistency, penalty=penalty
+        images,
+        nearer_order(images[-1], given["frames"][:, [0, 3, 6]]),
+        transforms,
+        consistency=consistency,
+        penalty=penalty,
     )
     training = make(None, model, consistency=consistency, penalty=penalty)
     torch.testing.assert_close(training(given, step=0)["model"], expected)

@@ -32,6 +32,7 @@ from b2m.cli.console import (
     check_device,
     complain,
     each,
+    each_named,
     numbered,
     place_of,
     print_table,
@@ -99,8 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     given = sys.argv[1:] if arguments is None else list(arguments)
+    said = each_named("--data", given)
     # On Windows, where the shell does not, Typer itself makes *.jpg of what the process was given.
-    handed = (None if arguments is None else given) if given else ["--help"]
+    handed = (None if arguments is None and said == given else said) if given else ["--help"]
     try:
         result = app(handed, prog_name="b2m", standalone_mode=False)
         if result == _STOPPED:  # Typer's own answer to Ctrl-C, in silence

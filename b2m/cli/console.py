@@ -56,6 +56,20 @@ class Row:
     seconds: float = 0.0
 
 
+def each_named(option: str, arguments: Sequence[str]) -> list[str]:
+    """Arguments in which an option stands before each of the values that follow it."""
+    said: list[str] = []
+    inside = False
+    for argument in map(str, arguments):
+        if argument.startswith("-"):
+            inside = False
+        elif inside and said[-1] != option:
+            said.append(option)
+        inside |= argument == option
+        said.append(argument)
+    return said
+
+
 def at_least(value: int, least: int, option: str, reason: str) -> None:
     """Refuse a value that is too small for its option."""
     if value < least:

@@ -27,8 +27,8 @@ def build(
         str,
         typer.Option(
             metavar="NAME",
-            help="gopro, genblur, aist, nfs, reds, dvd, monkaa, video, panorama, rotation or "
-            "scenes.",
+            help="gopro, gopro-pairs, genblur, aist, nfs, reds, dvd, monkaa, video, panorama, "
+            "rotation or scenes.",
         ),
     ],
     out: Annotated[
@@ -77,6 +77,14 @@ def build(
     interpolate: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="flow, rife or none.", show_default=False),
+    ] = None,
+    flow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What estimates motion: dis, or raft where its weights load.",
+            show_default=False,
+        ),
     ] = None,
     max_step: Annotated[
         float | None,
@@ -169,6 +177,7 @@ def build(
         "--step": step,
         "--gamma": gamma,
         "--interpolate": interpolate,
+        "--flow": flow,
         "--max-step": max_step,
         "--most": most,
         "--frames": frames,
@@ -213,9 +222,11 @@ def _tell(folder: Path, count: int) -> None:
     print(f"b2m: {count} skipped: see {folder / 'skipped.jsonl'}", file=sys.stderr)
 
 
+_AVERAGING = ("--step", "--gamma", "--interpolate", "--flow", "--max-step", "--most", "--frames")
 _DRAWN = {"--count", "--frames", "--size"}
 _OPTIONS = {
-    "average": {"--fps", "--frames", "--gamma", "--interpolate", "--max-step", "--most", "--size"}
+    "average": {"--flow", "--fps", "--frames", "--gamma", "--interpolate"}
+    | {"--max-step", "--most", "--size"}
     | {"--step", "--window"},
     "between": {"--frames", "--gamma", "--interpolate"},
     "panorama": _DRAWN,
@@ -240,7 +251,7 @@ def _chosen(recipe: Recipe, given: dict[str, Any]) -> Recipe:
         recipe = replace(recipe, fps=given["--fps"])
     settings: dict[str, Any] = {
         option.removeprefix("--").replace("-", "_"): given[option]
-        for option in ("--step", "--gamma", "--interpolate", "--max-step", "--most", "--frames")
+        for option in _AVERAGING
         if option in given
     }
     size = _size(given["--size"]) if "--size" in given else None

@@ -25,6 +25,14 @@ CutoutFolder = Annotated[
         metavar="DIR", help="Cut-outs with alpha; without them, shapes.", show_default=False
     ),
 ]
+DataFolders = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="DIR …",
+        help="Data sets that b2m data build has made, instead of scenes; DIR=2 for a weight.",
+        show_default=False,
+    ),
+]
 Samples = Annotated[
     int | None, typer.Option(metavar="N", help="How many samples.", show_default=False)
 ]
@@ -35,6 +43,7 @@ def train(
     photos: PhotoFolder = None,
     cutouts: CutoutFolder = None,
     clips: ClipFolder = None,
+    data: DataFolders = None,
     keep_scenes: Annotated[
         Path | None,
         typer.Option(
@@ -96,6 +105,7 @@ def train(
         photos=photos,
         cutouts=cutouts,
         clips=clips,
+        data=data or (),
         keep_scenes=keep_scenes,
         output=output,
         samples=samples,
@@ -121,6 +131,7 @@ def evaluate(
     photos: PhotoFolder = None,
     cutouts: CutoutFolder = None,
     clips: ClipFolder = None,
+    data: DataFolders = None,
     split: Annotated[str, typer.Option(metavar="NAME", help="train, val or test.")] = "test",
     weights: Weights = None,
     output: Output = Path("results"),
@@ -139,6 +150,7 @@ def evaluate(
 
     The tables of the papers: 2022-T1 to -T3, -directions, 2021a-T1 to -T5, 2021b-T1, -T2, -T3. They
     compare models that this program trains; those that were not trained have a row that says so.
+    With --data they are measured on that split of data sets that were built.
     """
     from b2m.evaluate import run as evaluation
 
@@ -148,6 +160,7 @@ def evaluate(
         photos=photos,
         cutouts=cutouts,
         clips=clips,
+        data=data or (),
         weights=weights,
         output=output,
         split=split,

@@ -40,6 +40,10 @@ def video(
         float,
         typer.Option(metavar="SHARE", help="How much of the time the shutter was open, up to 1."),
     ] = 1.0,
+    model: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="animator; or decomposer, jin, video-restorer."),
+    ] = "animator",
     weights: Weights = None,
     device: Annotated[
         str, typer.Option(metavar="NAME", help="Where to compute: auto, cpu, cuda or mps.")
@@ -69,7 +73,7 @@ def video(
     from b2m.media.video import read_video
 
     warn(source, read_video(source).warnings)
-    animator = BlurAnimator.from_pretrained(weights, device=device)
+    animator = BlurAnimator.from_pretrained(weights, model=model, device=device)
     folder = results_folder(target.parent) if output is None else contextlib.nullcontext()
     with folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)  # told already

@@ -42,6 +42,7 @@ class Averaging:
             Where the instants do not divide so, each is the nearest to its even place: of 11 (as in
             GoPro's original windows) numbers 0, 2, 3, 5, 7, 8 and 10 are kept, off by up to a third
             of the time between two instants.
+        flow: what estimates motion between sharp frames, "dis" or "raft".
         size: (height, width) to which frames are cropped about their middle and shrunk; None to
             leave them.
     """
@@ -54,6 +55,7 @@ class Averaging:
     most: int = 8
     gamma: float = 0.0
     frames: int = 7
+    flow: str = "dis"
     size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
@@ -67,6 +69,9 @@ class Averaging:
         wrong = {
             f"no interpolation is called '{self.interpolate}': choose flow, rife or none": (
                 self.interpolate not in ("flow", "rife", "none")
+            ),
+            f"no flow is called '{self.flow}': choose dis or raft": (
+                self.flow not in ("dis", "raft")
             ),
             f"{self.frames} frames kept: give an odd number of at least 3, so that one is in the "
             "middle": self.frames < 3 or self.frames % 2 == 0,

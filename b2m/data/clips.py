@@ -7,7 +7,7 @@ optical flow between them, which is an estimate.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -166,18 +166,21 @@ def _windows(video: Video, starts: list[int]) -> Iterator[Sample]:
             return
 
 
-def flow_over(frames: NDArray[np.uint8]) -> Flow:
+def flow_over(
+    frames: NDArray[np.uint8], estimate: Callable[[Pixels, Pixels], Flow] = estimate_flow
+) -> Flow:
     """Motion from the first to the last of an odd number of frames, by DIS: an estimate.
 
     Args:
         frames: (T, H, W, 3) uint8.
+        estimate: flow from one to another, another one than DIS.
 
     Returns:
         (H, W, 2) pixels on the middle frame's grid: the flow from there to the last frame less the
         one to the first, so that no grid has to be changed.
     """
     middle = frames[len(frames) // 2]
-    flow: Flow = estimate_flow(middle, frames[-1]) - estimate_flow(middle, frames[0])
+    flow: Flow = estimate(middle, frames[-1]) - estimate(middle, frames[0])
     return flow
 
 

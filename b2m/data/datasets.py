@@ -7,20 +7,35 @@ and after whatever stop, it is the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    Sampler,
+    default_collate,
+    get_worker_info,
+)
 
+from b2m.data.clips import swept_path
+from b2m.data.sample import SampleBatch, at_instants
 from b2m.data.sensor import simulate_sensor
-from b2m.data.storage import read_index, read_sample
+from b2m.data.storage import FOLDERS, Record, iter_index, on_middle_grid, read_index, read_sample
 from b2m.data.stream import SceneStream, augment
 from b2m.errors import InputError
 from b2m.guidance.quantize import quantise
-from b2m.motion.fields import to_middle_grid
-from b2m.tensors import to_photo, to_tensor
+from b2m.motion.fields import STILL_THRESHOLD
+from b2m.tensors import to_flow, to_photo, to_tensor
+
+_READERS = 4  # files that are read at the same time
 
 Item = dict[str, Tensor]
 """photo (3, H, W) and frames (T, 3, H, W), sRGB in [0, 1]; flow (2, H, W), pixels over the exposure
@@ -34,10 +49,15 @@ def _generator(*parts: int) -> torch.Generator:
     return torch.Generator().manual_seed(mixed)
 
 
+VARIATIONS = ("turn", "mirror", "reverse", "recolour", "noise")
+"""What training does to samples: quarter turns, left to right, the film backwards, colours
+permuted, and a camera's noise on the photo."""
+
+
 def _varied(
-    photo: Tensor, frames: Tensor, flow: Tensor, draw: torch.Generator, noise: bool
+    photo: Tensor, frames: Tensor, flow: Tensor, draw: torch.Generator, ways: Collection[str]
 ) -> Item:
-    """Turn, mirror, reverse and recolour one sample, and put a camera's noise on its photo.
+    """One sample, varied.
 
     Shapes stay: what is not square is turned by halves only.
 
@@ -46,18 +66,22 @@ def _varied(
         frames: (T, 3, H, W).
         flow: (2, H, W).
         draw: what is done.
-        noise: of the sensor.
+        ways: of `VARIATIONS`, those that may be.
     """
-    turns, mirror, backwards = (int(torch.randint(high, (), generator=draw)) for high in (4, 2, 2))
+    turns, mirror, backwards = (
+        int(torch.randint(high, (), generator=draw)) * (way in ways)
+        for high, way in zip((4, 2, 2), VARIATIONS, strict=False)
+    )
     if photo.shape[-2] != photo.shape[-1]:
         turns = turns // 2 * 2  # a quarter turn would give another shape, which no batch can hold
-    colours = torch.randperm(3, generator=draw)
+    permuted = torch.randperm(3, generator=draw)
+    colours = permuted if "recolour" in ways else torch.arange(3)
     seed = int(torch.randint(2**31, (), generator=draw))
     photo, _ = augment(photo[None, None], flow[None], turns, mirror == 1, False)
     frames, flow = augment(frames[None], flow[None], turns, mirror == 1, backwards == 1)
     photo = photo[:, 0, colours]
     return {
-        "photo": (simulate_sensor(photo, seed) if noise else photo)[0].contiguous(),
+        "photo": (simulate_sensor(photo, seed) if "noise" in ways else photo)[0].contiguous(),
         "frames": frames[0, :, colours].contiguous(),
         "flow": flow[0].contiguous(),
         "guidance": quantise(flow)[0].float(),
@@ -72,9 +96,12 @@ class BlurClipDataset(Dataset[Item]):
         split: "train", "val" or "test".
         size: side of random crops, pixels; None for whole samples, which a `DataLoader` can put
             together where all are of one size.
-        frames: sharp frames, as many as were kept or evenly fewer of them; None for all.
-        vary: turn, mirror, reverse, recolour, and put noise on photos; by default only "train".
+        frames: sharp frames, as many as were kept or evenly fewer of them, 1 for the middle one;
+            None for all.
+        vary: whether samples are varied, or in which of `VARIATIONS`; by default only "train".
         seed: of crops and augmentation.
+        centred: whether crops are the middle of samples, not anywhere in them.
+        motion: whether samples whose motion is not known are left out; else theirs is zero.
 
     Raises:
         InputError: no data set, none of the split, or samples too small or of other frames.
@@ -87,17 +114,21 @@ class BlurClipDataset(Dataset[Item]):
         size: int | None = None,
         frames: int | None = None,
         *,
-        vary: bool | None = None,
+        vary: bool | Collection[str] | None = None,
         seed: int = 0,
+        centred: bool = False,
+        motion: bool = True,
     ) -> None:
         self.folder, self.size, self.seed, self.epoch = Path(folder), size, seed, 0
-        self.vary = split == "train" if vary is None else vary
-        self.records = [one for one in read_index(folder) if one.split == split and one.flow_grid]
-        if not self.records:
-            raise InputError(f"{folder} holds no samples with motion of the split '{split}'")
+        self.centred = centred
+        vary = split == "train" if vary is None else vary
+        self.vary: Collection[str] = VARIATIONS if vary is True else vary or ()
+        self.records = records_of(folder, split, motion)
         self.frames = frames or self.records[0].frames
         for one in self.records:
-            if self.frames < 2 or (one.frames - 1) % (self.frames - 1):
+            if (
+                self.frames > 1 and (one.frames - 1) % (self.frames - 1)
+            ) or one.frames < self.frames:
                 raise InputError(
                     f"sample {one.number} of {folder} has {one.frames} frames, of which "
                     f"{self.frames} cannot be taken evenly: give another number"
@@ -127,21 +158,24 @@ class BlurClipDataset(Dataset[Item]):
             InputError: a file is missing or damaged.
         """
         record = self.records[number % len(self)]
-        sample, _ = read_sample(self.folder, record)
-        assert sample.flow is not None  # the constructor took only those
-        flow = to_middle_grid(sample.flow) if record.flow_grid == "first" else sample.flow
+        sample = on_middle_grid(read_sample(self.folder, record)[0], record)
+        flow = sample.flow
+        if flow is None:
+            flow = np.zeros((record.height, record.width, 2), np.float32)
         draw = _generator(self.seed, self.epoch, number)
         window: tuple[slice, ...] = ()
         if self.size is not None:
             slack = record.height - self.size, record.width - self.size
             top, left = (int(torch.randint(one + 1, (), generator=draw)) for one in slack)
+            if self.centred:
+                top, left = (one // 2 for one in slack)
             window = slice(top, top + self.size), slice(left, left + self.size)
-        stride = (record.frames - 1) // (self.frames - 1)
         photo = to_photo(sample.photo[window])[0]
-        frames = torch.cat([to_photo(frame[window]) for frame in sample.frames[::stride]])
+        kept = at_instants(sample.frames, self.frames)
+        frames = torch.cat([to_photo(frame[window]) for frame in kept])
         vectors = to_tensor(flow[window])[0]
         if self.vary:
-            return _varied(photo, frames, vectors, draw, True)
+            return _varied(photo, frames, vectors, draw, self.vary)
         guidance = quantise(vectors[None])[0].float()
         return {
             "photo": photo,
@@ -149,6 +183,38 @@ class BlurClipDataset(Dataset[Item]):
             "flow": vectors.contiguous(),
             "guidance": guidance,
         }
+
+
+def records_of(folder: str | Path, split: str, motion: bool = True) -> list[Record]:
+    """The samples of a split of a data set, all of whose files are there.
+
+    Args:
+        folder: of the data set.
+        split: "train", "val" or "test".
+        motion: whether those whose motion is not known are left out.
+
+    Raises:
+        InputError: no data set, none of the split, or files are missing.
+    """
+    index = read_index(folder)
+    records = [one for one in index if one.split == split and (one.flow_grid or not motion)]
+    if not records:
+        others = ", ".join(sorted({one.split for one in index})) or "no sample at all"
+        known = " whose motion is known" if motion else ""
+        raise InputError(
+            f"{folder} holds no samples{known} of the split '{split}' (it has {others}): build it "
+            "from sources that have some"
+        )
+    there = {
+        f"{kind}/{name}"
+        for kind in FOLDERS
+        if (Path(folder) / kind).is_dir()
+        for name in os.listdir(Path(folder) / kind)
+    }
+    for one in records:
+        if gone := [path for path in one.files if path not in there]:
+            raise InputError(f"{folder} lacks {gone[0]}: run the same build again, which makes it")
+    return records
 
 
 class MixedClips(Dataset[Item]):
@@ -280,6 +346,129 @@ def mixed_loader(
     sampler = MixSampler(sizes, shares, samples, seed=seed, rank=rank, ranks=ranks)
     sampler.set_epoch(epoch)
     return DataLoader(mix, batch, sampler=sampler, num_workers=workers, drop_last=True)
+
+
+class BuiltStream:
+    """Batches of built data sets as `b2m train` takes them: functions of seed and step alone.
+
+    Args:
+        parts: data sets by name, with crops of one size and as many frames.
+        shares: of the samples, by name.
+        batch: samples.
+        seed: of the order.
+        rank, ranks: this process among those that train together.
+        device: where batches go.
+    """
+
+    def __init__(
+        self,
+        parts: Mapping[str, BlurClipDataset],
+        shares: Mapping[str, float],
+        *,
+        batch: int,
+        seed: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.mix, self.batch, self.device = MixedClips(parts), batch, device
+        sizes = {name: len(part) for name, part in parts.items()}
+        # An epoch sees as many samples as there are, of which the last few make no whole batch.
+        samples = max(batch * ranks, len(self.mix))
+        self.sampler = MixSampler(sizes, shares, samples, seed=seed, rank=rank, ranks=ranks)
+        self.steps = len(self.sampler) // batch
+        self._order: list[tuple[str, int]] = []
+        self._epoch = -1
+        self._readers = ThreadPoolExecutor(_READERS)
+
+    def __call__(self, step: int) -> Item:
+        """The batch of a step: photo, frames, flow, path and guidance, each (batch, …)."""
+        epoch, place = divmod(step, self.steps)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self.mix.set_epoch(epoch)
+            self.sampler.set_epoch(epoch)
+            self._order = list(self.sampler)
+        chosen = self._order[place * self.batch : (place + 1) * self.batch]
+        batch: Item = default_collate(list(self._readers.map(self.mix.__getitem__, chosen)))
+        passing = [swept_path(to_flow(one)) for one in batch["flow"]]
+        batch["path"] = torch.stack([to_tensor(path)[0] for path in passing])
+        return {name: part.to(self.device) for name, part in batch.items()}
+
+
+def parse_mix(data: Sequence[str | Path]) -> dict[str, float | None]:
+    """Folders of data sets and their weights, of "DIR" or "DIR=WEIGHT"; None where none is said.
+
+    Raises:
+        InputError: a folder twice, or a weight that is none.
+    """
+    mix: dict[str, float | None] = {}
+    for given in map(str, data):
+        folder, said, weight = given.rpartition("=")
+        if not said or Path(given).exists():
+            folder, weight = given, ""
+        try:
+            share = float(weight) if weight else None
+        except ValueError:
+            share = math.nan
+        if share is not None and not 0 < share < math.inf:
+            raise InputError(f"'{weight}' is no weight of {folder}: give a number above 0")
+        if folder in mix:
+            raise InputError(f"{folder} is named twice: name it once, with a weight {folder}=2")
+        mix[folder] = share
+    return mix
+
+
+def open_mix(
+    data: Sequence[str | Path], split: str, **options: Any
+) -> tuple[dict[str, BlurClipDataset], dict[str, float]]:
+    """Data sets, and the share of each; by their number of samples where no weight is given.
+
+    Args:
+        data: see `parse_mix`.
+        split: of all.
+        options: of `BlurClipDataset`.
+
+    Raises:
+        InputError: as of both.
+    """
+    mix = parse_mix(data)
+    parts = {folder: BlurClipDataset(folder, split, **options) for folder in mix}
+    if any(weight is not None for weight in mix.values()):
+        return parts, {folder: 1.0 if weight is None else weight for folder, weight in mix.items()}
+    return parts, {folder: float(len(part)) for folder, part in parts.items()}
+
+
+def validation_samples(
+    data: Sequence[str | Path], count: int, size: int, frames: int, motion: bool = True
+) -> SampleBatch | None:
+    """Middles of samples of the validation splits, evenly of all; None where no set has one.
+
+    Args:
+        data: see `parse_mix`.
+        count: at most.
+        size: of the squares, pixels.
+        frames: of each.
+        motion: see `BlurClipDataset`.
+    """
+    parts = []
+    for folder in parse_mix(data):
+        if any(one.split == "val" for one in iter_index(folder)):
+            options: dict[str, Any] = {"centred": True, "motion": motion}
+            parts.append(BlurClipDataset(folder, "val", size, frames, vary=False, **options))
+    items = [
+        part[place]
+        for part in parts
+        for place in range(0, len(part), -(-len(part) * len(parts) // count))
+    ]
+    if not items:
+        return None
+    found = default_collate(items)
+    flow = found["flow"]
+    path = torch.stack([to_tensor(swept_path(to_flow(one)))[0] for one in flow])
+    moving = flow.norm(dim=1, keepdim=True) >= STILL_THRESHOLD
+    guidance = found["guidance"].to(torch.int8)
+    return SampleBatch(found["photo"], found["frames"], flow, guidance, moving, path)
 
 
 class StreamBatches(IterableDataset[Item]):

@@ -37,8 +37,8 @@ DVD_TEST = (
 )  # fmt: skip
 """The 10 of 71 videos that Su et al. 2017 test on, as they name them where their code is."""
 
-PAIRS = ("input", "GT")
-"""Folders of DVD's pairs: blurred, sharp."""
+PAIRS = (("input", "GT"), ("blur", "sharp"))
+"""Folders of pairs, blurred and sharp: DVD's and GoPro's."""
 
 _DVD_VIDEOS = "original_high_fps_videos"
 _SEQUENCE = re.compile(r"GOPR\d{4}_(\d\d)_\d\d")
@@ -137,7 +137,10 @@ def _gopro(folder: Path, way: str) -> list[Source]:
             if not files:
                 hint = ""
                 if (sequence / "sharp").is_dir():
-                    hint = "this is GOPRO_Large: get GOPRO_Large_all, with all frames at 240 fps"
+                    hint = (
+                        "this is GOPRO_Large: take the recipe gopro-pairs, or get GOPRO_Large_all, "
+                        "with all frames at 240 fps"
+                    )
                 raise _wrong(sequence, "GoPro", "its frames 000001.png, 000002.png …", hint)
             if way == "2021b":
                 chosen = "test" if sequence.name in GOPRO_TEST_OF_8 else "train"
@@ -148,6 +151,28 @@ def _gopro(folder: Path, way: str) -> list[Source]:
             )
     if not sources:
         raise _wrong(folder, "GoPro", "train/ and test/ with folders GOPR0372_07_00 …")
+    return sources
+
+
+@register_layout("gopro-pairs")
+def _gopro_pairs(folder: Path, _: str) -> list[Source]:
+    """GOPRO_Large: train/GOPR0372_07_00/{blur,sharp}/000047.png, and 1,111 pairs in test/."""
+    sources = [
+        Source(
+            sequence.name,
+            split or ("test" if sequence.name in GOPRO_TEST else "train"),
+            sequence,
+            frames_of(sequence / "sharp"),
+            licence="CC BY 4.0 (GoPro, Nah 2017)",
+            pairs=True,
+        )
+        for split, inside in _by_split(folder)
+        for sequence in _folders(inside)
+        if _SEQUENCE.fullmatch(sequence.name)
+        and all((sequence / name).is_dir() for name in PAIRS[1])
+    ]
+    if not sources:
+        raise _wrong(folder, "GoPro's pairs", "train/ and test/ with GOPR0372_07_00/blur and sharp")
     return sources
 
 
@@ -180,8 +205,8 @@ def _dvd(folder: Path, _: str) -> list[Source]:
     ]
     inner = folder / "quantitative_datasets"
     for pair in _folders(inner if inner.is_dir() else folder):
-        if all((pair / name).is_dir() for name in PAIRS):
-            files = frames_of(pair / PAIRS[1])
+        if all((pair / name).is_dir() for name in PAIRS[0]):
+            files = frames_of(pair / PAIRS[0][1])
             # Its video, in the same split, may have the same name.
             name = f"{pair.name}-pairs"
             split = _dvd_split(pair.name)

@@ -43,6 +43,7 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe("gopro", "average", "gopro", fps=240),
+        Recipe("gopro-pairs", "average", "gopro-pairs"),
         Recipe("dvd", "average", "dvd", fps=240),
         Recipe("nfs", "average", "nfs", fps=240),
         # 120 to 1920 fps, of which 80 make one of 24 blurred frames a second.

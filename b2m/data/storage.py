@@ -76,7 +76,7 @@ class Record:
         exposure: seconds from the first to the last instant, or None.
         curve: "srgb", or the exponent of the power law by which light was decoded.
         flow_grid: "middle" or "first": on which frame's grid the flow is; None without flow.
-        flow_from: "exact", "given" or "dis" (estimated); None without flow.
+        flow_from: "exact", "given", or "dis" or "raft" (estimated); None without flow.
         licence: of the source, or those of all it is made from.
         made_from: photos and cut-outs of a scene, each with the first half of its SHA-256, as
             photos/train/a.jpg#0123456789abcdef; never in two splits, whatever they are called.
@@ -244,6 +244,13 @@ def read_sample(folder: str | Path, record: Record) -> tuple[Sample, Guidance | 
                 f"photo {record.width}x{record.height}: build the data set anew"
             )
     return Sample(blur, frames, flow), guidance
+
+
+def on_middle_grid(sample: Sample, record: Record) -> Sample:
+    """A sample with its flow, if it has one, on the middle frame's grid."""
+    if sample.flow is None or record.flow_grid == "middle":
+        return sample
+    return sample._replace(flow=to_middle_grid(sample.flow))
 
 
 def read_index(folder: str | Path) -> list[Record]:

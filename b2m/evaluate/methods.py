@@ -33,6 +33,7 @@ from b2m.media.image import Photo, Pixels, fit
 from b2m.models.animator import MotionAnimator
 from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.motion.fields import Flow, estimate_flow, resize_flow, to_middle_grid
+from b2m.motion.orientation import coherent_signs
 from b2m.registry import MODELS
 from b2m.tensors import to_flow, to_pixels, to_planes_last, to_tensor
 from b2m.train.recipes import find_recipe
@@ -226,11 +227,11 @@ def _animated_as(
 
 
 def _flow_alone(name: str, model: HubModel, weights: Weights) -> Method:
-    """Motion without frames."""
+    """Motion without frames, with the signs that users get: see `b2m.flow`."""
 
     def flow(sample: Sample) -> Flow:
         with torch.inference_mode():
-            return to_flow(model(to_tensor(sample.photo) / 255)[0])
+            return coherent_signs(to_flow(model(to_tensor(sample.photo) / 255)[0]))
 
     return Method(name, lambda sample: [], model, order_invariant=True, flow=flow)
 
@@ -309,6 +310,8 @@ _METHODS: dict[str, tuple[str, Callable[[str, HubModel, Weights], Method]]] = {
         _spoilt(shuffle),
     ),
     "decomposer of one stage, true guidance": ("decomposer-one-stage", _guided(_true)),
+    "decomposer, from nothing": ("decomposer-from-nothing", _guided(_true)),
+    "decomposer of one stage, from nothing": ("decomposer-from-nothing-one-stage", _guided(_true)),
     "decomposer, 2 directions": ("decomposer-2-directions", _finer_guidance),
     "decomposer, 8 directions": ("decomposer-8-directions", _finer_guidance),
     "decomposer, 16 directions": ("decomposer-16-directions", _finer_guidance),

@@ -46,8 +46,9 @@ PAPER_TABLES: dict[str, PaperTable] = {
     "2022-T1": PaperTable(
         "Zhong 2022, Table 1: a single sample beats Jin by 2.5 to 3 dB; more samples are better, "
         "by much where things move before a static camera (B-AIST++), by little where the camera "
-        "moves (GenBlur).",
-        ("movers", "camera"),
+        "moves (GenBlur). Rendered scenes run backwards as often as forwards, so that in the given "
+        "order a single sample is a coin there; real clips have the order of the film.",
+        ("movers", "camera", "video"),
         (
             "Jin",
             "decomposer",
@@ -79,12 +80,16 @@ PAPER_TABLES: dict[str, PaperTable] = {
         ),
     ),
     "2022-T3": PaperTable(
-        "Zhong 2022, Table 3, Fig. 8 and 9: two stages are 1 dB better than one of equal size; "
+        "Zhong 2022, Table 3, Fig. 8 and 9: two stages are 1 dB better than one of equal size (the "
+        "compact first stage gives a change of the photo, so that one stage has what the paper's "
+        "second adds; rows that say 'from nothing' have not); "
         "dilated guidance does no harm, eroded guidance does; with guidance training is faster.",
         ("movers", "camera"),
         (
             "decomposer of one stage, true guidance",
             "decomposer, true guidance",
+            "decomposer of one stage, from nothing",
+            "decomposer, from nothing",
             "decomposer, dilated guidance",
             "decomposer, eroded guidance",
             "decomposer, random guidance",

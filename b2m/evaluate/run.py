@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ def evaluate(
     photos: PathLike | None = None,
     cutouts: PathLike | None = None,
     clips: PathLike | None = None,
+    data: Sequence[PathLike] = (),
     weights: PathLike | None = None,
     output: PathLike = "results",
     split: str = "test",
@@ -39,6 +41,8 @@ def evaluate(
         photos, cutouts: folders for the scenes (see `b2m.data.textures.split_files`); None for
             made-up textures.
         clips: folder of videos, or of one folder of them for each split.
+        data: folders that `b2m data build` has made: tables of the papers are measured on their
+            split instead, a group for each.
         weights: see `b2m.hub.find_weights`; for tables that compare models a folder of checkpoints,
             beside those of trainings in `b2m.assets.runs_folder()`.
         output: folder, made when missing.
@@ -53,7 +57,8 @@ def evaluate(
         InputError: an unknown table or split, no samples, or bad folders, clips or weights.
         OutputError: the results cannot be written.
     """
-    options = Options(samples, photos, cutouts, clips, weights, split, seed)
+    sets = tuple(str(folder) for folder in data)
+    options = Options(samples, photos, cutouts, clips, sets, weights, split, seed)
     kind = _checked(table, options)
     if kind.many_models and weights is not None and not Path(weights).is_dir():
         raise InputError(
@@ -98,7 +103,10 @@ def _checked(name: str, options: Options) -> type[Table]:
             f"samples (--samples) is {options.samples}: give at least 1, there must be some to "
             "measure"
         )
-    needs = known[name].needs
+    if options.data and not known[name].takes_data:
+        which = ", ".join(name for name, table in known.items() if table.takes_data)
+        raise ArgumentError(f"the table '{name}' takes no data sets (--data); these do: {which}")
+    needs = () if options.data else known[name].needs
     if "photos" in needs and options.photos is None:
         raise ArgumentError(
             f"the table '{name}' needs photos: name their folder with photos=… (--photos)"

@@ -106,15 +106,6 @@ def right_way(flow: Flow, truth: Flow, where: Mask) -> float:
     return share((flow * truth).sum(axis=-1) > 0, where)
 
 
-def at_instants(frames: Frames, count: int) -> Frames:
-    """Some frames of a clip, evenly from its first to its last; a single one is the middle one."""
-    assert len(frames) >= count
-    last = len(frames) - 1
-    if count == 1:
-        return frames[last // 2, None]
-    return frames[np.linspace(0, last, count).round().astype(np.intp)]
-
-
 def best_of(means: Sequence[float], tries: int) -> int:
     """Which of the first few clips is the best: that one gives all its scores.
 

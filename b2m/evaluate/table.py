@@ -38,6 +38,7 @@ class Options:
     photos: PathLike | None = None
     cutouts: PathLike | None = None
     clips: PathLike | None = None
+    data: tuple[str, ...] = ()
     weights: PathLike | None = None
     split: str = "test"
     seed: int = 0
@@ -82,8 +83,11 @@ class Table:
     needs: ClassVar[tuple[str, ...]] = ()
     """Of "photos" and "clips", without which there is no table."""
 
-    uses: ClassVar[tuple[str, ...]] = ("photos", "cutouts", "clips", "weights")
+    uses: ClassVar[tuple[str, ...]] = ("photos", "cutouts", "clips", "data", "weights")
     """Options that change it, as the command that is written down names them."""
+
+    takes_data: ClassVar[bool] = False
+    """Whether it is measured on data sets that were built, where they are named."""
 
     many_models: ClassVar[bool] = False
     """Whether weights are a folder of checkpoints, one for each model."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,10 @@ from b2m.data.rotation import RotationConfig, render_rotation
 from b2m.data.sample import Sample, SampleBatch
 from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import simulate_sensor
+from b2m.data.storage import Record, on_middle_grid, read_index, read_sample
 from b2m.data.textures import load_textures
 from b2m.guidance.quantize import from_flow
-from b2m.media.image import Pixels
+from b2m.media.image import Pixels, read_image
 from b2m.media.video import read_video
 from b2m.motion.fields import STILL_THRESHOLD, Flow, estimate_flow
 from b2m.tensors import to_flow, to_pixels
@@ -67,6 +68,27 @@ def _rendered(draw: Callable[[int], SampleBatch], count: int, number: int) -> It
             flow = to_flow(scenes.flow[index])
             moving = scenes.moving[index, 0].cpu().numpy()
             yield Sample(blurred[index], to_pixels(scenes.frames[index]), flow, moving=moving)
+
+
+def built_samples(folder: str, records: Sequence[Record]) -> Iterator[Sample]:
+    """Samples of a data set that was built, with the guidance that a neighbour of each gives."""
+    index = {record.number: record for record in read_index(folder)}
+    for record in records:
+        sample = on_middle_grid(read_sample(folder, record)[0], record)
+        hint = None
+        for side in (-1, 1):  # the one before, or for the first the one after it
+            other = index.get(record.number + side)
+            if sample.flow is None or other is None or None in (record.start, other.start):
+                continue
+            if (other.source, other.frames) != (record.source, record.frames):
+                continue
+            apart = (other.start - record.start) / (record.fps or 1)  # type: ignore[operator]
+            neighbour = read_image(Path(folder) / other.blur).pixels
+            between = estimate_flow(sample.photo, neighbour)
+            exposure = record.exposure if record.exposure and record.fps else abs(apart)
+            hint = from_flow(between * np.float32(exposure / apart), STILL_THRESHOLD)
+            break
+        yield sample._replace(hint=hint)
 
 
 def clip_samples(path: Path, count: int) -> Iterator[Sample]:

@@ -17,7 +17,7 @@ from b2m.errors import InputError, check_seed
 from b2m.guidance.quantize import Guidance, from_flow
 from b2m.hub import HubModel, available_models, find_weights
 from b2m.inference import frame_models, hypotheses, multiscale, video
-from b2m.inference.clip import Clip, check_frames
+from b2m.inference.clip import Clip, check_frames, only_frames
 from b2m.inference.conditioning import follow
 from b2m.inference.precision import network_precision
 from b2m.inference.renderers import EncodedPhoto, MotionRenderer, Prepared
@@ -264,11 +264,9 @@ class BlurAnimator:
         shutter: float = 1.0,
     ) -> Path:
         """Turn a blurred video into a sharp one; see `b2m.animate_video`."""
-        if not isinstance(self.model, MotionAnimator):
-            raise InputError(
-                f"videos are made with model='animator', not with a {type(self.model).__name__}: "
-                "leave the model out"
-            )
+        count = self.model.native_frames
+        if fps is None and count not in (None, frames):
+            raise InputError(only_frames(count, frames))
         return video.animate_video(self, source, target, frames=frames, fps=fps, shutter=shutter)
 
 

@@ -34,6 +34,7 @@ from tqdm.auto import tqdm
 from b2m.blur import PROJECTION_INSTANTS
 from b2m.errors import ArgumentError, InputError, InputWarning, shortened
 from b2m.files import sweep
+from b2m.guidance.quantize import from_flow
 from b2m.inference.clip import Clip, check_frames
 from b2m.inference.renderers import EncodedPhoto, MotionRenderer
 from b2m.media.image import MIN_SIDE, Pixels, fit
@@ -272,7 +273,12 @@ class Scene:
         from left.
         """
         prepared = self.animator.prepare(self.shot.photo)
-        assert isinstance(prepared, EncodedPhoto)
+        if not isinstance(prepared, EncodedPhoto):  # of a model whose frames are its own
+            said = None
+            if self.flow is not None:  # as Zhong 2022 has it, section 3.3
+                said = from_flow(resize_flow(self.flow, self.shot.photo.shape[:2]))
+            count = self.animator.model.native_frames or PROJECTION_INSTANTS
+            return self.animator.animate(prepared, guidance=said, frames=count)[0]
         if self.flow is None:
             signed = to_tensor(coherent_signs(prepared.line)).to(self.animator.device)
         else:
@@ -392,6 +398,12 @@ def pictures(
     left: Scene | None = None
     waiting: list[tuple[float, int]] = []
     for right, moments in scenes:
+        if (count := right.animator.model.native_frames) is not None:
+            # There is nothing between the model's frames: the nearest one is shown.
+            for moment in moments:
+                time = min(max((moment.place - 0.5) / shutter + 0.5, 0.0), 1.0)
+                yield right.clip.frames[round(time * (count - 1))], moment.show
+            continue
         waiting += [(m.place + 0.5, m.show) for m in moments if m.place < 0.5]
         joint = join(left, right, shutter) if left and waiting else None
         for offset, show in waiting:

@@ -47,7 +47,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from b2m.hub import HubModel
-from b2m.losses import EPE_WEIGHTS, multiscale_epe
+from b2m.losses import EPE_WEIGHTS, multiscale_epe, nearer_sign
 from b2m.models.budgets import FROM_SCRATCH, PAPER_ADAM
 from b2m.models.layers import (
     Context,
@@ -282,11 +282,12 @@ def _compact(**changes: Any) -> dict[str, Any]:
     return {"config": config, **FROM_SCRATCH, "learning_rate": 1e-3, "clip_norm": 100.0}
 
 
-# Its flow has the sign of the film, which no photo tells: here both are as frequent.
+# "By centrally cropping inputs", and nothing else: films stay as they are.
 _PAPER: dict[str, Any] = {
     "config": BlurFlowNetConfig.paper(),
     **PAPER_ADAM,
     "centred": True,
+    "vary": (),
     "batch": 4,
     "weight_decay": 4e-4,
 }
@@ -367,13 +368,16 @@ class BlurFlowNet(HubModel):
         """Argaw 2021b, Eq. 6: endpoint error at all scales.
 
         The truth is on the middle frame's grid, as is all flow of b2m; the paper's is on the
-        first's. In the paper's form (`BlurFlowNetConfig.paper`) it is that of vectors, with the
-        sign that the order of the film gives. Ours, where the network predicts lines: it is that of
-        motion axes, vectors of doubled angle. No photo tells the two signs apart, and where both
-        are as frequent, the order of the film taught the compact size no motion: their mean.
+        first's. In the paper's form (`BlurFlowNetConfig.paper`) it is that of vectors, in the
+        nearer of both signs for each photo: no photo tells them apart, and where both are as
+        frequent, that of the film would teach their mean, which is no motion. Ours, where the
+        network predicts lines: it is that of motion axes, vectors of doubled angle.
         """
-        truth = double_angle(batch["flow"]) if self.config.lines else batch["flow"]
         found = self.scales(batch["photo"])
+        if self.config.lines:
+            truth = double_angle(batch["flow"])
+        else:
+            truth = nearer_sign(found[-1], batch["flow"])
         # A model of fewer levels leaves out the coarsest.
         truth = pad_to_multiple(truth, self.stride)
         return {"model": multiscale_epe(found, truth, EPE_WEIGHTS[-len(found) :])}

@@ -22,6 +22,9 @@ PAPER: dict[str, Any] = {
 samples. Scenes are ours, cropped anywhere but where "centred" says otherwise, turned, mirrored and
 reversed, and the averaged weights are kept."""
 
+ZHONG = ("turn", "mirror", "reverse")
+"""How Zhong 2022 varies samples of films: flips and quarter turns, and each with its reverse."""
+
 PAPER_ADAM: dict[str, Any] = {
     **PAPER,
     "optimizer": "adam",

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from b2m.guidance.quantize import quantise_finer
 from b2m.hub import HubModel
 from b2m.losses import staged_mse
-from b2m.models.budgets import FROM_SCRATCH, PAPER
+from b2m.models.budgets import FROM_SCRATCH, PAPER, ZHONG
 from b2m.models.layers import PreActivationBlock, pad_to_multiple
 from b2m.registry import register_model
 
@@ -164,6 +164,12 @@ def _compact(**changes: Any) -> dict[str, Any]:
             **_compact(),
             "config": BlurDecomposerConfig.compact().one_stage(),
         },
+        # The first stage gives frames, as in the paper, not a change of the photo.
+        "decomposer-from-nothing": _compact(residual=False),
+        "decomposer-from-nothing-one-stage": {
+            **_compact(),
+            "config": replace(BlurDecomposerConfig.compact(), residual=False).one_stage(),
+        },
         # Appendix B: 2, 8 and 16 directions instead of 4.
         **{f"decomposer-{2**bits}-directions": _compact(bits=bits) for bits in (1, 3, 4)},
         # On GenBlur: 500 epochs. How many photos its 161 videos gave is not said: 10,000 chosen,
@@ -172,6 +178,7 @@ def _compact(**changes: Any) -> dict[str, Any]:
             "config": BlurDecomposerConfig.paper(),
             **PAPER,
             "batch": 16,
+            "vary": ZHONG,
             "learning_rate": 2e-4,
             "cosine": 5_000_000,
             "weight_decay": 1e-4,
@@ -184,6 +191,7 @@ def _compact(**changes: Any) -> dict[str, Any]:
             **PAPER,
             "scene": 216,
             "crop": 192,
+            "vary": ZHONG,
             "learning_rate": 1e-4,
             "cosine": 4_000_000,
             "weight_decay": 1e-4,

@@ -12,7 +12,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 
 from b2m.assets import runs_folder
 from b2m.data.clips import cut_crops
+from b2m.data.datasets import BlurClipDataset, BuiltStream, open_mix, validation_samples
 from b2m.data.sample import SampleBatch
 from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import simulate_sensor
@@ -56,6 +57,7 @@ def train(
     photos: str | Path | None = None,
     cutouts: str | Path | None = None,
     clips: str | Path | None = None,
+    data: Sequence[str | Path] = (),
     keep_scenes: str | Path | None = None,
     output: str | Path | None = None,
     samples: int | None = None,
@@ -77,6 +79,10 @@ def train(
             `b2m.data.textures.split_files`); None for made-up textures.
         clips: folder of sharp videos, or of a folder of them for each split, whose frames are
             averaged into further samples; None for scenes alone.
+        data: folders that `b2m data build` has made, instead of all these: "DIR", or "DIR=WEIGHT"
+            for their shares; without weights every sample counts alike. Their train splits train,
+            cropped, varied and in the order that the recipe says; their val splits validate, or
+            scenes where none has one.
         keep_scenes: folder where rendered scenes are kept for other trainings that see the same,
             gigabytes of them; None renders anew each time.
         output: folder of the run; by default the recipe's name in `runs_folder()`.
@@ -107,7 +113,7 @@ def train(
         torch.set_num_threads(threads)
     run = Run(find_recipe(recipe), Path(output or runs_folder() / recipe), seed)
     try:
-        run.build(photos, cutouts, clips, keep_scenes, init=init, resume=resume)
+        run.build(photos, cutouts, clips, keep_scenes, data=data, init=init, resume=resume)
         make_folder(run.folder)
         if decay and not run.step:
             raise InputError(f"'{run.folder}' holds no checkpoint to release; train first.")
@@ -142,6 +148,7 @@ class Run:
         clips: str | Path | None,
         keep_scenes: str | Path | None = None,
         *,
+        data: Sequence[str | Path] = (),
         init: str | Path | None,
         resume: bool,
     ) -> None:
@@ -152,6 +159,12 @@ class Run:
         from timm.utils import ModelEmaV3
 
         recipe = self.recipe
+        if data and (photos or cutouts or clips or keep_scenes):
+            raise InputError(
+                "data sets that were built are trained on instead of photos, cut-outs, clips and "
+                "kept scenes: name either, and build scenes or clips to mix them in"
+            )
+        built = self._built(data) if data else None  # refused before anything is computed
         gpu = torch.cuda.is_available()
         # Cards before Ampere, as Colab's T4, only emulate bfloat16, which is slower than float32.
         # On CPUs it is asked for by ACCELERATE_MIXED_PRECISION=bf16: see docs/experiments.md.
@@ -206,7 +219,65 @@ class Run:
             self.samples = checkpoint["samples"]
             self._forget_later_rows()
         self.objective, self.optimizer = self.accelerator.prepare(objective, self.optimizer)
-        self.stream = SceneStream(
+        self.stream: SceneStream | BuiltStream
+        if built is not None:
+            self.stream = BuiltStream(
+                *built,
+                batch=recipe.batch,
+                seed=self.seed,
+                rank=self.accelerator.process_index,
+                ranks=self.accelerator.num_processes,
+                device=self.device,
+            )
+            truth = validation_samples(
+                data, min(_VALIDATION_SCENES, 6 * recipe.batch), recipe.crop, *self._needs
+            )
+            if truth is not None:
+                self.truth = SampleBatch(*(part.to(self.device) for part in truth))
+                self.photo = self.truth.blur
+                return
+        else:
+            self.stream = self._scenes(photos, cutouts, clips, keep_scenes)
+        self.truth = render(
+            load_textures(photos, "val").to(self.device),
+            load_textures(cutouts, "val", cutouts=True).to(self.device),
+            SceneConfig(size=recipe.scene, blur=(min(4.0, recipe.blur[1] / 2), 32.0)),
+            min(_VALIDATION_SCENES, 6 * recipe.batch),
+            seed=12345,
+            device=self.device,
+        )
+        self.photo = simulate_sensor(self.truth.blur, 12345)
+
+    @property
+    def _needs(self) -> tuple[int, bool]:
+        """How many frames the model needs of a sample, and whether their motion."""
+        count = self.recipe.model(self.recipe.config).native_frames
+        sees_motion = self.recipe.model.gives in ("flow", "guidance")
+        return (1, True) if sees_motion else (count or 7, count != 1)
+
+    def _built(self, data: Sequence[str | Path]) -> tuple[dict[str, BlurClipDataset], Any]:
+        """Data sets and their shares, as the recipe crops and varies them."""
+        recipe, (frames, motion) = self.recipe, self._needs
+        return open_mix(
+            data,
+            "train",
+            size=recipe.crop,
+            frames=frames,
+            vary=recipe.vary,
+            seed=self.seed,
+            centred=recipe.centred,
+            motion=motion,
+        )
+
+    def _scenes(
+        self,
+        photos: str | Path | None,
+        cutouts: str | Path | None,
+        clips: str | Path | None,
+        keep_scenes: str | Path | None,
+    ) -> SceneStream:
+        recipe = self.recipe
+        return SceneStream(
             load_textures(photos, "train").to(self.device),
             load_textures(cutouts, "train", cutouts=True).to(self.device),
             recipe.scenes,
@@ -222,15 +293,6 @@ class Run:
             rank=self.accelerator.process_index,
             ranks=self.accelerator.num_processes,
         )
-        self.truth = render(
-            load_textures(photos, "val").to(self.device),
-            load_textures(cutouts, "val", cutouts=True).to(self.device),
-            SceneConfig(size=recipe.scene, blur=(min(4.0, recipe.blur[1] / 2), 32.0)),
-            min(_VALIDATION_SCENES, 6 * recipe.batch),
-            seed=12345,
-            device=self.device,
-        )
-        self.photo = simulate_sensor(self.truth.blur, 12345)
 
     def _warm_start(self, init: str | Path | None) -> HubModel | None:
         """The model to begin with where there is no checkpoint; None where none fits."""

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any, Literal
 
+from b2m.data.datasets import VARIATIONS
 from b2m.data.scenes import Kind, SceneConfig
 from b2m.data.stream import SHARES
 from b2m.errors import InputError
 from b2m.hub import HubModel
 from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
-from b2m.models.budgets import FROM_SCRATCH
+from b2m.models.budgets import FROM_SCRATCH, ZHONG
 from b2m.models.guidance_predictor import GuidancePredictor, GuidancePredictorConfig
 from b2m.registry import MODELS
 from b2m.train.objectives import OBJECTIVES, Objective
@@ -48,6 +49,8 @@ class Recipe:
         scene: side of the rendered scenes, pixels.
         crop: side of the training crops, pixels.
         centred: whether they are the middle of scenes and real squares, not anywhere in them.
+        vary: what is done to samples of built data sets, of `b2m.data.datasets.VARIATIONS`; scenes
+            are varied in all these ways.
         batch: samples per step.
         blur: longest blur at the start and at the end of the curriculum, pixels.
         blur_samples: samples over which the blur grows from the one to the other.
@@ -84,6 +87,7 @@ class Recipe:
     scene: int = 128
     crop: int = 96
     centred: bool = False
+    vary: tuple[str, ...] = VARIATIONS
     batch: int = 8
     blur: tuple[float, float] = (12.0, 36.0)
     blur_samples: int = 60_000
@@ -193,6 +197,7 @@ RECIPES = {
             model=GuidancePredictor,
             scene=288,
             crop=256,
+            vary=ZHONG,
             blur=(12.0, 40.0),
             reuse=2,
             learning_rate=2e-4,

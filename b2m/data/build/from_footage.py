@@ -18,13 +18,18 @@ from b2m.data.clips import flow_over
 from b2m.data.footage import Reader, Source, examine, number_of
 from b2m.data.interpolate import Between, interpolator
 from b2m.data.layouts import PAIRS, gopro_window
+from b2m.data.raft import raft_flow
 from b2m.data.recipes import Recipe
 from b2m.data.sample import Sample
 from b2m.data.splits import visible
 from b2m.data.storage import Skip
 from b2m.errors import InputError
 from b2m.media.image import Pixels
+from b2m.motion.fields import estimate_flow
 from b2m.motion.io import read_flow
+
+ESTIMATORS = {"dis": estimate_flow, "raft": raft_flow}
+"""What estimates flow, by the name that `Averaging.flow` has."""
 
 _READ_AT_ONCE = 16  # samples of a task, where they are made nearly as fast as frames are read
 _LONGEST_TASK = 1024  # samples, where a video has hardly a frame to begin with
@@ -90,14 +95,21 @@ def average_windows(recipe: Recipe, task: Task) -> Iterator[Made]:
         try:
             frames = reader.read(begin, end)
             blur, sharp, averaged = expose(frames, start, how, _between(how.interpolate))
-            sample = Sample(blur, sharp, flow_over(sharp))
+            sample = Sample(blur, sharp, flow_over(sharp, ESTIMATORS[how.flow]))
         except InputError as error:
             yield Skip(task.numbers[place], task.source.name, str(error))
             continue
         record = record_of(recipe, task, place, sample, averaged)
         exposure = how.span / fps if fps else None
         yield (
-            replace(record, start=begin, fps=fps, exposure=exposure, curve=how.curve),
+            replace(
+                record,
+                start=begin,
+                fps=fps,
+                exposure=exposure,
+                curve=how.curve,
+                flow_from=how.flow,
+            ),
             sample,
         )
 
@@ -111,9 +123,9 @@ def offer_files(recipe: Recipe, source: Source, *_: int) -> SourcePlan:
 
 
 def read_pairs(recipe: Recipe, task: Task) -> Iterator[Made]:
-    """Photos that are blurred already, each with one sharp frame and no known motion: DVD's."""
+    """Photos that are blurred already, each with one sharp frame and no known motion."""
     folder, files = task.source.path, task.source.files
-    blur, sharp = PAIRS
+    blur, sharp = next(names for names in PAIRS if (folder / names[0]).is_dir())
     blurred = {path.stem: path.name for path in visible((folder / blur).iterdir())}
     for place, start in enumerate(task.starts):
         name = files[int(start)]

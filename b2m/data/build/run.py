@@ -163,6 +163,8 @@ def _locked(folder: Path) -> Iterator[None]:
 def _plain(recipe: Recipe) -> dict[str, Any]:
     """As JSON gives it back."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
+    if plain["averaging"]["flow"] == "dis":
+        del plain["averaging"]["flow"]  # as in folders that were begun before there was another
     return plain
 
 

@@ -94,7 +94,16 @@ def laid_out(recipe: Recipe, folder: Path | None, split: str | None) -> list[Sou
     """The sources in a folder of the recipe's layout; see `Generator`."""
     if folder is None:
         raise InputError(f"the recipe {recipe.name} needs a source: give a folder")
-    return read_layout(recipe.layout, folder, split)
+    try:
+        return read_layout(recipe.layout, folder, split)
+    except InputError:
+        if recipe.way != "average" or split is not None:
+            raise
+        try:  # one's own films, averaged as those of the data set are
+            return read_layout("video", folder)
+        except InputError:
+            pass
+        raise
 
 
 def few_at_once(recipe: Recipe, offer: SourcePlan, place: int, count: int) -> bool:

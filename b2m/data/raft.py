@@ -1,0 +1,53 @@
+"""RAFT as a teacher of flow, where torchvision and its weights are at hand.
+
+Paper: RAFT: Recurrent All-Pairs Field Transforms for Optical Flow (Teed and Deng, ECCV 2020);
+torchvision's implementation and weights (BSD-3-Clause), fetched on first use.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from b2m.errors import InputError
+from b2m.models.layers import pad_to_multiple
+from b2m.motion.fields import Flow
+from b2m.tensors import to_flow, to_photo
+
+_LEAST_SIDE = 128  # pixels, below which its pyramid has no room
+_STRIDE = 8
+
+
+def raft_flow(first: NDArray[np.uint8], last: NDArray[np.uint8]) -> Flow:
+    """Flow from one frame to another, (H, W, 3) uint8 both: (H, W, 2) pixels on the first's grid.
+
+    Raises:
+        InputError: torchvision is not installed, or the weights cannot be fetched.
+    """
+    height, width = first.shape[:2]
+    pair = torch.cat([to_photo(first), to_photo(last)])
+    below, beside = max(0, _LEAST_SIDE - height), max(0, _LEAST_SIDE - width)
+    pair = nn.functional.pad(pair, (0, beside, 0, below), mode="replicate")
+    pair = 2 * pad_to_multiple(pair, _STRIDE) - 1  # (2, 3, H', W') in [-1, 1]
+    with torch.inference_mode():
+        found = _raft()(pair[:1], pair[1:])[-1]
+    return to_flow(found[0, :, :height, :width])
+
+
+@lru_cache(maxsize=1)
+def _raft() -> nn.Module:
+    try:
+        from torchvision.models.optical_flow import Raft_Large_Weights, raft_large
+    except ImportError:
+        raise InputError("--flow raft needs torchvision: pip install 'b2m[train]'") from None
+    try:
+        model: nn.Module = raft_large(weights=Raft_Large_Weights.C_T_SKHT_V2, progress=False)
+    except Exception as error:  # of the network, by stage
+        raise InputError(
+            "the weights of RAFT cannot be fetched: check the network, or take --flow dis"
+        ) from error
+    return model.eval()
