@@ -87,7 +87,7 @@ def test_ten_edits_cost_ten_times_one(animator, monkeypatch):
     clip = animator.animate(prepared, frames=3)[0]
     counts = []
     for number in range(10):
-        line = [(20.0 + 10 * number, 60.0), (60.0, 20.0 + 10 * number)]
+        line = [(20.0 + 9 * number, 60.0), (60.0, 20.0 + 9 * number)]
         guidance = b2m.guidance.from_strokes([line], clip)
         clip = animator.animate(prepared, guidance=guidance, frames=3)[0]
         _ = clip.frames

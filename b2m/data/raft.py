@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from b2m.errors import InputError
-from b2m.models.layers import pad_to_multiple
 from b2m.motion.fields import Flow
 from b2m.tensors import to_flow, to_photo
 
@@ -30,9 +29,8 @@ def raft_flow(first: NDArray[np.uint8], last: NDArray[np.uint8]) -> Flow:
     """
     height, width = first.shape[:2]
     pair = torch.cat([to_photo(first), to_photo(last)])
-    below, beside = max(0, _LEAST_SIDE - height), max(0, _LEAST_SIDE - width)
-    pair = nn.functional.pad(pair, (0, beside, 0, below), mode="replicate")
-    pair = 2 * pad_to_multiple(pair, _STRIDE) - 1  # (2, 3, H', W') in [-1, 1]
+    below, beside = (max(_LEAST_SIDE - side, -side % _STRIDE) for side in (height, width))
+    pair = nn.functional.pad(2 * pair - 1, (0, beside, 0, below), mode="replicate")
     with torch.inference_mode():
         found = _raft()(pair[:1], pair[1:])[-1]
     return to_flow(found[0, :, :height, :width])
