@@ -54,9 +54,13 @@ def main() -> None:
         found = stages(animator, side, side, count)
         rows.append({"name": name, "cpu": sum(found.values()), **found})
     parts = (("pixels", slice(0, len(SIDES))), ("frames", slice(len(SIDES), None)))
-    for what, part in parts:
-        fitted = exponents([amount for _, amount, *_ in works[part]], rows[part])
-        rows.append({"name": f"exponent of {what}", **fitted})
+    rows = rows + [
+        {
+            "name": f"exponent of {what}",
+            **exponents([amount for _, amount, *_ in works[part]], rows[part]),
+        }
+        for what, part in parts
+    ]
     options.output.mkdir(parents=True, exist_ok=True)
     changed = {"weights": options.weights} if options.weights else {}
     command = command_line(["python", "benchmarks/scale.py"], changed)
