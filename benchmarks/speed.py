@@ -2,8 +2,10 @@
 
     python benchmarks/speed.py [--weights DIR] [--photos DIR --cutouts DIR]
 
-Medians, written to benchmarks/results/speed.json and speed.md. Everything is timed in one run, in
-turns, so that a machine that is busy for a while is so for all of it. Use an otherwise idle one.
+Medians, written to benchmarks/results/speed.json and speed.md; `--only sizes`, which splits the
+time of photos of up to 48 megapixels by stage, to stages.json and stages.md. Everything is timed in
+one run, in turns, so that a machine that is busy for a while is so for all of it. Use an otherwise
+idle one.
 """
 
 from __future__ import annotations
@@ -301,7 +303,8 @@ def main() -> None:
     }
     options.output.mkdir(parents=True, exist_ok=True)
     command = command_line(["python", "benchmarks/speed.py"], changed)
-    print(write_report(options.output, "speed", command, rows, COLUMNS, notes)[1])
+    name = "stages" if options.only == "sizes" else "speed"
+    print(write_report(options.output, name, command, rows, COLUMNS, notes)[1])
 
 
 if __name__ == "__main__":

@@ -131,7 +131,8 @@ class BlurClipDataset(Dataset[Item]):
             ) or one.frames < self.frames:
                 raise InputError(
                     f"sample {one.number} of {folder} has {one.frames} frames, of which "
-                    f"{self.frames} cannot be taken evenly: give another number"
+                    f"{self.frames} cannot be taken evenly: build it with --frames {self.frames}, "
+                    "or take a model of another number"
                 )
             if size is not None and min(one.width, one.height) < size:
                 raise InputError(
