@@ -8,13 +8,12 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from b2m.errors import InputError
-from b2m.hub import HubModel
 from b2m.losses import charbonnier
 from b2m.models.animator import (
     Encoding,
     MotionAnimator,
     MotionAnimatorConfig,
+    exposure_evidence,
     orient,
     render,
     spread,
@@ -141,7 +140,7 @@ def test_reversed_guidance_gives_the_reversed_clip():
             back = model(photo, -guidance, frames=frames)
             assert torch.equal(forth.flow, -back.flow)
             assert forth.flow.norm(dim=1).mean() > 0.2  # there is motion to be reversed
-            torch.testing.assert_close(forth.frames, back.frames.flip(1), atol=1e-6, rtol=0)
+            torch.testing.assert_close(forth.frames, back.frames.flip(1), atol=1e-4, rtol=0)
             assert not torch.allclose(forth.frames[:, 0], back.frames[:, 0], atol=1e-3)
 
 
@@ -200,12 +199,6 @@ def test_a_texture_slides_as_its_flow_says():
 # --- the network ---------------------------------------------------------------------------------
 
 
-def test_it_is_a_model_of_the_hub():
-    assert issubclass(MotionAnimator, HubModel)
-    assert MotionAnimator().config == MotionAnimatorConfig.compact()
-    assert MotionAnimator.native_frames is None
-
-
 @pytest.mark.parametrize("size", [(16, 16), (33, 47), (64, 96), (17, 130), (1, 1)])
 def test_any_size(size):
     model = make()
@@ -241,49 +234,12 @@ def test_every_parameter_gets_a_gradient():
         assert parameter.grad.abs().max() > 0, name
 
 
-def test_a_photo_alone_is_treated_as_in_a_batch():
-    model = make()
-    photo, guidance = photos(3, 48, 40), directions(3, 48, 40)
-    with torch.inference_mode():
-        together = model(photo, guidance)
-        for row in range(3):
-            alone = model(photo[row : row + 1], guidance[row : row + 1])
-            for one, other in zip(alone, together, strict=True):
-                torch.testing.assert_close(one[0], other[row], atol=1e-3, rtol=1e-3)
-
-
 def test_memory_format_changes_nothing():
     photo = photos(1, 32, 64)
     with torch.inference_mode():
         plain = make()(photo)
         other = make().to(memory_format=torch.channels_last)(photo)
     torch.testing.assert_close(plain.frames, other.frames, atol=1e-5, rtol=1e-5)
-
-
-def test_saving_and_loading_changes_no_bit(tmp_path):
-    model = make()
-    model.save_pretrained(tmp_path)
-    loaded = MotionAnimator.from_pretrained(tmp_path)
-    assert loaded.config == TINY
-    assert not loaded.training
-    for (name, one), (other_name, other) in zip(
-        model.state_dict().items(), loaded.state_dict().items(), strict=True
-    ):
-        assert name == other_name
-        assert torch.equal(one, other)
-    photo, guidance = photos(1, 33, 40), directions(1, 33, 40)
-    with torch.inference_mode():
-        assert torch.equal(model(photo, guidance).frames, loaded(photo, guidance).frames)
-
-
-def test_weights_of_another_size_are_refused(tmp_path):
-    make().save_pretrained(tmp_path)
-    config = (
-        (tmp_path / "config.json").read_text().replace('"detail_width": 8', '"detail_width": 16')
-    )
-    (tmp_path / "config.json").write_text(config)
-    with pytest.raises(InputError):
-        MotionAnimator.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize("origin", [(32, 64), (64, 16)])
@@ -362,3 +318,25 @@ def test_it_learns_a_batch_by_heart():
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.4 * losses[0]
+
+
+def test_evidence_tells_whether_paths_are_too_short_or_too_long():
+    """A photo blurred along level paths of 12 pixels, and its sharp frame."""
+    rng = np.random.default_rng(5)
+    wide = ndimage.gaussian_filter(rng.random((64, 160)), 1.5)
+    wide = (wide - wide.min()) / (wide.max() - wide.min())
+    blurred = ndimage.uniform_filter1d(wide, 13, axis=1)
+    frame, photo = (
+        torch.tensor(image[:, 32:128], dtype=torch.float32).expand(1, 3, -1, -1) ** (1 / 2.2)
+        for image in (wide, blurred)
+    )
+    left = {}
+    for length in (0.0, 8.0, 12.0, 16.0):
+        path = torch.zeros(1, 2, 32, 48)
+        path[:, 0] = length / 2  # pixels of half the size
+        evidence = exposure_evidence(photo, frame, path)
+        assert evidence.shape == (1, 6, 32, 48) and torch.isfinite(evidence).all()
+        left[length] = float(evidence[:, 4, 4:-4, 10:-10].abs().mean())  # of the predicted length
+    assert min(left, key=left.get) == 12.0 and left[12.0] < 0.3 * left[0.0]
+    back = exposure_evidence(photo, frame, -path)  # the film run backwards blurs alike
+    torch.testing.assert_close(evidence, back, atol=1e-4, rtol=0)

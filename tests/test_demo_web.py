@@ -325,6 +325,12 @@ def alike(labels, regions):
     return joint.max(axis=1).sum() / max(1, moving.sum())
 
 
+@pytest.fixture(autouse=True)
+def single_precision(monkeypatch):
+    """As the browser computes; Python takes bfloat16 on some CPUs."""
+    monkeypatch.setenv("B2M_BFLOAT16", "0")
+
+
 @pytest.mark.parametrize("name", ["moving-apart", "box-carried", "long blur"])
 def test_maps_signs_regions_and_instants_are_those_of_b2m(page, animator, name):
     photo = smeared(64) if name == "long blur" else pixels(EXAMPLES / f"{name}.jpg")

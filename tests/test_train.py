@@ -438,7 +438,7 @@ def test_recipes_of_the_papers_are_of_their_sizes(name):
             4,
             {599_999: 1e-4, 600_000: 5e-5, 800_000: 2.5e-5, 1_000_000: 1.25e-5},
         ),
-        ("animator", "muon", 0.01, 16, {0: 5e-4, 10**9: 5e-4}),
+        ("animator", "muon", 0.01, 10, {0: 4e-4, 10**9: 4e-4}),
     ],
 )
 def test_schedules(name, optimizer, decay, batch, rates):

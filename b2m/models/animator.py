@@ -26,8 +26,13 @@ The network is a U-Net of plain residual blocks, which are the fastest per param
 matrix units, on the photo at a quarter of its resolution (pixel-unshuffled, beside its local
 contrast), and a short stage at half resolution for detail. Guidance enters late: what does not
 change under reversal (moving or still, and on which diagonal) is an input of the last blocks;
-which of the two ways is chosen by the sign s. So `features` holds half of the arithmetic and is
-computed once per photo, and reversing the guidance reverses the clip exactly.
+which of the two ways is chosen by the sign s. So `features` is computed once per photo, and
+reversing the guidance reverses the clip exactly.
+
+A second stage (`Refinement`) corrects all of it. It sees what the physics of the exposure says of
+the first: the middle frame is sharpened along the predicted paths, and along shorter and longer
+ones, by a few steps of Richardson (1972) and Lucy (1974), and re-blurred along them. Where a path
+is too long the result rings, where it is too short blur is left.
 """
 
 from __future__ import annotations
@@ -62,6 +67,11 @@ _MOTION = {"line": 2, "curve": 2, "swept": 1, "moving": 1}  # at half resolution
 _CONDITIONS = 3  # planes of guidance
 _MOVES = 1.5  # pixels over the exposure, from which on the masks are to say so
 _ROUGH = 4  # pixels at most by which an outline of guidance is off in training
+_LENGTHS = (0.75, 1.0, 1.35)  # of the predicted paths, along which the middle frame is sharpened
+_INSTANTS = 9  # of an exposure, averaged
+_STEPS = 3  # of Richardson and Lucy
+_OVERRELAXATION = 1.5  # exponent of each step; fewer steps do
+_LUMINANCE = (0.3, 0.55, 0.15)
 
 
 @dataclass(frozen=True)
@@ -74,12 +84,14 @@ class MotionAnimatorConfig:
             the decoder at an eighth and a quarter; the last see guidance.
         detail_width: channels of the stage at half resolution.
         detail_blocks: residual blocks of that stage.
+        refinement_widths: channels of the second stage at a half, a quarter and an eighth.
     """
 
     widths: tuple[int, int, int] = (96, 160, 192)
     blocks: tuple[int, int, int, int, int] = (2, 2, 3, 2, 3)
     detail_width: int = 32
     detail_blocks: int = 2
+    refinement_widths: tuple[int, int, int] = (32, 80, 96)
 
     @classmethod
     def compact(cls) -> Self:
@@ -89,7 +101,13 @@ class MotionAnimatorConfig:
     @classmethod
     def tiny(cls) -> Self:
         """A size for tests."""
-        return cls(widths=(16, 16, 16), blocks=(1, 1, 1, 1, 1), detail_width=8, detail_blocks=1)
+        return cls(
+            widths=(16, 16, 16),
+            blocks=(1, 1, 1, 1, 1),
+            detail_width=8,
+            detail_blocks=1,
+            refinement_widths=(8, 8, 8),
+        )
 
 
 class Features(NamedTuple):
@@ -241,6 +259,120 @@ def _unshuffled(maps: Tensor, factor: int) -> Tensor:
     return F.pixel_unshuffle(maps, factor).contiguous(memory_format=torch.channels_last)
 
 
+def _blocks(width: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*[ResidualBlock(width) for _ in range(count)])
+
+
+@torch.no_grad()
+def exposure_evidence(photo: Tensor, middle: Tensor, path: Tensor) -> Tensor:
+    """What the physics of the exposure says of a middle frame and of the paths, at half resolution.
+
+    The frame's luminance is sharpened by a few steps of Richardson and Lucy, so that its mean along
+    each path becomes the photo's, for paths of three lengths.
+
+    Args:
+        photo, middle: (B, 3, H, W) sRGB, even sides.
+        path: (B, 2, H/2, W/2) displacement over the exposure, pixels of that grid.
+
+    Returns:
+        (B, 6, H/2, W/2) natural logarithms: the sharpened frame over the photo for each length, and
+        the photo over the re-blurred frame for each length.
+    """
+    height, width = path.shape[-2:]
+    weights = photo.new_tensor(_LUMINANCE)[:, None, None]
+
+    def luminance(image: Tensor) -> Tensor:  # (B, 1, H/2, W/2), about linear, never zero
+        light = (image.clamp(0.0, 1.0) + 0.02).pow(2.2)
+        return F.avg_pool2d((light * weights).sum(1, keepdim=True), 2)
+
+    unit = path.new_tensor([2 / (width - 1), 2 / (height - 1)])  # of a grid from -1 to 1
+    columns = torch.arange(width, device=path.device) * unit[0] - 1
+    rows = torch.arange(height, device=path.device) * unit[1] - 1
+    start = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)  # (H/2, W/2, 2)
+    step = torch.cat([path * length for length in _LENGTHS]).permute(0, 2, 3, 1) * unit
+    grids = [start + step * ((i + 0.5) / _INSTANTS - 0.5) for i in range(_INSTANTS)]
+
+    def blurred(image: Tensor) -> Tensor:
+        looks = [
+            F.grid_sample(image, grid, padding_mode="border", align_corners=True) for grid in grids
+        ]
+        return torch.stack(looks).mean(0)
+
+    seen, sharp = (
+        luminance(image).repeat(len(_LENGTHS), 1, 1, 1)  # (3 B, 1, H/2, W/2)
+        for image in (photo, middle)
+    )
+    first = None
+    for _ in range(_STEPS):
+        ratio = seen / blurred(sharp).clamp_min(1e-3)
+        first = ratio if first is None else first
+        # Nearly its own transpose, as paths change slowly.
+        sharp = sharp * blurred(ratio).clamp(0.2, 5.0).pow(_OVERRELAXATION)
+    assert first is not None
+    maps = [*(sharp / seen).chunk(len(_LENGTHS)), *first.chunk(len(_LENGTHS))]
+    return torch.cat(maps, 1).log().clamp(-2.0, 2.0)
+
+
+class Refinement(nn.Module):
+    """The second stage: corrections of all maps from what the physics of the exposure says.
+
+    Args:
+        config: sizes.
+    """
+
+    def __init__(self, config: MotionAnimatorConfig) -> None:
+        super().__init__()
+        half, quarter, eighth = config.refinement_widths
+        inputs = config.detail_width + 2 * len(_LENGTHS) + 4 + 3 * 4
+        self.stem = nn.Conv2d(inputs, half, 3, padding=1)
+        self.skip = Pointwise(config.widths[0], quarter, bias=False)
+        self.down = nn.ModuleList(
+            [nn.Conv2d(half, quarter, 2, stride=2), nn.Conv2d(quarter, eighth, 2, stride=2)]
+        )
+        self.encoder = nn.ModuleList([_blocks(half, 1), _blocks(quarter, 1), _blocks(eighth, 1)])
+        self.up = nn.ModuleList(
+            [Pointwise(eighth, 4 * quarter, bias=False), Pointwise(quarter, 4 * half, bias=False)]
+        )
+        self.decoder = nn.ModuleList([_blocks(quarter, 1), _blocks(half, 1)])
+        maps = 4 * sum(_COLOR.values()) + sum(_MOTION.values())
+        self.head = init_near_zero(nn.Conv2d(half, maps, 3, padding=1))
+
+    def forward(
+        self, photo: Tensor, color: Tensor, motion: Tensor, coarse: Tensor, fine: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Corrected maps.
+
+        Args:
+            photo: (B, 3, H, W) sRGB, sides multiples of the stride.
+            color: (B, 12, H, W), maps of the first stage, the middle frame less the photo first.
+            motion: (B, 6, H, W), as its head gives them: not scaled and not gated.
+            coarse: (B, widths[0], H/4, W/4), what the first stage's head saw.
+            fine: (B, detail_width, H/2, W/2), what its head for detail saw.
+
+        Returns:
+            color and motion, of the same shapes.
+        """
+        line, _, swept, moving = F.avg_pool2d(motion, 2).split(list(_MOTION.values()), 1)
+        line = line * swept.sigmoid()
+        with torch.autocast(photo.device.type, enabled=False):
+            path = half_angle(_AXIS_SCALE * line.detach().float()) / 2  # pixels of half the size
+            evidence = exposure_evidence(photo.float(), (photo + color[:, :3]).float(), path)
+        masks = torch.cat([swept, moving], 1).clamp(-8.0, 8.0) / 4
+        seen = [fine, evidence, line, masks, F.pixel_unshuffle(color[:, :3].detach(), 2)]
+        x = torch.cat([part.to(fine.dtype) for part in seen], 1)
+        x = self.encoder[0](self.stem(x.contiguous(memory_format=torch.channels_last)))
+        y = self.encoder[1](self.down[0](x) + self.skip(coarse))
+        z = self.encoder[2](self.down[1](y))  # (B, refinement_widths[2], H/8, W/8)
+        y = self.decoder[0](y + F.pixel_shuffle(self.up[0](z), 2))
+        x = self.decoder[1](x + F.pixel_shuffle(self.up[1](y), 2))
+        maps = self.head(x).float()
+        split = 4 * sum(_COLOR.values())
+        return (
+            color + F.pixel_shuffle(maps[:, :split], 2),
+            motion + F.interpolate(maps[:, split:], scale_factor=2.0, mode="bilinear"),
+        )
+
+
 @register_model("animator")
 class MotionAnimator(HubModel):
     """Blurred photo to encoding to frames; see the head of this file.
@@ -263,17 +395,14 @@ class MotionAnimator(HubModel):
         quarter, eighth, sixteenth = config.widths
         fine = config.detail_width
 
-        def blocks(width: int, count: int) -> nn.Sequential:
-            return nn.Sequential(*[ResidualBlock(width) for _ in range(count)])
-
         self.stem = nn.Conv2d(2 * 3 * 16, quarter, 3, padding=1)
         self.encoder = nn.ModuleList(
-            [blocks(quarter, config.blocks[0]), blocks(eighth, config.blocks[1])]
+            [_blocks(quarter, config.blocks[0]), _blocks(eighth, config.blocks[1])]
         )
         self.down = nn.ModuleList(
             [nn.Conv2d(quarter, eighth, 2, stride=2), nn.Conv2d(eighth, sixteenth, 2, stride=2)]
         )
-        self.middle = blocks(sixteenth, config.blocks[2])
+        self.middle = _blocks(sixteenth, config.blocks[2])
         self.up = nn.ModuleList(
             [
                 Pointwise(sixteenth, 4 * eighth, bias=False),
@@ -281,7 +410,7 @@ class MotionAnimator(HubModel):
             ]
         )
         self.decoder = nn.ModuleList(
-            [blocks(eighth, config.blocks[3]), blocks(quarter, config.blocks[4])]
+            [_blocks(eighth, config.blocks[3]), _blocks(quarter, config.blocks[4])]
         )
         color, motion = sum(_COLOR.values()), sum(_MOTION.values())
         self.head = init_near_zero(nn.Conv2d(quarter, 16 * color + 4 * motion, 3, padding=1))
@@ -290,11 +419,12 @@ class MotionAnimator(HubModel):
         nn.init.zeros_(self.guidance_stem.bias)  # type: ignore[arg-type]
         self.detail_stem = nn.Conv2d(2 * 3 * 4, fine, 3, padding=1)
         self.detail_up = Pointwise(quarter, 4 * fine, bias=False)
-        self.detail = blocks(fine, config.detail_blocks)
+        self.detail = _blocks(fine, config.detail_blocks)
         self.detail_head = init_near_zero(nn.Conv2d(fine, 4 * color, 3, padding=1))
+        self.refinement = Refinement(config)
 
     def features(self, photo: Tensor) -> Features:
-        """The part that does not depend on guidance, about half of the arithmetic.
+        """The part that does not depend on guidance.
 
         Args:
             photo: (B, 3, H, W) sRGB in [0, 1], any size.
@@ -343,6 +473,8 @@ class MotionAnimator(HubModel):
         motion = F.interpolate(
             F.pixel_shuffle(maps[:, split:], 2), scale_factor=2.0, mode="bilinear"
         )
+        padded = pad_to_multiple(photo, STRIDE)
+        color, motion = self.refinement(padded, color, motion, x, detail)
         color, motion = color[..., :height, :width], motion[..., :height, :width]
         middle, even, odd = color.split(list(_COLOR.values()), 1)
         line, curve, swept, moving = motion.split(list(_MOTION.values()), 1)
@@ -384,7 +516,7 @@ class MotionAnimator(HubModel):
         frames = batch["frames"]
         last = frames.shape[1] - 1
         inner = 1 + step % max(1, last // 2 - 1)
-        given = (torch.rand(len(frames)) < weights.get("guided", 0.55)).to(frames)
+        given = (torch.rand(len(frames)) < weights.get("guided", 0.4)).to(frames)
         encoding = self.decode(self.features(batch["photo"]), roughened(batch["guidance"]), given)
         with torch.autocast(frames.device.type, enabled=False):
             path = orient(half_angle(encoding.line), batch["guidance"])
@@ -404,7 +536,7 @@ class MotionAnimator(HubModel):
                     for logit, truth in ((encoding.swept, swept), (encoding.moving, moving))
                 ]
             ).sum()
-        axis, masks = weights.get("axis", 0.003) * axis, weights.get("masks", 0.01) * masks
+        axis, masks = weights.get("axis", 0.005) * axis, weights.get("masks", 0.025) * masks
         return {"model": distance + axis + masks}
 
     def forward(self, photo: Tensor, guidance: Tensor | None = None, frames: int = 7) -> Animation:

@@ -22,13 +22,16 @@ from b2m.train.objectives import OBJECTIVES, Objective
 
 # Where some thousand samples are the budget: small batches, and blur that is long enough to be seen
 # from the beginning.
-_SHORT: dict[str, Any] = {"batch": 4, "blur": (20.0, 36.0), "blur_samples": 20_000}
+_SMALL: dict[str, Any] = {"crop": 96, "scene": 128}
+_SHORT: dict[str, Any] = _SMALL | {"batch": 4, "blur": (20.0, 36.0), "blur_samples": 20_000}
 # The animator's own, found in docs/experiments.md.
 _ANIMATOR: dict[str, Any] = {
-    "batch": 16,
+    "batch": 10,
+    "crop": 160,  # smaller ones do not teach what large photos ask for
+    "scene": 192,
     "blur": (28.0, 40.0),
     "optimizer": "muon",
-    "learning_rate": 5e-4,
+    "learning_rate": 4e-4,
     "warmup": 60,
     "clip_norm": 0.3,
     "ema": 0.9985,
@@ -232,7 +235,7 @@ def _variant(of: str, name: str, model: dict[str, Any] | None = None, **changes:
 RECIPES |= {
     recipe.name: recipe
     for recipe in (
-        _variant("animator", "animator-short", **FROM_SCRATCH),
+        _variant("animator", "animator-short", **_SMALL | FROM_SCRATCH),
         # Scenes, turning cameras and real clips (`--clips`), as in `b2m.data.stream.SHARES`; and
         # what each adds on the same small budget: `b2m evaluate --table mix` compares them.
         _variant("animator", "animator-mix", turning=_TURNING, real_share=SHARES["clips"]),
