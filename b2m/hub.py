@@ -621,7 +621,20 @@ def plan(folder: Path, repo_id: str, *, space: bool = False, owner: str | None =
             files[name] = text.replace(_source(b"OWNER"), _source(account))
             if account == b"OWNER":
                 nameless.append(name)
+    if space:
+        card = files[CARD_FILE]
+        before = card if isinstance(card, bytes) else card.read_bytes()
+        if (named := _named_card(before, repo_id.encode())) != before:
+            files[CARD_FILE] = named
     return Upload(repo_id, space, sdk, files, tuple(nameless))
+
+
+def _named_card(card: bytes, repo_id: bytes) -> bytes:
+    """The front matter of a Space with its own id, and its account's models."""
+    head, fence, rest = card.partition(b"\n---\n")
+    head = head.replace(b"/spaces/OWNER/b2m/", b"/spaces/" + repo_id + b"/")
+    head = head.replace(b"- OWNER/", b"- " + repo_id.split(b"/")[0] + b"/")
+    return head + fence + rest
 
 
 def _source(account: bytes) -> bytes:

@@ -145,6 +145,17 @@ def fetch(address, **headers):
         return answer.status, dict(answer.headers)
 
 
+def test_links_to_the_page_show_its_own_card(page_server):
+    with urllib.request.urlopen(page_server.address, timeout=20) as answer:
+        text = answer.read().decode()
+        assert int(answer.headers.get("content-length", len(text.encode()))) == len(text.encode())
+    assert text.count("og:title") == text.count("og:image") == 1
+    assert 'property="og:title" content="Blur to motion"' in text
+    assert f'property="og:image" content="{page_server.address}/card.jpg"' in text
+    status, headers = fetch(page_server.address + "/card.jpg")
+    assert status == 200 and headers["content-type"] == "image/jpeg"
+
+
 def test_headers(page_server):
     for place in ("/", "/config", "/gradio_api/info"):
         status, headers = fetch(page_server.address + place)

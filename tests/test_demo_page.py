@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from b2m.media.video import write_mp4
+from b2m.motion.io import read_flow
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 APART = EXAMPLES / "moving-apart.jpg"
@@ -25,7 +26,12 @@ def address(page_server):
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
+def downloads(tmp_path_factory):
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory, downloads):
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
         pytest.skip("no chromium and chromedriver here")
@@ -34,6 +40,7 @@ def browser(tmp_path_factory):
 
     options = selenium.ChromeOptions()
     options.binary_location = chromium
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     for argument in (
         "--headless=new",
         "--no-sandbox",
@@ -110,13 +117,13 @@ def tab(page, name):
 
 
 def ways(page):
-    """Which way the two things go, by the colours of the guidance under "See why"."""
-    tab(page, "See why")
-    images = wait_for(lambda: find(page, "#why img"))
+    """Which way the two things go, by the colours of the guidance under "Details"."""
+    tab(page, "Details")
+    images = wait_for(lambda: find(page, "#why img:not(.wheel)"))
     data = base64.b64decode(images[2].get_attribute("src").split(",")[1])
     with Image.open(io.BytesIO(data)) as picture:
         colors = np.asarray(picture.convert("RGB")).astype(int)
-    tab(page, "Direct it")
+    tab(page, "Edit motion")
     found = {}
     for thing, (x, y) in THINGS.items():
         color = np.median(colors[y - 8 : y + 8, x - 8 : x + 8].reshape(-1, 3), axis=0)
@@ -141,6 +148,28 @@ def touch(page, start, *moves):
     actions.release().perform()
 
 
+def keys(page, letter):
+    """Ctrl and a letter; a capital one with Shift."""
+    from selenium.webdriver import ActionChains, Keys
+
+    chain = ActionChains(page).key_down(Keys.CONTROL)
+    chain = chain.key_down(Keys.SHIFT) if letter.isupper() else chain
+    chain.send_keys(letter.lower()).key_up(Keys.SHIFT).key_up(Keys.CONTROL).perform()
+
+
+def press(page, selector):
+    """A button, once it can be pressed."""
+    button = wait_for(lambda: [b for b in find(page, selector) if b.is_enabled()])[0]
+    page.execute_script("arguments[0].click()", button)
+
+
+def saved(downloads, name):
+    """A file that was taken along."""
+    path = downloads / name
+    wait_for(lambda: path.exists() and path.stat().st_size, 300)
+    return path
+
+
 def changed(page, before):
     return wait_for(lambda: (now := ways(page)) != before and now)
 
@@ -153,9 +182,15 @@ def test_directing_by_hand_and_by_key(page):
     assert changed(page, ways(page)) == {"left": "left", "right": "right"}
     touch(page, THINGS["right"])  # a tap
     assert changed(page, {"left": "left", "right": "right"}) == {"left": "left", "right": "left"}
-    (undo,) = [b for b in find(page, "#words button") if b.text == "undo"]
-    page.execute_script("arguments[0].click()", undo)
+    # A step back and forth and back, by the keys and by the buttons.
+    keys(page, "z")
     assert changed(page, {"left": "left", "right": "left"}) == {"left": "left", "right": "right"}
+    keys(page, "Z")
+    assert changed(page, {"left": "left", "right": "right"}) == {"left": "left", "right": "left"}
+    assert not find(page, "#redo")[0].is_enabled()
+    press(page, "#undo")
+    assert changed(page, {"left": "left", "right": "left"}) == {"left": "left", "right": "right"}
+    assert not find(page, "#motions button[aria-pressed=true]")  # edited, it is no option any more
     # The same without a pointer: the cross goes to the thing on the left.
     from selenium.webdriver import Keys
 
@@ -165,7 +200,105 @@ def test_directing_by_hand_and_by_key(page):
     assert changed(page, {"left": "left", "right": "right"}) == {"left": "right", "right": "right"}
 
 
-def test_picking_an_example_a_motion_and_the_photo_underneath(page):
+def test_the_first_view_is_a_finished_example(page):
+    photo, clip = find(page, "#intro img")
+    data = base64.b64decode(clip.get_attribute("src").split(",")[1])
+    with Image.open(io.BytesIO(data)) as playing:
+        assert playing.n_frames == 12  # seven forwards, and back
+    assert photo.is_displayed() and clip.is_displayed() and not find(page, "#clip video")
+    assert find(page, "#first p")[0].text.count(".") == 1  # one line says what to do
+    assert not find(page, "#go")[0].is_enabled()
+    assert "Photos stay on this machine" in find(page, "body")[0].text
+    upload(page, EXAMPLES / "cat-roll.jpg")
+    settled(page)
+    assert not [part for part in find(page, "#intro img") if part.is_displayed()]
+    assert find(page, "#go")[0].is_enabled()
+    said = find(page, "#known")[0].text
+    assert "of the photo moved" in said and "dB" not in said
+    tab(page, "Details")
+    wait_for(lambda: "dB" in find(page, "#why")[0].text)
+    assert len(find(page, "#why img.wheel")) == 1
+
+
+def test_cancel_ends_the_work_and_clears_the_page(page, tmp_path):
+    with Image.open(APART) as photo:
+        photo.resize((3000, 1997)).save(tmp_path / "large.png")
+    upload(page, tmp_path / "large.png")
+    cancel = wait_for(lambda: find(page, "#status button"))[0]
+    said = find(page, "#status")[0].text
+    assert said.startswith(("Estimating the motion: about ", "Reading the photo"))
+    page.execute_script("arguments[0].click()", cancel)
+    wait_for(lambda: not find(page, "#status button"))
+    wait_for(lambda: is_empty(page))
+    upload(page, APART)  # the slot is free again
+    settled(page)
+
+
+def test_frame_by_frame(page):
+    from selenium.webdriver import Keys
+
+    upload(page, APART)
+    settled(page)
+    now = "const v = document.querySelector('#clip video'); return [v.paused, v.currentTime]"
+    step = find(page, "#player button")[1]
+    page.execute_script("arguments[0].click()", step)
+    paused, _ = page.execute_script(now)
+    assert paused
+    slider = find(page, "#player input")[0]
+    slider.send_keys(Keys.ARROW_LEFT)
+    slider.send_keys(Keys.HOME)
+    assert find(page, "#player output")[0].text == "Frame 1 of 7"
+    assert page.execute_script(now)[1] == pytest.approx(0.5 / 7, abs=0.01)
+    find(page, "#clip video")[0].send_keys(Keys.ARROW_RIGHT * 2)
+    assert find(page, "#player output")[0].text == "Frame 3 of 7"
+    assert page.execute_script(now)[1] == pytest.approx(2.5 / 7, abs=0.01)
+    slider.send_keys(Keys.END)
+    assert find(page, "#player output")[0].text == "Frame 7 of 7"
+
+
+def test_a_sharp_photo_gets_no_tools(page, tmp_path):
+    rows, columns = np.indices((160, 200)) // 20
+    board = ((rows * 37 + columns * 101 + rows * columns * 13) % 200 + 30).astype(np.uint8)
+    Image.fromarray(np.stack([board] * 3, -1)).save(tmp_path / "board.png")
+    upload(page, tmp_path / "board.png")
+    wait_for(lambda: [k for k in find(page, "#known") if k.text.startswith("This photo looks")])
+    wait_for(lambda: not find(page, "#status button"))
+    time.sleep(1)
+    assert not [part for part in find(page, "#motions, #pad, #words, #peek") if part.is_displayed()]
+
+
+def test_the_motion_field_takes_the_photo_over_and_is_cleared_with_it(page):
+    upload(page, EXAMPLES / "cat-roll.jpg")
+    settled(page)
+    tab(page, "Motion field")
+    wait_for(lambda: find(page, "#given img"))
+    assert find(page, "#wheel img")[0].is_displayed()
+    for button, result in (("#find", "#numbers a"), ("#sharpen", "#still img")):
+        press(page, button)
+        wait_for(lambda result=result: find(page, result))
+    find(page, "#given button[aria-label='Remove Image']")[0].click()
+    wait_for(lambda: not find(page, "#numbers a, #still img, #colored img"))
+
+
+def test_a_link_holds_the_settings(browser, address):
+    browser.get(f"{address}/?frames=5&pingpong=true")
+    wait_for(lambda: find(browser, "#photo input[type=file]"))
+    upload(browser, EXAMPLES / "cat-roll.jpg")
+    settled(browser)
+    wait_for(lambda: find(browser, "#player output")[0].text.endswith("of 5"))
+    open_settings(browser)
+    press(browser, "#share")
+    link = wait_for(
+        lambda: [e.get_attribute("value") for e in find(browser, "#link textarea, #link input")]
+    )[0]
+    wait_for(
+        lambda: "frames=5" in find(browser, "#link textarea, #link input")[0].get_attribute("value")
+    )
+    link = find(browser, "#link textarea, #link input")[0].get_attribute("value")
+    assert "pingpong=true" in link and "cat" not in link and link.startswith(address)
+
+
+def test_picking_an_example_a_motion_and_the_photo_underneath(page, downloads):
     from selenium.webdriver import ActionChains
 
     names = [image.get_attribute("alt") for image in find(page, "#examples img")]
@@ -192,8 +325,14 @@ def test_picking_an_example_a_motion_and_the_photo_underneath(page):
     ActionChains(page).release().perform()
     assert not find(page, "#cover")
     tab(page, "Download")
-    wait_for(lambda: find(page, "#make"))[0].click()
-    wait_for(lambda: any("moving-apart" in a.get_attribute("href") for a in find(page, "#file a")))
+    wait_for(lambda: find(page, "#kinds button"))
+    for kind, name in (("GIF", "moving-apart.gif"), ("Motion field", "moving-apart.flo")):
+        (button,) = [b for b in find(page, "#kinds button") if b.text == kind]
+        page.execute_script("arguments[0].click()", button)  # and no more than that
+        path = saved(downloads, name)
+    assert read_flow(path).shape == (426, 640, 2)
+    with Image.open(downloads / "moving-apart.gif") as gif:
+        assert gif.size == (640, 426) and gif.n_frames == 7
 
 
 def open_settings(page):
@@ -208,9 +347,10 @@ def toasts(page):
 
 def is_empty(page):
     """Whether the page is as it was before there was a photo."""
-    hint = find(page, "#known")[0].text.startswith("Drop a photo")
+    hint = [part for part in find(page, "#intro img") if part.is_displayed()]
     shown = [part for part in find(page, "#motions, #pad, #words") if part.is_displayed()]
-    return hint and not shown and not find(page, "#clip video")
+    clips = [clip for clip in find(page, "#clip video") if clip.is_displayed()]
+    return bool(hint) and not shown and not clips
 
 
 def test_a_photo_that_goes_takes_all_with_it(page):
@@ -238,7 +378,7 @@ def test_settings_answer_to_keys_and_a_mis_tap_leaves_the_clip_in_sight(page):
     find(page, "input[type=range]")[0].send_keys(Keys.ARROW_RIGHT)
     second = wait_for(lambda: (now := played(page)) != first and now)
     touch(page, (30, 400))
-    wait_for(lambda: any("nothing moves at x=" in text for text in toasts(page)))
+    wait_for(lambda: any("Nothing moves there" in text for text in toasts(page)))
     assert not [part for part in find(page, "#clip .error, #known .error") if part.is_displayed()]
     assert played(page) == second
 
@@ -264,11 +404,10 @@ def test_what_was_drawn_stays_to_be_seen(page):
     x, y = THINGS["right"]
     wait_for(lambda: ink((x + 12, y)) > 0.05)
     assert ink(THINGS["right"]) == 0  # a ring
-    undo, over = (b for b in find(page, "#words button") if b.text in ("undo", "start over"))
-    page.execute_script("arguments[0].click()", undo)
+    press(page, "#undo")
     wait_for(lambda: ink((x + 12, y)) == 0)
     assert ink(end) > 0.05
-    page.execute_script("arguments[0].click()", over)
+    press(page, "#reset")
     wait_for(lambda: ink(end) == 0)
 
 
@@ -288,7 +427,7 @@ def test_where_the_keys_go_can_be_seen(page):
     open_settings(page)
     seen = set()
     page.execute_script("document.querySelector('#go').focus()")
-    for _ in range(40):
+    for _ in range(60):
         name, kind, outline, top, below = focused(Keys.TAB)
         if kind in ("range", "checkbox", "radio"):
             assert "solid 3px" in outline or "3px solid" in outline, (name, kind, outline)
@@ -337,9 +476,9 @@ def test_it_fits_a_phone(page):
         # The clip has come into sight by itself, and no tab hides in a menu.
         top = "return document.querySelector('#clip').getBoundingClientRect().top"
         wait_for(lambda: -5 < page.execute_script(top) < 100)
-        for name in ("Direct it", "Compare", "See why", "Download"):
+        for name in ("Edit motion", "Compare", "Details", "Download"):
             tab(page, name)
-        tab(page, "Direct it")
+        tab(page, "Edit motion")
         labels = wait_for(lambda: find(page, "#pad label"))
         wait_for(lambda: labels[0].is_displayed())
         assert all(min(label.size.values()) >= 24 for label in labels)
@@ -376,21 +515,23 @@ def test_everybody_can_use_it(browser, address, theme, tmp_path):
     wait_for(lambda: len(find(page, "#compare img")) == 2)
     alts = [picture.get_attribute("alt") for picture in find(page, "#photo img, #compare img")]
     assert alts == ["Your blurred photo", "Your blurred photo", "The sharp frame"]
-    for name in ("See why", "Download", "Direct it", "Video", "Motion field"):
+    for name in ("Details", "Download", "Edit motion", "Video", "Motion field"):
         tab(page, name)
-        if name == "See why":
+        if name == "Details":
             alts = [picture.get_attribute("alt") for picture in find(page, "#why img")]
-            assert len(set(alts)) == 5 and all(alts)
+            assert len(set(alts)) == 6 and all(alts)
         if name == "Video":
             find(page, "#blurry input[type=file]")[0].send_keys(str(film))
             wait_for(lambda: find(page, "#blurry video[aria-label='Your blurred video']"))
             find(page, "#make-slow")[0].click()
             wait_for(lambda: find(page, "#slow video[aria-label^='The sharp video']"))
         if name == "Download":  # links to files have a colour of their own
-            wait_for(lambda: find(page, "#make"))[0].click()
+            wait_for(lambda: find(page, "#kinds button"))[0].click()
             wait_for(lambda: find(page, "#file a"))
+        if name == "Edit motion":
+            press(page, "#reverse")
+            wait_for(lambda: find(page, "#undo")[0].is_enabled())
         if name == "Motion field":
-            find(page, "#given input[type=file]")[0].send_keys(str(APART))
             wait_for(lambda: find(page, "#given img"))
             find(page, "#find")[0].click()
             wait_for(lambda: find(page, "#numbers a"))

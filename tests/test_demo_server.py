@@ -3,7 +3,9 @@
 import asyncio
 import base64
 import json
+import shutil
 import struct
+import textwrap
 import time
 import urllib.request
 import zlib
@@ -23,7 +25,11 @@ from b2m.media import video
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 CLIENTS = 20
-USUAL = {"animate": [7, 1.0, False, 1, ""], "video": [1.0, ""]}  # what follows a file
+META = {"_type": "gradio.FileData"}
+USUAL = {
+    "animate": [7, 1.0, False, 1, "", "", None, None, None],
+    "video": [1.0, ""],
+}  # what follows a file
 
 
 @pytest.fixture
@@ -35,7 +41,7 @@ def test_endpoints(server):
     client, cat = Client(server.address, verbose=False), handle_file(EXAMPLES / "cat-roll.jpg")
     clip, known = client.predict(cat, frames=5, api_name="/animate")
     forwards = list(video.read_video(clip))
-    assert len(forwards) == 5 and "average back" in known
+    assert len(forwards) == 5 and "of the photo moved" in known
     clip, _ = client.predict(cat, frames=5, motion=2, api_name="/animate")
     backwards = list(video.read_video(clip))  # a camera's motion goes one way or the other
     for first, last in zip(forwards, backwards[::-1], strict=True):
@@ -57,8 +63,8 @@ def test_endpoints_are_described(server):
     assert first["parameter_name"] == "photo" and not first["parameter_has_default"]
     assert all(parameter["parameter_has_default"] for parameter in others)
     assert [value["label"] for value in named["/animate"]["returns"]] == [
-        "What happened",
-        "What is known",
+        "Result",
+        "Summary",
     ]
 
 
@@ -92,7 +98,27 @@ def test_files_that_are_none_are_told_in_plain_words(server, given, meta):
 def test_requests_that_leave_values_out_are_told_which_there_are(server, monkeypatch):
     monkeypatch.setitem(USUAL, "video", [1.0])
     said = answered(server, "video", {})
-    assert "2 values came; this takes 3: Short blurred video, Shutter open, Model" in said
+    assert (
+        "2 values came; this takes 3: Short blurred video, Shutter fraction (180° = 0.5), Model"
+        in said
+    )
+
+
+def test_the_example_in_the_readme(server, monkeypatch, tmp_path):
+    text = (APP.parent / "README.md").read_text("utf-8")
+    code = textwrap.dedent(text.split("```python\n")[1].split("```")[0])
+    monkeypatch.chdir(tmp_path)
+    shutil.copyfile(EXAMPLES / "moving-apart.jpg", tmp_path / "photo.jpg")
+    found = {}
+    exec(code.replace("http://127.0.0.1:7860", server.address), found)
+    assert len(list(video.read_video(found["clip"]))) == 15
+    assert "of the photo moved" in found["known"]
+
+
+def test_a_web_address_that_is_not_for_the_server_is_told_in_plain_words(server):
+    for address in ("http://127.0.0.1:9/a.jpg", "http://169.254.169.254/latest/a.jpg"):
+        said = answered(server, "deblur", {"path": address, "meta": META})
+        assert "event: error" in said and "cannot be fetched from here" in said, said
 
 
 def as_data(path, mime):
@@ -123,10 +149,15 @@ def test_tools(server, tmp_path):
     listed, answers = asyncio.run(ask())
     for name, answer in answers.items():
         assert not answer.isError and answer.content, (name, answer.content)
-    assert any("average back" in getattr(part, "text", "") for part in answers["animate"].content)
+    told = [getattr(part, "text", "") for part in answers["animate"].content]
+    assert any("looks sharp" in text or "of the photo moved" in text for text in told)
     tools = {tool.name: tool for tool in listed}
     assert set(tools) == {"animate", "flow", "deblur", "segment", "video"}
     assert "motion-blurred photo" in tools["animate"].description
+    assert "goes the way it was drawn" in " ".join(tools["animate"].description.split())
+    assert {"direction", "strokes", "reverse", "guidance"} <= set(
+        tools["animate"].inputSchema["properties"]
+    )
     assert "photo" in tools["animate"].inputSchema["properties"]
 
 
@@ -158,7 +189,7 @@ def test_bad_uploads_are_told_in_plain_words(server, tmp_path):
     film = tmp_path / "film.mp4"
     video.write_mp4(film, [np.zeros((32, 32, 3), np.uint8)] * 3, 30)
     said = refused(server, handle_file(film), shutter=2, api_name="/video")
-    assert "Shutter open: '2' is not 0.1 to 1" in said
+    assert "Shutter fraction (180° = 0.5): '2' is not 0.1 to 1" in said
     cat = handle_file(EXAMPLES / "cat-roll.jpg")
     for motion in (0, -1, 3):
         said = refused(server, cat, motion=motion, api_name="/animate")
@@ -310,6 +341,7 @@ def test_a_client_that_vanishes_frees_its_slot(server, tmp_path):
             False,
             1,
             "animator",
+            *USUAL["animate"][5:],
         ]
         event = {"data": data, "fn_index": named(server, "animate"), "session_hash": "gone"}
         post(server, "/gradio_api/queue/join", event)

@@ -19,6 +19,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from PIL import Image
 
 from b2m.cli import demo as pages
 from b2m.cli import main
@@ -44,13 +45,18 @@ def test_front_matter(name):
         assert SpecifierSet(">=3.11").contains(card["python_version"])
         (gradio,) = [r for r in requirements(name) if r.name == "gradio"]
         assert gradio.specifier.contains(card["sdk_version"])
+        assert card["thumbnail"].endswith("/resolve/main/card.jpg")
+        assert card["suggested_hardware"] == "cpu-basic" and "mcp-server" in card["tags"]
+        assert card["models"] == [f"{OWNER}/b2m-animator"]
+        with Image.open(SPACES[name] / "card.jpg") as picture:
+            assert picture.size == (1200, 630)
     else:
         assert (card["sdk"], card["app_port"]) == ("docker", 8501)
 
 
 def requirements(name):
     lines = (SPACES[name] / "requirements.txt").read_text("utf-8").splitlines()
-    return [Requirement(line) for line in lines if line.strip()]
+    return [Requirement(line) for line in lines if line.strip() and not line.startswith("--")]
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -58,6 +64,9 @@ def test_requirements(name):
     ours, *others = requirements(name)
     # There is no b2m on PyPI.
     assert (ours.name, ours.url) == ("b2m", f"git+https://github.com/{OWNER}/b2m")
+    if name == "gradio":  # the CPU build of PyTorch
+        first = (SPACES[name] / "requirements.txt").read_text("utf-8").splitlines()[0]
+        assert first == "--extra-index-url https://download.pytorch.org/whl/cpu"
     for other in others:
         assert other.specifier.contains(importlib.metadata.version(other.name))
 
@@ -143,7 +152,7 @@ def test_b2m_demo_serves_the_page_from_the_wheel(wheel):
 
     with serve("-m", "b2m.cli", "demo", PYTHONPATH=str(wheel)) as server:
         with urllib.request.urlopen(f"{server.address}/config", timeout=60) as answer:
-            assert json.load(answer)["title"] == "b2m: blur to motion"
+            assert json.load(answer)["title"] == "Blur to motion"
         running = Path(f"/proc/{server.process.pid}/cmdline").read_text()
         assert str(wheel / "b2m" / "demo" / "gradio" / "app.py") in running
 

@@ -196,6 +196,10 @@ def test_weights_and_a_space_arrive_whole(hub, tmp_path):
     assert not large and {"app.py", "README.md", "requirements.txt"} <= small.keys()
     assert small["app.py"] == (PAGE / "app.py").read_bytes()
     assert b"github.com/someone/b2m" in small["requirements.txt"]
+    head = small["README.md"].decode().split("---\n")[1]
+    assert "OWNER" not in head and "/spaces/user/b2m/resolve/main/card.jpg" in head
+    assert "\n  - user/b2m-animator\n" in head
+    assert "card.jpg" in small
     assert not any(name.startswith((".", "__pycache__")) for name in small)
 
 

@@ -7,19 +7,22 @@ import os
 import random
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from attended import Attended
+from attended import Attended, visitor
 from clips import (
+    BRUSH,
     Edit,
     animator,
     clip_of,
     default_model,
+    details,
     edit_with,
+    estimate,
     fitting,
     full_clip_of,
     look,
@@ -31,13 +34,15 @@ from limits import (
     MOST_VIDEO_FRAME,
     PHOTO_SECONDS,
     VIDEO_SECONDS,
+    Cancelled,
     OutOfTime,
     at_most,
 )
-from pictures import SHOWN_SIDE, figures, pad_value, tiles
+from pictures import NO_TILES, SHOWN_SIDE, figures, pad_value, tiles
 from results import folder
 
 import b2m
+from b2m.errors import NothingMovesError
 from b2m.media import Pixels, fit, open_image, write_png
 from b2m.media.video import Video, as_rate, read_video, write_timed_mp4
 from b2m.motion import flow_to_color, write_flow
@@ -53,17 +58,24 @@ except ImportError:
 
 MOST_FRAMES = 300  # of a video: others wait in line
 MOST_VIDEO = 5e7  # pixels of all its frames, two or three minutes on two cores; others are shrunk
-SHARED_BYTES = 5e6
-HINT = "Drop a photo, paste one, take one, or click an example."
+MOST_SIDE = 4096  # pixels, of an MP4; many players take no more
+HINT = "Drop a blurred photo, paste one, take one, or click an example: it is animated at once."
 KINDS = (
     "MP4",
-    "GIF under 5 MB",
+    "GIF",
     "WebP",
     "Motion Photo",
-    "PNG frames, full size",
-    "Sharp photo, full size",
-    "Sheet",
+    "PNG frames",
+    "Motion field",
+    "Sharp frame",
+    "Contact sheet",
 )
+IDLE: dict[str, Any] = {"busy": False, "spin": False, "text": ""}
+
+
+def busy(text: str, spin: bool = True) -> dict[str, Any]:
+    """What the page says while it works; where progress is shown, nothing else need spin."""
+    return {"busy": True, "spin": spin, "text": text}
 
 
 def refusal(sentence: str) -> gr.Error:
@@ -78,8 +90,10 @@ def in_plain_words(function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         seconds = VIDEO_SECONDS if function.__name__ == "video" else PHOTO_SECONDS
         try:
-            with at_most(seconds):
+            with at_most(seconds, visitor()):
                 return function(*args, **kwargs)
+        except Cancelled as error:
+            raise gr.Error("Cancelled.", visible=False, print_exception=False) from error
         except OutOfTime as error:
             raise refusal(
                 f"this took longer than {seconds} s, which is as long as one job may take here: "
@@ -105,7 +119,7 @@ def rate(frames: float, speed: float) -> float:
     return max(1.0, float(frames) * float(speed))
 
 
-def _shown(
+def _saved(
     photo: str,
     edits: list[Edit],
     motion: float,
@@ -113,15 +127,33 @@ def _shown(
     speed: float,
     pingpong: bool,
     model: str,
-) -> tuple[str, str]:
-    """The clip as a file, and what is known about it."""
+) -> tuple[b2m.Clip, str]:
+    """The clip, and as a file."""
     clip = clip_of(photo, model, edits, int(motion), int(frames))
     video = clip.save(
         folder() / f"{stem(photo)}.mp4",
         fps=rate(clip.count, speed),
         pingpong=bool(pingpong),
     )
-    return str(video), told(clip, model, look(photo, model), float(speed))
+    return clip, str(video)
+
+
+def _shown(photo: str, edits: list[Edit], *settings: Any) -> tuple[Any, ...]:
+    """The clip, what is told of it, its frames to step through, and what is done with it."""
+    clip, video = _saved(photo, edits, *settings)
+    *_, speed, _, model = settings
+    seen = look(photo, model)
+    return (
+        video,
+        told(clip, seen),
+        details(clip, model, seen, float(speed)),
+        {"count": clip.count, "fps": rate(clip.count, speed)},
+        gr.Column(visible=bool(edits) or not clip.assessment.sharp),
+        IDLE,
+    )
+
+
+SHOWN = 6  # of these
 
 
 def _written(picture: Pixels, photo: str, what: str) -> str:
@@ -140,6 +172,10 @@ def animate(
     pingpong: bool = False,
     motion: float = 1,
     model: str = "",
+    direction: str = "",
+    strokes: Sequence[Sequence[Sequence[float]]] | None = None,
+    reverse: Sequence[Sequence[float]] | None = None,
+    guidance: str | None = None,
 ) -> tuple[str, str]:
     """Turn one motion-blurred photo into a short sharp clip of what happened in the exposure.
 
@@ -150,20 +186,86 @@ def animate(
         pingpong: whether the clip plays forwards, then backwards.
         motion: which of the motions that would have left the same blur, 1 the most plausible.
         model: which model; empty for the usual one.
+        direction: which way everything that moves goes: right, down-right, down, down-left, left,
+            up-left, up or up-right; empty leaves it open.
+        strokes: lists of points [x, y] in pixels of the photo; what lies under a stroke goes the
+            way it was drawn.
+        reverse: points [x, y] in pixels of the photo; what moves there goes the other way.
+        guidance: a picture in the five colours, a file: black still, red right and up, green left
+            and up, yellow left and down, blue right and down.
 
     Returns:
         The clip (mp4), and what is known about it.
     """
-    return _shown(photo, [], motion, frames, speed, pingpong, model or default_model())
+    model = model or default_model()
+    seen = look(photo, model)
+    edits: list[Edit] = [{"kind": "picture", "path": guidance}] if guidance else []
+    if direction:
+        edits.append({"kind": "direction", "where": direction})
+    for name, lines in (("strokes", strokes), ("reverse", reverse)):
+        if not isinstance(lines, list | tuple | None):
+            raise b2m.InputError(f"{name} is {str(lines)[:80]!r}: give a list of points [x, y]")
+    for tool, lines in (("stroke", strokes or ()), ("tap", [[point] for point in reverse or ()])):
+        for line in lines:
+            edit = edit_with(tool, line, seen.prepared.photo)
+            _check_inside(edit, seen.size)
+            edits.append(_shrunk(edit, seen.scale))
+    clip, video = _saved(photo, edits, motion, frames, speed, pingpong, model)
+    return video, f"{told(clip, seen)}\n\n{details(clip, model, seen, speed)}"
+
+
+def _check_inside(edit: Edit, size: tuple[int, int]) -> None:
+    height, width = size
+    for x, y in edit.get("points") or [edit["point"]]:
+        if not (0 <= x < width and 0 <= y < height):
+            raise b2m.InputError(f"x={x:g}, y={y:g} is outside of the photo, {width} × {height} px")
+
+
+def _shrunk(edit: Edit, scale: float) -> Edit:
+    """An edit in pixels of the photo, in those in which it is shown."""
+    if "points" in edit:
+        return edit | {"points": [[x / scale, y / scale] for x, y in edit["points"]]}
+    return edit | {"point": [value / scale for value in edit["point"]]}
+
+
+def begin(photo: str | None) -> tuple[Any, ...]:
+    """Say how long it will take, and take away what was known of another photo."""
+    if not photo:
+        return finished()
+    try:
+        text = f"Estimating the motion: about {max(1, round(estimate(photo)))} s"
+    except b2m.InputError:  # which is told when it is looked at
+        text = "Reading the photo"
+    return (
+        1, [], [], NO_TILES, None, "", "", gr.skip(),
+        gr.Column(visible=False), busy(text), gr.Column(visible=False), gr.Column(visible=True),
+    )  # fmt: skip
+
+
+def finished() -> tuple[Any, ...]:
+    """The page without a photo."""
+    return (
+        1, [], [], NO_TILES, None, "", "", gr.skip(),
+        gr.Column(visible=False), IDLE, gr.Column(visible=True), gr.Column(visible=False),
+    )  # fmt: skip
 
 
 @on_gpu
 @in_plain_words
-def again(
-    photo: str | None, edits: list[Edit], *settings: Any
-) -> tuple[str, str] | tuple[None, str]:
-    """The clip after another photo or a change of mind; without a photo, an empty page."""
-    return _shown(photo, edits, *settings) if photo else (None, HINT)
+def again(photo: str | None, edits: list[Edit], *settings: Any) -> tuple[Any, ...]:
+    """The clip after another photo or a change of mind; without a photo there is none."""
+    if not photo:
+        raise gr.Error("There is no photo yet.", visible=False, print_exception=False)
+    return _shown(photo, edits, *settings)
+
+
+def _edited(photo: str, edits: list[Edit], undone: list[Edit], *settings: Any) -> tuple[Any, ...]:
+    """The clip after a change; a change that changes nothing is told, and all stays."""
+    try:
+        return *_shown(photo, edits, *settings), edits, undone
+    except NothingMovesError:
+        gr.Info("Nothing moves there: choose something blurred by motion.")
+        return (*(gr.skip() for _ in range(SHOWN - 1)), IDLE, gr.skip(), gr.skip())
 
 
 @on_gpu
@@ -178,10 +280,10 @@ def drawn(
     model: str,
     event: gr.EventData,
 ) -> tuple[Any, ...]:
-    """A stroke, a tap, a hold or a brush on the pad."""
-    edit = edit_with(str(event.tool), event.points, look(photo, model).prepared.photo)
-    edits = [*edits, edit]
-    return *_shown(photo, edits, motion, frames, speed, pingpong, model), edits
+    """A stroke, a tap, a freeze or a brush on the pad."""
+    shown = look(photo, model).prepared.photo
+    edit = edit_with(str(event.tool), event.points, shown, getattr(event, "brush", None) or BRUSH)
+    return _edited(photo, [*edits, edit], [], motion, frames, speed, pingpong, model)
 
 
 @on_gpu
@@ -194,20 +296,23 @@ def said(
     speed: float,
     pingpong: bool,
     model: str,
+    undone: list[Edit],
     where: str,
 ) -> tuple[Any, ...]:
-    """A word for everything that moves."""
+    """A word for everything that moves, or a step back or forth."""
     if where == "undo":
-        edits = edits[:-1]
-    elif where == "start over":
-        edits = []
-    elif where == "surprise me":
-        edits = [*edits, {"kind": "surprise", "seed": random.randrange(1 << 31)}]
-    elif where == "backwards":
-        edits = [*edits, {"kind": "backwards"}]
+        edits, undone = edits[:-1], [*edits[-1:], *undone]
+    elif where == "redo":
+        edits, undone = [*edits, *undone[:1]], undone[1:]
+    elif where == "reset":
+        edits, undone = [], [*edits, *undone]
+    elif where == "shuffle":
+        edits, undone = [*edits, {"kind": "shuffle", "seed": random.randrange(1 << 31)}], []
+    elif where == "reverse":
+        edits, undone = [*edits, {"kind": "reverse"}], []
     else:
-        edits = [*edits, {"kind": "direction", "where": where}]
-    return *_shown(photo, edits, motion, frames, speed, pingpong, model), edits
+        edits, undone = [*edits, {"kind": "direction", "where": where}], []
+    return _edited(photo, edits, undone, motion, frames, speed, pingpong, model)
 
 
 def _explained(
@@ -221,7 +326,7 @@ def _explained(
 @on_gpu
 @in_plain_words
 def explain(photo: str | None, edits: list[Edit], motion: float, frames: float, model: str) -> Any:
-    """See why, and compare."""
+    """Details, and the comparison."""
     return _explained(photo, edits, motion, frames, model) if photo else gr.skip()
 
 
@@ -229,7 +334,7 @@ def explain(photo: str | None, edits: list[Edit], motion: float, frames: float, 
 @in_plain_words
 def introduce(photo: str | None, frames: float, model: str) -> Any:
     """The same of a new photo, and the pad with it."""
-    if not photo:
+    if not photo or clip_of(photo, model, [], 1, int(frames)).assessment.sharp:
         return gr.skip()
     return *_explained(photo, [], 1, frames, model), pad_value(look(photo, model).prepared.photo)
 
@@ -237,11 +342,14 @@ def introduce(photo: str | None, frames: float, model: str) -> Any:
 @on_gpu
 @in_plain_words
 def propose(photo: str | None, frames: float, model: str) -> Any:
-    """Small clips of the motions that fit."""
+    """Small clips of the motions that fit, where there are several."""
     if not photo:
         return gr.skip()
     first = clip_of(photo, model, [], 1, int(frames))
-    return tiles(fitting(first, look(photo, model).prepared, model))
+    found = (
+        [first] if first.assessment.sharp else fitting(first, look(photo, model).prepared, model)
+    )
+    return tiles(found) if len(found) > 1 else NO_TILES, gr.Column(visible=len(found) > 1)
 
 
 def is_picture(photo: str | None) -> bool:
@@ -314,7 +422,8 @@ def video(
 
     Args:
         clip: the blurred video, a file.
-        shutter: share of the time between two frames during which the shutter was open.
+        shutter: share of the time between two frames during which the shutter was open; a shutter
+            angle of 180 degrees is 0.5.
         model: "animator", the only one that makes videos; empty for it.
 
     Returns:
@@ -374,31 +483,25 @@ def save(
     model: str,
     kind: str,
 ) -> str:
-    """The clip as a file of another kind."""
-    full = kind.endswith("full size")
-    if kind == "Motion Photo":  # holds the photo itself; of those here, only JPEGs are whole
-        full = not look(photo, model).prepared.source.jpeg
-    made = full_clip_of if full else clip_of
-    clip = made(photo, model, edits, int(motion), int(frames))
+    """The clip as a file of a kind, as it was edited, in the photo's own size."""
+    clip = full_clip_of(photo, model, edits, int(motion), int(frames))
     where, name = folder(), stem(photo)
     options: dict[str, Any] = {"fps": rate(clip.count, speed), "pingpong": bool(pingpong)}
-    if kind.startswith("GIF"):
-        path = where / f"{name}.gif"
-        for side in (960, 720, 540, 400, 300, 200):
-            clip.save(path, max_side=side, **options)
-            if path.stat().st_size < SHARED_BYTES:
-                break
-        return str(path)
-    if kind.startswith("PNG"):
+    if kind == "PNG frames":
         frames_of = where / f"{name}-frames"
         clip.save(f"{frames_of}{os.sep}")
         with zipfile.ZipFile(f"{frames_of}.zip", "w") as packed:  # PNG is packed already
             for picture in sorted(frames_of.iterdir()):
                 packed.write(picture, f"{frames_of.name}/{picture.name}")
         return f"{frames_of}.zip"
-    if kind.startswith("Sharp"):
+    if kind == "Motion field":
+        write_flow(where / f"{name}.flo", clip.flow)
+        return str(where / f"{name}.flo")
+    if kind == "Sharp frame":
         return _written(clip.middle, photo, "sharp")
-    if kind == "Sheet":
+    if kind == "Contact sheet":
         return str(clip.save_sheet(where / f"{name}.png"))
-    ending = {"WebP": ".webp", "Motion Photo": ".MP.jpg"}.get(kind, ".mp4")
-    return str(clip.save(where / f"{name}{ending}", **options))
+    if kind == "MP4":
+        options["max_side"] = MOST_SIDE
+    endings = {"GIF": ".gif", "WebP": ".webp", "Motion Photo": ".MP.jpg"}
+    return str(clip.save(where / f"{name}{endings.get(kind, '.mp4')}", **options))

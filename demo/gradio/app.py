@@ -18,15 +18,20 @@ from results import KEEP_SECONDS, clear, keep_sweeping  # before Gradio asks whe
 
 # isort: split
 import gradio as gr
+import httpx
 from actions import (
     HINT,
+    IDLE,
     KINDS,
     MOST_FRAMES,
     again,
     animate,
+    begin,
+    busy,
     deblur,
     drawn,
     explain,
+    finished,
     flow,
     introduce,
     is_picture,
@@ -37,19 +42,33 @@ from actions import (
     segment,
     video,
 )
-from clips import default_model, loaded, models
+from card import Card
+from clips import clip_of, default_model, loaded, models
 from gradio.exceptions import InvalidPathError
-from limits import MOST_PHOTO, MOST_WAITING, Guard, few_arenas, share_fairly
-from pictures import NO_TILES, examples, pad_marks
+from limits import MOST_PHOTO, MOST_WAITING, Guard, cancel, few_arenas, share_fairly
+from pictures import NO_TILES, examples, intro, pad_marks, wheel
 from pydantic import ValidationError
 from starlette.middleware import Middleware
 
 import b2m
 from b2m import assets as shipped
+from b2m import guidance as guidance_of
 
 HERE = Path(__file__).parent
 PHOTOS = sorted(shipped.examples().glob("*.jpg"))
-WORDS = ("right", "left", "up", "down", "backwards", "surprise me", "undo", "start over")
+FIRST = "temple-shake.jpg"  # which plays before there is a photo
+WORDS = {
+    "Everything right": "right",
+    "Everything left": "left",
+    "Everything up": "up",
+    "Everything down": "down",
+    "Reverse": "reverse",
+    "Shuffle": "shuffle",
+    "Undo": "undo",
+    "Redo": "redo",
+    "Reset": "reset",
+}
+SETTINGS = ("frames", "speed", "pingpong", "model")  # that a link may hold
 
 
 def text(name: str) -> str:
@@ -57,9 +76,9 @@ def text(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
 
 
-def photo_input(**kwargs: Any) -> gr.Image:
+def photo_input(name: str = "Blurred photo", **kwargs: Any) -> gr.Image:
     """An image whose file is handed over untouched, so that what is none is told by b2m."""
-    return untouched(gr.Image(label="Blurred photo", type="filepath", image_mode=None, **kwargs))
+    return untouched(gr.Image(label=name, type="filepath", image_mode=None, **kwargs))
 
 
 Upload = TypeVar("Upload", gr.Image, gr.Video)
@@ -85,6 +104,7 @@ def untouched(upload: Upload) -> Upload:
     return upload
 
 
+NOT_FETCHED = "the file at that address cannot be fetched from here: save it and upload it first"
 NOT_UPLOADED = "this is not a file that was uploaded here: upload it first"
 FILE = ((dict,), "an uploaded file, as gradio_client's handle_file makes it")
 NUMBER = ((int, float), "a number")
@@ -114,6 +134,16 @@ class Page(gr.Blocks):
             return await super().preprocess_data(block_fn, inputs, *args)
         except (ValidationError, InvalidPathError) as error:  # of files alone
             raise refusal(NOT_UPLOADED) from error
+        except (ValueError, OSError, httpx.HTTPError) as error:
+            if not any(is_address(value) for value in inputs):
+                raise
+            raise refusal(NOT_FETCHED) from error
+
+
+def is_address(value: Any) -> bool:
+    """Whether a file is given by where it is on the web."""
+    given = value.get("path") if isinstance(value, dict) else None
+    return isinstance(given, str) and given.startswith(("http://", "https://"))
 
 
 def checked(block: Any, value: Any) -> Any:
@@ -152,10 +182,19 @@ def own(name: str, value: Any, elem_id: str, **kwargs: Any) -> gr.HTML:
     )
 
 
+def privacy() -> str:
+    """Where photos are, as far as the visitor is concerned."""
+    host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
+    if os.environ.get("SPACE_ID") or host not in ("127.0.0.1", "localhost", "::1"):
+        return "Processed on this server, deleted after an hour."
+    return "Photos stay on this machine and are deleted after an hour."
+
+
 def build() -> gr.Blocks:
     """The page, the endpoints and the tools."""
+    first = clip_of(str(shipped.examples() / FIRST), default_model(), [])
     with Page(
-        title="b2m: blur to motion",
+        title="Blur to motion",
         delete_cache=(600, KEEP_SECONDS),
         analytics_enabled=False,
         fill_width=False,
@@ -163,19 +202,18 @@ def build() -> gr.Blocks:
         gr.Markdown(
             "# Blur to motion\n"
             "One motion-blurred photo in; out comes what happened while the shutter was open. "
-            f"Photos of up to {MOST_PHOTO // 10**6} megapixels; they stay on this machine and are "
-            "deleted after an hour."
+            f"Photos of up to {MOST_PHOTO // 10**6} megapixels. {privacy()}"
         )
-        edits = gr.State([])
+        edits, undone = gr.State([]), gr.State([])
         motion = gr.Number(1, label="Motion", visible=False, precision=0)
         with gr.Tab("Photo"), gr.Row():
             with gr.Column(scale=1, min_width=300):
                 photo = photo_input(
                     sources=["upload", "clipboard", "webcam"], elem_id="photo", height=280
                 )
-                go = gr.Button("Animate", variant="primary", elem_id="go")
-                gr.Markdown("Or one of these:")
-                picked_example = own("tiles", examples(PHOTOS), "examples")
+                go = gr.Button("Animate", variant="primary", elem_id="go", interactive=False)
+                gr.Markdown("Examples")
+                picked_example = own("tiles", examples(PHOTOS), "examples", picked=-1)
                 with gr.Accordion("Settings", open=False):
                     frames = gr.Slider(3, 31, 7, step=1, label="Frames")
                     speed = gr.Slider(
@@ -189,43 +227,65 @@ def build() -> gr.Blocks:
                         visible=len(models()) > 1,
                         elem_id="model",
                     )
+                    share = gr.Button("Copy a link to these settings", size="sm", elem_id="share")
+                    link = gr.Textbox(
+                        label="Link: it holds the settings and nothing of the photo",
+                        visible=False,
+                        interactive=False,
+                        elem_id="link",
+                    )
             with gr.Column(scale=2, min_width=320):
-                clip = gr.Video(
-                    label="What happened",
-                    autoplay=True,
-                    loop=True,
-                    interactive=False,
-                    elem_id="clip",
-                )
-                known = gr.Markdown(HINT, label="What is known", elem_id="known")
+                with gr.Column(elem_id="first") as example:
+                    gr.Markdown(HINT)
+                    own("intro", intro(first), "intro")
+                status = own("status", IDLE, "status")
+                with gr.Column(visible=False, elem_id="result") as result:
+                    clip = gr.Video(
+                        label="Result",
+                        autoplay=True,
+                        loop=True,
+                        interactive=False,
+                        elem_id="clip",
+                    )
+                    player = own("player", {"count": 7, "fps": 7}, "player")
+                    known = gr.Markdown("", label="Summary", elem_id="known")
                 with gr.Column(visible=False) as more:
-                    gr.Button("Hold to see the photo", size="sm", elem_id="peek")
-                    gr.Markdown("**Motions that fit.** Blur does not tell them apart: pick one.")
-                    others = own("tiles", NO_TILES, "motions")
-                    with gr.Tab("Direct it"):
+                    gr.Button("Show original", size="sm", elem_id="peek")
+                    with gr.Column(visible=False) as options:
                         gr.Markdown(
-                            "Draw over a thing the way it went, tap a thing to turn it round or to "
-                            "hold it still, or paint where things went."
+                            "**Possible motions.** Each would have left the same blur: pick one."
+                        )
+                        others = own("tiles", NO_TILES, "motions", picked=0)
+                    with gr.Tab("Edit motion"):
+                        gr.Markdown(
+                            "Draw over a thing the way it went, tap a thing to reverse it or to "
+                            "freeze it, or paint where things went."
                         )
                         pad = own("pad", {"picture": "", "width": 1, "height": 1}, "pad", marks=[])
                         with gr.Row(elem_id="words"):
-                            words = [
-                                gr.Button(
-                                    f"all {word}" if number < 4 else word, size="sm", min_width=90
+                            words = {
+                                word: gr.Button(
+                                    label,
+                                    size="sm",
+                                    min_width=90,
+                                    elem_id=word,
+                                    interactive=word not in ("undo", "redo", "reset"),
                                 )
-                                for number, word in enumerate(WORDS)
-                            ]
+                                for label, word in WORDS.items()
+                            }
                     with gr.Tab("Compare"):
                         slider = gr.ImageSlider(
                             label="Photo | sharp frame",
                             interactive=False,
                             elem_id="compare",
                         )
-                    with gr.Tab("See why"):
+                    with gr.Tab("Details"):
+                        detail = gr.Markdown("", elem_id="detail")
                         why = own("figures", {"pictures": []}, "why")
                     with gr.Tab("Download"):
-                        kind = gr.Radio(list(KINDS), value=KINDS[0], label="As", elem_id="kind")
-                        make = gr.Button("Make the file", elem_id="make")
+                        gr.Markdown("Format; the clip as edited, at the photo's size")
+                        with gr.Row(elem_id="kinds"):
+                            kinds = [gr.Button(kind, size="sm", min_width=90) for kind in KINDS]
                         file = gr.File(label="Your file", elem_id="file", height=110)
         with gr.Tab("Video"):
             gr.Markdown(
@@ -242,16 +302,18 @@ def build() -> gr.Blocks:
                         1.0,
                         1.0,
                         step=0.05,
-                        label="Shutter open",
+                        label="Shutter fraction (180° = 0.5)",
                         info="Share of the time: 1 for phones in dim light, 0.5 in the cinema.",
                     )
-                    slow = gr.Button(
-                        "Make it sharp slow motion", variant="primary", elem_id="make-slow"
-                    )
+                    slow = gr.Button("Create slow motion", variant="primary", elem_id="make-slow")
+                    filming = own("status", IDLE, "filming")
                 sharp = gr.Video(
-                    label="Sharp, seven times slower", autoplay=True, loop=True, elem_id="slow"
+                    label="Slow motion, seven times slower",
+                    autoplay=True,
+                    loop=True,
+                    elem_id="slow",
                 )
-        with gr.Tab("Motion field"):
+        with gr.Tab("Motion field") as field:
             gr.Markdown(
                 "How far each part of the photo went while the shutter was open, and which way: "
                 "hue is the direction, white stands still. Or, in white, what moved by itself."
@@ -260,37 +322,65 @@ def build() -> gr.Blocks:
                 with gr.Column():
                     given = photo_input(height=280, elem_id="given")
                     with gr.Row():
-                        find = gr.Button("Find the motion", variant="primary", elem_id="find")
-                        part = gr.Button("What moves by itself", elem_id="part")
-                        sharpen = gr.Button("Make the sharp photo")
+                        find = gr.Button("Estimate motion", variant="primary", elem_id="find")
+                        part = gr.Button("Segment moving objects", elem_id="part")
+                        sharpen = gr.Button("Deblur", elem_id="sharpen")
+                    measuring = own("status", IDLE, "measuring")
                 with gr.Column():
                     colored = gr.Image(
-                        label="What was found",
+                        label="Motion field, or what moves",
                         type="filepath",
                         interactive=False,
                         buttons=["download", "fullscreen"],  # to share would be to send it away
                         elem_id="colored",
                     )
-                    numbers = gr.File(
-                        label="Motion in pixels (.flo)", elem_id="numbers", height=110
+                    gr.HTML(
+                        f'<img src="{wheel()}" width="72" height="72" '
+                        'alt="Colour wheel: the colour of each direction of motion">',
+                        elem_id="wheel",
                     )
-                    still = gr.File(label="Sharp photo, full size (.png)", height=110)
+                    numbers = gr.File(label="Motion field (.flo)", elem_id="numbers", height=110)
+                    still = gr.Image(
+                        label="Sharp photo, full size",
+                        type="filepath",
+                        interactive=False,
+                        format="png",
+                        buttons=["download", "fullscreen"],
+                        elem_id="still",
+                    )
 
         # One model: all photos that need it wait in one line.
         waits: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
-        private: dict[str, Any] = {**waits, "api_visibility": "private"}
+        # One sign of work is enough: the line with Cancel.
+        private: dict[str, Any] = {
+            **waits,
+            "api_visibility": "private",
+            "show_progress": "hidden",
+        }
+        # Answered at once, whatever else is being made.
+        at_once: dict[str, Any] = {
+            "queue": False,
+            "api_visibility": "private",
+            "show_progress": "hidden",
+        }
         # What follows an event is dropped while it is still at work for an earlier one, unless it
         # is told to come again for the last.
         last: dict[str, Any] = {"trigger_mode": "always_last"}
-        quietly: dict[str, Any] = {**private, **last, "show_progress": "hidden"}
-        # The clip stays in sight while the next one is made.
-        lightly: dict[str, Any] = {**private, "show_progress": "minimal"}
+        quietly: dict[str, Any] = {**private, **last}
         settings = [frames, speed, pingpong, motion, model]
         state = [photo, edits, motion, frames, speed, pingpong, model]
-        results = [clip, known]
+        results = [clip, known, detail, player, more, status]
+        edited = [*results, edits, undone]
+        whole = [
+            motion, edits, undone, others, clip, known, detail, player, more, status, example,
+            result,
+        ]  # fmt: skip
+        idle: dict[str, Any] = {"fn": lambda: IDLE, "outputs": status, **at_once}
+        updating = {"fn": lambda: busy("Updating the clip"), "outputs": status, **at_once}
 
         def explained(event: Any) -> Any:
-            """What follows once the clip is there."""
+            """What follows once the clip is there, or is not."""
+            event.failure(**idle)
             return event.success(
                 explain, [photo, edits, motion, frames, model], [slider, why], **quietly
             )
@@ -298,90 +388,145 @@ def build() -> gr.Blocks:
         def proposed(event: Any) -> None:
             """What a new photo brings with it, and takes with it when it goes or is none."""
             event.failure(
-                lambda photo: (
-                    gr.Column(visible=False),
-                    None,
-                    HINT,
-                    gr.skip() if is_picture(photo) else None,
-                ),
+                lambda photo: (*finished(), gr.skip() if is_picture(photo) else None),
                 photo,
-                [more, *results, photo],
-                api_visibility="private",
+                [*whole, photo],
+                **at_once,
             )
-            shown = event.success(
-                lambda photo: gr.Column(visible=bool(photo)),
-                photo,
-                more,
-                api_visibility="private",
-                **last,
-            )
-            introduced = shown.success(
+            introduced = event.success(
                 introduce, [photo, frames, model], [slider, why, pad], **quietly
             )
-            # What takes longest comes last, and is seen to be under way.
-            introduced.success(propose, [photo, frames, model], others, **private, **last)
+            # What takes longest comes last.
+            introduced.success(propose, [photo, frames, model], [others, options], **quietly)
 
-        # Not with the clip: a state among the results of an endpoint makes its tool fail. Without
-        # motions to pick, until there are those of the photo.
-        anew: dict[str, Any] = {
-            "fn": lambda: (1, [], NO_TILES),
-            "outputs": [motion, edits, others],
-            "api_visibility": "private",
-        }
-        proposed(
-            go.click(trigger_mode="once", **anew).then(
-                animate, [photo, *settings], results, api_name="animate", **waits
-            )
-        )
-        proposed(
-            gr.on([photo.input, model.input], trigger_mode="always_last", **anew).then(
+        def started(event: Any) -> None:
+            """A photo, looked at anew."""
+            proposed(event.then(again, state, results, **private, **last))
+
+        anew: dict[str, Any] = {"fn": begin, "inputs": photo, "outputs": whole, **at_once}
+        started(go.click(trigger_mode="once", **anew))
+        started(gr.on([photo.input, model.input], trigger_mode="always_last", **anew))
+        photo.change(lambda photo: gr.Button(interactive=bool(photo)), photo, go, **at_once, **last)
+
+        def take(event: gr.EventData) -> str:
+            """One of the example photos."""
+            return str(PHOTOS[int(event.index)])
+
+        started(picked_example.submit(take, None, photo, **at_once).success(**anew))
+
+        def pick(event: gr.EventData) -> tuple[Any, ...]:
+            """Another of the motions."""
+            return int(event.index) + 1, [], [], busy("Updating the clip")
+
+        explained(
+            others.submit(pick, None, [motion, edits, undone, status], **at_once).success(
                 again, state, results, **private, **last
             )
         )
-
-        def take(event: gr.EventData) -> tuple[Any, ...]:
-            """One of the example photos."""
-            return str(PHOTOS[int(event.index)]), 1, [], NO_TILES
-
-        proposed(
-            picked_example.submit(
-                take, None, [photo, motion, edits, others], api_visibility="private"
-            ).success(again, state, results, **private, **last)
-        )
-
-        def pick(event: gr.EventData) -> tuple[int, list[Any]]:
-            """Another of the motions."""
-            return int(event.index) + 1, []
-
-        explained(
-            others.submit(pick, None, [motion, edits], api_visibility="private").success(
-                again, state, results, **lightly, **last
-            )
-        )
         for setting in (frames, speed, pingpong):
-            setting.input(again, state, results, **lightly, **last)
-        edited = [*results, edits]
-        explained(pad.submit(drawn, state, edited, trigger_mode="multiple", **lightly))
-        for button, word in zip(words, WORDS, strict=True):
-            explained(button.click(said, [*state, gr.State(word)], edited, **lightly))
-        edits.change(
-            lambda edits: gr.HTML(marks=pad_marks(edits)),
-            edits,
-            pad,
-            api_visibility="private",
-            show_progress="hidden",
+            setting.input(again, state, results, **private, **last).failure(**idle)
+        pad.submit(**updating)
+        explained(pad.submit(drawn, state, edited, trigger_mode="multiple", **private))
+        for word, button in words.items():
+            button.click(**updating)
+            explained(button.click(said, [*state, undone, gr.State(word)], edited, **private))
+        gr.on(
+            [edits.change, undone.change, motion.change],
+            lambda edits, undone, motion: (
+                gr.HTML(marks=pad_marks(edits)),
+                gr.HTML(picked=-1 if edits else int(motion) - 1),
+                gr.Button(interactive=bool(edits)),
+                gr.Button(interactive=bool(undone)),
+                gr.Button(interactive=bool(edits)),
+            ),
+            [edits, undone, motion],
+            [pad, others, words["undo"], words["redo"], words["reset"]],
+            **at_once,
             **last,
         )
-        make.click(save, [*state, kind], file, **private)
+
+        async def stop(request: gr.Request) -> dict[str, Any]:
+            """End what is being made for this page."""
+            await cancel(page._queue, str(request.session_hash))
+            gr.Info("Cancelled.")
+            return IDLE
+
+        for line in (status, filming, measuring):
+            line.submit(stop, None, line, **at_once)
+        for kind, button in zip(KINDS, kinds, strict=True):
+            making = busy(f"Writing: {kind}")
+            button.click(lambda making=making: making, None, status, **at_once)
+            made = button.click(save, [*state, gr.State(kind)], file, **private)
+            made.success(
+                None, file, None, js="(file) => window.b2mTake(file)", api_visibility="private"
+            )
+            made.then(**idle)
+        share.click(
+            None,
+            [frames, speed, pingpong, model],
+            link,
+            js="(...values) => window.b2mLink(values)",
+            api_visibility="private",
+        ).then(lambda: gr.Textbox(visible=True), None, link, **at_once)
+        page.load(chosen, None, [frames, speed, pingpong, model], **at_once)
+
         # Photos do not wait for videos, which take minutes.
         minutes = {"concurrency_id": "video", "concurrency_limit": 1}
-        slow.click(video, [blurry, shutter, model], sharp, api_name="video", **minutes)
-        find.click(flow, given, [colored, numbers], api_name="flow", **waits)
-        part.click(segment, given, colored, api_name="segment", **waits)
-        sharpen.click(deblur, given, still, api_name="deblur", **waits)
+        creating = busy("Creating slow motion", spin=False)
+        slow.click(lambda: creating, None, filming, **at_once)
+        made = slow.click(video, [blurry, shutter, model], sharp, api_name="video", **minutes)
+        made.then(lambda: IDLE, None, filming, **at_once)
+        field.select(lambda photo, given: given or photo, [photo, given], given, **at_once)
+        given.change(lambda: (None, None, None), None, [colored, numbers, still], **at_once)
+        for button, asked, found in (
+            (find, flow, [colored, numbers]),
+            (part, segment, colored),
+            (sharpen, deblur, still),
+        ):
+            button.click(lambda: busy("Looking at the photo"), None, measuring, **at_once)
+            made = button.click(
+                asked, given, found, api_name=asked.__name__, show_progress="hidden", **waits
+            )
+            made.then(lambda: IDLE, None, measuring, **at_once)
+        endpoint(photo_input(visible=False), settings, waits)
     page.queue(max_size=MOST_WAITING)
     share_fairly(page._queue)
     return page
+
+
+def endpoint(photo: gr.Image, settings: list[Any], waits: dict[str, Any]) -> None:
+    """The endpoint /animate, which also takes what is drawn on the page."""
+    asked = [
+        gr.Dropdown(["", *guidance_of.DIRECTIONS], value="", label="Direction", visible=False),
+        gr.JSON(label="Strokes", visible=False),
+        gr.JSON(label="Reverse", visible=False),
+        photo_input(visible=False, name="Guidance"),
+    ]
+    results = [gr.Video(label="Result", visible=False), gr.Markdown(label="Summary", visible=False)]
+    gr.Button(visible=False).click(
+        animate, [photo, *settings, *asked], results, api_name="animate", **waits
+    )
+
+
+def chosen(request: gr.Request) -> tuple[Any, ...]:
+    """The settings that the page's address holds, as far as there are such."""
+    asked = dict(request.query_params)
+    limits = {"frames": (3, 31), "speed": (0.25, 4)}
+    found: list[Any] = []
+    for name in SETTINGS:
+        value = asked.get(name)
+        if name in limits:
+            least, most = limits[name]
+            try:
+                number = float(value or "")
+            except ValueError:
+                number = float("nan")
+            found.append(number if least <= number <= most else gr.skip())
+        elif name == "pingpong":
+            found.append(value == "true" if value else gr.skip())
+        else:
+            found.append(value if value in models() else gr.skip())
+    return tuple(found)
 
 
 def theme() -> gr.themes.Base:
@@ -446,7 +591,7 @@ def main() -> None:
         head=f"<style>{text('page.css')}</style><script>{text('page.js')}</script>",
         max_file_size="64mb",
         allowed_paths=[str(path) for path in PHOTOS],
-        app_kwargs={"middleware": [Middleware(Guard)]},
+        app_kwargs={"middleware": [Middleware(Guard), Middleware(Card, picture=HERE / "card.jpg")]},
         mcp_server=True,
         footer_links=["api"],
         ssr_mode=False,

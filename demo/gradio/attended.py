@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 from gradio.context import LocalContext
 
@@ -33,8 +35,19 @@ def attended() -> bool:
     Gradio marks a request when its connection breaks, but goes on: it knows no other way to tell
     the function, unless that gives a result after every frame, under which progress cannot be seen.
     """
+    event = _event()
+    return event is None or event.alive
+
+
+def visitor() -> str:
+    """The page for which something is being made; empty outside of requests."""
+    event = _event()
+    return "" if event is None else str(event.session_hash)
+
+
+def _event() -> Any:
+    """What Gradio knows of the request."""
     page, event_id = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
     if page is None or event_id is None:
-        return True
-    event = page._queue.event_ids_to_events.get(event_id)
-    return event is None or event.alive
+        return None
+    return page._queue.event_ids_to_events.get(event_id)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cache, lru_cache
@@ -17,21 +19,26 @@ from limits import check_photo
 import b2m
 from b2m import Clip, Prepared, api, hub
 from b2m import guidance as guidance_of
+from b2m.errors import NothingMovesError
 from b2m.guidance.strokes import checked_point
 from b2m.inference import animator as looks
 from b2m.inference.animator import SHOWN_PIXELS, Look
+from b2m.inference.hypotheses import differ
+from b2m.media import open_image
 
-MOTIONS = 5
+MOTIONS = 4
+DISTINCT = 0.25  # of the change that reversing everything makes; options less apart are alike
 KEPT_PHOTOS = 3  # photos whose look is kept; others are encoded again
 KEPT_CLIPS = 2
 MOST_POINTS = 500  # of a stroke
-FAIR, CLOSE = 25, 35  # dB, of the found motion blurred again against the photo
+KEPT_GUIDANCE = 200  # of the edits of photos, each a few kilobytes
+BRUSH = 0.05  # of the longest side, the width of the brush
 COLORS = {"red": "up-right", "green": "up-left", "yellow": "down-left", "blue": "down-right"}
 
 Edit = dict[str, Any]
 """An edit by the user, by its "kind": "stroke" with "points"; "tap" or "hold" with a "point";
-"paint" with "points", a "color" and the brush's "radius"; "direction" with "where"; "surprise" with
-a "seed"; or "backwards"."""
+"paint" with "points", a "color" and the brush's "radius"; "direction" with "where"; "shuffle" with
+a "seed"; "picture" with a "path"; or "reverse"."""
 
 
 # --- the model -----------------------------------------------------------------------------------
@@ -71,7 +78,9 @@ def made_by(model: str, frames: int) -> int:
 
 _looks: OrderedDict[tuple[str, str], Look] = OrderedDict()
 _clips: OrderedDict[tuple[Any, ...], Clip] = OrderedDict()
+_guidance: OrderedDict[tuple[Any, ...], tuple[tuple[int, ...], bytes]] = OrderedDict()
 _looking = threading.Lock()
+_pace = 3.0  # seconds to a megapixel, until a photo was looked at
 
 
 def look(photo: str | None, model: str) -> Look:
@@ -82,11 +91,27 @@ def look(photo: str | None, model: str) -> Look:
     with _looking:
         if key not in _looks:
             check_photo(photo)
+            start = time.perf_counter()
             _looks[key] = looks.look(animator(model), photo, SHOWN_PIXELS)
+            _learn(_looks[key], time.perf_counter() - start)
             while len(_looks) > KEPT_PHOTOS:
                 _looks.popitem(last=False)
         _looks.move_to_end(key)
         return _looks[key]
+
+
+def _learn(seen: Look, seconds: float) -> None:
+    """Remember how fast this machine is; clip and frames take about as long again."""
+    global _pace
+    height, width = seen.prepared.photo.shape[:2]
+    _pace = 0.5 * (_pace + 2 * seconds / max(height * width / 1e6, 0.1))
+
+
+def estimate(photo: str) -> float:
+    """Seconds that a photo will take, by its size and by those before it."""
+    with open_image(photo) as opened:
+        pixels = opened.width * opened.height
+    return 1 + _pace * min(pixels, SHOWN_PIXELS) / 1e6
 
 
 def clip_of(
@@ -97,11 +122,16 @@ def clip_of(
     key = photo, model, json.dumps(list(edits)), motion, frames
     clip = _clips.get(key)
     if clip is None:
-        clip = _clips[key] = directed(prepared, model, edits, motion, frames)
+        clip = directed(prepared, model, edits, motion, frames, (photo, model, motion))
         _ = clip.frames  # made once: for the page, for files, and for what is told of them
-        while len(_clips) > KEPT_CLIPS:
-            _clips.popitem(last=False)
+        _keep(_clips, key, clip, KEPT_CLIPS)
     return clip
+
+
+def _keep(kept: OrderedDict[Any, Any], key: Any, value: Any, most: int) -> None:
+    kept[key] = value
+    while len(kept) > most:
+        kept.popitem(last=False)
 
 
 def full_clip_of(
@@ -116,21 +146,42 @@ def full_clip_of(
 
 
 def directed(
-    prepared: Prepared, model: str, edits: Sequence[Edit], motion: int = 1, frames: int = 7
+    prepared: Prepared,
+    model: str,
+    edits: Sequence[Edit],
+    motion: int = 1,
+    frames: int = 7,
+    photo: tuple[Any, ...] = (),
 ) -> Clip:
-    """The clip of an encoded photo, after all edits, one after the other."""
-    frames = made_by(model, frames)
-    clips = animator(model).animate(prepared, frames=frames)
+    """The clip of an encoded photo, after all edits, one after the other.
+
+    The guidance that each edit made of the clip before it is kept under the photo's key, so that
+    the tenth edit costs what the first does.
+    """
+    made, frames = animator(model), made_by(model, frames)
+    if edits:
+        key = *photo, json.dumps(list(edits))
+        if photo and key in _guidance:
+            shape, packed = _guidance[key]
+            guidance = np.frombuffer(zlib.decompress(packed), np.int8).reshape(shape).copy()
+        else:
+            shown = (*photo[:2], json.dumps(list(edits[:-1])), motion, frames) if photo else ()
+            before = _clips.get(shown) or directed(
+                prepared, model, edits[:-1], motion, frames, photo
+            )
+            guidance = _said(edits[-1], before)
+            if photo:
+                packed = zlib.compress(guidance.tobytes(), 1)
+                _keep(_guidance, key, (guidance.shape, packed), KEPT_GUIDANCE)
+        return made.animate(prepared, guidance=guidance, frames=frames)[0]
+    clips = made.animate(prepared, frames=frames)
     if motion != 1:
         clips = fitting(clips[0], prepared, model)
     if not 1 <= motion <= len(clips):
         there = f"{len(clips)} motions fit" if len(clips) > 1 else "only one motion fits"
         choice = f"1 to {len(clips)}" if len(clips) > 1 else "1"
         raise b2m.InputError(f"{there} this photo, so there is no motion {motion}: give {choice}")
-    clip = clips[motion - 1]
-    for edit in edits:
-        clip = animator(model).animate(prepared, guidance=_said(edit, clip), frames=frames)[0]
-    return clip
+    return clips[motion - 1]
 
 
 def fitting(first: Clip, prepared: Prepared, model: str) -> list[Clip]:
@@ -145,7 +196,12 @@ def fitting(first: Clip, prepared: Prepared, model: str) -> list[Clip]:
     """
     made = animator(model)
     if made.predictor is None:
-        return made.animate(prepared, motions=MOTIONS, frames=first.count)
+        found = made.animate(prepared, motions=MOTIONS, frames=first.count)
+        kept: list[Clip] = []
+        for clip in found:
+            if all(differ(clip.flow, other.flow, clip.photo, DISTINCT) for other in kept):
+                kept.append(clip)
+        return kept
     back = guidance_of.reverse(first)
     if not back.any():
         return [first]
@@ -168,20 +224,24 @@ def _said(edit: Edit, clip: Clip) -> guidance_of.Guidance:
         return guidance_of.hold(clip.guidance, mask)  # black
     if kind == "direction":
         return guidance_of.from_direction(clip, edit["where"])
-    if kind == "surprise":
-        return guidance_of.reverse(clip, surprise(clip, edit["seed"]))
-    if kind == "backwards":
+    if kind == "shuffle":
+        return guidance_of.reverse(clip, shuffled(clip, edit["seed"]))
+    if kind == "reverse":
         return guidance_of.reverse(clip)
+    if kind == "picture":
+        painted_in = guidance_of.from_png(edit["path"])
+        return guidance_of.resize(painted_in, clip.photo.shape[:2])
     raise b2m.InputError(f"'{kind}' is nothing that can be done to a clip")
 
 
-def edit_with(tool: str, points: Any, photo: np.ndarray) -> Edit:
+def edit_with(tool: str, points: Any, photo: np.ndarray, brush: float = BRUSH) -> Edit:
     """What a tool of the pad does along a line.
 
     Args:
         tool: "stroke", "tap", "hold", one of `COLORS`, or "black".
         points: x and y of each, in pixels of the photo; see `simplified`.
         photo: (H, W, 3).
+        brush: width of what is painted, as a share of the longest side.
 
     Raises:
         InputError: another tool, or something else than points.
@@ -198,8 +258,10 @@ def edit_with(tool: str, points: Any, photo: np.ndarray) -> Edit:
     if tool in ("tap", "hold"):
         return {"kind": tool, "point": line[0]}
     if tool in COLORS or tool == "black":
-        radius = max(photo.shape) / 40
-        return {"kind": "paint", "points": line, "color": tool, "radius": radius}
+        brush = min(max(float(brush), 0.01), 0.3)
+        radius = max(photo.shape) * brush / 2
+        edit = {"kind": "paint", "points": line, "color": tool, "radius": radius}
+        return edit | {"brush": brush}
     raise b2m.InputError(f"the pad has no tool '{tool}': reload the page and choose another")
 
 
@@ -231,11 +293,11 @@ def painted(
     return mask > 0
 
 
-def surprise(clip: Clip, seed: int) -> np.ndarray:
+def shuffled(clip: Clip, seed: int) -> np.ndarray:
     """(H, W) bool: some of the things that move, by chance, at least one."""
     count = int(clip.regions.max())
     if not count:
-        raise b2m.InputError("nothing moves in this photo, so there is nothing to surprise you")
+        raise NothingMovesError("nothing moves in this photo, so there is nothing to shuffle")
     chance = np.random.default_rng(seed)
     chosen = 1 + np.flatnonzero(chance.integers(0, 2, count))
     if not len(chosen):
@@ -251,8 +313,16 @@ def stem(photo: str) -> str:
     return Path(photo).stem or "photo"
 
 
-def told(clip: Clip, model: str, seen: Look, speed: float = 1.0) -> str:
-    """What is known about a clip, in Markdown; lengths are in pixels of the photo itself.
+def told(clip: Clip, seen: Look) -> str:
+    """What a person wants to know of a clip, in Markdown; lengths are in pixels of the photo."""
+    said = clip.assessment._replace(fastest=clip.fastest * seen.scale)
+    first, *others = said.sentences
+    warnings = [f"⚠️ {sentence}" for sentence in clip.summary[len(said.sentences) :]]
+    return "\n\n".join([" ".join((f"**{first}**", *others)), *warnings])
+
+
+def details(clip: Clip, model: str, seen: Look, speed: float = 1.0) -> str:
+    """What else is known about a clip, in Markdown.
 
     Args:
         clip: as it is shown.
@@ -261,36 +331,22 @@ def told(clip: Clip, model: str, seen: Look, speed: float = 1.0) -> str:
         speed: 1 plays the exposure in a second, 2 in half of one.
     """
     made, source = loaded(model)
-    fastest = clip.fastest * seen.scale
-    lines = [f"⚠️ {sentence}" for sentence in clip.warnings]
-    lines.append(f"As found, the frames average back to your photo {closely(clip)}.")
-    if fastest >= 1:
-        line = f"The fastest parts moved {fastest:.0f} px while the shutter was open"
-        if clip.exposure_time:
-            line += f", {fastest / clip.exposure_time:.0f} px a second"
-            lasted, slower = _seconds(clip.exposure_time), 1 / (speed * clip.exposure_time)
-            lines.append(f"Exposure {lasted}: the clip plays {slower:.0f} times slower.")
-        lines.append(f"{line}.")
+    fastest, lines = clip.fastest * seen.scale, []
+    if clip.exposure_time and fastest >= 1:
+        lasted, slower = _seconds(clip.exposure_time), 1 / (speed * clip.exposure_time)
+        lines.append(
+            f"Exposure {lasted}: the fastest parts moved {fastest / clip.exposure_time:.0f} px a "
+            f"second, and the clip plays {slower:.0f} times slower."
+        )
     height, width = seen.size
     shown = ""
     if seen.scale > 1:
-        shown = (
-            f", shown in {clip.photo.shape[1]} × {clip.photo.shape[0]}; downloads can be full size"
-        )
+        shown = f", shown in {clip.photo.shape[1]} × {clip.photo.shape[0]}; downloads are full size"
     if made.model.native_frames:
         lines.append(f"This model always makes {clip.count} frames.")
     device = made.device.type.upper()
     lines.append(f"{width} × {height} px{shown}. Model: {model} ({source}), on {device}.")
     return "\n\n".join(lines)
-
-
-def closely(clip: Clip) -> str:
-    """How well the motion alone explains the photo, before the frames are made to fit."""
-    value = clip.reblur_psnr_raw
-    if np.isinf(value):
-        return "exactly"
-    match = "closely" if value >= CLOSE else "fairly well" if value >= FAIR else "but roughly"
-    return f"{match}, to {value:.0f} dB"
 
 
 def _seconds(value: float) -> str:

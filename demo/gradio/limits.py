@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
+from gradio.server_messages import ProcessCompletedMessage
+
 import b2m
 from b2m.media.image import open_image
 
@@ -54,31 +56,61 @@ class OutOfTime(BaseException):
     """Raised in a job that takes too long; nothing in between takes it for a damaged file."""
 
 
+class Cancelled(BaseException):
+    """Raised in a job that its visitor has cancelled."""
+
+
+class _Job:
+    """Work that a thread is at."""
+
+    def __init__(self) -> None:
+        self.worker, self.lock, self.done = threading.get_ident(), threading.Lock(), False
+
+    def end(self, reason: type[BaseException]) -> None:
+        """Raise this in the thread at Python's next step, unless the work is done."""
+        with self.lock:
+            if not self.done:
+                self.done = True
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(self.worker), ctypes.py_object(reason)
+                )
+
+
+_jobs: list[tuple[str, _Job]] = []  # and whose they are
+
+
 @contextmanager
-def at_most(seconds: float) -> Iterator[None]:
-    """Stop what is being done after so many seconds, at Python's next step.
+def at_most(seconds: float, visitor: str = "") -> Iterator[None]:
+    """Stop what is being done after so many seconds, or when its visitor cancels.
 
     Raises:
         OutOfTime: it took longer.
+        Cancelled: `cancel` was called for this visitor.
     """
-    worker, lock, done = threading.get_ident(), threading.Lock(), False
-
-    def stop() -> None:
-        with lock:
-            if not done:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(worker), ctypes.py_object(OutOfTime)
-                )
-
-    timer = threading.Timer(seconds, stop)
+    job = _Job()
+    _jobs.append((visitor, job))
+    timer = threading.Timer(seconds, job.end, (OutOfTime,))
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
-        with lock:
-            done = True
+        with job.lock:
+            job.done = True
         timer.cancel()
+        _jobs.remove((visitor, job))
+
+
+async def cancel(queue: Any, visitor: str) -> None:
+    """End the jobs of a page: those that wait and those that are being done."""
+    for line in _lines(queue):
+        for event in [waiting for waiting in line if waiting.session_hash == visitor]:
+            await queue.remove_from_queue(event._id)
+            said = {"error": "Cancelled.", "visible": False}
+            queue.send_message(event, ProcessCompletedMessage(output=said, success=False))
+    for whose, job in list(_jobs):
+        if whose == visitor:
+            job.end(Cancelled)
 
 
 # --- memory ---------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ let points = null;
 let cross = null; // where the arrow keys have moved to
 const canvas = () => element.querySelector("canvas");
 const tool = () => element.querySelector("input:checked").value;
+const brush = () => Number(element.querySelector("input[type=range]").value) / 100; // of the longest side
 
 function place(event) {
   const box = canvas().getBoundingClientRect();
@@ -23,7 +24,7 @@ function line(pen, color, width, draw) {
 }
 
 // A line with an arrowhead, a ring about what is tapped, or paint.
-function mark(pen, scale, how, points) {
+function mark(pen, scale, how, points, wide) {
   const path = () => points.forEach(([x, y], n) =>
     (n ? pen.lineTo(x * scale, y * scale) : pen.moveTo(x * scale, y * scale)));
   const [x, y] = points[points.length - 1].map((value) => value * scale);
@@ -32,7 +33,7 @@ function mark(pen, scale, how, points) {
   if (INKS[how]) {
     const alpha = pen.globalAlpha;
     pen.globalAlpha = 0.6 * alpha;
-    line(pen, INKS[how], Math.max(props.value.width, props.value.height) / 20 * scale, () => {
+    line(pen, INKS[how], Math.max(props.value.width, props.value.height) * wide * scale, () => {
       path();
       if (points.length === 1) pen.lineTo(x, y);
     });
@@ -67,9 +68,9 @@ function draw() {
   canvas().height = box.height;
   const scale = box.width / props.value.width;
   pen.globalAlpha = 0.5; // what the clip follows already
-  for (const [how, drawn] of props.marks || []) mark(pen, scale, how, drawn);
+  for (const [how, drawn, wide] of props.marks || []) mark(pen, scale, how, drawn, wide);
   pen.globalAlpha = 1;
-  if (points) mark(pen, scale, meant(points, scale), points);
+  if (points) mark(pen, scale, meant(points, scale), points, brush());
   if (cross) {
     const [x, y] = cross.map((value) => value * scale);
     for (const [color, width] of [["#fff", 4], ["#4f46e5", 2]]) {
@@ -87,7 +88,7 @@ function finish() {
   const drawn = TAPS.includes(how) ? [points[points.length - 1]] : points;
   points = null;
   setTimeout(draw, 600);
-  trigger("submit", { tool: how, points: drawn });
+  trigger("submit", { tool: how, points: drawn, brush: brush() });
 }
 
 element.addEventListener("pointerdown", (event) => {

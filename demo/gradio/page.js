@@ -21,9 +21,33 @@
   for (const type of ["pointerdown", "keydown"]) document.addEventListener(type, hold);
   for (const type of ["pointerup", "pointercancel", "keyup", "blur"]) window.addEventListener(type, lift);
 
+  // A file is taken along in the same click that made it.
+  window.b2mTake = (file) => {
+    if (!file) return;
+    const link = document.createElement("a");
+    Object.assign(link, { href: file.url, download: file.orig_name || file.path.split("/").pop() });
+    document.body.append(link);
+    link.click();
+    link.remove();
+  };
+  window.b2mLink = (values) => {
+    const link = new URL(location.pathname, location.href);
+    ["frames", "speed", "pingpong", "model"].forEach((name, k) => link.searchParams.set(name, values[k]));
+    navigator.clipboard?.writeText(link.href).catch(() => {});
+    return link.href;
+  };
+  document.addEventListener("keydown", (event) => {
+    if (!(event.ctrlKey || event.metaKey) || event.altKey || event.key.toLowerCase() !== "z") return;
+    if (event.target.closest?.("textarea, input[type=text], input[type=number], [contenteditable=true]")) return;
+    const button = document.querySelector(event.shiftKey ? "#redo" : "#undo");
+    if (!button || !button.offsetParent) return;
+    event.preventDefault();
+    if (!button.disabled) button.click();
+  });
+
   // On a phone the clip lies below what starts it, and the page is long enough only once it is there.
   let following = false;
-  const show = () => document.querySelector("#clip")?.scrollIntoView({ block: "start" });
+  const show = () => document.querySelector("#status")?.scrollIntoView({ block: "start" });
   const follow = (event) => {
     const starts = event.type === "change" ? "#photo input" : "#go, #examples button";
     following = innerWidth <= 720 && event.target.closest?.(starts) ? true : following;
@@ -39,6 +63,7 @@
     ["#photo", "Your blurred photo"],
     ["#given", "Your blurred photo"],
     ["#colored", "What was found in your photo"],
+    ["#still", "The sharp photo"],
     ["#compare", "Your blurred photo", "The sharp frame"],
   ];
   const clips = [
@@ -59,12 +84,18 @@
       });
     }
     for (const [selector, text] of clips) {
-      document.querySelector(`${selector} video:not([aria-label])`)?.setAttribute("aria-label", text);
+      const video = document.querySelector(`${selector} video:not([aria-label])`);
+      video?.setAttribute("aria-label", text);
+      video?.setAttribute("tabindex", "0"); // the arrow keys step through its frames
     }
-    if (following && document.querySelector("#motions button")) {
+    if (following && document.querySelector("#clip video")) {
       following = false;
       show();
     }
+    const busy = document.querySelector("#status .status")?.dataset.busy === "true";
+    document.querySelector("#clip")?.classList.toggle("dimmed", busy);
   };
-  new MutationObserver(mend).observe(document, { subtree: true, childList: true });
+  new MutationObserver(mend).observe(document, {
+    subtree: true, childList: true, attributeFilter: ["data-busy"],
+  });
 })();

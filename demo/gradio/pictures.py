@@ -15,15 +15,16 @@ from b2m import guidance as guidance_of
 from b2m.inference.clip import Clip
 from b2m.media import Pixels, fit, read_image
 from b2m.media.video import write_webp
-from b2m.motion import flow_to_color, resize_flow
+from b2m.motion import color_wheel, flow_to_color, resize_flow
 from b2m.visualize.contact_sheet import arrows
 
 SHOWN_SIDE = 1280  # pixels, of the clip on the page; downloads are larger
 PAD_SIDE = 960
 FIGURE_SIDE = 640
 TILE_SIDE = 240
-DIFFERENCE = 8  # by which the difference between the photo and the mean of the frames is amplified
-NO_TILES: dict[str, Any] = {"label": "", "tiles": []}
+RESIDUAL = 8  # by which the difference between the photo and the mean of the frames is amplified
+WHEEL_SIDE = 96
+NO_TILES: dict[str, Any] = {"label": "", "tiles": [], "wheel": ""}
 
 
 def as_data(picture: Pixels) -> str:
@@ -42,13 +43,23 @@ def pad_value(photo: Pixels) -> dict[str, Any]:
     return {"picture": picture, "width": photo.shape[1], "height": photo.shape[0]}
 
 
-def pad_marks(edits: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:
-    """Tool and points of each edit that was drawn on the pad."""
+def pad_marks(edits: Sequence[dict[str, Any]]) -> list[tuple[str, Any, float]]:
+    """Tool, points and width of each edit that was drawn on the pad."""
     return [
-        (edit.get("color", edit["kind"]), edit.get("points") or [edit["point"]])
+        (
+            edit.get("color", edit["kind"]),
+            edit.get("points") or [edit["point"]],
+            edit.get("brush", 0),
+        )
         for edit in edits
         if "points" in edit or "point" in edit
     ]
+
+
+def wheel() -> str:
+    """The legend of motion fields, as an address that holds it."""
+    _, data = cv2.imencode(".png", cv2.cvtColor(color_wheel(WHEEL_SIDE), cv2.COLOR_RGBA2BGRA))
+    return _data("image/png", data.tobytes())
 
 
 def examples(paths: Sequence[Path]) -> dict[str, Any]:
@@ -60,79 +71,86 @@ def examples(paths: Sequence[Path]) -> dict[str, Any]:
         top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
         square = fit(picture[top : top + side, left : left + side], 160)
         name = path.stem.replace("-", " ")
-        found.append(
-            {
-                "picture": as_data(square),
-                "alt": f"Example photo: {name}",
-                "caption": "",
-                "picked": "false",
-            }
-        )
-    return {"label": "Example photos", "size": "small", "tiles": found}
+        found.append({"picture": as_data(square), "alt": f"Example photo: {name}", "caption": ""})
+    return {"label": "Examples", "size": "small", "tiles": found, "wheel": ""}
+
+
+def playing(clip: Clip, side: int) -> str:
+    """A clip that plays forwards and backwards for ever, as an address that holds it."""
+    small = fit(clip.photo, side)
+    frames = list(clip.render(clip.count, small.shape[:2]))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.webp"
+        write_webp(path, iter(frames + frames[-2:0:-1]), clip.count)
+        return _data("image/webp", path.read_bytes())
+
+
+def intro(clip: Clip) -> dict[str, Any]:
+    """A finished example: its photo, and the clip that plays."""
+    return {"photo": as_data(fit(clip.photo, FIGURE_SIDE)), "clip": playing(clip, FIGURE_SIDE)}
 
 
 def tiles(clips: Sequence[Clip]) -> dict[str, Any]:
-    """A small looping clip with its guidance for each of the motions that fit."""
+    """A small looping clip with its motion field for each of the motions that fit."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for number, clip in enumerate(clips, 1):
             small = fit(clip.photo, TILE_SIDE)
-            palette = fit(guidance_of.to_color(clip.guidance), TILE_SIDE)
+            field = fit(flow_to_color(clip.flow), TILE_SIDE)
             beside = int(small.shape[0] > small.shape[1])  # upright photos
             path = Path(folder) / "clip.webp"
             write_webp(
                 path,
                 (
-                    np.concatenate([frame, palette], axis=beside)
+                    np.concatenate([frame, field], axis=beside)
                     for frame in clip.render(clip.count, small.shape[:2])
                 ),
                 clip.count,
             )
-            found.append(
-                {
-                    "picture": _data("image/webp", path.read_bytes()),
-                    "alt": f"Clip of motion {number} with its guidance",
-                    "caption": "most plausible" if number == 1 else f"motion {number}",
-                    "picked": "true" if number == 1 else "false",
-                }
-            )
-    return {"label": "Motions that fit", "size": "large", "tiles": found}
+            name = "Most likely" if number == 1 else f"Option {number}"
+            alt = f"{name}: the clip and its motion field"
+            picture = _data("image/webp", path.read_bytes())
+            found.append({"picture": picture, "alt": alt, "caption": name})
+    return {"label": "Possible motions", "size": "large", "tiles": found, "wheel": wheel()}
 
 
 def figures(clip: Clip) -> dict[str, Any]:
-    """See why: the motion, its guidance, and how closely the clip explains the photo."""
+    """Details: the motion, its guidance, and how closely the clip explains the photo."""
     small = fit(clip.photo, FIGURE_SIDE)
     size = small.shape[:2]
     mean = fit(clip.reblurred, FIGURE_SIDE)
     seen = fit(clip.photo, max(mean.shape[:2]))
-    difference = np.abs(seen.astype(int) - mean).clip(0, 255 // DIFFERENCE) * DIFFERENCE
+    difference = np.abs(seen.astype(int) - mean).clip(0, 255 // RESIDUAL) * RESIDUAL
     raw = clip.reblur_psnr_raw
     first, last = (fit(clip.at(time), FIGURE_SIDE) for time in (-1.0, 1.0))
     ends = np.stack([first[..., 0], first[..., 1] // 2 + last[..., 1] // 2, last[..., 2]], axis=-1)
     shown = (
+        (arrows(small, resize_flow(clip.flow, size)), "Motion over the exposure", ""),
         (
-            arrows(small, resize_flow(clip.flow, size)),
-            "The motion over the exposure, as arrows",
+            fit(flow_to_color(clip.flow), FIGURE_SIDE),
+            "Motion field: the hue is the direction, as on the wheel; white stands still",
+            wheel(),
         ),
-        (fit(flow_to_color(clip.flow), FIGURE_SIDE), "The same as colours: hue is the direction"),
         (
             fit(guidance_of.to_color(clip.guidance), FIGURE_SIDE),
             "Guidance: red right and up, green left and up, yellow left and down, blue right and "
             "down, black still",
+            "",
         ),
-        (ends, "Both ends of the clip, one over the other: what moved has coloured rims"),
+        (ends, "First and last frame, one over the other: what moved has coloured edges", ""),
         (
             difference.astype(np.uint8),
-            f"What the found motion alone leaves unexplained, {DIFFERENCE} times amplified",
+            f"Re-blur check: residual ×{RESIDUAL} of the motion by itself",
+            "",
         ),
     )
     return {
         "final": _decibels(clip.reblur_psnr),
         "raw": _decibels(raw),
         "meter": float(np.clip(raw, 10, 60)),
-        "pictures": [{"picture": as_data(p), "text": text} for p, text in shown],
+        "pictures": [{"picture": as_data(p), "text": t, "wheel": w} for p, t, w in shown],
     }
 
 
 def _decibels(value: float) -> str:
-    return "exactly" if np.isinf(value) else f"to {value:.0f} dB"
+    return "exactly" if np.isinf(value) else f"{value:.0f} dB"
