@@ -1,5 +1,10 @@
 """The research view: each control, by Streamlit's own driver."""
 
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -44,12 +49,12 @@ def test_an_example_and_each_control():
     app.slider(key="motions").set_value(1).run()
     assert len(numbers(app)) == 1
     app.slider(key="frames").set_value(5).run()
-    assert app.slider(key="frame-left").max == 5
-    app.slider(key="frame-left").set_value(1).run()
+    assert app.slider(key="frame").max == 5
+    app.slider(key="frame").set_value(1).run()
     app.number_input(key="seed").set_value(3).run()
     app.radio(key="source").set_value("a direction").run()
     app.selectbox(key="direction").select("left").run()
-    app.radio(key="source").set_value("a clip reversed").run()
+    app.radio(key="source").set_value("reverse").run()
     assert not app.exception
     app.radio(key="source").set_value("samples of the guidance predictor").run()
     assert not app.exception and len(numbers(app)) == 1
@@ -58,7 +63,7 @@ def test_an_example_and_each_control():
     app.selectbox(key="motion-left").select(2).run()
     assert not app.exception
     assert {button.label for button in app.get("download_button")} == {
-        "Clip (MP4)", "Clip (GIF)", "Motion Photo", "Motion (.flo)", "Contact sheet"
+        "MP4", "GIF", "Motion Photo", "Motion field (.flo)", "Contact sheet"
     }  # fmt: skip
 
 
@@ -82,8 +87,9 @@ def test_each_side_shows_the_motion_and_the_frame_that_are_chosen(monkeypatch):
 
     assert app.selectbox(key="motion-left").value == 1
     assert app.selectbox(key="motion-right").value == 2
-    assert changed_by(app.slider(key="frame-right").set_value(1)) == {("right", "t")}
-    assert changed_by(app.slider(key="frame-left").set_value(1)) == {("left", "t")}
+    titles = [title.value for title in app.subheader]
+    assert titles == ["animator: Most likely", "animator: Option 2"]
+    assert changed_by(app.slider(key="frame").set_value(1)) == {("left", "t"), ("right", "t")}
     assert images[0][0] == "t = 0.00"
     found = changed_by(app.selectbox(key="motion-right").select(1))
     assert {side for side, _ in found} == {"right"}
@@ -131,7 +137,7 @@ def test_what_is_shown_already_is_not_made_again(monkeypatch):
     assert made == [[7, 3, 0]]  # one model on both sides
     (kept,) = app.session_state["results"].values()
     rows, pictures = kept[0].numbers, kept[0].pictures
-    app.slider(key="frame-left").set_value(2).run()
+    app.slider(key="frame").set_value(2).run()
     app.selectbox(key="motion-right").select(1).run()
     assert made == [[7, 3, 0]]
     (still,) = app.session_state["results"].values()
@@ -145,7 +151,7 @@ def test_what_is_shown_already_is_not_made_again(monkeypatch):
     app.radio(key="source").set_value("a direction").run()
     app.selectbox(key="direction").select("left").run()
     before = len(made)
-    app.slider(key="frame-right").set_value(2).run()
+    app.slider(key="frame").set_value(3).run()
     assert len(made) == before and not app.exception
 
 
@@ -166,16 +172,16 @@ def test_two_models_side_by_side(tmp_path, monkeypatch):
         assert not app.exception and not [error.value for error in app.error]
         rows = [row["model"] for row in numbers(app)]
         assert rows[0] == "animator" and rows[-1] == "decomposer"
-        assert [title.value for title in app.subheader] == ["animator", "decomposer"]
-        assert app.slider(key="frame-left").max == 5
-        assert app.slider(key="frame-right").max == 7  # the decomposer has no other number
+        titles = ["animator: Most likely", "decomposer: Most likely"]
+        assert [title.value for title in app.subheader] == titles
+        assert app.slider(key="frame").max == 7  # the decomposer has no other number
         titles = [warning.value.split(":")[0] for warning in app.warning]
         assert "decomposer" in titles  # which knows nothing, and says so of its own clip
         assert f"decomposer (folder {BlurDecomposer.weights_name})" in app.caption[0].value
         app.selectbox(key="model-left").select("decomposer").run()
         assert not app.exception
         assert {row["model"] for row in numbers(app)} == {"decomposer"}
-        assert [title.value for title in app.subheader] == ["decomposer", "decomposer"]
+        assert all(title.value.startswith("decomposer: ") for title in app.subheader)
     finally:
         st.cache_data.clear()
         st.cache_resource.clear()
@@ -189,7 +195,7 @@ def test_uploads_good_and_bad(tmp_path):
     app.file_uploader(key="photo").upload("mine.png", data, "image/png").run()
     assert not app.exception
     assert len(app.dataframe) == 1
-    assert any("no motion blur" in warning.value for warning in app.warning)
+    assert any("This photo looks sharp" in text.value for text in app.markdown)
     app.file_uploader(key="photo").upload("letter.jpg", b"Dear photo,", "image/jpeg").run()
     assert not app.exception
     assert app.error[0].value.startswith("letter.jpg is not an image")
@@ -265,3 +271,52 @@ def test_weights_that_cannot_be_had_are_told_and_not_kept_in_mind(tmp_path, monk
     app = start()
     assert not app.error
     assert app.selectbox(key="model-left").options[0] == "animator"
+
+
+def test_it_fits_a_phone_in_a_browser(tmp_path):
+    """The uploader lies in the page, photo and playing clip come, and nothing scrolls sideways."""
+    from test_demo_page import find, wait_for
+
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("no chromium and chromedriver here")
+    selenium = pytest.importorskip("selenium.webdriver")
+    from selenium.webdriver.chrome.service import Service
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", str(APP), f"--server.port={port}"]
+    command += ["--server.headless=true", "--server.address=127.0.0.1"]
+    command += ["--browser.gatherUsageStats=false"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    options = selenium.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    browser = selenium.Chrome(options=options, service=Service(driver))
+    try:
+        size = {"width": 360, "height": 780, "deviceScaleFactor": 1, "mobile": True}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+        def answers():
+            with contextlib.suppress(OSError):
+                return socket.create_connection(("127.0.0.1", port), 1).close() is None
+
+        wait_for(answers, 300)
+        browser.get(f"http://127.0.0.1:{port}")
+        upload = wait_for(lambda: find(browser, "[data-testid=stMain] input[type=file]"), 300)[0]
+        upload.send_keys(str(APP.parents[2] / "examples" / "cat-roll.jpg"))
+        wait_for(lambda: len(find(browser, "[data-testid=stMain] video")) == 2, 300)
+        playing = "return [...document.querySelectorAll('video')].every((v) => v.currentTime > 0)"
+        wait_for(lambda: browser.execute_script(playing), 120)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
+        (table,) = find(browser, "[data-testid=stDataFrame]")
+        assert table.rect["x"] >= 0 and table.rect["x"] + table.rect["width"] <= 360
+        assert not find(browser, "[data-testid=stException]")
+    finally:
+        browser.quit()
+        process.terminate()
+        process.wait(20)

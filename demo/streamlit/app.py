@@ -20,23 +20,23 @@ from b2m.inference import animator as looks
 from b2m.inference.animator import Look
 from b2m.inference.clip import Clip
 from b2m.media import Pixels, fit
-from b2m.motion import flow_to_color, resize_flow, write_flow
+from b2m.motion import color_wheel, flow_to_color, resize_flow, write_flow
 from b2m.visualize.contact_sheet import arrows
 
 SHOWN_SIDE = 960
-WHERE = "in the side bar (» at the top left opens it)"
+PLAYED_SIDE = 640
 SOURCES = (
-    "the likeliest motions",
+    "possible motions",
     "samples of the guidance predictor",
     "a direction",
     "a picture in the five colours",
-    "a clip reversed",
+    "reverse",
 )
 FILES = {
-    "mp4": "Clip (MP4)",
-    "gif": "Clip (GIF)",
+    "mp4": "MP4",
+    "gif": "GIF",
     "MP.jpg": "Motion Photo",
-    "flo": "Motion (.flo)",
+    "flo": "Motion field (.flo)",
     "png": "Contact sheet",
 }
 
@@ -63,13 +63,13 @@ def models() -> list[str]:
 
 def painted() -> guidance_of.Guidance | None:
     """Guidance from a picture that is uploaded."""
-    st.sidebar.caption(
+    st.caption(
         "Black still, red right and up, green left and up, yellow left and down, blue right and "
         "down."
     )
-    upload = st.sidebar.file_uploader("Guidance (PNG)", ["png"], key="guidance")
+    upload = st.file_uploader("Guidance (PNG)", ["png"], key="guidance")
     if upload is None:
-        st.info(f"Upload a guidance picture {WHERE}; until then nothing is given.")
+        st.info("Upload a guidance picture; until then nothing is given.")
         return None
     try:
         return guidance_of.from_png(upload.getvalue())
@@ -112,6 +112,16 @@ def clips_of(
     return chosen.animate(prepared, guidance=guidance, frames=count, motions=motions, seed=seed)
 
 
+def with_wheel(field: Pixels) -> Pixels:
+    """A motion field with the colour wheel in its corner."""
+    side = min(120, max(16, min(field.shape[:2]) // 4))
+    legend, shown = color_wheel(side), field.copy()
+    corner = shown[-side:, -side:]
+    opacity = legend[..., 3:] / 255
+    corner[:] = (legend[..., :3] * opacity + corner * (1 - opacity)).round()
+    return shown
+
+
 class Shown:
     """A clip, and what the page shows of it, each made once."""
 
@@ -131,13 +141,21 @@ class Shown:
         }
 
     @cached_property
+    def video(self) -> bytes:
+        """The clip as it plays, forwards and backwards."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "clip.mp4"
+            self.clip.save(path, pingpong=True, max_side=PLAYED_SIDE)
+            return path.read_bytes()
+
+    @cached_property
     def pictures(self) -> dict[str, Pixels]:
         """Of its motion, with their captions."""
         small = fit(self.clip.photo, SHOWN_SIDE)
         flow = resize_flow(self.clip.flow, small.shape[:2])
         return {
             "Motion over the exposure": arrows(small, flow),
-            "The same as colours": flow_to_color(flow),
+            "Motion field: hue is the direction, as on the wheel": with_wheel(flow_to_color(flow)),
             "Guidance": fit(guidance_of.to_color(self.clip.guidance), SHOWN_SIDE),
         }
 
@@ -196,46 +214,66 @@ def table(found: dict[str, list[Shown]]) -> list[dict[str, str]]:
 
 def photo_bytes() -> tuple[str, bytes] | None:
     """Name and contents of the photo that was chosen."""
-    upload = st.sidebar.file_uploader("Blurred photo", key="photo")
-    if upload is not None:
-        return upload.name, upload.getvalue()
+    place, beside = st.columns(2)
+    upload = place.file_uploader("Blurred photo", key="photo")
     examples = sorted(shipped.examples().glob("*.jpg"))
     names = ["none", *(path.stem for path in examples)]
-    chosen = st.sidebar.selectbox("Or an example", names, key="example")
+    chosen = beside.selectbox("Examples", names, key="example")
+    if upload is not None:
+        return upload.name, upload.getvalue()
     if chosen == "none":
         return None
     path = next(path for path in examples if path.stem == chosen)
     return path.name, path.read_bytes()
 
 
-def panel(place: str, name: str, data: bytes, model: str, found: list[Shown], default: int) -> None:
-    """One side of the page: a motion's frame, flow, guidance and files."""
+def option(number: int) -> str:
+    """What an option is called."""
+    return "Most likely" if number == 1 else f"Option {number}"
+
+
+def nearest(clip: Clip, time: float) -> Pixels:
+    """The frame at a time, of a model with a fixed number of frames its nearest."""
+    place = round((time + 1) / 2 * (clip.count - 1))
+    return clip.at(2 * place / (clip.count - 1) - 1)
+
+
+def panel(
+    place: str, name: str, data: bytes, model: str, found: list[Shown], default: int, time: float
+) -> None:
+    """One side of the page: a motion's clip, frame, flow, guidance and files."""
     numbers = list(range(1, len(found) + 1))
     number = st.selectbox(
-        "Motion", numbers, index=min(default, len(found) - 1), key=f"motion-{place}"
+        "Option",
+        numbers,
+        index=min(default, len(found) - 1),
+        format_func=option,
+        key=f"motion-{place}",
     )
     shown = found[number - 1]
     clip = shown.clip
-    count = clip.count
-    index = st.slider("Frame", 1, count, (count + 1) // 2, key=f"frame-{place}")
-    time = 2 * (index - 1) / (count - 1) - 1
-    st.image(fit(clip.at(time), SHOWN_SIDE), caption=f"t = {(time + 1) / 2:.2f}")
+    st.subheader(f"{model}: {option(number)}")
+    photo, playing = st.columns(2)
+    photo.image(fit(clip.photo, SHOWN_SIDE), caption="Photo")
+    playing.video(shown.video, loop=True, autoplay=True, muted=True)
+    st.image(fit(nearest(clip, time), SHOWN_SIDE), caption=f"t = {(time + 1) / 2:.2f}")
     for caption, picture in shown.pictures.items():
         st.image(picture, caption=caption)
     stem = f"{Path(name).stem}-{model}-{number}"
-    for suffix, label in FILES.items():
-        st.download_button(
-            label,
-            lambda file=f"{stem}.{suffix}": saved(data, model, clip, file),
-            file_name=f"{stem}.{suffix}",
-            key=f"{suffix}-{place}",
-            on_click="ignore",
-        )
+    with st.popover("Download"):
+        for suffix, label in FILES.items():
+            st.download_button(
+                label,
+                lambda file=f"{stem}.{suffix}": saved(data, model, clip, file),
+                file_name=f"{stem}.{suffix}",
+                key=f"{suffix}-{place}",
+                on_click="ignore",
+            )
 
 
 def main() -> None:
     """Draw the page."""
-    st.set_page_config("b2m: blur to motion", layout="wide")
+    st.set_page_config("Blur to motion: research view", layout="wide")
     st.title("Blur to motion")
     given = photo_bytes()
     try:
@@ -243,17 +281,19 @@ def main() -> None:
     except b2m.InputError as error:
         st.error(str(error))
         return
-    left = st.sidebar.selectbox("Model, left", names, key="model-left")
-    right = st.sidebar.selectbox("Model, right", names, key="model-right")
-    source = st.sidebar.radio("Guidance from", SOURCES, key="source")
-    where = ""
-    if source == SOURCES[2]:
-        where = st.sidebar.selectbox("Direction", list(guidance_of.DIRECTIONS), key="direction")
-    frames = st.sidebar.slider("Frames", 3, 31, 7, key="frames")
-    motions = st.sidebar.slider("Motions at the most", 1, 5, 3, key="motions")
-    seed = int(st.sidebar.number_input("Seed", 0, 9999, 0, key="seed"))
+    with st.expander("Settings"):
+        one, other = st.columns(2)
+        left = one.selectbox("Model, left", names, key="model-left")
+        right = other.selectbox("Model, right", names, key="model-right")
+        source = st.radio("Guidance", SOURCES, key="source")
+        where = ""
+        if source == SOURCES[2]:
+            where = st.selectbox("Direction", list(guidance_of.DIRECTIONS), key="direction")
+        frames = st.slider("Frames", 3, 31, 7, key="frames")
+        motions = st.slider("Options at most", 1, 5, 3, key="motions")
+        seed = int(st.number_input("Seed", 0, 9999, 0, key="seed"))
     if given is None:
-        st.info(f"Upload a motion-blurred photo, or choose an example, {WHERE}.")
+        st.info("Upload a motion-blurred photo, or choose an example.")
         return
     name, data = given
     try:
@@ -272,9 +312,13 @@ def main() -> None:
         st.error("there is not enough memory for this photo: make it smaller")
         return
     for model, shown in found.items():
-        for sentence in shown[0].clip.warnings:
-            st.warning(sentence if left == right else f"{model}: {sentence}")
-    st.dataframe(table(found), hide_index=True)
+        title = "" if left == right else f"{model}: "
+        clip = shown[0].clip
+        told = clip.assessment.sentences
+        st.write(f"{title}{' '.join(told)}")
+        for sentence in clip.summary[len(told) :]:
+            st.warning(f"{title}{sentence}")
+    st.dataframe(table(found), hide_index=True, width="stretch")
     device = loaded(left, None)[0].device.type.upper()
     known = ", ".join(f"{model} ({loaded(model, None)[1]})" for model in found)
     seen = look(data, left)
@@ -282,11 +326,13 @@ def main() -> None:
     small = f"{seen.prepared.photo.shape[1]} × {seen.prepared.photo.shape[0]}"
     shown_in = f", shown in {small}; downloads are full size" if seen.scale > 1 else ""
     st.caption(f"Weights: {known}. Computed on {device}. {width} × {height} px{shown_in}.")
+    count = max(shown[0].clip.count for shown in found.values())
+    index = st.slider("Frame, of both sides", 1, count, (count + 1) // 2, key="frame")
+    time = 2 * (index - 1) / (count - 1) - 1
     sides = (("left", left, 0), ("right", right, len(found[right]) - 1 if left == right else 0))
     for column, (place, model, default) in zip(st.columns(2), sides, strict=True):
         with column:
-            st.subheader(model)
-            panel(place, name, data, model, found[model], default)
+            panel(place, name, data, model, found[model], default, time)
 
 
 main()
