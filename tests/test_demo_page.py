@@ -40,7 +40,12 @@ def browser(tmp_path_factory, downloads):
 
     options = selenium.ChromeOptions()
     options.binary_location = chromium
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    prefs = {
+        "download.default_directory": str(downloads),
+        # What is no person's click may take one file only, else.
+        "profile.default_content_setting_values.automatic_downloads": 1,
+    }
+    options.add_experimental_option("prefs", prefs)
     for argument in (
         "--headless=new",
         "--no-sandbox",
