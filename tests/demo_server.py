@@ -54,7 +54,7 @@ def serve(*arguments, **environment):
             process = subprocess.Popen(command, env=environment, cwd=temporary, stderr=errors)
         address = f"http://127.0.0.1:{port}"
         try:
-            for _ in range(240):
+            for _ in range(1200):
                 try:
                     urllib.request.urlopen(f"{address}/config", timeout=5).close()
                     break

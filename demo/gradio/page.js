@@ -88,7 +88,7 @@
       video?.setAttribute("aria-label", text);
       video?.setAttribute("tabindex", "0"); // the arrow keys step through its frames
     }
-    if (following && document.querySelector("#clip video")) {
+    if (following && document.querySelector("#motions button")) {
       following = false;
       show();
     }
