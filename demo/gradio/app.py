@@ -498,14 +498,22 @@ def endpoint(photo: gr.Image, settings: list[Any], waits: dict[str, Any]) -> Non
     """The endpoint /animate, which also takes what is drawn on the page."""
     asked = [
         gr.Dropdown(["", *guidance_of.DIRECTIONS], value="", label="Direction", visible=False),
-        gr.JSON(label="Strokes", visible=False),
-        gr.JSON(label="Reverse", visible=False),
+        points("Strokes"),
+        points("Reverse"),
         photo_input(visible=False, name="Guidance"),
     ]
     results = [gr.Video(label="Result", visible=False), gr.Markdown(label="Summary", visible=False)]
     gr.Button(visible=False).click(
         animate, [photo, *settings, *asked], results, api_name="animate", **waits
     )
+
+
+def points(name: str) -> gr.JSON:
+    """A list of points, or of lists of them; what Gradio says of JSON is no schema for tools."""
+    lists = gr.JSON(label=name, visible=False)
+    schema = {"type": "array", "items": {}, "description": "points [x, y], or lists of them"}
+    lists.api_info = lambda: schema
+    return lists
 
 
 def chosen(request: gr.Request) -> tuple[Any, ...]:
