@@ -153,7 +153,8 @@ def test_tools(server, tmp_path):
     tools = {tool.name: tool for tool in listed}
     assert set(tools) == {"animate", "flow", "deblur", "segment", "video"}
     assert "motion-blurred photo" in tools["animate"].description
-    assert "goes the way it was drawn" in " ".join(tools["animate"].description.split())
+    strokes = tools["animate"].inputSchema["properties"]["strokes"]
+    assert strokes["type"] == "array" and "way it was drawn" in strokes["description"]
     assert {"direction", "strokes", "reverse", "guidance"} <= set(
         tools["animate"].inputSchema["properties"]
     )
