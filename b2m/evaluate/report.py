@@ -78,18 +78,19 @@ def grouped_markdown(rows: Sequence[Row], columns: Columns) -> str:
 
 
 def command_line(words: Sequence[str], options: Mapping[str, Any]) -> str:
-    """A command as it is typed; options that are None are left out.
+    """A command as it is typed; options that are None are left out, and several values repeat one.
 
     Absolute paths are cut to their last two parts: where they begin is this machine's business.
     """
     shown = list(words)
     for name, value in options.items():
-        if value is None:
-            continue
-        text = os.fspath(value) if isinstance(value, os.PathLike) else str(value)
-        if os.path.isabs(text):
-            text = str(Path(*Path(text).parts[-2:]))
-        shown += [f"--{name}", text]
+        for one in value if isinstance(value, tuple | list) else (value,):
+            if one is None:
+                continue
+            text = os.fspath(one) if isinstance(one, os.PathLike) else str(one)
+            if os.path.isabs(text):
+                text = str(Path(*Path(text).parts[-2:]))
+            shown += [f"--{name}", text]
     return shlex.join(shown)
 
 
