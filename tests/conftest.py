@@ -4,6 +4,9 @@ import os
 
 import pytest
 
+# What tests compare with is float32, whatever the CPU; `test_precision.py` has the other.
+os.environ.setdefault("B2M_BFLOAT16", "0")
+
 CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 
