@@ -67,7 +67,7 @@ def test_little_and_scattered_motion_that_is_not_sure_is_not_believed():
     [
         ({}, ("About 40% of the photo moved, the fastest parts by 12 px.", "clearly sharper")),
         ({"moved": 0.99}, ("All of the photo moved",)),
-        ({"moved": 0.001}, ("less than 1%",)),
+        ({"moved": 0.001}, ("Less than 1% of the photo moved",)),
         ({"sharpened": 1.3}, ("a little sharper (1.3 times",)),
         ({"sharpened": 1.0}, ("hardly became sharper",)),
         ({"certainty": 0.95}, ("b2m is sure of what moved", "blur does not tell")),

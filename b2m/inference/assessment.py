@@ -62,8 +62,9 @@ class Assessment(NamedTuple):
         return (self._motion(share), self._detail(), *self._doubt())
 
     def _motion(self, share: str) -> str:
-        what = "All of the photo" if self.moved > 0.95 else f"About {share} of the photo"
-        return f"{what} moved, the fastest parts by {self.fastest:.0f} px."
+        what = "All" if self.moved > 0.95 else f"About {share}"
+        what = what if self.moved >= 0.01 else "Less than 1%"
+        return f"{what} of the photo moved, the fastest parts by {self.fastest:.0f} px."
 
     def _detail(self) -> str:
         times = f"{self.sharpened:.1f} times the detail along the motion"
