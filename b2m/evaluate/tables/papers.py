@@ -145,7 +145,8 @@ class TableOfPaper(Table):
                 )
         chosen = records[:: max(1, -(-len(records) // (self.asked or len(records))))]
         # The paper's numbers are of these data sets, where it names them.
-        found = {"aist": "movers", "genblur": "camera", "panorama": "rotation"}
+        found = {"aist": "movers", "genblur": "camera"}
+        found |= dict.fromkeys(("panorama", "rotation"), "rotation")
         kind = found.get(records[0].recipe, "video")
         name = Path(folder).resolve().name
         return Group(name, built_samples(folder, chosen), len(chosen), kind=kind)
