@@ -192,8 +192,6 @@ def test_what_does_not_go_together(sliding, photo, tmp_path):
     jin, decomposer = sliding("jin"), sliding("decomposer")
     with pytest.raises(InputError, match="prepared for another model"):
         decomposer.animate(jin.prepare(photo))
-    with pytest.raises(InputError, match=r"model='animator', not with a JinSequence"):
-        jin.animate_video(tmp_path / "a.mp4", tmp_path / "b.mp4")
     with pytest.raises(InputError, match="'jin' takes no guidance predictor"):
         BlurAnimator.from_pretrained(model="jin", guidance_predictor="cvae-gan")
     with pytest.raises(InputError, match="takes only 'cvae-gan'"):
