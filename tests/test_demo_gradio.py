@@ -23,7 +23,7 @@ from b2m.media import video  # noqa: E402
 EXAMPLES = Path(__file__).parents[1] / "examples"
 APART = EXAMPLES / "moving-apart.jpg"
 LEFT, RIGHT = np.s_[190:240, 175:215], np.s_[270:320, 420:500]  # the two things in it
-ALIKE = 0.5
+ALIKE = 0.7
 """Guidance is an input of the network: once something was said, lengths are found anew."""
 
 

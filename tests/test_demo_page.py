@@ -429,6 +429,7 @@ def test_where_the_keys_go_can_be_seen(page):
 
     upload(page, APART)
     settled(page)
+    ways(page)  # what follows the clip has come, too
     open_settings(page)
     seen = set()
     page.execute_script("document.querySelector('#go').focus()")

@@ -154,7 +154,7 @@ def test_tools(server, tmp_path):
     assert set(tools) == {"animate", "flow", "deblur", "segment", "video"}
     assert "motion-blurred photo" in tools["animate"].description
     strokes = tools["animate"].inputSchema["properties"]["strokes"]
-    assert strokes["type"] == "array" and "way it was drawn" in strokes["description"]
+    assert strokes["type"] == "array" and "under a stroke" in strokes["description"]
     assert {"direction", "strokes", "reverse", "guidance"} <= set(
         tools["animate"].inputSchema["properties"]
     )

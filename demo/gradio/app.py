@@ -405,7 +405,7 @@ def build() -> gr.Blocks:
 
         anew: dict[str, Any] = {"fn": begin, "inputs": photo, "outputs": whole, **at_once}
         started(go.click(trigger_mode="once", **anew))
-        started(gr.on([photo.input, model.input], trigger_mode="always_last", **anew))
+        started(gr.on([photo.input, model.select], trigger_mode="always_last", **anew))
         photo.change(lambda photo: gr.Button(interactive=bool(photo)), photo, go, **at_once, **last)
 
         def take(event: gr.EventData) -> str:
