@@ -310,7 +310,7 @@ def test_it_fits_a_phone_in_a_browser(tmp_path):
         upload = wait_for(lambda: find(browser, "[data-testid=stMain] input[type=file]"), 300)[0]
         upload.send_keys(str(APP.parents[2] / "examples" / "cat-roll.jpg"))
         wait_for(lambda: len(find(browser, "[data-testid=stMain] video")) == 2, 300)
-        media = "return [...document.querySelectorAll('video')].every((v) => v.autoplay && !v.error)"
+        media = "return [...document.querySelectorAll('video')].every(v => v.autoplay && !v.error)"
         assert browser.execute_script(media)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
         (table,) = find(browser, "[data-testid=stDataFrame]")
