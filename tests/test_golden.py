@@ -143,7 +143,7 @@ def test_data_set(name, tmp_path):
     picture = (255 * texture(64, 128)).astype(np.uint8)
     cv2.imwrite(str(source / "images" / "wall.png"), picture)
     folder = {"scenes": None, "gopro": source}.get(name, source / "images")
-    from_scenes._scene_textures.cache_clear()  # other tests make smaller ones
+    from_scenes._scene_textures.cache_clear()  # other tests make smaller textures, which are kept
     build(recipe, folder, tmp_path / "set")
     from_scenes._scene_textures.cache_clear()
     images = sorted((tmp_path / "set").rglob("*.png"))
