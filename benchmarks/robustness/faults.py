@@ -188,8 +188,8 @@ def pack_of(place: Path) -> fetching.Pack:
     return fetching.Pack(archives, items, "")
 
 
-def kill(count: int, seed: int) -> list[str]:
-    """All that is killed."""
+def kill(count: int, seed: int, only: str | None = None) -> list[str]:
+    """All that is killed, or one of it."""
     torch.set_num_threads(1)
     rng = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as name:
@@ -205,6 +205,7 @@ def kill(count: int, seed: int) -> list[str]:
         return [
             fault
             for what, work in works.items()
+            if only in (None, what)
             for fault in kill_resuming(what, work, place, count, rng)
         ]
 
@@ -262,9 +263,12 @@ def main() -> int:
     parser.add_argument("what", choices=["kill", "surroundings"])
     parser.add_argument("--count", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    kinds = ["saving", "building", "fetching", "training"]
+    parser.add_argument("--only", choices=kinds, help="what is killed (default: all)")
     given = parser.parse_args()
     start = time.monotonic()
-    faults = kill(given.count, given.seed) if given.what == "kill" else surroundings()
+    killing = given.what == "kill"
+    faults = kill(given.count, given.seed, given.only) if killing else surroundings()
     print("\n".join([*faults, f"{len(faults)} faults in {time.monotonic() - start:.0f} s"]))
     return bool(faults)
 
