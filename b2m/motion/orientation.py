@@ -89,7 +89,8 @@ def _signed_cells(cells: NDArray[np.float32]) -> NDArray[np.float32]:
     moving = lengths > _LEAST_MOTION
     if not moving.any():
         return cells
-    number = np.arange(height * width).reshape(height, width)
+    # SciPy before 1.15 builds trees of 32-bit indices alone.
+    number = np.arange(height * width, dtype=np.int32).reshape(height, width)
     pairs = (
         (number[:, :-1], number[:, 1:]),
         (number[:-1], number[1:]),
