@@ -15,15 +15,11 @@ let photo = null, scene = null, shown = null; // the file, what the worker found
 let playing = true, time = 0, view = 0, lit = 0, peeking = false, saving = false, cross = null, stroke = null;
 
 worker.onmessage = ({ data: { id, result, error } }) => {
-  const { resolve, reject } = waiting.get(id);
-  waiting.delete(id);
-  error ? reject(Error(error)) : resolve(result);
+  const { resolve, reject } = waiting.get(id); waiting.delete(id); error ? reject(Error(error)) : resolve(result);
 };
 worker.onerror = (event) => { for (const { reject } of waiting.values()) reject(Error(event.message ?? "the page's worker cannot be started")); waiting.clear(); };
 const ask = (message, transfer = []) => new Promise((resolve, reject) => {
-  const id = ++ask.count;
-  waiting.set(id, { resolve, reject });
-  worker.postMessage({ id, ...message }, transfer);
+  const id = ++ask.count; waiting.set(id, { resolve, reject }); worker.postMessage({ id, ...message }, transfer);
 });
 ask.count = 0;
 function say(words, wrong = false) { $("status").textContent = words; $("status").classList.toggle("wrong", wrong); }
@@ -33,8 +29,7 @@ const busy = (on) => { $("busy").hidden = !on; $("busy").removeAttribute("value"
 async function start() {
   const response = await fetch("assets/model.json").catch(() => ({ ok: false }));
   if (!response.ok) throw Error("the page is not whole: its folder assets/ is missing; make web makes it");
-  model = await response.json();
-  renderer = new Renderer(canvas);
+  model = await response.json(); renderer = new Renderer(canvas);
   $("examples").replaceChildren(...model.examples.map((name) => {
     const button = document.createElement("button"), image = new Image();
     image.src = `assets/${name}`; image.alt = `Example: ${name.replace(/[-.]|jpg/g, " ").trim()}`;
@@ -47,6 +42,7 @@ async function start() {
   if (asked.get("engine") === "webgpu") engine = await graphics() ? "webgpu" : "wasm";
   ({ threads } = await ask({ load: { engine, threads: +(asked.get("threads") ?? Math.min(4, navigator.hardwareConcurrency)) } }));
   if (!latest) say("Ready: choose a photo, or one of the examples.");
+  if (!latest) ask({ warm: { engine } }).catch(() => {});
   navigator.serviceWorker?.register("sw.js").catch(() => {}); // without it the page needs a network
 }
 const megapixels = (pixels) => Math.round(pixels / 1e5) / 10;
@@ -59,8 +55,7 @@ async function show(source, name) {
   try {
     busy(true); say("Reading the photo …");
     if (typeof source === "string") { name = source.split("/").at(-1); source = await (await fetch(source)).blob(); }
-    const read = await readPhoto(source, name);
-    await ready;
+    const read = await readPhoto(source, name); await ready;
     if (read.width * read.height > MOST.wasm && engine === "wasm" && asked.get("engine") !== "wasm" && await graphics()) {
       say("Loading WebGPU support, once …");
       try { await ask({ load: { engine: "webgpu", threads: 1 } }); engine = "webgpu"; } catch { /* WebAssembly at a smaller size */ }
@@ -74,48 +69,42 @@ async function show(source, name) {
       return ask({ load: { engine, threads } }).then(() => prepare(engine));
     });
     if (turn !== latest) return;
-    photo?.bitmap.close();
-    photo = read; scene = found;
-    shown = pixelsOf(read, Math.max(SHOWN, found.width * found.height));
-    renderer.set(scene); delete scene.textures;
-    $("stage").hidden = false; document.body.classList.add("shown");
-    restored();
-    time = scene.still || matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : -1;
-    play(!scene.still && time !== 0);
+    photo?.bitmap.close(); photo = read; scene = found; shown = pixelsOf(read, Math.max(SHOWN, found.width * found.height));
+    renderer.set(scene); delete scene.textures; $("stage").hidden = false; document.body.classList.add("shown"); restored();
+    time = scene.still || matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : -1; play(!scene.still && time !== 0);
     canvas.setAttribute("aria-label", `The clip of ${photo.name}: what happened while the shutter was open`);
-    $("warnings").replaceChildren(...[...photo.notes, ...scene.warnings].map((words) => {
-      const item = document.createElement("li");
-      item.textContent = words === model.sentences.still ? `This photo looks sharp: ${words}` : words;
-      return item;
-    }));
+    tell();
     const smaller = width !== scene.width ? ` Motion estimated at ${scene.width}×${scene.height}.` : "";
     const kept = photo.width !== width ? ` Shrunk to ${width}×${height}, the largest size that is kept.` : "";
     const [network, rest] = scene.seconds.map((seconds) => seconds.toFixed(1)), where = engine === "wasm" ? `WebAssembly, ${threads} thread${threads > 1 ? "s" : ""}` : "WebGPU";
     $("facts").textContent = `${photo.name}, ${photo.width}×${photo.height}.${smaller}${kept} Network: ${network} s on ${where}; regions and projection: ${rest} s.`;
-    say(scene.still ? "Nothing moves in this photo." : "Drag over the picture to scrub through time; tap a moving region to reverse it.");
+    say(scene.sharp ? "Nothing moves in this photo." : "Drag over the picture to scrub through time; tap a moving region to reverse it.");
   } catch (error) {
     if (turn === latest) say(error.message, true);
   } finally { if (turn === latest) busy(false); }
 }
+function tell() { // what is to be known first, and then the warnings; no tools where nothing moves
+  const [first, ...others] = scene.sentences, notes = [...photo.notes, ...scene.warnings.filter((sentence) => sentence !== model.sentences.still)];
+  const made = (tag, textContent) => Object.assign(document.createElement(tag), { textContent });
+  $("summary").replaceChildren(made("strong", first), ` ${others.join(" ")}`);
+  $("warnings").replaceChildren(...notes.map((words) => made("li", words)));
+  for (const tools of document.querySelectorAll(".directing")) tools.hidden = scene.sharp;
+}
 function restored() { // the canvas at its interactive size, after a save too
   $("view").style.width = `min(100%, ${Math.round(68 * shown.width / shown.height)}vh)`;
-  renderer.photo(shown.data, shown.width, shown.height);
-  draw();
+  renderer.photo(shown.data, shown.width, shown.height); draw();
 }
 
 // --- time -----------------------------------------------------------------------------------------
 function draw() {
   if (!scene || saving) return;
-  renderer.draw(time, peeking ? 2 : view, lit);
-  $("time").value = time;
+  renderer.draw(time, peeking ? 2 : view, lit); $("time").value = time;
   $("time").setAttribute("aria-valuetext", `${Math.round(50 * (time + 1))} % of the exposure`);
 }
 function play(on) {
   playing = on;
   play.since = performance.now() - Math.acos(-time) / (2 * Math.PI) * PERIOD; // goes on from the instant that is shown
-  $("play").textContent = on ? "Pause" : "Play";
-  $("play").setAttribute("aria-pressed", on);
-  draw();
+  $("play").textContent = on ? "Pause" : "Play"; $("play").setAttribute("aria-pressed", on); draw();
 }
 function at(moment) { time = Math.min(Math.max(moment, -1), 1); play(false); }
 function loop(now) { if (playing && scene && !saving && !peeking && !stroke) { time = -Math.cos(2 * Math.PI * (now - play.since) / PERIOD); draw(); } requestAnimationFrame(loop); }
@@ -132,8 +121,7 @@ function follow(words, free = false) {
     if (stale()) return; // a later edit holds this one, too
     const found = await ask({ guidance: free ? null : quadrants(Float32Array.from(scene.flow, (x, k) => renderer.flipped(scene.labels[k % scene.labels.length]) ? -x : x), scene.labels.length, scene.threshold) });
     if (stale()) return;
-    scene = found; renderer.set(scene); delete scene.textures; lit = 0;
-    busy(false); say(words); wheel(); draw();
+    scene = found; renderer.set(scene); delete scene.textures; lit = 0; busy(false); say(words); tell(); wheel(); draw();
   }).catch((error) => { if (!stale()) { busy(false); say(error.message, true); } });
 }
 const moves = (i) => Math.hypot(scene.flow[i], scene.flow[scene.width * scene.height + i]) >= scene.threshold;
@@ -141,8 +129,7 @@ const moves = (i) => Math.hypot(scene.flow[i], scene.flow[scene.width * scene.he
 function labelAt([across, down]) {
   const { width: w, height: h, labels } = scene, x = Math.min(Math.floor(across * w), w - 1), y = Math.min(Math.floor(down * h), h - 1);
   if (moves(y * w + x)) return labels[y * w + x];
-  const reach = Math.ceil(TOLERANCE * Math.max(w, h));
-  let best = 0, least = reach ** 2;
+  const reach = Math.ceil(TOLERANCE * Math.max(w, h)); let best = 0, least = reach ** 2;
   for (let Y = Math.max(y - reach, 0); Y <= Math.min(y + reach, h - 1); Y++) for (let X = Math.max(x - reach, 0); X <= Math.min(x + reach, w - 1); X++) {
     const far = (X - x) ** 2 + (Y - y) ** 2;
     if (far <= least && moves(Y * w + X)) { least = far; best = labels[Y * w + X]; }
@@ -181,8 +168,7 @@ function directAll(x, y, words) { // each region along its own line; perpendicul
   const sums = new Map();
   scene.labels.forEach((label, i) => {
     if (!moves(i)) return;
-    const [u, v] = goes(i, label);
-    sums.set(label, (sums.get(label) ?? 0) + u * (x - 1e-6 * y) + v * (y + 1e-6 * x));
+    const [u, v] = goes(i, label); sums.set(label, (sums.get(label) ?? 0) + u * (x - 1e-6 * y) + v * (y + 1e-6 * x));
   });
   for (const [label, sum] of sums) if (sum < 0) renderer.flip(label);
   follow(words);
@@ -210,8 +196,7 @@ canvas.addEventListener("pointermove", (event) => {
 });
 function released(event) {
   if (!touch) return;
-  const { moved, points, timer } = touch;
-  touch = stroke = null; clearTimeout(timer); ink();
+  const { moved, points, timer } = touch; touch = stroke = null; clearTimeout(timer); ink();
   if (peeking) peek(false);
   else if (event.type === "pointerup" && !moved) reverse(points[0]);
   else if (event.type === "pointerup" && dragging() === "arrow") direct(points);
@@ -226,8 +211,7 @@ canvas.addEventListener("keydown", (event) => {
   const way = ARROWS[event.key];
   if (way) {
     const step = event.shiftKey ? 0.005 : 0.03;
-    cross = (cross ?? [0.5, 0.5]).map((share, axis) => Math.min(Math.max(share + step * way[axis], 0), 1));
-    stroke?.push(cross);
+    cross = (cross ?? [0.5, 0.5]).map((share, axis) => Math.min(Math.max(share + step * way[axis], 0), 1)); stroke?.push(cross);
   } else if (event.key === "Enter") {
     cross ??= [0.5, 0.5];
     if (dragging() === "time") reverse(cross);
@@ -297,8 +281,7 @@ $("camera").onclick = async () => {
 };
 $("viewfinder").onclose = () => {
   const video = $("viewfinder").querySelector("video");
-  video.srcObject?.getTracks().forEach((track) => track.stop());
-  video.srcObject = null;
+  video.srcObject?.getTracks().forEach((track) => track.stop()); video.srcObject = null;
 };
 $("away").onclick = () => $("viewfinder").close();
 $("shoot").onclick = async () => {
@@ -312,8 +295,7 @@ function instants() {
 }
 async function* frames(times) {
   for (const [i, moment] of times.entries()) {
-    renderer.draw(moment); $("busy").value = (i + 1) / times.length;
-    yield moment;
+    renderer.draw(moment); $("busy").value = (i + 1) / times.length; yield moment;
     await new Promise((resolve) => setTimeout(resolve));
   }
 }
@@ -321,8 +303,7 @@ async function save(kind) {
   const { count, times } = instants(), fps = Math.min(Math.max(count, 5), 60), kinds = { mp4, gif, png: pngs };
   const buttons = document.querySelectorAll("#stage button, #stage input, #stage select, #choose button, #choose input");
   try {
-    await decoding;
-    saving = true; busy(true); say("Writing …"); buttons.forEach((button) => { button.disabled = true; });
+    await decoding; saving = true; busy(true); say("Writing …"); buttons.forEach((button) => { button.disabled = true; });
     let sized = pixelsOf(photo, MOST_SAVED[kind], renderer.largest);
     if (kind === "mp4" && !await videoConfig(sized.width & ~1, sized.height & ~1, fps)) sized = pixelsOf(photo, Infinity, Math.min(1920, renderer.largest));
     renderer.photo(sized.data, sized.width, sized.height);

@@ -154,7 +154,37 @@ def _write(
     )
     assert program is not None
     with atomic_path(path) as temporary:
-        onnx.save(_halved(program.model_proto), temporary)
+        onnx.save(_halved(_separated(program.model_proto)), temporary)
+
+
+def _separated(model: Any) -> Any:
+    """The same graph with each mean over a square window as one over columns and one over rows.
+
+    A border is left out of both counts alike, so the product of both means is the mean.
+    """
+    from onnx import helper
+
+    nodes = []
+    for node in model.graph.node:
+        given = {part.name: helper.get_attribute_value(part) for part in node.attribute}
+        if node.op_type != "AveragePool" or given.get("strides", [1, 1]) != [1, 1]:
+            nodes.append(node)
+            continue
+        (tall, wide), (top, left, bottom, right) = given.pop("kernel_shape"), given.pop("pads")
+        (seen,), (out,), between = node.input, node.output, f"{node.output[0]}_columns"
+        for ends, shape, pads in (
+            ((seen, between), (tall, 1), (top, 0, bottom, 0)),
+            ((between, out), (1, wide), (0, left, 0, right)),
+        ):
+            taken, gives = ends
+            nodes.append(
+                helper.make_node(
+                    "AveragePool", [taken], [gives], kernel_shape=shape, pads=pads, **given
+                )
+            )
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
 
 
 def _halved(model: Any) -> Any:
@@ -263,7 +293,7 @@ def build(out: Path, weights: Path | None = None) -> None:
         shutil.copyfile(runtime / _packed(name), assets / _packed(name))
     model = MotionAnimator.from_pretrained(find_weights("animator", weights), device="cpu")
     maps = export(model, assets, STRIDE)
-    names = ("STILL", "STREAKS", "UNFOLLOWED", "LONG")
+    names = ("STILL", "HELD", "STREAKS", "UNFOLLOWED", "UNSEEN", "LONG")
     described = {
         "stride": STRIDE,
         "maps": maps,

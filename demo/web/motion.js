@@ -16,6 +16,22 @@ export function lengths(flow, n) {
   for (let i = 0; i < n; i++) out[i] = Math.sqrt(flow[i] * flow[i] + flow[n + i] * flow[n + i]); // hypot is slow
   return out;
 }
+// What hangs together of `known`, as lists of pixels: across corners too, unless only `alike` neighbours do.
+export function pieces(w, h, known, alike = null) {
+  const seen = new Uint8Array(w * h), found = [];
+  for (let k = 0; k < w * h; k++) {
+    if (seen[k] || !known(k)) continue;
+    const piece = [k]; seen[k] = 1; found.push(piece);
+    for (const i of piece) {
+      const x = i % w, y = (i - x) / w;
+      for (let Y = Math.max(y - 1, 0); Y <= Math.min(y + 1, h - 1); Y++) for (let X = Math.max(x - 1, 0); X <= Math.min(x + 1, w - 1); X++) {
+        const j = Y * w + X;
+        if (!seen[j] && known(j) && (!alike || ((X === x || Y === y) && alike(i, j)))) { seen[j] = 1; piece.push(j); }
+      }
+    }
+  }
+  return found;
+}
 // Shrunk by averages over areas, as OpenCV does: planes of w x h to W x H, none larger; or, with
 // other strides between channels and pixels, RGBA bytes.
 export function shrink(planes, w, h, W, H, channels = planes.length / (w * h), apart = w * h, stride = 1) {
@@ -29,10 +45,22 @@ export function shrink(planes, w, h, W, H, channels = planes.length / (w * h), a
     row.fill(0);
     for (const [j, share] of down[y]) for (let x = 0, at = c * apart + j * w * stride; x < w; x++, at += stride) row[x] += share * planes[at];
     for (let x = 0; x < W; x++) {
-      const parts = across[x];
-      let sum = 0;
+      const parts = across[x]; let sum = 0;
       for (let k = 0; k < parts.length; k++) sum += parts[k][1] * row[parts[k][0]];
       out[c * W * H + y * W + x] = sum;
+    }
+  }
+  return out;
+}
+// Bilinear, as torch's interpolate.
+export function enlarge(map, w, h, W, H, scale = 1) {
+  const channels = map.length / (w * h), out = new Float32Array(channels * W * H);
+  for (let y = 0; y < H; y++) {
+    const py = Math.max((y + 0.5) * h / H - 0.5, 0), y0 = Math.min(Math.floor(py), h - 1), below = y0 < h - 1 ? w : 0, fy = py - y0;
+    for (let x = 0; x < W; x++) {
+      const px = Math.max((x + 0.5) * w / W - 0.5, 0), x0 = Math.min(Math.floor(px), w - 1), right = x0 < w - 1 ? 1 : 0, fx = px - x0;
+      for (let c = 0, a = y0 * w + x0; c < channels; c++, a += w * h)
+        out[c * W * H + y * W + x] = scale * ((map[a] * (1 - fx) + map[a + right] * fx) * (1 - fy) + (map[a + below] * (1 - fx) + map[a + below + right] * fx) * fy);
     }
   }
   return out;
@@ -66,8 +94,7 @@ export function nearest(known, w, h) {
   }
   const place = new Int32Array(w), edge = new Float64Array(w + 1);
   for (let y = 0; y < h; y++) { // lower envelope of parabolas (Felzenszwalb and Huttenlocher 2012)
-    let k = -1;
-    const f = (x) => (up[y * w + x] - y) ** 2, meet = (a, b) => (f(b) + b * b - f(a) - a * a) / (2 * (b - a));
+    let k = -1; const f = (x) => (up[y * w + x] - y) ** 2, meet = (a, b) => (f(b) + b * b - f(a) - a * a) / (2 * (b - a));
     for (let x = 0; x < w; x++) {
       if (up[y * w + x] < 0) continue;
       while (k >= 0 && meet(place[k], x) <= edge[k]) k--;
@@ -90,8 +117,7 @@ export function coherentSigns(flow, width, height) {
     const cosine = Math.abs(vx[a] * vx[b] + vy[a] * vy[b]) / (size[a] * size[b]);
     if (cosine > COSINE) edges.push([cosine * Math.min(size[a], size[b]), a, b]);
   }
-  edges.sort((p, q) => q[0] - p[0]);
-  const root = Int32Array.from(vx, (_, k) => k), tree = Array.from(vx, () => []);
+  edges.sort((p, q) => q[0] - p[0]); const root = Int32Array.from(vx, (_, k) => k), tree = Array.from(vx, () => []);
   const find = (k) => { while (root[k] !== k) k = root[k] = root[root[k]]; return k; };
   for (const [, a, b] of edges) { const p = find(a), q = find(b); if (p !== q) { root[p] = q; tree[a].push(b); tree[b].push(a); } }
   const seen = new Uint8Array(m);
@@ -105,14 +131,9 @@ export function coherentSigns(flow, width, height) {
     if (backwards(inside, vx, vy, w)) for (const i of inside) { vx[i] *= -1; vy[i] *= -1; }
   }
   const near = nearest((k) => size[k] > LEAST, w, h), signed = flow.slice();
-  const gx = vx.map((_, k) => near[k] < 0 ? 0 : vx[near[k]]), gy = vy.map((_, k) => near[k] < 0 ? 0 : vy[near[k]]);
   if (near[0] < 0) return signed;
-  for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) { // bilinear between the cells
-    const px = clamp((x + 0.5) * w / width - 0.5, 0, w - 1), py = clamp((y + 0.5) * h / height - 0.5, 0, h - 1);
-    const a = Math.floor(py) * w + Math.floor(px), right = px < w - 1 ? 1 : 0, below = py < h - 1 ? w : 0, fx = px % 1, fy = py % 1, i = y * width + x;
-    const at = (map) => (map[a] * (1 - fx) + map[a + right] * fx) * (1 - fy) + (map[a + below] * (1 - fx) + map[a + below + right] * fx) * fy;
-    if (at(gx) * flow[i] + at(gy) * flow[n + i] < 0) { signed[i] *= -1; signed[n + i] *= -1; }
-  }
+  const guide = enlarge(Float32Array.from({ length: 2 * m }, (_, k) => (k < m ? vx : vy)[near[k % m]]), w, h, width, height);
+  for (let i = 0; i < n; i++) if (guide[i] * flow[i] + guide[n + i] * flow[n + i] < 0) { signed[i] *= -1; signed[n + i] *= -1; }
   return signed;
 }
 function backwards(inside, vx, vy, w) {

@@ -1,5 +1,5 @@
 // Working size and multi-scale encoding: ports of b2m.inference.multiscale's working_photo and encode.
-import { clamp, lengths, roundEven, shrink } from "./motion.js";
+import { clamp, enlarge, lengths, roundEven, shrink } from "./motion.js";
 const LEVELS = 4, LEAST_SIDE = 48, SHORT = 16, LONG = 28, AROUND = 9, LEAST_DETAIL = 0.34, LEAST_CONTENT = 1;
 // RGBA bytes as planes of sRGB codes, with at most so many pixels.
 export function planesOf(pixels, width, height, most) {
@@ -57,27 +57,13 @@ function half({ planes, width, height }) {
   }
   return { planes: out, width: W, height: H };
 }
-// Bilinear, as torch's interpolate.
-function enlarge(map, w, h, W, H, scale = 1) {
-  const channels = map.length / (w * h), out = new Float32Array(channels * W * H);
-  for (let y = 0; y < H; y++) {
-    const py = Math.max((y + 0.5) * h / H - 0.5, 0), y0 = Math.min(Math.floor(py), h - 1), below = y0 < h - 1 ? w : 0, fy = py - y0;
-    for (let x = 0; x < W; x++) {
-      const px = Math.max((x + 0.5) * w / W - 0.5, 0), x0 = Math.min(Math.floor(px), w - 1), right = x0 < w - 1 ? 1 : 0, fx = px - x0;
-      for (let c = 0, a = y0 * w + x0; c < channels; c++, a += w * h)
-        out[c * W * H + y * W + x] = scale * ((map[a] * (1 - fx) + map[a + right] * fx) * (1 - fy) + (map[a + below] * (1 - fx) + map[a + below + right] * fx) * fy);
-    }
-  }
-  return out;
-}
 // Mean or maximum over a window, clipped at the borders, one axis after the other.
 export function pooled(map, w, h, window, mean) {
   const reach = window >> 1;
   for (const [count, step, lines, stride] of [[h, w, w, 1], [w, 1, h, w]]) {
     const out = new Float32Array(map.length);
     for (let l = 0; l < lines; l++) for (let k = 0; k < count; k++) {
-      const from = Math.max(k - reach, 0), to = Math.min(k + reach, count - 1);
-      let value = mean ? 0 : -Infinity;
+      const from = Math.max(k - reach, 0), to = Math.min(k + reach, count - 1); let value = mean ? 0 : -Infinity;
       for (let j = from; j <= to; j++) { const v = map[l * stride + j * step]; value = mean ? value + v : Math.max(value, v); }
       out[l * stride + k * step] = mean ? value / (to - from + 1) : value;
     }
@@ -99,8 +85,7 @@ export function pyramid(photo) {
 }
 // `run` encodes one of the sizes, and returns its maps by name.
 export async function encode(run, sizes) {
-  const ratio = (a, b) => Math.max(a.width, a.height) / Math.max(b.width, b.height);
-  let known = null, from = null;
+  const ratio = (a, b) => Math.max(a.width, a.height) / Math.max(b.width, b.height); let known = null, from = null;
   for (let level = sizes.length - 1; level >= 0; level--) {
     const size = sizes[level];
     // Skipped where even the next size would not use its long motion.

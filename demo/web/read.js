@@ -36,7 +36,6 @@ export function pixelsOf({ bitmap, width, height }, most, side = Infinity) {
   const share = Math.min(1, Math.sqrt(most / (width * height)), side / Math.max(width, height));
   const w = Math.max(1, Math.floor(width * share)), h = Math.max(1, Math.floor(height * share));
   const canvas = new OffscreenCanvas(w, h), pen = canvas.getContext("2d", { willReadFrequently: true });
-  pen.fillStyle = "#fff"; pen.fillRect(0, 0, w, h);
-  pen.imageSmoothingQuality = "high"; pen.drawImage(bitmap, 0, 0, w, h);
+  pen.fillStyle = "#fff"; pen.fillRect(0, 0, w, h); pen.imageSmoothingQuality = "high"; pen.drawImage(bitmap, 0, 0, w, h);
   return pen.getImageData(0, 0, w, h);
 }

@@ -1,5 +1,5 @@
 // Coherent regions: a port of b2m.motion.regions.find_regions; the constants are explained there.
-import { clamp, coarseLines, halved, nearest, roundEven, shrink } from "./motion.js";
+import { clamp, coarseLines, halved, nearest, pieces, roundEven, shrink } from "./motion.js";
 const GRID = 192, SAMPLES = 4, SHARE = 0.25, PATCH = 5, STEPS = 4, REACH = 2, EDGE = 20, JUMP = 0.42, CRUMB = 0.003, SMALL = 0.02, ALIKE = 0.3;
 const RIM = 0.06, SLOWER = 0.6, TOUCHES = 0.25, RIM_ANGLE = 35 * Math.PI / 180, MOST = 250, SMOOTH = 8;
 // A label from 1 on for each pixel, regions with most motion first; still pixels get the label of the
@@ -77,8 +77,7 @@ function patchesOf(doubled, length, moving, colors, w, h) { // small connected p
     for (let k = 0; k < n; k++) { counts[chosen[k]]++; for (let f = 0; f < F; f++) sums[F * chosen[k] + f] += features[F * k + f]; }
     for (let i = 0; i < sums.length; i++) centres[i] = counts[Math.floor(i / F)] ? sums[i] / counts[Math.floor(i / F)] : Infinity;
     for (let k = 0; k < n; k++) {
-      const row = Math.floor(Math.floor(k / w) / PATCH), column = Math.floor((k % w) / PATCH);
-      let best = Infinity;
+      const row = Math.floor(Math.floor(k / w) / PATCH), column = Math.floor((k % w) / PATCH); let best = Infinity;
       for (let r = row - 1; r <= row + 1; r++) for (let c = column - 1; c <= column + 1; c++) {
         if (r < 0 || r >= rows || c < 0 || c >= columns) continue;
         let far = 0;
@@ -87,15 +86,9 @@ function patchesOf(doubled, length, moving, colors, w, h) { // small connected p
       }
     }
   }
-  const patches = new Int32Array(n).fill(-1); // a still gap may split a cluster
-  let count = 0;
-  for (let k = 0; k < n; k++) {
-    if (!moving[k] || patches[k] >= 0) continue;
-    const inside = [k]; patches[k] = count;
-    for (const i of inside) for (const j of around(i, w, h)) if (moving[j] && patches[j] < 0 && chosen[j] === chosen[i]) { patches[j] = count; inside.push(j); }
-    count++;
-  }
-  return { patches, count };
+  const found = pieces(w, h, (k) => moving[k], (i, j) => chosen[i] === chosen[j]), patches = new Int32Array(n).fill(-1); // a still gap may split a cluster
+  found.forEach((piece, number) => { for (const k of piece) patches[k] = number; });
+  return { patches, count: found.length };
 }
 function around(k, w, h) {
   const out = [], x = k % w;
@@ -122,6 +115,7 @@ function bordersOf(doubled, length, patches, count, moving, colors, w, h) {
   }
   return borders;
 }
+const later = (p, q) => q[0] - p[0] || q[1] - p[1] || q[2] - p[2];
 function merge(count, borders, weight, lines) { // pairs with the least mean jump first, up to a limit
   const parent = Array.from({ length: count }, (_, k) => k), everything = Math.max(weight.reduce((a, b) => a + b, 0), 1e-9);
   const jump = (one, other) => { const [total, cells] = borders[one].get(other); return total / cells; };
@@ -133,10 +127,9 @@ function merge(count, borders, weight, lines) { // pairs with the least mean jum
     return share < SMALL || alike ? 2 * JUMP : JUMP;
   };
   for (const lenient of [false, true]) { // small regions can only be told from large ones after these have formed
-    const heap = new Heap();
-    borders.forEach((beside, a) => { for (const b of beside.keys()) if (a < b) heap.push([jump(a, b), a, b]); });
-    for (let top; (top = heap.pop());) {
-      const [price, one, other] = top;
+    const queue = borders.flatMap((beside, a) => [...beside.keys()].filter((b) => a < b).map((b) => [jump(a, b), a, b])).sort(later); // the next comes last
+    while (queue.length) {
+      const [price, one, other] = queue.pop();
       if (!borders[one].has(other) || jump(one, other) !== price || price > (lenient ? patience(one, other) : JUMP)) continue;
       const [keep, gone] = borders[one].size >= borders[other].size ? [one, other] : [other, one];
       parent[gone] = keep; weight[keep] += weight[gone]; lines[gone].forEach((value, c) => { lines[keep][c] += value; });
@@ -145,29 +138,14 @@ function merge(count, borders, weight, lines) { // pairs with the least mean jum
         borders[beside].delete(gone);
         const known = borders[keep].get(beside) ?? [0, 0], entry = [total + known[0], cells + known[1]];
         borders[keep].set(beside, entry); borders[beside].set(keep, entry);
-        heap.push([jump(keep, beside), Math.min(keep, beside), Math.max(keep, beside)]);
+        const item = [jump(keep, beside), Math.min(keep, beside), Math.max(keep, beside)]; let low = 0, high = queue.length;
+        while (low < high) { const half = (low + high) >> 1; if (later(queue[half], item) < 0) low = half + 1; else high = half; }
+        queue.splice(low, 0, item);
       }
       borders[gone] = new Map();
     }
   }
   return parent.map((_, k) => { while (parent[k] !== k) k = parent[k]; return k; });
-}
-class Heap {
-  items = [];
-  less(a, b) { const p = this.items[a], q = this.items[b]; return p[0] - q[0] || p[1] - q[1] || p[2] - q[2]; }
-  swap(a, b) { [this.items[a], this.items[b]] = [this.items[b], this.items[a]]; }
-  push(item) { let k = this.items.push(item) - 1; for (let up; k && this.less(k, up = (k - 1) >> 1) < 0; k = up) this.swap(k, up); }
-  pop() {
-    const { items } = this, top = items[0], last = items.pop();
-    if (!items.length) return top;
-    items[0] = last;
-    for (let k = 0; ;) {
-      let least = k;
-      for (const child of [2 * k + 1, 2 * k + 2]) if (child < items.length && this.less(child, least) < 0) least = child;
-      if (least === k) return top;
-      this.swap(k, least); k = least;
-    }
-  }
 }
 function withoutRims(regions, motion, lines, w, h) { // the border of a region, where its motion fades, is no region
   const count = motion.length, outline = new Float64Array(count), shared = Array.from({ length: count }, () => new Map()), all = motion.reduce((a, b) => a + b, 0);

@@ -2,8 +2,7 @@
 // an async generator that draws one frame after the other on `canvas`.
 const text = (string) => new TextEncoder().encode(string);
 function joined(parts) {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0)); let at = 0;
   for (const part of parts) { out.set(part, at); at += part.length; }
   return out;
 }
@@ -29,8 +28,7 @@ export async function mp4(canvas, frames, fps) {
   let described, failed = null, count = 0;
   const encoder = new VideoEncoder({
     output: (chunk, metadata) => {
-      const data = new Uint8Array(chunk.byteLength);
-      chunk.copyTo(data); samples.push({ data, key: chunk.type === "key" });
+      const data = new Uint8Array(chunk.byteLength); chunk.copyTo(data); samples.push({ data, key: chunk.type === "key" });
       described ??= metadata?.decoderConfig;
     },
     error: (error) => { failed = error; },
@@ -38,12 +36,10 @@ export async function mp4(canvas, frames, fps) {
   encoder.configure(config);
   for await (const _ of frames) {
     const frame = new VideoFrame(canvas, { timestamp: Math.round(1e6 * count / fps), duration: Math.round(1e6 / fps), visibleRect: { x: 0, y: 0, width, height } });
-    encoder.encode(frame, { keyFrame: count++ === 0 });
-    frame.close();
+    encoder.encode(frame, { keyFrame: count++ === 0 }); frame.close();
     while (encoder.encodeQueueSize > 4 && !failed) await new Promise((resolve) => setTimeout(resolve, 5));
   }
-  await encoder.flush().catch((error) => { failed ??= error; });
-  encoder.close();
+  await encoder.flush().catch((error) => { failed ??= error; }); encoder.close();
   if (failed) throw failed;
   return new Blob([container(samples, { ...config, ...described }, width, height, fps)], { type: "video/mp4" });
 }
@@ -79,8 +75,7 @@ export async function recorded(canvas, frames, fps) {
   if (!mimeType) throw Error("this browser writes no video: take the GIF or the PNGs");
   const stream = canvas.captureStream(0), recorder = new MediaRecorder(stream, { mimeType, videoBitsPerSecond: 12e6 }), parts = [];
   recorder.ondataavailable = (event) => parts.push(event.data);
-  const ended = new Promise((resolve) => { recorder.onstop = resolve; });
-  recorder.start();
+  const ended = new Promise((resolve) => { recorder.onstop = resolve; }); recorder.start();
   for await (const _ of frames) { stream.getVideoTracks()[0].requestFrame(); await new Promise((resolve) => setTimeout(resolve, 1000 / fps)); }
   recorder.stop(); await ended;
   return new Blob(parts, { type: mimeType.split(";")[0] });
@@ -91,8 +86,7 @@ export async function gif(canvas, frames, fps) {
   const { width, height } = canvas, n = width * height, pen = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true }), parts = [];
   let palette = null;
   for await (const _ of frames) {
-    pen.drawImage(canvas, 0, 0);
-    const { data } = pen.getImageData(0, 0, width, height);
+    pen.drawImage(canvas, 0, 0); const { data } = pen.getImageData(0, 0, width, height);
     if (!palette) { // of the first frame: all have about the same colours
       palette = paletteOf(data);
       parts.push(text("GIF89a"), l16(width, height), u8(0xf7, 0, 0), palette.colors, u8(0x21, 0xff, 11), text("NETSCAPE2.0"), u8(3, 1, 0, 0, 0));
@@ -137,13 +131,11 @@ function lzw(indices) { // 8 bits; the result comes in blocks of at most 255 byt
   const out = [], CLEAR = 256;
   let table = new Int16Array(4096 * 256).fill(-1), used = [], next = 258, bits = 9, held = 0, have = 0;
   const put = (code) => { held |= code << have; have += bits; while (have >= 8) { out.push(held & 255); held >>>= 8; have -= 8; } };
-  put(CLEAR);
-  let prefix = indices[0];
+  put(CLEAR); let prefix = indices[0];
   for (let i = 1; i < indices.length; i++) {
     const place = prefix * 256 + indices[i], known = table[place];
     if (known >= 0) { prefix = known; continue; }
-    put(prefix);
-    table[place] = next; used.push(place);
+    put(prefix); table[place] = next; used.push(place);
     if (next === 2 ** bits) bits++;
     if (++next === 4096) { put(CLEAR); for (const each of used) table[each] = -1; used = []; next = 258; bits = 9; }
     prefix = indices[i];
@@ -167,13 +159,11 @@ export async function pngs(canvas, frames) {
   return zip(files);
 }
 function zip(files) { // stored: PNGs do not get smaller
-  const parts = [], directory = [];
-  let at = 0;
+  const parts = [], directory = []; let at = 0;
   for (const [name, data] of files) {
     const head = joined([l16(20, 0, 0, 0, 0x21), l32(crc(data), data.length, data.length), l16(name.length, 0)]);
     parts.push(joined([l32(0x04034b50), head, text(name)]), data);
-    directory.push(l32(0x02014b50), l16(20), head, l16(0, 0, 0), l32(0, at), text(name));
-    at += 30 + name.length + data.length;
+    directory.push(l32(0x02014b50), l16(20), head, l16(0, 0, 0), l32(0, at), text(name)); at += 30 + name.length + data.length;
   }
   const list = joined(directory);
   return new Blob([...parts, list, l32(0x06054b50), l16(0, 0, files.length, files.length), l32(list.length, at), l16(0)], { type: "application/zip" });

@@ -3,9 +3,7 @@
 importScripts("assets/files.js");
 const NAME = `b2m-${self.B2M.version}`;
 self.addEventListener("install", (event) => event.waitUntil((async () => {
-  const cache = await caches.open(NAME);
-  await cache.addAll(self.B2M.files);
-  await self.skipWaiting();
+  const cache = await caches.open(NAME); await cache.addAll(self.B2M.files); await self.skipWaiting();
 })()));
 self.addEventListener("activate", (event) => event.waitUntil((async () => {
   for (const name of await caches.keys()) if (name.startsWith("b2m-") && name !== NAME) await caches.delete(name);
@@ -18,10 +16,8 @@ self.addEventListener("fetch", (event) => {
     const answer = known ?? await fetch(event.request);
     if (!known && answer.status === 200 && answer.type === "basic") await cache.put(event.request, answer.clone());
     if (answer.type === "opaque" || answer.status === 0) return answer;
-    const headers = new Headers(answer.headers);
-    headers.set("Cross-Origin-Opener-Policy", "same-origin");
-    headers.set("Cross-Origin-Embedder-Policy", "require-corp");
-    headers.set("Cross-Origin-Resource-Policy", "same-origin");
+    const headers = new Headers(answer.headers); headers.set("Cross-Origin-Opener-Policy", "same-origin");
+    headers.set("Cross-Origin-Embedder-Policy", "require-corp"); headers.set("Cross-Origin-Resource-Policy", "same-origin");
     return new Response(answer.body, { status: answer.status, statusText: answer.statusText, headers });
   })());
 });
