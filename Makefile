@@ -93,8 +93,8 @@ OLDEST = api cli fuzz guidance hub media motion motion_photo photo_color video v
 test-oldest: | $(BIN)/python ## test with the oldest versions of what b2m needs that it allows
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/oldest
-	@$(BIN)/uv pip install --quiet --python build/oldest --resolution lowest-direct -e . \
-	  'pytest>=8.3' 'pytest-timeout>=2.3' 'hypothesis>=6.100' 'scikit-image>=0.24'
+	@$(BIN)/uv pip install --quiet --python build/oldest --resolution lowest-direct -e '.[heic]' \
+	  'pytest>=8.3' 'pytest-timeout>=2.3' 'hypothesis>=6.100' 'scikit-image>=0.24' 'defusedxml>=0.7'
 	@$(BIN)/uv pip list --quiet --python build/oldest
 	@OMP_NUM_THREADS=$(TEST_THREADS) MKL_NUM_THREADS=$(TEST_THREADS) \
 	  build/oldest/bin/python -m pytest -rs $(OLDEST:%=tests/test_%.py) $(ARGS)

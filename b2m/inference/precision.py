@@ -1,8 +1,8 @@
 """Arithmetic of the network: bfloat16 on CPUs that have matrix units for it, float32 elsewhere.
 
 With AMX it takes half the processor time. On the example photos the middle frame stays within 65
-dB of that in float32, and the motion axis of 99 % of the pixels within 0.1 pixels. Without AMX it
-would be slower.
+dB of that in float32, and the motion axis within 0.1 pixels at 97.7 % of the pixels or more and
+within 0.4 at all, 2 % of the path's length. Without AMX it would be slower.
 """
 
 from __future__ import annotations
