@@ -12,7 +12,7 @@ const HOLD = 350, MOVED = 6, TOLERANCE = 0.03, PERIOD = 2400;
 const canvas = $("clip"), worker = new Worker("worker.js", { type: "module" }), waiting = new Map();
 let renderer, model, engine = "wasm", threads = 1, latest = 0; // the number of the photo that was asked for last
 let photo = null, scene = null, shown = null; // the file, what the worker found, the pixels on the canvas
-let playing = true, time = 0, view = 0, lit = 0, peeking = false, saving = false, cross = null, stroke = null;
+let playing = true, reading = false, time = 0, view = 0, lit = 0, peeking = false, saving = false, cross = null, stroke = null;
 
 worker.onmessage = ({ data: { id, result, error } }) => {
   const { resolve, reject } = waiting.get(id); waiting.delete(id); error ? reject(Error(error)) : resolve(result);
@@ -53,7 +53,7 @@ async function graphics() { // a real graphics processor
 async function show(source, name) {
   const turn = ++latest;
   try {
-    busy(true); say("Reading the photo …");
+    busy(true); reading = true; say("Reading the photo …");
     if (typeof source === "string") { name = source.split("/").at(-1); source = await (await fetch(source)).blob(); }
     const read = await readPhoto(source, name); await ready;
     if (read.width * read.height > MOST.wasm && engine === "wasm" && asked.get("engine") !== "wasm" && await graphics()) {
@@ -81,7 +81,7 @@ async function show(source, name) {
     say(scene.sharp ? "Nothing moves in this photo." : "Drag over the picture to scrub through time; tap a moving region to reverse it.");
   } catch (error) {
     if (turn === latest) say(error.message, true);
-  } finally { if (turn === latest) busy(false); }
+  } finally { if (turn === latest) { busy(false); reading = false; } }
 }
 function tell() { // what is to be known first, and then the warnings; no tools where nothing moves
   const [first, ...others] = scene.sentences, notes = [...photo.notes, ...scene.warnings.filter((sentence) => sentence !== model.sentences.still)];
@@ -107,7 +107,7 @@ function play(on) {
   $("play").textContent = on ? "Pause" : "Play"; $("play").setAttribute("aria-pressed", on); draw();
 }
 function at(moment) { time = Math.min(Math.max(moment, -1), 1); play(false); }
-function loop(now) { if (playing && scene && !saving && !peeking && !stroke) { time = -Math.cos(2 * Math.PI * (now - play.since) / PERIOD); draw(); } requestAnimationFrame(loop); }
+function loop(now) { if (playing && scene && !saving && !reading && !peeking && !stroke) { time = -Math.cos(2 * Math.PI * (now - play.since) / PERIOD); draw(); } requestAnimationFrame(loop); }
 function peek(on) { peeking = on; $("compare").setAttribute("aria-pressed", on); draw(); }
 
 // --- directing ------------------------------------------------------------------------------------
