@@ -239,6 +239,30 @@ def test_cancel_ends_the_work_and_clears_the_page(page, tmp_path):
     settled(page)
 
 
+def test_cancel_ends_a_video_and_frees_its_slot(page, tmp_path):
+    def film(name, size, count):
+        with Image.open(APART) as photo:
+            write_mp4(tmp_path / name, [np.asarray(photo.resize(size))] * count, 30)
+        taken = wait_for(lambda: find(page, "#blurry input[type=file]"))
+        taken[0].send_keys(str(tmp_path / name))
+        wait_for(lambda: find(page, "#blurry video[aria-label='Your blurred video']"))
+        wait_for(lambda: find(page, "#make-slow")[0].is_enabled())
+        page.execute_script("arguments[0].click()", find(page, "#make-slow")[0])
+
+    tab(page, "Video")
+    film("long.mp4", (640, 426), 60)  # minutes of work
+    cancel = wait_for(lambda: find(page, "#filming button"))[0]
+    assert find(page, "#filming")[0].text.startswith("Creating slow motion")
+    began = time.monotonic()
+    page.execute_script("arguments[0].click()", cancel)
+    wait_for(lambda: not find(page, "#filming button"))
+    assert not find(page, "#slow video")
+    page.execute_script("arguments[0].click()", find(page, "#blurry button[aria-label='Clear']")[0])
+    film("short.mp4", (96, 64), 3)  # one video at a time is made, and this one is
+    wait_for(lambda: find(page, "#slow video[aria-label^='The sharp video']"))
+    assert time.monotonic() - began < 60
+
+
 def test_frame_by_frame(page):
     from selenium.webdriver import Keys
 
