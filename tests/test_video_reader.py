@@ -1,7 +1,10 @@
 """Videos from the field: each is read as FFmpeg itself shows it, or refused in a sentence."""
 
+import gc
+import os
 import shutil
 import subprocess
+import sys
 
 import av
 import numpy as np
@@ -331,3 +334,16 @@ def test_the_stream_is_closed_when_reading_ends_early(tmp_path):
         assert stream.type == "video"
     with pytest.raises(AssertionError, match="not open"):
         next(container.demux(stream))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists the threads of a process")
+def test_frames_leave_no_threads(tmp_path):
+    """Threads that live until garbage is collected hang a process that was forked meanwhile."""
+    path = made(tmp_path / "clip.mp4", film(24))
+    threads = len(os.listdir("/proc/self/task"))
+    gc.disable()
+    try:
+        assert len(list(video.read_video(path))) == 24
+        assert len(os.listdir("/proc/self/task")) <= threads
+    finally:
+        gc.enable()

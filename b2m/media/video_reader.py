@@ -403,18 +403,20 @@ def _srgb(frame: Any) -> Pixels:
         unsaid = "BT2020"
     matrix = {1: "ITU709", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
     color = matrix.get(int(frame.colorspace), unsaid)
-    spaces = {"src_colorspace": color, "dst_colorspace": color}
+    # More threads would be started for each frame and live until garbage is collected, which hangs
+    # in a forked process.
+    how = {"src_colorspace": color, "dst_colorspace": color, "threads": 1}
     gamut = int(frame.color_primaries)
     if hdr:
-        deep = frame.to_ndarray(format="rgb48le", **spaces)
+        deep = frame.to_ndarray(format="rgb48le", **how)
         return hdr_to_srgb(deep, int(frame.color_trc), gamut if gamut in GAMUTS else 9)
     if any(component.is_alpha for component in frame.format.components) or (
         frame.format.name == "pal8"
     ):
-        rgba = frame.to_ndarray(format="rgba", **spaces)
+        rgba = frame.to_ndarray(format="rgba", **how)
         pixels = on_white(rgba[..., :3], rgba[..., 3])
     else:
-        pixels = frame.to_ndarray(format="rgb24", **spaces)
+        pixels = frame.to_ndarray(format="rgb24", **how)
     return wide_gamut_to_srgb(pixels, gamut) if gamut in GAMUTS else pixels
 
 
