@@ -13,13 +13,13 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/b2m/blob/main/notebooks/01_make_a_blur_dataset.ipynb)
 #
-# To learn what happened while a shutter was open, one needs photos of which it is known: blur, sharp
-# frames, the motion field, guidance. `b2m data` makes them from high-speed video, panoramas,
-# ordinary photos and the packages that data sets are given out in. This page shows each way on a
-# few photos that come with scikit-image, on a CPU, in a few minutes.
+# A network that predicts motion from blur is trained on samples whose motion is known: a blurred photo,
+# its sharp frames, the motion field and the guidance. `b2m data` makes such samples from high-speed
+# video, panoramas, ordinary photos and the official packages of published data sets. This notebook
+# shows each way on a few photos that come with scikit-image. It runs on a CPU in a few minutes.
 
 # %%
-# In Colab, or wherever b2m is not installed yet; OWNER stands for the account that publishes it.
+# Installs b2m where it is missing, as in Colab. OWNER is the GitHub account that publishes b2m.
 try:
     from skimage import data
 
@@ -29,24 +29,44 @@ except ImportError:
     from pathlib import Path
 
     if "github.com/OWNER".endswith("/OWN" + "ER"):
-        print("This copy does not say where b2m is published: put that account for OWNER below.")
-    # PyTorch and NumPy stay as they are, made for this machine.
+        print(
+            "OWNER is not replaced in this copy: write the account that publishes b2m for it below."
+        )
+    # PyTorch and NumPy stay as they are, built for this machine.
     kept = [d for d in distributions() if d.name in ("torch", "torchvision", "numpy")]
     Path("constraints.txt").write_text("".join(f"{d.name}=={d.version}\n" for d in kept))
-    # Without a network pip says that it cannot reach github.com: switch it on for this one step.
-    # "Conflicting dependencies" mean that PyTorch here is older than 2.11, which b2m needs: take a newer runtime.
+    # If pip cannot reach github.com, switch the network on for this step.
+    # "Conflicting dependencies" means that PyTorch is older than 2.11, which b2m needs: choose a newer runtime.
     # %pip install --quiet -c constraints.txt "b2m[data] @ git+https://github.com/OWNER/b2m" scikit-image
     from skimage import data
 
     import b2m
 
+# %%
+import numpy as np
+
+from b2m.blur import average_bytes, encode_bytes
+from b2m.visualize.notebook import show
+
+frames = np.stack([data.rocket()[100:420, 100 + x : 440 + x] for x in range(0, 49, 4)])
+blur = encode_bytes(average_bytes(frames))  # the mean in linear light
+show(
+    frames[0],
+    frames[-1],
+    blur,
+    titles=("first of 13 frames", "last frame", "their average: a blurred photo"),
+    alt="Two sharp frames of a rocket seen by a panning camera, and their average, a blurred photo.",
+)
+
 # %% [markdown]
-# How much is made. All of it lies in a temporary folder until the machine is switched off; `print(FOLDER)` says
-# where, and the commands below are for a terminal that is there.
+# ## Settings
+#
+# The number and the size of the scenes. Everything is written to a temporary folder, whose path
+# `print(FOLDER)` shows; the commands below are for a terminal in that folder.
 
 # %%
 COUNT = 20  # scenes
-SIZE = 128  # their side, pixels
+SIZE = 128  # side of a scene, pixels
 
 # %%
 import os
@@ -58,14 +78,10 @@ FOLDER = tempfile.mkdtemp()
 os.chdir(FOLDER)
 
 import cv2
-import matplotlib.pyplot as plt
-import numpy as np
 
-from b2m.blur import average_bytes, encode_bytes
 from b2m.media import write_png
 from b2m.motion import estimate_flow, flow_to_color
-
-# %config InlineBackend.figure_formats = ["jpeg"]
+from b2m.tensors import to_pixels
 
 PHOTOS = {"train": ["astronaut", "coffee"], "val": ["chelsea"], "test": ["rocket"]}
 for split, names in PHOTOS.items():
@@ -73,54 +89,31 @@ for split, names in PHOTOS.items():
         Path("pack/photos", split).mkdir(parents=True, exist_ok=True)
         write_png(Path("pack/photos", split, f"{name}.png"), getattr(data, name)())
 
-
-def show(*pictures, titles=(), width=3.4):
-    """Draw pictures side by side."""
-    height = width * pictures[0].shape[0] / pictures[0].shape[1] + 0.3
-    figure, axes = plt.subplots(
-        1, len(pictures), figsize=(width * len(pictures), height), squeeze=False
-    )
-    for number, (axis, picture) in enumerate(zip(axes[0], pictures, strict=True)):
-        axis.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axis.set_axis_off()
-        if titles:
-            axis.set_title(titles[number], fontsize=9)
-    figure.tight_layout(pad=0.3)
-    plt.show()
-
-
-def pixels(tensor):
-    """(3, H, W) in [0, 1] to (H, W, 3) of bytes."""
-    return (tensor.permute(1, 2, 0) * 255).round().byte().numpy()
-
-
 # %% [markdown]
-# ## What blur is
+# ## Average light, not codes
 #
-# A sensor adds up light. The codes of a picture are not light: they are bent by the sRGB curve, so
-# that a mean of codes is too dark wherever something bright moves before something dark. Data sets
-# that average codes teach blur that no camera makes.
+# A sensor adds up light. The values of an image file are not proportional to light: the sRGB transfer
+# function encodes them. The mean of encoded values is too dark wherever something bright moves in
+# front of something dark. Data sets that average encoded values teach blur that no camera makes.
 
 # %%
-photo = data.rocket()[100:420, 100:500]
-frames = np.stack([photo[:, shift : shift + 340] for shift in range(0, 49, 4)])
 of_codes = np.rint(frames.mean(0)).astype(np.uint8)
-of_light = encode_bytes(average_bytes(frames))
-difference = np.abs(of_light.astype(int) - of_codes)
+difference = np.abs(blur.astype(int) - of_codes)
 show(
     of_codes,
-    of_light,
-    np.clip(3 * difference, 0, 255),
-    titles=("mean of codes", "mean of light", "difference, three times"),
+    blur,
+    np.clip(3 * difference, 0, 255).astype(np.uint8),
+    titles=("mean of encoded values", "mean of linear light", "three times the difference"),
+    alt="The average of encoded values is darker around the rocket than the average of linear light.",
 )
-print(f"they differ by up to {difference.max()} of 255")
+print(f"largest difference: {difference.max()} of 255")
 
 # %% [markdown]
 # ## Scenes
 #
-# Photos behind, cut-outs or pieces of other photos before them, each on a smooth path of its own:
-# everything is known, at no cost. This is what the animator learns from. Your own cut-outs go into
-# `pack/cutouts`; here they are made up. On the command line:
+# A scene has a photo as background and cut-outs, or pieces of other photos, in front of it, each on its
+# own smooth path, so that frames, motion field and guidance are known exactly. The animator is trained
+# on scenes. Put your own cut-outs into `pack/cutouts`; here made-up shapes are used. On the command line:
 #
 #     b2m data build --recipe scenes --source pack --count 20 --size 128 -o scenes
 
@@ -132,15 +125,19 @@ from b2m.data.scenes import SceneConfig
 
 config = SceneConfig(size=SIZE, blur=(6.0, 20.0))
 print(build(replace(RECIPES["scenes"], count=COUNT, scenes=config), "pack", "scenes"))
-show(dataset_sheet("scenes", count=4, size=SIZE), width=10)
+show(
+    dataset_sheet("scenes", count=4, size=SIZE),
+    side=1000,
+    alt="Four scenes, a row each: blurred photo, three sharp frames, motion field, colour wheel, guidance.",
+)
 
 # %% [markdown]
 # ## Video
 #
-# Consecutive frames of a fast camera are averaged in linear light; seven of them stay as the sharp
-# frames. Here the camera goes over a photo, six pixels down and to the right from frame to frame,
-# which is too coarse: the mean shows each edge seven times. `--max-step 1` puts frames between, along
-# optical flow (or by RIFE with `--interpolate rife`), until no step is longer than a pixel.
+# Consecutive frames of a high-speed camera are averaged in linear light; seven of them are kept as the sharp
+# frames. Here a virtual camera pans over a photo by six pixels down and to the right per frame. These
+# steps are too coarse: the average shows each edge seven times. `--max-step 1` inserts frames along the
+# optical flow (or with RIFE: `--interpolate rife`) until no step is longer than one pixel.
 #
 #     b2m data build --recipe video --source clips -o plain
 #     b2m data build --recipe video --source clips -o dense --max-step 1
@@ -165,22 +162,26 @@ corner = np.s_[80:200, 140:300]
 pictures, titles = [truth[corner]], ["true blur: 37 instants"]
 for folder in ("plain", "dense"):
     record = read_index(folder)[0]
-    blur = read_sample(folder, record)[0].photo
-    error = ((blur[20:-20, 20:-20].astype(float) - truth[20:-20, 20:-20]) ** 2).mean()
-    pictures.append(blur[corner])
-    titles.append(f"{record.averaged} frames averaged: {10 * np.log10(255**2 / error):.1f} dB")
-show(*pictures, titles=titles)
+    photo = read_sample(folder, record)[0].photo
+    error = ((photo[20:-20, 20:-20].astype(float) - truth[20:-20, 20:-20]) ** 2).mean()
+    pictures.append(photo[corner])
+    titles.append(f"average of {record.averaged}: {10 * np.log10(255**2 / error):.1f} dB")
+show(
+    *pictures,
+    titles=titles,
+    alt="The rim of a cup: true blur is smooth, the average of few frames repeats edges, that of many does not.",
+)
 
 # %% [markdown]
-# ## Cameras that turn
+# ## Rotating cameras
 #
-# A panorama is a picture of all directions. A virtual camera in its middle turns from one
-# orientation to another, the quaternions between by Slerp, and what it sees on the way is averaged
-# (Argaw et al. 2021a, section 3). Put your panoramas into a folder:
+# A panorama shows all directions. A virtual camera in its centre rotates from one orientation to
+# another (Slerp between two quaternions), and the views on the way are averaged (Argaw et al. 2021a,
+# section 3). Put your panoramas into a folder:
 #
 #     b2m data build --recipe panorama --source panoramas --count 1000 -o turning
 #
-# There is none at hand here, so a photo and its mirror image stand in for one.
+# Here a photo beside its mirror image stands in for a panorama.
 
 # %%
 from b2m.data.rotation import RotationConfig, render_panorama, render_rotation, render_view
@@ -188,20 +189,25 @@ from b2m.data.rotation import RotationConfig, render_panorama, render_rotation, 
 half = cv2.resize(data.rocket(), (1024, 1024), interpolation=cv2.INTER_AREA)
 panorama = np.concatenate([half, half[:, ::-1]], axis=1)
 views = [render_view(panorama, yaw, 10, 0, 70, (150, 220)) for yaw in (-110, -90, -70)]
-show(*views, titles=[f"yaw {yaw}°" for yaw in (-110, -90, -70)])
+show(
+    *views,
+    titles=[f"yaw {yaw}°" for yaw in (-110, -90, -70)],
+    alt="The rocket seen by a virtual camera at three yaw angles.",
+)
 
 turning = render_panorama(panorama, RotationConfig(size=200, angle=5.0), seed=3)
 show(
-    pixels(turning.blur[0]),
-    pixels(turning.frames[0, 0]),
-    pixels(turning.frames[0, -1]),
+    to_pixels(turning.blur[0]),
+    to_pixels(turning.frames[0, 0]),
+    to_pixels(turning.frames[0, -1]),
     flow_to_color(turning.flow[0].permute(1, 2, 0).numpy()),
-    titles=("blur", "first", "last", "exact motion field"),
-    width=2.4,
+    titles=("blurred photo", "first frame", "last frame", "exact motion field"),
+    wheel=True,
+    alt="A steel tower blurred by a rotating camera, its first and last frame, the motion field, a colour wheel.",
 )
 
 # %% [markdown]
-# Where there is no panorama, the same camera turns before ordinary photos, by the homography
+# Without a panorama, the same camera rotates in front of ordinary photos, by the homography
 # K·R·K⁻¹ (`--recipe rotation`).
 
 # %%
@@ -209,37 +215,44 @@ from b2m.data.textures import load_textures
 
 photos = load_textures("pack/photos", "train")
 turned = render_rotation(photos, RotationConfig(size=160, blur=(10.0, 24.0)), 4, seed=7)
-show(*(pixels(blur) for blur in turned.blur), width=2.4)
+show(
+    *(to_pixels(blur) for blur in turned.blur),
+    alt="Four photos of a cup blurred by a rotating camera.",
+)
 
 # %% [markdown]
 # ## Motion and guidance
 #
-# Guidance is the motion field in five answers: still, where things go less than three pixels, or one
-# of four quadrants. Of real video the field has to be estimated; how well that goes can be seen where
-# it is known.
+# Guidance is the motion field quantised to five classes: still, where the motion is shorter than three
+# pixels, or one of four quadrants. For real video the motion field has to be estimated. Where the true
+# motion is known, the error of the estimate can be measured.
 
 # %%
-sample = 3  # rolls, so that every part of it goes its own way
+sample = 3  # the camera rolls, so that every part of the photo moves in another direction
 known = turned.flow[sample].permute(1, 2, 0).numpy()
-frames = [pixels(frame) for frame in turned.frames[sample]]
-estimated = estimate_flow(frames[3], frames[6]) - estimate_flow(frames[3], frames[0])
+sharp = [to_pixels(frame) for frame in turned.frames[sample]]
+estimated = estimate_flow(sharp[3], sharp[6]) - estimate_flow(sharp[3], sharp[0])
 longest = float(np.linalg.norm(known, axis=-1).max())
 show(
     flow_to_color(known, longest),
     flow_to_color(estimated, longest),
     b2m.guidance.to_color(b2m.guidance.from_flow(known)),
     b2m.guidance.to_color(b2m.guidance.from_flow(estimated)),
-    titles=("exact field", "estimated by DIS", "guidance", "guidance, estimated"),
-    width=2.4,
+    titles=("exact motion field", "estimated by DIS", "guidance", "guidance, estimated"),
+    wheel=True,
+    alt="The exact and the estimated motion field of a rolling camera, the guidance of both, a colour wheel.",
 )
 off = np.linalg.norm(estimated - known, axis=-1)
 same = (b2m.guidance.from_flow(known) == b2m.guidance.from_flow(estimated)).all(-1)
-print(f"off by {off.mean():.2f} px of up to {longest:.0f}; guidance agrees at {same.mean():.0%}")
+print(
+    f"mean error {off.mean():.2f} px of up to {longest:.0f} px; guidance agrees at {same.mean():.0%}"
+)
 
 # %% [markdown]
-# ## What you have downloaded
+# ## Published data sets
 #
-# Each official layout has its reader, with the splits of the papers:
+# There is a reader for each official package, with the splits of the papers. A folder in another layout is read
+# as a folder of your own videos where the recipe averages frames.
 #
 #     b2m data build --recipe gopro   --source GOPRO_Large_all -o gopro           # 22 and 11 videos
 #     b2m data build --recipe gopro   --source GOPRO_Large_all -o gopro --split 2021b   # 25 and 8
@@ -250,8 +263,8 @@ print(f"off by {off.mean():.2f} px of up to {longest:.0f}; guidance agrees at {s
 #     b2m data build --recipe monkaa  --source monkaa -o monkaa
 #     b2m data build --recipe aist    --source aist -o aist
 #
-# A tree of GoPro's layout, in small, from the same camera three times faster; and what is said of another
-# layout.
+# The next cell makes a small folder in GoPro's layout from the camera above, three times faster. Then it
+# asks, **on purpose**, for Monkaa in that folder: the error message below is expected.
 
 # %%
 for name in ("train/GOPR0374_11_00", "test/GOPR0384_11_00"):
@@ -262,36 +275,41 @@ for name in ("train/GOPR0374_11_00", "test/GOPR0384_11_00"):
 
 print(build(RECIPES["gopro"], "GOPRO_Large_all", "gopro"))
 try:
-    build(RECIPES["reds"], "GOPRO_Large_all", "reds")
+    build(RECIPES["monkaa"], "GOPRO_Large_all", "monkaa")
 except b2m.InputError as error:
-    print(error)
+    print(f"Deliberate failure: {error}")
 
 # %% [markdown]
-# A build that is killed resumes where it stopped and ends with the same bytes; a second run does
-# nothing. What cannot be read is listed, the rest is made.
+# A build that is interrupted resumes where it stopped and writes the same bytes; a second run does
+# nothing. Files that cannot be read are listed, and the others are used.
 
 # %% [markdown]
-# ## Look, check, train
+# ## Preview, check, train
 #
-# `b2m data preview gopro` draws a sheet; `b2m data check gopro` reads everything, and sees that the
-# frames average to the photo, that guidance is that of the flow, that no source is in two splits.
+# `b2m data preview gopro` draws a contact sheet. `b2m data check gopro` reads all files and checks that the
+# average of the frames is the photo, that the guidance is that of the flow, and that no source is in two
+# splits. To show that it works, one photo is damaged **on purpose** and restored.
 
 # %%
 from b2m.data.check import check
 
-show(dataset_sheet("gopro", count=2, size=150), width=10)
-print(list(check("gopro")) or "gopro: all is well")
+show(
+    dataset_sheet("gopro", count=2, size=150),
+    side=1000,
+    alt="Two samples of a cup, a row each: blurred photo, three sharp frames, motion field, wheel, guidance.",
+)
+print(list(check("gopro")) or "gopro: no errors")
 
-blur = Path("gopro", read_index("gopro")[0].blur)
+blur_file = Path("gopro", read_index("gopro")[0].blur)
 sound = read_sample("gopro", read_index("gopro")[0])[0].photo
-write_png(blur, 255 - sound)  # harm
-print(*check("gopro"), sep="\n")
-write_png(blur, sound)
+write_png(blur_file, 255 - sound)  # the deliberate damage
+print("Deliberate failure:", *check("gopro"), sep="\n")
+write_png(blur_file, sound)
 
 # %% [markdown]
-# And into PyTorch: crops, turned, mirrored and reversed with their vectors, in other colours and with the
-# noise of a sensor, the same for the same seed and epoch (`vary=False` leaves them as they are); several
-# sets mixed in shares.
+# In PyTorch: crops, rotated, mirrored and reversed together with their vectors, in other colours and with
+# sensor noise, the same for the same seed and epoch (`vary=False` switches augmentation off). Several data
+# sets can be mixed in given shares.
 
 # %%
 from b2m.data.datasets import BlurClipDataset, mixed_loader
@@ -303,11 +321,11 @@ parts = {
 loader = mixed_loader(parts, {"scenes": 0.9, "clips": 0.1}, samples=20, batch=4)
 batch = next(iter(loader))
 print({name: tuple(value.shape) for name, value in batch.items()})
-show(*(pixels(one) for one in batch["photo"]), width=2.4)
+show(*(to_pixels(one) for one in batch["photo"]), alt="Four augmented crops of blurred photos.")
 
 # %% [markdown]
 # ## If something goes wrong
 #
-# Nothing here needs a network once b2m is installed. A data set whose making was interrupted, or for which the
-# disk was too small, is gone on with by the same call: what is there already stays. Where memory runs out, take
-# a smaller `SIZE` and restart the kernel.
+# Once b2m is installed nothing here needs a network. If a build is interrupted or the disk is full, run
+# the same call again: it continues, and finished samples are kept. If memory runs out, choose a smaller
+# `SIZE` and restart the kernel.

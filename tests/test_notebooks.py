@@ -53,6 +53,39 @@ def test_outputs_are_small_and_of_no_one_machine(path):
 
 
 @each
+def test_the_first_picture_comes_in_the_first_cell_after_the_installation(path):
+    code = [cell for cell in jupytext.read(path).cells if cell.cell_type == "code"]
+    assert "%pip install" in code[0].source
+    assert "image/jpeg" in str(code[1].outputs)
+    assert len(code[1].source.splitlines()) <= 16
+
+
+@each
+def test_pictures_have_a_text_for_those_who_cannot_see_them(path):
+    outputs = [output for cell in jupytext.read(path).cells for output in cell.get("outputs", ())]
+    assert "image/jpeg" in str(outputs)
+    for output in outputs:
+        for kind, content in output.get("data", {}).items():
+            if kind.startswith("image/"):
+                assert len(output.metadata[kind]["alt"]) > 20
+            if kind == "text/html" and "<video" in content:
+                assert "aria-label=" in content
+
+
+@each
+def test_motion_fields_stand_beside_their_colour_wheel(path):
+    calls = [
+        {word.arg: word.value for word in node.keywords}
+        for node in ast.walk(ast.parse(path.with_suffix(".py").read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "show"
+        and "flow_to_color" in ast.unparse(node)
+    ]
+    assert calls
+    assert all(ast.unparse(words["wheel"]) == "True" for words in calls)
+
+
+@each
 def test_the_badge_opens_this_notebook(path):
     first = jupytext.read(path).cells[0].source
     badge = f"[![Open in Colab]({BADGE})]({COLAB}notebooks/{path.name})"

@@ -8,6 +8,7 @@ from b2m.data import preview
 from b2m.data.scenes import SceneConfig, render
 from b2m.errors import InputError
 from b2m.guidance.palette import PALETTE
+from b2m.visualize.contact_sheet import legend
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,15 +52,16 @@ def test_a_row_shows_a_scene(few_textures):
         (top, first), (_, middle), (_, last) = (found[0] for found in corners)
         assert first < middle < last
         assert {found[0][0] for found in corners} == {top}
-        # Seven pictures side by side: the photo to the left, three to the right.
+        # Eight pictures side by side: the photo to the left, four to the right.
         step = middle - first
-        assert first - step >= 0 and last + 3 * step + 48 <= sheet.shape[1] < last + 5 * step
+        assert first - step >= 0 and last + 4 * step + 48 <= sheet.shape[1] < last + 6 * step
         colors = {
             tuple(color)
-            for color in sheet[top : top + 48, last + 2 * step :][:, :48].reshape(-1, 3).tolist()
+            for color in sheet[top : top + 48, last + 3 * step :][:, :48].reshape(-1, 3).tolist()
         }
         assert colors <= set(PALETTE.values())
-        mask = sheet[top : top + 48, last + 3 * step :][:, :48, 0] == 255
+        assert places(sheet[:, last + 2 * step :], legend(48)), "the wheel is beside the motion"
+        mask = sheet[top : top + 48, last + 4 * step :][:, :48, 0] == 255
         assert (mask == scenes.moving[row, 0].numpy()).all()
 
 

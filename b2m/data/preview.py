@@ -15,7 +15,7 @@ from b2m.guidance.palette import to_color
 from b2m.media.image import Pixels, fit
 from b2m.motion.color import flow_to_color
 from b2m.tensors import to_pixels, to_planes_last
-from b2m.visualize.contact_sheet import grid
+from b2m.visualize.contact_sheet import grid, legend
 
 _LONGEST_BLUR = 32.0  # pixels; on small pictures a sixth of the side
 _SCENES_AT_ONCE = 8
@@ -30,7 +30,7 @@ def preview_sheet(
     size: int,
     split: str = "train",
 ) -> Pixels:
-    """Draw scenes as training sees them: photo, frames, motion, guidance and what moves.
+    """Draw scenes as training sees them: photo, frames, motion, its legend, guidance, what moves.
 
     Args:
         photos: folder of sharp photos; None for made-up textures.
@@ -65,6 +65,7 @@ def preview_sheet(
                 "middle frame": to_pixels(scenes.frames[row, last // 2]),
                 "last frame": to_pixels(scenes.frames[row, last]),
                 _motion(longest): flow_to_color(flows[row]),
+                f"rim: {longest:.0f} px": legend(size),
                 "guidance": to_color(guidance[row]),
                 "moves by itself": np.repeat(moving[row].astype(np.uint8) * 255, 3, -1),
             }
@@ -74,7 +75,9 @@ def preview_sheet(
 
 
 def dataset_sheet(folder: str | Path, *, count: int, size: int) -> Pixels:
-    """Draw samples of a data set, evenly spread: photo, frames, motion and guidance, a row each.
+    """Draw samples of a data set, evenly spread: photo, frames, motion, its legend and guidance.
+
+    Each sample is a row.
 
     Args:
         folder: of the data set.
@@ -99,14 +102,15 @@ def dataset_sheet(folder: str | Path, *, count: int, size: int) -> Pixels:
         tiles += [sample.photo, *(sample.frames[place] for place in (0, last // 2, last))]
         labels += [f"{record.number}, {record.split}", "first frame", "middle frame", "last frame"]
         if sample.flow is None or guidance is None:
-            tiles += [np.zeros_like(sample.photo)] * 2
-            labels += ["motion unknown", ""]
+            tiles += [np.zeros_like(sample.photo)] * 3
+            labels += ["motion unknown", "", ""]
             continue
         longest = float(np.linalg.norm(np.nan_to_num(sample.flow), axis=-1).max())
-        tiles += [flow_to_color(sample.flow), to_color(guidance)]
-        labels += [_motion(longest), "guidance"]
+        wheel = legend(min(fit(sample.photo, size).shape[:2]))
+        tiles += [flow_to_color(sample.flow), wheel, to_color(guidance)]
+        labels += [_motion(longest), f"rim: {longest:.0f} px", "guidance"]
     small = [fit(tile, size) for tile in tiles]
-    return grid(small, labels, columns=6, font_size=max(10, min(15, size // 11)))
+    return grid(small, labels, columns=7, font_size=max(10, min(15, size // 11)))
 
 
 def _motion(longest: float) -> str:

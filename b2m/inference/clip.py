@@ -369,6 +369,7 @@ class Clip:
             data = base64.b64encode(path.read_bytes()).decode()
         return (
             '<video autoplay loop muted playsinline controls style="max-width: 100%" '
+            'aria-label="The clip, forwards and backwards in a loop" '
             f'src="data:video/mp4;base64,{data}"></video>'
         )
 

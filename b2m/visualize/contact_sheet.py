@@ -91,6 +91,14 @@ def grid(
     return np.array(sheet)
 
 
+def legend(size: int) -> Pixels:
+    """The colour wheel of motion fields as a tile on white: (size, size, 3) uint8 sRGB."""
+    wheel = Image.fromarray(color_wheel(size))
+    page = Image.new("RGB", wheel.size, _PAPER)
+    page.paste(wheel, (0, 0), wheel)
+    return np.array(page)
+
+
 def clip_sheet(
     photo: Pixels,
     frames: Iterable[Pixels],
