@@ -48,6 +48,7 @@ from torch import Tensor, nn
 from b2m.hub import HubModel
 from b2m.losses import charbonnier, line_loss
 from b2m.models.layers import (
+    Float32Conv2d,
     Pointwise,
     ResidualBlock,
     init_near_zero,
@@ -324,7 +325,7 @@ class Refinement(nn.Module):
         super().__init__()
         half, quarter, eighth = config.refinement_widths
         inputs = config.detail_width + 2 * len(_LENGTHS) + 4 + 3 * 4
-        self.stem = nn.Conv2d(inputs, half, 3, padding=1)
+        self.stem = Float32Conv2d(inputs, half, 3, padding=1)
         self.skip = Pointwise(config.widths[0], quarter, bias=False)
         self.down = nn.ModuleList(
             [nn.Conv2d(half, quarter, 2, stride=2), nn.Conv2d(quarter, eighth, 2, stride=2)]
@@ -335,7 +336,7 @@ class Refinement(nn.Module):
         )
         self.decoder = nn.ModuleList([_blocks(quarter, 1), _blocks(half, 1)])
         maps = 4 * sum(_COLOR.values()) + sum(_MOTION.values())
-        self.head = init_near_zero(nn.Conv2d(half, maps, 3, padding=1))
+        self.head = init_near_zero(Float32Conv2d(half, maps, 3, padding=1))
 
     def forward(
         self, photo: Tensor, color: Tensor, motion: Tensor, coarse: Tensor, fine: Tensor
@@ -359,13 +360,13 @@ class Refinement(nn.Module):
             evidence = exposure_evidence(photo.float(), (photo + color[:, :3]).float(), path)
         masks = torch.cat([swept, moving], 1).clamp(-8.0, 8.0) / 4
         seen = [fine, evidence, line, masks, F.pixel_unshuffle(color[:, :3].detach(), 2)]
-        x = torch.cat([part.to(fine.dtype) for part in seen], 1)
+        x = torch.cat([part.float() for part in seen], 1)
         x = self.encoder[0](self.stem(x.contiguous(memory_format=torch.channels_last)))
         y = self.encoder[1](self.down[0](x) + self.skip(coarse))
         z = self.encoder[2](self.down[1](y))  # (B, refinement_widths[2], H/8, W/8)
         y = self.decoder[0](y + F.pixel_shuffle(self.up[0](z), 2))
         x = self.decoder[1](x + F.pixel_shuffle(self.up[1](y), 2))
-        maps = self.head(x).float()
+        maps = self.head(x)
         split = 4 * sum(_COLOR.values())
         return (
             color + F.pixel_shuffle(maps[:, :split], 2),
@@ -413,14 +414,14 @@ class MotionAnimator(HubModel):
             [_blocks(eighth, config.blocks[3]), _blocks(quarter, config.blocks[4])]
         )
         color, motion = sum(_COLOR.values()), sum(_MOTION.values())
-        self.head = init_near_zero(nn.Conv2d(quarter, 16 * color + 4 * motion, 3, padding=1))
+        self.head = init_near_zero(Float32Conv2d(quarter, 16 * color + 4 * motion, 3, padding=1))
         self.guidance_stem = nn.Conv2d(16 * _CONDITIONS, quarter, 3, padding=1)
         nn.init.zeros_(self.guidance_stem.weight)
         nn.init.zeros_(self.guidance_stem.bias)  # type: ignore[arg-type]
         self.detail_stem = nn.Conv2d(2 * 3 * 4, fine, 3, padding=1)
         self.detail_up = Pointwise(quarter, 4 * fine, bias=False)
         self.detail = _blocks(fine, config.detail_blocks)
-        self.detail_head = init_near_zero(nn.Conv2d(fine, 4 * color, 3, padding=1))
+        self.detail_head = init_near_zero(Float32Conv2d(fine, 4 * color, 3, padding=1))
         self.refinement = Refinement(config)
 
     def features(self, photo: Tensor) -> Features:
@@ -464,11 +465,11 @@ class MotionAnimator(HubModel):
             condition = self.guidance_stem(_unshuffled(planes, 4))
             x = x + (condition if given is None else condition * given[:, None, None, None])
         x = self.decoder[1](x)
-        maps = self.head(x).float()
+        maps = self.head(x)
         detail = self.detail(detail + F.pixel_shuffle(self.detail_up(x), 2))
         split = 16 * sum(_COLOR.values())
         color = F.pixel_shuffle(maps[:, :split], 4)
-        color = color + F.pixel_shuffle(self.detail_head(detail).float(), 2)
+        color = color + F.pixel_shuffle(self.detail_head(detail), 2)
         # Motion has no detail below two pixels.
         motion = F.interpolate(
             F.pixel_shuffle(maps[:, split:], 2), scale_factor=2.0, mode="bilinear"

@@ -38,6 +38,18 @@ class Pointwise(nn.Linear):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
+class Float32Conv2d(nn.Conv2d):
+    """A convolution in float32, where autocast computes the others in bfloat16, too.
+
+    For layers whose rounding would be seen: those that read and give the maps of pictures.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in, H, W) to (B, out, H', W'), float32."""
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
 class LocalAttention(nn.Module):
     """Channel attention over a window about each pixel rather than the whole image.
 
