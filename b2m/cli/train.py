@@ -10,32 +10,23 @@ import typer
 from b2m.cli.console import Output, Seed, Weights, at_least
 from b2m.errors import ArgumentError
 
-ClipFolder = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Real clips.", show_default=False)
-]
+ClipFolder = Annotated[Path | None, typer.Option(metavar="DIR", help="Real clips.")]
 PhotoFolder = Annotated[
     Path | None,
-    typer.Option(
-        metavar="DIR", help="Sharp photos; without them, made-up textures.", show_default=False
-    ),
+    typer.Option(metavar="DIR", help="Sharp photos; without them, made-up textures."),
 ]
 CutoutFolder = Annotated[
     Path | None,
-    typer.Option(
-        metavar="DIR", help="Cut-outs with alpha; without them, shapes.", show_default=False
-    ),
+    typer.Option(metavar="DIR", help="Cut-outs with alpha; without them, shapes."),
 ]
 DataFolders = Annotated[
     list[str] | None,
     typer.Option(
         metavar="DIR …",
         help="Data sets that b2m data build has made, instead of scenes; DIR=2 for a weight.",
-        show_default=False,
     ),
 ]
-Samples = Annotated[
-    int | None, typer.Option(metavar="N", help="How many samples.", show_default=False)
-]
+Samples = Annotated[int | None, typer.Option(metavar="N", help="How many samples.")]
 
 
 def train(
@@ -50,23 +41,18 @@ def train(
             metavar="DIR",
             help="Keep what is rendered there, for other trainings that see the same scenes: "
             "about a gigabyte for 20,000 samples.",
-            show_default=False,
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o", "--output", metavar="DIR", help="Folder of the run.", show_default=False
-        ),
+        typer.Option("-o", "--output", metavar="DIR", help="Folder of the run."),
     ] = None,
     samples: Samples = None,
     hours: Annotated[
         float | None,
-        typer.Option(metavar="H", help="Stop after this time.", show_default=False),
+        typer.Option(metavar="H", help="Stop after this time."),
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Threads to use.", show_default=False)
-    ] = None,
+    threads: Annotated[int | None, typer.Option(metavar="N", help="Threads to use.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume/--restart", help="Resume the run, or start anew.")
     ] = True,
@@ -76,7 +62,6 @@ def train(
             metavar="WEIGHTS",
             help="Weights to begin with where there is no run yet: a folder, a Hub id, or "
             "'random'; by default those of b2m, if they are of this recipe's size.",
-            show_default=False,
         ),
     ] = None,
     decay: Annotated[
@@ -166,9 +151,3 @@ def evaluate(
         split=split,
         seed=seed,
     )
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the commands to the program."""
-    app.command(short_help="Train a model.")(train)
-    app.command()(evaluate)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from b2m.cli.console import Weights, check_device, warn
+from b2m.cli.console import Device, Model, Weights, check_device, warn
 from b2m.errors import InputWarning
 from b2m.files import results_folder
 
@@ -19,11 +19,7 @@ def video(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o",
-            "--output",
-            metavar="MP4",
-            help="The new video; without it, out/VIDEO.mp4.",
-            show_default=False,
+            "-o", "--output", metavar="MP4", help="The new video; without it, out/VIDEO.mp4."
         ),
     ] = None,
     frames: Annotated[
@@ -32,22 +28,15 @@ def video(
     ] = 7,
     fps: Annotated[
         float | None,
-        typer.Option(
-            metavar="N", help="Real time instead, at so many frames per second.", show_default=False
-        ),
+        typer.Option(metavar="N", help="Real time instead, at so many frames per second."),
     ] = None,
     shutter: Annotated[
         float,
         typer.Option(metavar="SHARE", help="How much of the time the shutter was open, up to 1."),
     ] = 1.0,
-    model: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="animator; or decomposer, jin, video-restorer."),
-    ] = "animator",
+    model: Model = "animator",
     weights: Weights = None,
-    device: Annotated[
-        str, typer.Option(metavar="NAME", help="Where to compute: auto, cpu, cuda or mps.")
-    ] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Turn a blurred video into a sharp one, in slow motion or in real time.
 
@@ -79,8 +68,3 @@ def video(
         warnings.simplefilter("ignore", InputWarning)  # told already
         animator.animate_video(source, target, frames=frames, fps=fps, shutter=shutter)
     print(target)
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command(short_help="Turn a blurred video into a sharp one.")(video)
