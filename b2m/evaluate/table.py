@@ -21,8 +21,11 @@ from typing import Any, ClassVar, NamedTuple
 from tqdm.auto import tqdm
 
 from b2m.data.clips import find_clips
+from b2m.data.sample import Sample
+from b2m.data.scenes import SceneConfig
 from b2m.evaluate.report import Columns, Row
 from b2m.evaluate.scoring import Scores, Tally
+from b2m.evaluate.test_sets import scene_samples
 
 PathLike = str | os.PathLike[str]
 
@@ -149,6 +152,19 @@ class Table:
         if self.options.clips is None:
             return []
         return find_clips(Path(self.options.clips), self.options.split)
+
+    def scenes(self, config: SceneConfig, count: int, place: int) -> Iterator[Sample]:
+        """Scenes rendered from the options' photos and cut-outs.
+
+        Args:
+            config: of the scenes.
+            count: how many.
+            place: among the groups, of which each has scenes of its own.
+        """
+        found = self.options
+        return scene_samples(
+            found.photos, found.cutouts, config, count, split=found.split, number=place << 20
+        )
 
     @property
     def made_up(self) -> str:

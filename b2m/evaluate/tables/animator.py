@@ -20,7 +20,6 @@ from b2m.evaluate.methods import Predict, Prediction, measure_costs
 from b2m.evaluate.report import Row
 from b2m.evaluate.scoring import EXACT, LEAST_MOVING, PHOTO, Scores, Tally, moving_pixels, psnrs
 from b2m.evaluate.table import ALWAYS, Group, Options, Table
-from b2m.evaluate.test_sets import scene_samples
 from b2m.guidance.quantize import from_flow
 from b2m.inference.animator import BlurAnimator
 from b2m.metrics import epe, sharpness, shift_tolerant_psnr, ssim
@@ -172,17 +171,11 @@ class ScenesTable(AnimatorTable):
 
     def groups(self) -> Iterator[Group]:
         """Half of the samples of each kind."""
-        asked, options = self.asked or 0, self.options
+        asked = self.asked or 0
         kinds: dict[Kind, int] = {"movers": asked - asked // 2, "camera": asked // 2}
         for place, (kind, count) in enumerate(kinds.items()):
-            found = scene_samples(
-                options.photos,
-                options.cutouts,
-                SceneConfig(size=self.size, blur=SCENE_BLUR, kind=kind),
-                count,
-                split=options.split,
-                number=(options.seed * 2 + place) << 20,
-            )
+            config = SceneConfig(size=self.size, blur=SCENE_BLUR, kind=kind)
+            found = self.scenes(config, count, 2 * self.options.seed + place)
             yield Group(kind, found, count, "scene", pool="all")
 
     def notes(self) -> list[str]:

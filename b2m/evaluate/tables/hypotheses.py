@@ -33,7 +33,7 @@ from b2m.evaluate.scoring import (
 )
 from b2m.evaluate.table import Group, Options, Table
 from b2m.evaluate.tables import animator as animator_tables
-from b2m.evaluate.test_sets import clip_samples, scene_samples
+from b2m.evaluate.test_sets import clip_samples
 from b2m.guidance.quantize import from_flow
 from b2m.hub import find_weights
 from b2m.inference.animator import BlurAnimator
@@ -108,17 +108,11 @@ class HypothesesTable(Table):
 
     def groups(self) -> Iterator[Group]:
         """Half of the scenes of each kind, and each real clip."""
-        asked, options = self.asked or 0, self.options
+        asked = self.asked or 0
         kinds: dict[Kind, int] = {"movers": asked - asked // 2, "camera": asked // 2}
         for place, (kind, count) in enumerate(kinds.items()):
-            found = scene_samples(
-                options.photos,
-                options.cutouts,
-                SceneConfig(size=self.size, blur=self.blur, kind=kind),
-                count,
-                split=options.split,
-                number=(options.seed * 2 + place) << 20,
-            )
+            config = SceneConfig(size=self.size, blur=self.blur, kind=kind)
+            found = self.scenes(config, count, 2 * self.options.seed + place)
             yield Group(kind, found, count, "scene", pool="all scenes")
         for path in self.clips():
             yield Group(path.stem, clip_samples(path, self.windows), unit="window")

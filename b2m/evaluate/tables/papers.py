@@ -40,7 +40,6 @@ from b2m.evaluate.test_sets import (
     INSTANTS,
     built_samples,
     rotation_samples,
-    scene_samples,
     video_samples,
 )
 from b2m.metrics import epe, flow_epe_either_sign, load_lpips, ssim
@@ -161,14 +160,8 @@ class TableOfPaper(Table):
         found: Iterator[Sample]
         for place, kind in enumerate(kinds):
             if kind in wanted:
-                found = scene_samples(
-                    options.photos,
-                    options.cutouts,
-                    SceneConfig(size=SIZE, blur=BLUR, kind=kind),
-                    count,
-                    split=options.split,
-                    number=(options.seed * 3 + place) << 20,
-                )
+                config = SceneConfig(size=SIZE, blur=BLUR, kind=kind)
+                found = self.scenes(config, count, 3 * options.seed + place)
                 yield Group(kind, found, count, kind=kind)
         if "rotation" in wanted:
             turning, number = RotationConfig(size=SIZE, blur=BLUR), (options.seed * 3 + 2) << 20

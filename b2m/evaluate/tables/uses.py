@@ -20,7 +20,6 @@ from b2m.evaluate.methods import Cost, cost, find_method
 from b2m.evaluate.report import Row
 from b2m.evaluate.scoring import Scores, Tally
 from b2m.evaluate.table import Group, Options, Table
-from b2m.evaluate.test_sets import scene_samples
 from b2m.media.image import Pixels, read_image
 from b2m.metrics import flow_epe_either_sign, psnr, ssim
 from b2m.motion.fields import Flow
@@ -124,17 +123,11 @@ class SegmentationTable(UseTable):
 
     def groups(self) -> Iterator[Group]:
         """Scenes before a static camera, and of any motion."""
-        options, count = self.options, self.asked or 0
+        count = self.asked or 0
         kinds: dict[str, Kind] = {"static camera": "movers", "any motion": "mixed"}
         for place, (group, kind) in enumerate(kinds.items()):
-            found = scene_samples(
-                options.photos,
-                options.cutouts,
-                SceneConfig(size=self.size, blur=self.blur, kind=kind),
-                count,
-                split=options.split,
-                number=(options.seed * 2 + place) << 20,
-            )
+            config = SceneConfig(size=self.size, blur=self.blur, kind=kind)
+            found = self.scenes(config, count, 2 * self.options.seed + place)
             yield Group(group, found, count, "scene")
 
     def judge(self, sample: Sample) -> Iterator[tuple[str, Scores]]:
