@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -104,6 +104,11 @@ class BlurAnimator:
         """Where the model is."""
         return next(self.model.parameters()).device
 
+    @property
+    def _encoder(self) -> MotionAnimator:
+        """The model, where it gives animations."""
+        return cast(MotionAnimator, self.model)
+
     def prepare(self, image: ImageLike) -> Prepared:
         """Encode a photo: the expensive part, once per photo.
 
@@ -115,7 +120,7 @@ class BlurAnimator:
         Raises:
             InputError: not a photo that can be read.
         """
-        if not isinstance(self.model, MotionAnimator):
+        if self.model.gives != "animation":
             return frame_models.prepare(self.model, image, self.device)
         source = read_image(image)
         return self.look(source, multiscale.working_photo(source.pixels))
@@ -127,18 +132,16 @@ class BlurAnimator:
             source: the photo.
             working: (h, w, 3) uint8 sRGB, the same, not larger.
         """
-        assert isinstance(self.model, MotionAnimator)
         with torch.inference_mode():
-            encoder = multiscale.MultiscaleEncoder(self.model, to_photo(working, self.device))
+            encoder = multiscale.MultiscaleEncoder(self._encoder, to_photo(working, self.device))
             encoding = _contiguous(encoder.encode())
         again = self._encode if multiscale.holds_more(source.pixels, working) else None
         return EncodedPhoto(source, working, encoding, again, encoder).suppress_static()
 
     def _encode(self, photo: torch.Tensor, guidance: torch.Tensor | None) -> Encoding:
         """At its own size alone."""
-        assert isinstance(self.model, MotionAnimator)
         with network_precision(photo.device):
-            return self.model.encode(photo, guidance)
+            return self._encoder.encode(photo, guidance)
 
     def animate(
         self,
@@ -174,7 +177,7 @@ class BlurAnimator:
             raise InputError(f"motions={motions!r} is not possible; give a whole number above 0.")
         seed = check_seed(seed)
         prepared = image if isinstance(image, Prepared) else self.prepare(image)
-        if not isinstance(self.model, MotionAnimator):
+        if self.model.gives != "animation":
             return frame_models.animate(
                 self.model,
                 self.predictor,
