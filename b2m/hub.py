@@ -47,7 +47,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _PACKAGE_WEIGHTS = Path(__file__).parent / "weights"
 _REPOSITORY_WEIGHTS = Path(__file__).parent.parent / "weights"
 
-_WEIGHTS_FILES = ("config.json", "model.safetensors", CARD_FILE)
+_WEIGHTS_FILES = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE)
 _ENTRY = {"gradio": "app.py", "streamlit": "app.py", "docker": "Dockerfile", "static": "index.html"}
 _LEFT_OUT = re.compile(r"(^|/)(\.(?!gitattributes$)[^/]*|__pycache__)(/|$)")
 _REFERENCE = re.compile(r"<(?:link|script)\b[^>]*\b(?:href|src)=\"(?![a-z]+:|//|#)([^\"?#]+)")
@@ -213,26 +213,20 @@ class HubModel(torch.nn.Module):
             Address of the model's page.
 
         Raises:
-            InputError: the id is not one, or the Hub refuses or cannot be reached.
+            InputError: the id is not one, there is no token, or the Hub refuses or cannot be
+                reached.
         """
         import tempfile
-
-        from huggingface_hub import HfApi
 
         if repo_id is None:
             if OWNER == "OWNER" or self.weights_name is None:
                 raise InputError("say where to publish: push_to_hub('owner/name')")
             repo_id = f"{OWNER}/b2m-{self.weights_name}"
         check_hub_id(repo_id)
-        api = HfApi(token=token)
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder, dtype=dtype, card=card)
-            with hub_errors(repo_id):
-                page = api.create_repo(repo_id, private=private, exist_ok=True)
-                api.upload_folder(
-                    repo_id=repo_id, folder_path=folder, commit_message=commit_message
-                )
-        return str(page)
+            upload = Upload(repo_id, False, None, {p.name: p for p in Path(folder).iterdir()}, ())
+            return send(upload, private=private, token=token, message=commit_message)
 
 
 def check_hub_id(repo_id: str) -> None:

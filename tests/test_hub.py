@@ -507,14 +507,16 @@ def test_push(saved, monkeypatch):
         def __init__(self, token=None):
             pass
 
-        def create_repo(self, repo_id, private, exist_ok):
-            return f"https://huggingface.co/{repo_id}"
+        def create_repo(self, repo_id, **options):
+            assert options == {
+                "repo_type": "model", "private": True, "exist_ok": True, "space_sdk": None
+            }  # fmt: skip
 
-        def upload_folder(self, repo_id, folder_path, commit_message):
-            uploaded[repo_id] = sorted(os.listdir(folder_path))
+        def create_commit(self, repo_id, operations, **_):
+            uploaded[repo_id] = sorted(one.path_in_repo for one in operations)
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)
-    assert model.push_to_hub("a/b", card="# x").endswith("/a/b")
+    assert model.push_to_hub("a/b", card="# x", private=True, token="t").endswith("/a/b")
     assert uploaded == {"a/b": ["README.md", hub.CONFIG_FILE, hub.WEIGHTS_FILE]}
     with pytest.raises(InputError, match="say where to publish"):
         model.push_to_hub()
