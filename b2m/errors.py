@@ -43,3 +43,19 @@ def check_seed(seed: object) -> int:
             f"seed={shortened(seed)} is not possible: give a whole number, as 0, of less than 2**63"
         )
     return int(seed)
+
+
+def check_least(config: object, **least: int) -> None:
+    """Refuse sizes in a model's config that are too small; of several numbers, any of them.
+
+    Args:
+        config: with an attribute, a number or a tuple of numbers, for each name.
+        least: the smallest that is possible, by name.
+
+    Raises:
+        ValueError: says which size is not possible.
+    """
+    for name, bound in least.items():
+        size = getattr(config, name)
+        if min(size if isinstance(size, tuple) else (size,), default=bound - 1) < bound:
+            raise ValueError(f"{name} {size} must be at least {bound}")

@@ -46,6 +46,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from b2m.errors import check_least
 from b2m.hub import HubModel
 from b2m.losses import EPE_WEIGHTS, multiscale_epe, nearer_sign
 from b2m.models.budgets import FROM_SCRATCH, PAPER_ADAM
@@ -103,13 +104,7 @@ class BlurFlowNetConfig:
         Raises:
             ValueError: says which size is not possible.
         """
-        if not self.widths or min(self.widths) < 2:
-            raise ValueError(f"widths {self.widths} must be at least one number, each at least 2")
-        for name in ("decoder", "context"):
-            if min(getattr(self, name)) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
-        if self.transformer < 1:
-            raise ValueError(f"transformer {self.transformer} must be at least 1")
+        check_least(self, widths=2, decoder=1, context=1, transformer=1)
 
     # One switch for all three: saved configs have these keys and no others, and loading is strict.
     @property

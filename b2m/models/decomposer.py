@@ -31,6 +31,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from b2m.errors import check_least
 from b2m.guidance.quantize import quantise_finer
 from b2m.hub import HubModel
 from b2m.losses import staged_mse
@@ -76,8 +77,7 @@ class BlurDecomposerConfig:
         Raises:
             ValueError: says which size is not possible.
         """
-        if min(self.width, self.blocks) < 1:
-            raise ValueError(f"width {self.width} and blocks {self.blocks} must be at least 1")
+        check_least(self, width=1, blocks=1)
         if self.kernel < 1 or self.kernel % 2 == 0:
             raise ValueError(f"kernel {self.kernel} must be odd")
         if self.stages not in (1, 2):

@@ -38,7 +38,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from b2m.errors import check_seed
+from b2m.errors import check_least, check_seed
 from b2m.guidance.palette import PALETTE
 from b2m.hub import HubModel
 from b2m.models.layers import GatedBlock, Pointwise, pad_to_multiple
@@ -83,10 +83,7 @@ class GuidancePredictorConfig:
         Raises:
             ValueError: says which size is not possible.
         """
-        if min(self.width, self.widest, self.latent, self.encoder) < 1:
-            raise ValueError("width, widest, latent and encoder must be at least 1")
-        if self.levels < 2:
-            raise ValueError(f"there are at least 2 levels, not {self.levels}")
+        check_least(self, width=1, widest=1, latent=1, encoder=1, levels=2)
         if self.blocks and len(self.blocks) != self.levels:
             raise ValueError(f"blocks {self.blocks} must be one number for each level, or none")
 

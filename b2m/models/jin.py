@@ -35,6 +35,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from b2m.errors import check_least
 from b2m.hub import HubModel
 from b2m.losses import sequence_losses
 from b2m.models.budgets import FROM_SCRATCH, PAPER_ADAM
@@ -80,9 +81,7 @@ class JinSequenceConfig:
         Raises:
             ValueError: says which size is not possible.
         """
-        for name in ("middle", "colour", "middle_blocks", "near_blocks", "far_blocks"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
+        check_least(self, middle=1, colour=1, middle_blocks=1, near_blocks=1, far_blocks=1)
         if self.pair < 4 or self.pair % 4:
             raise ValueError(f"pair {self.pair} must be a multiple of 4")
 

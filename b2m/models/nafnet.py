@@ -21,6 +21,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from b2m.errors import check_least
 from b2m.hub import HubModel
 from b2m.losses import frames_of
 from b2m.models.budgets import FROM_SCRATCH
@@ -52,10 +53,7 @@ class NAFNetConfig:
         Raises:
             ValueError: says which size is not possible.
         """
-        if self.width < 1:
-            raise ValueError(f"width {self.width} must be at least 1")
-        if min(*self.encoder, self.middle, *self.decoder) < 0:
-            raise ValueError("numbers of blocks must not be negative")
+        check_least(self, width=1, encoder=0, middle=0, decoder=0)
 
     @classmethod
     def paper(cls) -> Self:

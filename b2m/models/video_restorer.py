@@ -49,6 +49,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from b2m.errors import check_least
 from b2m.hub import HubModel
 from b2m.losses import frames_of, nearer_order, video_restoration_loss
 from b2m.models.budgets import FROM_SCRATCH, PAPER_ADAM
@@ -112,12 +113,7 @@ class VideoRestorerConfig:
         Raises:
             ValueError: says which size is not possible.
         """
-        for name, least in (("widths", 2), ("context", 1)):
-            if min(getattr(self, name)) < least:
-                raise ValueError(f"{name} {getattr(self, name)} must be at least {least}")
-        for name, least in (("finest", 2), ("dense", 1), ("transformer", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} {getattr(self, name)} must be at least {least}")
+        check_least(self, widths=2, context=1, finest=2, dense=1, transformer=1)
         if self.frames < 3 or self.frames % 2 == 0:
             raise ValueError(f"frames {self.frames} must be odd, and at least 3")
 
