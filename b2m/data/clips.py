@@ -21,7 +21,7 @@ from b2m.blur import average_bytes, encode_bytes
 from b2m.data.sample import Sample
 from b2m.data.splits import VIDEO_SUFFIXES, visible
 from b2m.errors import InputError
-from b2m.media.image import Pixels
+from b2m.media.image import Pixels, from_nearest
 from b2m.media.video import Video, read_video
 from b2m.motion.fields import STILL_THRESHOLD, Flow, estimate_flow
 
@@ -224,10 +224,4 @@ def swept_path(flow: Flow, threshold: float = STILL_THRESHOLD) -> Flow:
     passed = swept_mask(flow, threshold) & ~moving
     if not passed.any():
         return flow
-    still = (~moving).astype(np.uint8)
-    _, nearest = cv2.distanceTransformWithLabels(
-        still, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    vectors = np.zeros((nearest.max() + 1, 2), np.float32)
-    vectors[nearest[moving]] = flow[moving]
-    return np.where(passed[..., None], vectors[nearest], flow)
+    return np.where(passed[..., None], from_nearest(flow, moving)[0], flow)

@@ -34,7 +34,7 @@ from tqdm.auto import tqdm
 
 from b2m.errors import InputError
 from b2m.files import atomic_path, make_folder
-from b2m.media.image import read_image
+from b2m.media.image import from_nearest, read_image
 
 LIST = Path(__file__).with_name("open_pack.json")
 KINDS = ("photos", "cutouts", "video", "real_blur")
@@ -336,12 +336,7 @@ def _write_cutout(item: Item, data: bytes, path: Path) -> None:
     colour = np.clip(np.rint(colour), 0, 255).astype(np.uint8)
     seen = opacity >= 8
     if not seen.all() and seen.any():
-        _, labels = cv2.distanceTransformWithLabels(
-            (~seen).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-        )
-        nearest = np.zeros((labels.max() + 1, 3), np.uint8)
-        nearest[labels[seen]] = colour[seen]
-        colour = np.where(seen[..., None], colour, nearest[labels])
+        colour = np.where(seen[..., None], colour, from_nearest(colour, seen)[0])
     picture = Image.fromarray(np.dstack([colour, opacity]))
     with atomic_path(path) as temporary:
         picture.save(temporary, format="WEBP", quality=90, exact=True)

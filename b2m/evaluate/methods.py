@@ -29,7 +29,7 @@ from b2m.guidance.quantize import Guidance, from_flow, quantise_finer, resize
 from b2m.hub import CONFIG_FILE, HubModel, find_weights
 from b2m.inference.animator import BlurAnimator
 from b2m.inference.multiscale import working_photo
-from b2m.media.image import Photo, Pixels, fit
+from b2m.media.image import Photo, Pixels, fit, from_nearest
 from b2m.models.animator import MotionAnimator
 from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.motion.fields import Flow, estimate_flow, resize_flow, to_middle_grid
@@ -182,7 +182,6 @@ def _sampled(name: str, model: HubModel, weights: Weights) -> Method:
 
 def _animated(name: str, model: HubModel, weights: Weights) -> Method:
     """The animator's own proposals."""
-    assert isinstance(model, MotionAnimator)
     animator = BlurAnimator(model)
 
     def clips(sample: Sample) -> list[Frames]:
@@ -198,7 +197,6 @@ def _animated(name: str, model: HubModel, weights: Weights) -> Method:
 def _animated_alone(name: str, model: HubModel, weights: Weights) -> Method:
     """The animator's first proposal, in the better order."""
     proposals = _animated(name, model, weights)
-    assert isinstance(model, MotionAnimator)
     animator = BlurAnimator(model)
 
     def clips(sample: Sample) -> list[Frames]:
@@ -213,7 +211,6 @@ def _animated_as(
     """The animator with guidance."""
 
     def make(name: str, model: HubModel, weights: Weights) -> Method:
-        assert isinstance(model, MotionAnimator)
         animator = BlurAnimator(model)
 
         def clips(sample: Sample) -> list[Frames]:
@@ -263,12 +260,8 @@ def dilate(guidance: Guidance, pixels: int = _EDGE) -> Guidance:
     moving = np.asarray(guidance.any(axis=-1))
     if not moving.any():
         return guidance.copy()
-    away, labels = cv2.distanceTransformWithLabels(
-        (~moving).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    nearest = np.zeros((labels.max() + 1, 2), np.int8)
-    nearest[labels[moving]] = guidance[moving]
-    return np.where((away <= pixels)[..., None], nearest[labels], 0).astype(np.int8)
+    nearest, away = from_nearest(guidance, moving)
+    return np.where((away <= pixels)[..., None], nearest, 0).astype(np.int8)
 
 
 def shuffle(guidance: Guidance, seed: int = 0) -> Guidance:
@@ -297,18 +290,9 @@ _METHODS: dict[str, tuple[str, Callable[[str, HubModel, Weights], Method]]] = {
     "decomposer": ("decomposer-compact", _sampled),
     "decomposer, true guidance": ("decomposer-compact", _guided(_true)),
     "decomposer, guidance from video": ("decomposer-compact", _guided(lambda sample: sample.hint)),
-    "decomposer, eroded guidance": (
-        "decomposer-compact",
-        _spoilt(erode),
-    ),
-    "decomposer, dilated guidance": (
-        "decomposer-compact",
-        _spoilt(dilate),
-    ),
-    "decomposer, random guidance": (
-        "decomposer-compact",
-        _spoilt(shuffle),
-    ),
+    "decomposer, eroded guidance": ("decomposer-compact", _spoilt(erode)),
+    "decomposer, dilated guidance": ("decomposer-compact", _spoilt(dilate)),
+    "decomposer, random guidance": ("decomposer-compact", _spoilt(shuffle)),
     "decomposer of one stage, true guidance": ("decomposer-one-stage", _guided(_true)),
     "decomposer, from nothing": ("decomposer-from-nothing", _guided(_true)),
     "decomposer of one stage, from nothing": ("decomposer-from-nothing-one-stage", _guided(_true)),
@@ -318,10 +302,7 @@ _METHODS: dict[str, tuple[str, Callable[[str, HubModel, Weights], Method]]] = {
     "decomposer trained without guidance": ("decomposer-unguided", _unguided),
     "animator": ("animator", _animated),
     "animator, better order": ("animator", _animated_alone),
-    "animator, true guidance": (
-        "animator",
-        _animated_as(_true),
-    ),
+    "animator, true guidance": ("animator", _animated_as(_true)),
     "animator, guidance from video": ("animator", _animated_as(lambda sample: sample.hint)),
     "animator on the same budget": ("animator-short", _animated),
     "animator on the same budget, better order": ("animator-short", _animated_alone),

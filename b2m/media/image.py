@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -33,6 +33,7 @@ MAX_SIDE = 32_766
 
 ImageLike = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any]
 Pixels = NDArray[np.uint8]
+_Value = TypeVar("_Value", bound=np.generic)
 
 _FORMATS = "JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP"
 _ANIMATED = {"GIF", "WEBP", "PNG", "AVIF", "TIFF"}  # not MPO: its further pictures are previews
@@ -223,6 +224,26 @@ def fit(image: Pixels, max_side: int) -> Pixels:
         return image
     size = (max(1, round(width * max_side / longest)), max(1, round(height * max_side / longest)))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(image.dtype, copy=False)
+
+
+def from_nearest(
+    values: NDArray[_Value], known: NDArray[np.bool_]
+) -> tuple[NDArray[_Value], NDArray[np.float32]]:
+    """The value of the nearest pixel at which there is one.
+
+    Args:
+        values: (H, W, C).
+        known: (H, W), where `values` counts; anywhere at least.
+
+    Returns:
+        (H, W, C), and the distance (H, W) to that pixel, in pixels.
+    """
+    away, labels = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    nearest = np.zeros((labels.max() + 1, values.shape[2]), values.dtype)
+    nearest[labels[known]] = values[known]
+    return nearest[labels], np.asarray(away, np.float32)
 
 
 def row_strips(height: int, width: int) -> Iterator[slice]:
