@@ -1,11 +1,10 @@
-"""BlurDecomposer: the paper's size, and the promises of its form."""
+"""BlurDecomposer: the promises of its form."""
 
 from dataclasses import replace
 
 import pytest
 import torch
-from scipy import ndimage
-from torch.utils.flop_counter import FlopCounterMode
+from made_models import learn, on_paper, parameters, photos
 
 from b2m.losses import staged_mse
 from b2m.models import BlurDecomposer, BlurDecomposerConfig
@@ -13,7 +12,6 @@ from b2m.models import BlurDecomposer, BlurDecomposerConfig
 TINY = BlurDecomposerConfig.tiny()
 UNGUIDED = BlurDecomposerConfig(width=4, blocks=1, guided=False)
 PLAIN = replace(TINY, residual=False)
-VARIANTS = [TINY, TINY.one_stage(), UNGUIDED, PLAIN]
 
 
 def make(config=TINY, seed=0):
@@ -30,41 +28,12 @@ def make(config=TINY, seed=0):
     return model.eval()
 
 
-def photos(batch, height, width, seed=0):
-    noise = torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
-    smooth = torch.from_numpy(ndimage.gaussian_filter(noise.numpy(), (0, 0, 2, 2)))
-    return (0.5 + 0.2 * smooth / smooth.std()).clamp(0, 1)
-
-
 def directions(batch, height, width, seed=0):
     """Guidance, everywhere moving but for the upper left corner."""
     generator = torch.Generator().manual_seed(seed)
     guidance = 2.0 * torch.randint(0, 2, (batch, 2, height, width), generator=generator) - 1
     guidance[..., : height // 2, : width // 2] = 0
     return guidance
-
-
-def on_paper(config):
-    with torch.device("meta"):
-        return BlurDecomposer(config)
-
-
-def parameters(model):
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
-def test_paper_size():
-    model = on_paper(BlurDecomposerConfig.paper()).eval()
-    assert parameters(model) / 1e6 == pytest.approx(129.3, abs=0.05)
-    with FlopCounterMode(display=False) as counter:
-        model(torch.empty(1, 3, 256, 256, device="meta"))
-    assert counter.get_total_flops() / 2e9 == pytest.approx(682, abs=1)
-
-
-def test_compact_size():
-    model = on_paper(BlurDecomposerConfig.compact())
-    assert 2 * parameters(model) < 2.5e6  # bytes in half precision
-    assert BlurDecomposer().config == BlurDecomposerConfig.compact()
 
 
 @pytest.mark.parametrize("size", ["paper", "compact"])
@@ -76,19 +45,13 @@ def test_one_stage_is_of_equal_size(size):
     assert config.one_stage().one_stage() == config.one_stage()
 
 
-@pytest.mark.parametrize("config", VARIANTS)
-@pytest.mark.parametrize("size", [(64, 64), (65, 98), (103, 67)])
-def test_any_size(config, size):
-    model = make(config)
-    photo, guidance = photos(2, *size), directions(2, *size)
+@pytest.mark.parametrize("config", [TINY, TINY.one_stage()])
+def test_frames_are_of_the_last_stage(config):
+    model, photo, guidance = make(config), photos(2, 65, 98), directions(2, 65, 98)
     with torch.inference_mode():
-        frames = model(photo, guidance)
         stages = model.stages(photo, guidance)
-        alone = model(photo)
-    assert frames.shape == alone.shape == (2, 7, 3, *size)
-    assert frames.isfinite().all()
-    assert stages.shape == (2, config.stages, 7, 3, *size)
-    assert torch.equal(stages[:, -1], frames)
+        assert stages.shape == (2, config.stages, 7, 3, 65, 98)
+        assert torch.equal(stages[:, -1], model(photo, guidance))
 
 
 def test_guidance_says_which_way():
@@ -141,17 +104,6 @@ def test_the_second_stage_does_not_see_guidance():
     assert seen == [(1, 3 + 21, 64, 64)]
 
 
-@pytest.mark.parametrize("config", VARIANTS)
-def test_every_parameter_gets_a_gradient(config):
-    model = make(config).train()
-    stages = model.stages(photos(2, 64, 64), directions(2, 64, 64))
-    staged_mse(stages, torch.rand_like(stages[:, 0])).backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-        assert parameter.grad.abs().max() > 0, name
-
-
 def test_it_learns_a_batch_by_heart():
     """One photo with its two clips. Rates above 5e-3 keep stage 1 at the mean colour for long."""
     torch.manual_seed(0)
@@ -161,12 +113,7 @@ def test_it_learns_a_batch_by_heart():
     frames = torch.cat([forward, forward.flip(1)])  # the same photo both ways
     photo = frames.mean(1)
     guidance = torch.tensor([[-1.0, 1.0], [1.0, -1.0]])[:, :, None, None].expand(2, 2, 48, 48)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for _ in range(150):
-        loss = staged_mse(model.stages(photo, guidance), frames)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    learn(model, lambda: staged_mse(model.stages(photo, guidance), frames), 150, 3e-3)
     with torch.inference_mode():
         rough, refined = model.eval().stages(photo, guidance).unbind(1)
     one_for_both = (photo[:, None] - frames).square().mean()

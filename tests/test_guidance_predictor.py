@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy import ndimage
+from made_models import learn, on_paper, parameters, photos
 
 from b2m import guidance as guidance_rules
 from b2m.data.sample import SampleBatch
@@ -34,12 +34,6 @@ def make(config=TINY, seed=0):
     return GuidancePredictor(config).eval()
 
 
-def photos(batch, height, width, seed=0):
-    noise = torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
-    smooth = torch.from_numpy(ndimage.gaussian_filter(noise.numpy(), (0, 0, 2, 2)))
-    return (0.5 + 0.2 * smooth / smooth.std()).clamp(0, 1)
-
-
 def motions(batch, height, width, seed=0):
     """Flow that moves as one, but for the upper left corner, which is still."""
     generator = torch.Generator().manual_seed(seed)
@@ -52,15 +46,6 @@ def motions(batch, height, width, seed=0):
 def latents(batch, config=TINY, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(batch, config.latent, generator=generator)
-
-
-def on_paper(config):
-    with torch.device("meta"):
-        return GuidancePredictor(config)
-
-
-def parameters(model):
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 # --- sizes ----------------------------------------------------------------------------------------
@@ -89,10 +74,7 @@ def test_paper_size():
     assert model(torch.empty(1, 3, 256, 256, device="meta")).shape == (1, 5, 256, 256)
 
 
-def test_compact_size():
-    model = on_paper(GuidancePredictorConfig.compact())
-    assert 2 * parameters(model) < 3e6  # bytes in half precision
-    assert GuidancePredictor().config == GuidancePredictorConfig.compact()
+def test_recipes_are_of_both_sizes():
     assert find_recipe("guidance-predictor").config == GuidancePredictorConfig.compact()
     assert find_recipe("guidance-predictor-paper").config == GuidancePredictorConfig.paper()
 
@@ -114,14 +96,10 @@ def test_classes_are_those_of_the_palette():
 
 
 @pytest.mark.parametrize("config", VARIANTS)
-@pytest.mark.parametrize("size", [(64, 64), (65, 98), (103, 67), (16, 31)])
-def test_any_size(config, size):
-    model = make(config)
+@pytest.mark.parametrize("size", [(65, 98), (16, 31)])
+def test_one_guidance_for_each_latent(config, size):
     with torch.inference_mode():
-        logits = model(photos(2, *size), latents(2, config))
-        guidance = model.predict(photos(1, *size), latents(3, config))
-    assert logits.shape == (2, 5, *size)
-    assert logits.isfinite().all()
+        guidance = make(config).predict(photos(1, *size), latents(3, config))
     assert guidance.shape == (3, 2, *size)
     for one in guidance:
         guidance_rules.validate(one.permute(1, 2, 0).numpy(), *size)
@@ -260,29 +238,6 @@ def batch(count=2, size=48):
     return {"photo": photos(count, size, size), "flow": flow, "guidance": guidance}
 
 
-@pytest.mark.parametrize("config", VARIANTS)
-def test_each_loss_has_a_gradient_for_its_group_and_for_no_other(config):
-    training = objective(config)
-    groups = training.groups()
-    assert {id(p) for group in groups.values() for p in group.parameters()} == {
-        id(p) for p in training.parameters()
-    }
-    torch.manual_seed(0)  # draws a threshold other than the usual one
-    losses = training(batch(), step=0)
-    assert losses.keys() == groups.keys()
-    for name, loss in losses.items():
-        training.zero_grad()
-        loss.backward(retain_graph=True)
-        for group, module in groups.items():
-            for key, parameter in module.named_parameters():
-                if group == name:
-                    assert parameter.grad is not None, key
-                    assert parameter.grad.isfinite().all(), key
-                    assert parameter.grad.abs().max() > 0, key
-                else:
-                    assert parameter.grad is None, key
-
-
 def test_the_step_seeds_what_is_random():
     training = objective()
     torch.manual_seed(5)
@@ -303,12 +258,11 @@ def test_it_learns_a_batch_by_heart(config):
     flow = motions(1, 48, 48)
     classes = to_classes(quantise(torch.cat([flow, -flow])))
     planes = one_hot(classes)
-    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
-    for _ in range(150):
-        loss = guidance_cross_entropy(model(photo, model.encode(planes).mean), classes)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+
+    def loss():
+        return guidance_cross_entropy(model(photo, model.encode(planes).mean), classes)
+
+    learn(model, loss, 150, 5e-3)
     model.eval()
     with torch.inference_mode():
         found = decide(model(photo, model.encode(planes).mean))

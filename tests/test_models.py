@@ -4,47 +4,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from made_models import FORMS, configured, forms, make, on_paper, parameters
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from b2m import models
 from b2m.errors import InputError
 from b2m.hub import HubModel
+from b2m.train.recipes import RECIPES
 
 FRAMES = ["BlurDecomposer", "JinSequence", "MotionAnimator", "NAFNet", "VideoRestorer"]
 COMPARED = [*FRAMES, "BlurFlowNet"]
-
-_BARE = {"transformed": False, "warped": False, "pictured": False, "refined": False}
-FORMS = {  # how each is built: compact or as in its paper, whole or without a part
-    "MotionAnimator": [{}],
-    "BlurDecomposer": [{}, {"stages": 1}, {"guided": False}, {"residual": False}],
-    "BlurFlowNet": [
-        {}, {"transformed": False}, {"refined": False},
-        {"transformed": False, "refined": False}, {"norm": False},
-    ],
-    "JinSequence": [{}],
-    "VideoRestorer": [
-        {}, {"frames": 7}, _BARE, {**_BARE, "warped": True}, {**_BARE, "pictured": True},
-        {"refined": False}, {"dense": 5, "norm": False},
-    ],
-    "GuidancePredictor": [{}, {"levels": 4, "blocks": ()}],
-    "NAFNet": [{}],
-}  # fmt: skip
-forms = pytest.mark.parametrize(
-    ("name", "form"), [(name, form) for name, some in FORMS.items() for form in some]
-)
-
-
-def make(name, form=None):
-    """An untrained model in evaluation mode, moved away from where it repeats the photo."""
-    torch.manual_seed(0)
-    kind = getattr(models, name)
-    model = kind(replace(kind.config_class.tiny(), **(form or {}))).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1 and parameter.std() < 0.02:
-                parameter.normal_(std=0.05)
-    return model
 
 
 def answer(model, photo, guidance=None):
@@ -83,6 +53,32 @@ def test_models_and_configs_are_public():
     assert {kind.__name__ for kind in kinds} <= set(models.__all__)
 
 
+@pytest.mark.parametrize(
+    ("name", "millions", "multiply_adds"),
+    [
+        # Argaw gives no number; these hold ours still.
+        ("BlurDecomposer", 129.3, 682), ("BlurFlowNet", 26.2, None), ("JinSequence", 18.2, None),
+        ("NAFNet", 17.1, 16), ("VideoRestorer", 50.2, None),
+    ],
+)  # fmt: skip
+def test_sizes_of_the_papers(name, millions, multiply_adds):
+    model = on_paper(getattr(models, name).config_class.paper()).eval()
+    assert parameters(model) / 1e6 == pytest.approx(millions, abs=0.05)
+    if multiply_adds:
+        with FlopCounterMode(display=False) as counter:
+            model(torch.empty(1, 3, 256, 256, device="meta"))
+        assert counter.get_total_flops() / 2e9 == pytest.approx(multiply_adds, abs=1)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_compact_sizes(name):
+    kind = getattr(models, name)
+    assert kind().config == kind.config_class.compact()
+    if name not in ("MotionAnimator", "NAFNet"):  # the best that there is, and what it is held to
+        size = 2 * parameters(on_paper(kind.config_class.compact()))  # bytes in half precision
+        assert size < (3e6 if name == "GuidancePredictor" else 2.5e6)
+
+
 def test_compact_sizes_cost_alike():
     """Tables compare them: their arithmetic is within a factor of two, but for the animator."""
     costs = {}
@@ -102,6 +98,47 @@ def test_frames_come_in_the_models_own_number(name):
     assert frames.shape == (1, model.native_frames or 7, 3, 64, 64)
 
 
+@forms
+@pytest.mark.parametrize("size", [(64, 64), (65, 98), (103, 67)])
+def test_any_size(name, form, size):
+    model, (photo, guidance) = make(configured(name, form)), photo_and_guidance(2, *size)
+    with torch.inference_mode():
+        for result in answer(model, photo, guidance):
+            assert result.shape[0] == 2 and result.shape[-2:] == size
+            assert result.isfinite().all() and result.std() > 0
+
+
+@forms
+def test_losses_are_of_their_groups(name, form, monkeypatch):
+    """Every parameter has a gradient from the loss of its group, and from no other."""
+    # Of so few channels all may be dead behind a ReLU; this is about what is joined to what.
+    leaky = torch.nn.functional.leaky_relu
+    monkeypatch.setattr(torch.nn.ReLU, "forward", lambda module, x: leaky(x, 0.2))
+    model = make(configured(name, form)).train()
+    recipe = next(one for one in RECIPES.values() if one.model is type(model))
+    recipe = replace(recipe, loss={**recipe.loss, "guided": 1.0})  # each sample has guidance
+    training = recipe.objective(model, recipe)
+    photo, guidance = photo_and_guidance(2, 64, 64)
+    frames = torch.rand(2, 7, 3, 64, 64)
+    batch = {"photo": photo, "frames": frames, "flow": 6 * guidance, "guidance": guidance}
+    torch.manual_seed(0)
+    losses, groups = training(batch | {"path": batch["flow"]}, step=0), training.groups()
+    assert losses.keys() == groups.keys()
+    assert {id(p) for group in groups.values() for p in group.parameters()} == {
+        id(p) for p in training.parameters()
+    }
+    for group, loss in losses.items():
+        training.zero_grad()
+        loss.backward(retain_graph=True)
+        for other, module in groups.items():
+            for key, parameter in module.named_parameters():
+                if other == group:
+                    assert parameter.grad is not None, key
+                    assert parameter.grad.isfinite().all() and parameter.grad.any(), key
+                else:
+                    assert parameter.grad is None, key
+
+
 def test_each_has_weights_of_its_own_name():
     names = [getattr(models, name).weights_name for name in COMPARED]
     assert len(set(names)) == len(names)
@@ -109,7 +146,7 @@ def test_each_has_weights_of_its_own_name():
 
 @forms
 def test_a_photo_alone_is_treated_as_in_a_batch(name, form):
-    model, (photo, guidance) = make(name, form), photo_and_guidance(3, 65, 72)
+    model, (photo, guidance) = make(configured(name, form)), photo_and_guidance(3, 65, 72)
     with torch.inference_mode():
         together = answer(model, photo, guidance)
         for row in range(3):
@@ -120,7 +157,7 @@ def test_a_photo_alone_is_treated_as_in_a_batch(name, form):
 
 @forms
 def test_saving_and_loading_changes_no_bit(name, form, tmp_path):
-    model, (photo, guidance) = make(name, form), photo_and_guidance(1, 65, 70)
+    model, (photo, guidance) = make(configured(name, form)), photo_and_guidance(1, 65, 70)
     model.save_pretrained(tmp_path)
     loaded = type(model).from_pretrained(tmp_path)
     assert isinstance(model, HubModel) and loaded.config == model.config and not loaded.training
@@ -134,7 +171,7 @@ def test_saving_and_loading_changes_no_bit(name, form, tmp_path):
 
 @pytest.mark.parametrize("name", FORMS)
 def test_weights_of_another_size_are_refused(name, tmp_path):
-    model = make(name)
+    model = make(configured(name))
     model.save_pretrained(tmp_path)
     other = type(model)(model.config_class.compact())
     other.save_pretrained(tmp_path / "other")
@@ -148,7 +185,7 @@ def test_weights_of_another_size_are_refused(name, tmp_path):
     [("BlurDecomposer", 4), ("BlurFlowNet", 8), ("JinSequence", 16), ("VideoRestorer", 32)],
 )
 def test_padding_repeats_the_border(name, stride):
-    model, (photo, guidance) = make(name), photo_and_guidance(1, 78, 71)
+    model, (photo, guidance) = make(configured(name)), photo_and_guidance(1, 78, 71)
     right, bottom = -71 % stride, -78 % stride
     padded = [
         torch.nn.functional.pad(x, (0, right, 0, bottom), mode="replicate")
@@ -179,5 +216,5 @@ def test_padding_repeats_the_border(name, stride):
     ],
 )  # fmt: skip
 def test_impossible_sizes_are_refused(name, sizes):
-    with pytest.raises(ValueError, match="must" if name == "NAFNet" else next(iter(sizes))):
+    with pytest.raises(ValueError, match=next(iter(sizes))):
         getattr(models, name).config_class(**sizes)
