@@ -89,42 +89,35 @@ def write_timed_mp4(
             shown.append(time)
             yield frame
 
-    with atomic_path(path) as temporary, _encoding(path):
-        container: Any = None
+    with atomic_path(path) as temporary, _encoding(path), contextlib.ExitStack() as opened:
         stream: Any = None
-        try:
-            for frame in _alike(pictures(), _H264_SIDE, "H.264"):
-                height, width = frame.shape[:2]
-                even: Any = cv2.copyMakeBorder(
-                    frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE
+        for frame in _alike(pictures(), _H264_SIDE, "H.264"):
+            height, width = frame.shape[:2]
+            even: Any = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+            if stream is None:
+                container: Any = opened.enter_context(
+                    av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"})
                 )
-                if container is None:
-                    container = av.open(
-                        str(temporary), "w", format="mp4", options={"movflags": "+faststart"}
-                    )
-                    stream = container.add_stream("libx264", rate=rate)
-                    stream.width, stream.height = even.shape[1], even.shape[0]
-                    stream.pix_fmt = "yuv420p"
-                    stream.options = {"crf": "17", "preset": "veryfast"}
-                    if end:
-                        # Where packets are out of order, the last one is not the last frame's.
-                        stream.options |= {"bf": "0"}
-                    stream.time_base = tick
-                    context = stream.codec_context
-                    context.time_base = tick
-                    context.color_primaries = context.color_trc = context.colorspace = 1
-                    context.color_range = 1
-                picture = av.VideoFrame.from_ndarray(_to_yuv420(even), format="yuv420p")
-                picture.colorspace = picture.color_range = 1
-                picture.pts, picture.time_base = shown.popleft(), tick
-                container.mux(stream.encode(picture))
-            for packet in stream.encode(None):
-                if end and packet.pts == picture.pts:
-                    packet.duration = end() - packet.pts
-                container.mux(packet)
-        finally:
-            if container is not None:
-                container.close()
+                stream = container.add_stream("libx264", rate=rate)
+                stream.width, stream.height = even.shape[1], even.shape[0]
+                stream.pix_fmt = "yuv420p"
+                stream.options = {"crf": "17", "preset": "veryfast"}
+                if end:
+                    # Where packets are out of order, the last one is not the last frame's.
+                    stream.options |= {"bf": "0"}
+                stream.time_base = tick
+                context = stream.codec_context
+                context.time_base = tick
+                context.color_primaries = context.color_trc = context.colorspace = 1
+                context.color_range = 1
+            picture = av.VideoFrame.from_ndarray(_to_yuv420(even), format="yuv420p")
+            picture.colorspace = picture.color_range = 1
+            picture.pts, picture.time_base = shown.popleft(), tick
+            container.mux(stream.encode(picture))
+        for packet in stream.encode(None):
+            if end and packet.pts == picture.pts:
+                packet.duration = end() - packet.pts
+            container.mux(packet)
 
 
 def write_webp(path: str | os.PathLike[str], frames: Iterable[Pixels], fps: float) -> None:
@@ -132,24 +125,21 @@ def write_webp(path: str | os.PathLike[str], frames: Iterable[Pixels], fps: floa
     rate = _rate(fps)
     import av
 
-    with atomic_path(path) as temporary, _encoding(path):
-        container: Any = None
+    with atomic_path(path) as temporary, _encoding(path), contextlib.ExitStack() as opened:
         stream: Any = None
-        try:
-            for frame in _alike(frames, _WEBP_SIDE, "WebP"):
-                if container is None:
-                    container = av.open(str(temporary), "w", format="webp", options={"loop": "0"})
-                    stream = container.add_stream("libwebp_anim", rate=rate)
-                    stream.width, stream.height = frame.shape[1], frame.shape[0]
-                    stream.pix_fmt = "bgra"
-                    stream.options = {"quality": "88", "loop": "0"}
-                pixels: Any = cv2.cvtColor(frame, cv2.COLOR_RGB2BGRA)
-                picture = av.VideoFrame.from_ndarray(pixels, format="bgra")
-                container.mux(stream.encode(picture))
-            container.mux(stream.encode(None))
-        finally:
-            if container is not None:
-                container.close()
+        for frame in _alike(frames, _WEBP_SIDE, "WebP"):
+            if stream is None:
+                container: Any = opened.enter_context(
+                    av.open(str(temporary), "w", format="webp", options={"loop": "0"})
+                )
+                stream = container.add_stream("libwebp_anim", rate=rate)
+                stream.width, stream.height = frame.shape[1], frame.shape[0]
+                stream.pix_fmt = "bgra"
+                stream.options = {"quality": "88", "loop": "0"}
+            pixels: Any = cv2.cvtColor(frame, cv2.COLOR_RGB2BGRA)
+            picture = av.VideoFrame.from_ndarray(pixels, format="bgra")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
 
 
 def write_gif(path: str | os.PathLike[str], frames: Iterable[Pixels], fps: float) -> None:
