@@ -108,7 +108,7 @@ def video_samples(path: Path, count: int | None = None) -> Iterator[Sample]:
         path: of the video.
         count: photos at the most.
     """
-    groups = _groups(path, count)
+    groups = averaged_frames(path, count)
     photo, frames = next(groups, (None, None))
     if photo is None or frames is None:
         return
@@ -130,7 +130,18 @@ def _of_video(photo: Pixels, frames: NDArray[np.uint8], hint: Flow) -> Sample:
     return Sample(photo, frames, flow, swept_mask(flow), from_flow(hint, STILL_THRESHOLD))
 
 
-def _groups(path: Path, count: int | None) -> Iterator[tuple[Pixels, NDArray[np.uint8]]]:
+def averaged_frames(
+    path: Path, count: int | None = None
+) -> Iterator[tuple[Pixels, NDArray[np.uint8]]]:
+    """Every seven frames of a real clip averaged, one photo after the other, from the beginning.
+
+    Args:
+        path: of the video.
+        count: photos at the most.
+
+    Yields:
+        The photo (H, W, 3) uint8, and the frames (7, H, W, 3) uint8.
+    """
     held: list[Pixels] = []
     given = 0
     for frame in read_video(path):

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from b2m.blur import average_bytes, encode_bytes
 from b2m.data.clips import flow_over, swept_mask
 from b2m.evaluate.report import Row
 from b2m.evaluate.scoring import (
@@ -32,15 +31,15 @@ from b2m.evaluate.scoring import (
     share,
 )
 from b2m.evaluate.table import ALWAYS, Group, Options, Table
+from b2m.evaluate.test_sets import INSTANTS, averaged_frames
 from b2m.guidance.quantize import from_flow
 from b2m.inference import video as film
 from b2m.inference.animator import BlurAnimator
 from b2m.media.image import Pixels
-from b2m.media.video import read_video
 from b2m.motion.fields import STILL_THRESHOLD, resize_flow
 from b2m.registry import register_table
 
-FRAMES = 7
+FRAMES = INSTANTS
 """Sharp frames to a blurred one."""
 
 SHUTTER = (FRAMES - 1) / FRAMES
@@ -181,18 +180,9 @@ def _blurred_frames(animator: BlurAnimator, path: Path, samples: int) -> Iterato
     scenes: deque[film.Scene] = deque()
 
     def shots() -> Iterator[film.Shot]:
-        frames: list[Pixels] = []
-        number = 0
-        for frame in read_video(path):
-            frames.append(frame)
-            if len(frames) == FRAMES:
-                sharp = np.stack(frames)
-                made_of.append(sharp)
-                photo = encode_bytes(average_bytes(sharp))
-                yield film.Shot(photo, Fraction(number), Fraction(number + 1))
-                frames, number = [], number + 1
-            if number == samples:
-                return
+        for number, (photo, sharp) in enumerate(averaged_frames(path, samples)):
+            made_of.append(sharp)
+            yield film.Shot(photo, Fraction(number), Fraction(number + 1))
 
     def timed() -> Iterator[tuple[film.Scene, list[film.Moment]]]:
         moments = [film.Moment((index + 0.5) / FRAMES, index) for index in range(FRAMES)]
