@@ -18,15 +18,7 @@ from tqdm.auto import tqdm
 from b2m.data.averaging import decode, encode
 from b2m.data.build.progress import is_begun
 from b2m.data.sample import Sample
-from b2m.data.storage import (
-    FOLDERS,
-    Place,
-    Record,
-    guidance_of,
-    iter_index,
-    place_of,
-    read_sample,
-)
+from b2m.data.storage import FOLDERS, Place, Record, guidance_of, iter_index, place_of, read_sample
 from b2m.errors import InputError
 
 _CLIPPED = 250

@@ -9,13 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from b2m.errors import InputError, NothingMovesError, shortened
-from b2m.guidance.quantize import (
-    DIRECTIONS,
-    Guidance,
-    from_flow,
-    quadrant,
-    validate,
-)
+from b2m.guidance.quantize import DIRECTIONS, Guidance, from_flow, quadrant, validate
 from b2m.guidance.strokes import Points, along, brushed, checked_point, checked_strokes
 from b2m.media.image import row_strips
 from b2m.motion.fields import STILL_THRESHOLD

@@ -25,11 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from b2m import guidance as guidance_rules
-from b2m.blur import (
-    decode_bytes,
-    encode_bytes,
-    reblur_psnr,
-)
+from b2m.blur import decode_bytes, encode_bytes, reblur_psnr
 from b2m.errors import ArgumentError, InputError
 from b2m.guidance.quantize import Guidance
 from b2m.inference import diagnostics as doubts

@@ -19,9 +19,7 @@ from b2m.guidance.quantize import quantise
 from b2m.hub import HubModel
 from b2m.losses import adversarial_discriminator, frames_of, guidance_loss
 from b2m.media.image import Pixels
-from b2m.models.animator import (
-    MotionAnimator,
-)
+from b2m.models.animator import MotionAnimator
 from b2m.models.guidance_predictor import (
     GuidanceDiscriminator,
     GuidancePredictor,
@@ -29,11 +27,7 @@ from b2m.models.guidance_predictor import (
     to_classes,
 )
 from b2m.motion.color import flow_to_color
-from b2m.motion.fields import (
-    STILL_THRESHOLD,
-    estimate_flow,
-    to_middle_grid,
-)
+from b2m.motion.fields import STILL_THRESHOLD, estimate_flow, to_middle_grid
 from b2m.tensors import to_flow, to_pixels
 from b2m.visualize.contact_sheet import grid, training_sheet
 

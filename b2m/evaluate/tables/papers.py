@@ -36,12 +36,7 @@ from b2m.evaluate.scoring import (
     psnrs,
 )
 from b2m.evaluate.table import Group, Options, Table
-from b2m.evaluate.test_sets import (
-    INSTANTS,
-    built_samples,
-    rotation_samples,
-    video_samples,
-)
+from b2m.evaluate.test_sets import INSTANTS, built_samples, rotation_samples, video_samples
 from b2m.metrics import epe, flow_epe_either_sign, load_lpips, ssim
 from b2m.motion.fields import STILL_THRESHOLD, Flow, to_first_grid
 from b2m.motion.orientation import length_of
