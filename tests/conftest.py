@@ -11,6 +11,19 @@ CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 
 @pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """A folder with untrained weights of a tiny animator."""
+    import torch
+
+    from b2m.models import MotionAnimator
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("weights")
+    MotionAnimator(MotionAnimator.config_class.tiny()).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def page_server():
     """The Gradio page, served; it takes seconds to start."""
     pytest.importorskip("gradio")

@@ -1,5 +1,7 @@
 """Made pictures, and what happens to them while a shutter is open."""
 
+import math
+
 import cv2
 import numpy as np
 from scipy import ndimage
@@ -42,16 +44,26 @@ def pattern(height, width):
     return np.clip(128 + np.stack(waves, -1), 0, 255).astype(np.uint8)
 
 
+def decoded(srgb):
+    """Linear light of sRGB in [0, 1] (IEC 61966-2-1)."""
+    srgb = np.asarray(srgb, np.float64)
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
 def light(pixels):
     """Of uint8 sRGB, 1 for white."""
-    value = pixels / 255
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    return decoded(pixels / 255)
 
 
 def srgb(linear):
     """Values in [0, 1] of light."""
     linear = np.clip(linear, 0, 1)
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def encoded(linear):
+    """uint8 sRGB of light."""
+    return np.rint(255 * srgb(linear)).astype(np.uint8)
 
 
 def to_bt2020(pixels):
@@ -72,6 +84,26 @@ def hlg(linear):
     scene = shown * luma[..., None] ** ((1 - 1.2) / 1.2)
     high = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
     return np.where(scene <= 1 / 12, np.sqrt(3 * scene), high)
+
+
+# --- how far apart pictures are -------------------------------------------------------------------
+
+
+def apart(one, other):
+    """The largest difference between 8-bit pictures."""
+    assert one.shape == other.shape
+    return int(np.abs(one.astype(int) - other.astype(int)).max())
+
+
+def mean_apart(one, other):
+    """The mean difference between 8-bit pictures."""
+    return float(np.abs(np.asarray(one, int) - np.asarray(other, int)).mean())
+
+
+def psnr(one, other):
+    """Of 8-bit pictures in dB, by the definition."""
+    error = np.mean((one.astype(np.float64) - other.astype(np.float64)) ** 2)
+    return 10 * math.log10(255**2 / error) if error else math.inf
 
 
 # --- networks -------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from made_pictures import see_as
+from made_pictures import apart, decoded, encoded, psnr, see_as
 from PIL import Image, ImageOps, TiffImagePlugin
 from scipy import ndimage
 from torch.nn import functional
@@ -93,31 +93,8 @@ def streak(height=48, width=64, length=9, seed=0):
     return encoded(np.mean([np.roll(decoded(image), i, 1) for i in range(length)], 0))
 
 
-def decoded(srgb):
-    """Linear light of sRGB in [0, 1] (IEC 61966-2-1)."""
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-
-
-def encoded(light):
-    """8-bit sRGB of linear light."""
-    light = np.clip(light, 0, 1)
-    srgb = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.rint(255 * srgb).astype(np.uint8)
-
-
-def psnr(one, other):
-    error = np.mean((one.astype(np.float64) - other.astype(np.float64)) ** 2)
-    return 10 * math.log10(255**2 / error) if error else math.inf
-
-
 def mean_of(frames):
     return encoded(np.mean([decoded(frame / 255) for frame in frames], 0))
-
-
-def apart(one, other):
-    """The largest difference between 8-bit pictures."""
-    assert one.shape == other.shape
-    return int(np.abs(one.astype(int) - other.astype(int)).max())
 
 
 def patches(height, width, seed=0):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_pictures import light, srgb
 
 from b2m.data.clips import cut_crops, swept_path
 from b2m.errors import InputError
@@ -45,10 +46,7 @@ def test_squares_have_frames_that_average_to_the_photo_and_the_known_motion(fold
     for clip, length in zip(crops.clips.numpy(), lengths, strict=True):
         if min(abs(length - 12), abs(length - 7.2)) > 1:
             continue  # of 13 frames only every second one is kept
-        codes = clip[1:] / 255
-        light = np.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4).mean(0)
-        mean = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
-        assert np.abs(mean * 255 - clip[0]).max() < 1.5
+        assert np.abs(255 * srgb(light(clip[1:]).mean(0)) - clip[0]).max() < 1.5
 
 
 def test_squares_are_the_same_each_time(folder):

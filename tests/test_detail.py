@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_pictures import leaves, slid
+from made_pictures import apart, leaves, slid
 from scipy import ndimage
 from torch.nn import functional
 
@@ -65,10 +65,6 @@ def filled(made, times=TIMES):
     frames = np.empty((len(times), *made.photo.shape), np.uint8)
     made.fill(frames, times, TIMES)
     return frames
-
-
-def apart(a, b):
-    return int(np.abs(a.astype(int) - b).max())
 
 
 @pytest.mark.parametrize(("side", "size"), [(16, 40), (7, 33), (100, 250)])

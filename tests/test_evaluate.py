@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from made_pictures import light, psnr, srgb
 
 from b2m import evaluate as evaluation
 from b2m.assets import examples, results
@@ -42,14 +43,6 @@ from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
 
 SIZE = 32
 WAYS = (PHOTO, GIVEN, REVERSED, FREE, PROJECTED)
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("weights")
-    MotionAnimator(MotionAnimatorConfig.tiny()).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -103,12 +96,6 @@ def to_bytes(tensor):
     return np.rint(tensor.clamp(0, 1).numpy() * 255).astype(np.uint8)
 
 
-def plain_psnr(image, truth):
-    """Of two uint8 arrays, by the definition."""
-    error = np.mean((image.astype(np.float64) - truth.astype(np.float64)) ** 2)
-    return 10 * math.log10(255**2 / error)
-
-
 # --- scenes ---------------------------------------------------------------------------------------
 
 
@@ -119,7 +106,7 @@ def test_photo_repeated_is_what_a_loop_computes():
         scenes, photo = first_scenes(kind)
         table = np.array(
             [
-                [plain_psnr(to_bytes(photo[i]), to_bytes(frame)) for frame in scenes.frames[i]]
+                [psnr(to_bytes(photo[i]), to_bytes(frame)) for frame in scenes.frames[i]]
                 for i in range(3)
             ]
         )
@@ -221,16 +208,11 @@ def test_windows_are_averages_in_linear_light(clip):
     assert [window.meta["start"] for window in windows] == [0, 3, 6, 9, 12, 15, 18]
     assert [len(window.frames) for window in windows] == [7, 9, 11, 13, 15, 7, 9]
     for window in windows:
-        light = np.zeros(frames[0].shape)
-        for i in range(len(window.frames)):
-            frame = frames[window.meta["start"] + i]
-            np.testing.assert_array_equal(window.frames[i], frame)
-            code = frame / 255
-            light += np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
-        light /= len(window.frames)
-        code = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+        start = window.meta["start"]
+        averaged = np.stack(frames[start : start + len(window.frames)])
+        np.testing.assert_array_equal(window.frames, averaged)
         # Rounding to 8 bits, and a little for the table by which sRGB is encoded.
-        np.testing.assert_allclose(window.photo, code * 255, atol=0.55)
+        np.testing.assert_allclose(window.photo, 255 * srgb(light(averaged).mean(0)), atol=0.55)
 
 
 def test_windows_are_spread_over_the_clip():
@@ -290,14 +272,14 @@ def test_clips_on_known_answers(clip, monkeypatch):
     assert photo["psnr_moving"] < photo["psnr"] < 40
     assert table["square: backwards, better order"]["psnr_moving"] == 100
     assert any("0 of 7 in square" in note for note in notes)
-    plain = [np.mean([plain_psnr(w.photo, frame) for frame in w.frames]) for w in windows.values()]
+    plain = [np.mean([psnr(w.photo, frame) for frame in w.frames]) for w in windows.values()]
     assert photo["psnr"] == pytest.approx(np.mean(plain), abs=1e-3)
     assert photo["psnr_std"] == pytest.approx(np.std(plain), abs=1e-3)
 
     masked = []
     for w in windows.values():
         mask = clips.swept_mask(clips.flow_over(w.frames))
-        masked.append(np.mean([plain_psnr(w.photo[mask], frame[mask]) for frame in w.frames]))
+        masked.append(np.mean([psnr(w.photo[mask], frame[mask]) for frame in w.frames]))
     assert photo["psnr_moving"] == pytest.approx(np.mean(masked), abs=1e-3)
 
 
@@ -379,7 +361,7 @@ def test_video_table(tmp_path, capsys, weights, clip):
     for number, run in enumerate(frames):
         photos.append(encode_bytes(average_bytes(run)))
         seen = clips.swept_mask(clips.flow_over(run))
-        repeated.append(np.mean([plain_psnr(photos[-1][seen], frame[seen]) for frame in run]))
+        repeated.append(np.mean([psnr(photos[-1][seen], frame[seen]) for frame in run]))
         steps.append(np.abs(np.diff(run.astype(int), axis=0))[:, seen].mean())
         if number:
             joins.append(np.abs(run[0][seen].astype(int) - frames[number - 1, -1][seen]).mean())

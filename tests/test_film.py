@@ -429,14 +429,6 @@ def test_bad_files(tmp_path, animator, blurry):
 # --- on the command line --------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("weights")
-    MotionAnimator(MotionAnimatorConfig.tiny()).save_pretrained(folder)
-    return folder
-
-
 def test_the_command(tmp_path, blurry, weights, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = ["--weights", str(weights), "--frames", "2", "--device", "cpu"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from made_pictures import light, psnr, srgb
 
 from b2m.data import interpolate
 from b2m.data.averaging import Averaging, expose
@@ -26,19 +27,6 @@ METHODS = ["flow", pytest.param("rife", marks=pytest.mark.skipif(not HAS_RIFE, r
 def real():
     """Nine consecutive frames, 256x256, of a box moved by hand, 3 pixels a frame."""
     return np.stack(list(read_video(FOOTAGE)))
-
-
-def psnr(one, other):
-    return 10 * np.log10(255**2 / max(((one.astype(np.float64) - other) ** 2).mean(), 1e-9))
-
-
-def decoded(codes):
-    x = codes.astype(np.float64) / 255
-    return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
-
-
-def encoded(light):
-    return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
 def shifted(image, x):
@@ -75,8 +63,8 @@ def test_held_out_frames_are_better_than_by_averaging(real, method):
 @pytest.mark.parametrize("method", METHODS)
 def test_blur_of_few_frames_loses_its_steps(real, method):
     """Every fourth frame averaged shows three ghosts; with those between, it is the true blur."""
-    truth = encoded(decoded(real).mean(0))
-    sparse = encoded(decoded(real[::GAP]).mean(0))
+    truth = 255 * srgb(light(real).mean(0))
+    sparse = 255 * srgb(light(real[::GAP]).mean(0))
     how = Averaging(average=2 * GAP + 1, factor=GAP, interpolate=method, frames=3)
     blur, kept, count = expose(real[::GAP], 0, how, interpolator(method))
     assert count == 9
@@ -99,7 +87,7 @@ def test_the_step_artefact_goes_away():
     """A wall that steps by six pixels leaves six-pixel teeth, which a true blur does not have."""
     wall = texture(96, 200, seed=3)
     frames = [wall[:, 6 * step : 6 * step + 128] for step in range(7)]
-    truth = encoded(np.mean([decoded(wall[:, x : x + 128]) for x in range(37)], axis=0))
+    truth = 255 * srgb(np.mean([light(wall[:, x : x + 128]) for x in range(37)], axis=0))
     rough, _, _ = expose(frames, 0, Averaging(), None)
     how = Averaging(max_step=1.0, interpolate="flow")
     smooth, kept, count = expose(frames, 0, how, interpolator("flow"))

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from made_pictures import decoded
 from scipy import ndimage
 from scipy.spatial.transform import Rotation, Slerp
 
@@ -226,11 +227,6 @@ def test_flow_carries_the_middle_frame_to_the_ends(panorama, source):
 
 
 # --- photos --------------------------------------------------------------------------------------
-
-
-def decoded(srgb):
-    srgb = srgb.double().numpy()
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
 
 def test_seven_near_instants_average_to_the_photo(photos):

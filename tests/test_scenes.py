@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from made_pictures import decoded
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
@@ -44,11 +45,6 @@ def smooth(sigma) -> Textures:
 
 def lengths(flow):
     return flow.norm(dim=1)
-
-
-def decoded(srgb):
-    srgb = srgb.double().numpy()
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
 
 def psnr(one, other):

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 import torch
+from made_pictures import decoded, srgb
 from PIL import Image
 from scipy import fft, ndimage
 
@@ -17,15 +18,6 @@ def picture(height, width, seed=0, batch=1):
     rng = np.random.default_rng(seed)
     image = ndimage.gaussian_filter(rng.normal(size=(batch, 3, height, width)), (0, 0, 2, 2))
     return np.clip(0.5 + 0.2 * image / image.std(), 0, 1)
-
-
-def decoded(srgb):
-    srgb = np.asarray(srgb, dtype=np.float64)
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-
-
-def encoded(light):
-    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
 def pillows_jpeg(image, quality):
@@ -96,7 +88,7 @@ def test_best_quality_is_nearly_the_identity():
 
 def grey(light, batch, side=96):
     """Left half of one light, right half of another, sRGB."""
-    values = torch.from_numpy(encoded(np.array(light))).float()
+    values = torch.from_numpy(srgb(np.array(light))).float()
     return values.repeat_interleave(side // 2).expand(batch, 3, side, side)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from made_pictures import decoded, encoded, light
 from scipy import ndimage
 
 import b2m
@@ -58,13 +59,7 @@ def picture():
 
 @pytest.fixture
 def photo(picture):
-    light = np.mean([read_light(frame) for frame in slid(picture, 1).numpy()], axis=0)
-    encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return (255 * encoded.transpose(1, 2, 0)).round().astype(np.uint8)
-
-
-def read_light(frame):
-    return np.where(frame <= 0.04045, frame / 12.92, ((frame + 0.055) / 1.055) ** 2.4)
+    return encoded(decoded(slid(picture, 1)).mean(0).transpose(1, 2, 0))
 
 
 @pytest.fixture
@@ -103,8 +98,7 @@ def test_frames_are_the_models_own(name, tmp_path):
 @pytest.mark.parametrize("name", ["decomposer", "jin"])
 def test_clips_average_to_the_photo(sliding, photo, name):
     clip = sliding(name).animate(photo)[0]
-    mean = np.mean([read_light(frame / 255) for frame in clip.frames], axis=0)
-    assert np.abs(mean - read_light(photo / 255)).max() < 0.01
+    assert np.abs(light(clip.frames).mean(0) - light(photo)).max() < 0.01
     assert clip.reblur_psnr > 45
 
 

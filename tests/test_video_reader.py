@@ -9,7 +9,7 @@ import sys
 import av
 import numpy as np
 import pytest
-from made_pictures import hlg, pattern, pq, to_bt2020
+from made_pictures import hlg, mean_apart, pattern, pq, to_bt2020
 
 from b2m.errors import InputError
 from b2m.media import video
@@ -48,10 +48,6 @@ def ffmpeg(path, size, *options):
     command = ["ffmpeg", "-loglevel", "error", "-i", path, *options, "-f", "rawvideo"]
     out = subprocess.run([*command, "-pix_fmt", "rgb24", "-"], check=True, capture_output=True)
     return np.frombuffer(out.stdout, np.uint8).reshape(-1, *size, 3)
-
-
-def apart(a, b):
-    return float(np.abs(np.asarray(a, int) - np.asarray(b, int)).mean())
 
 
 # --- security -------------------------------------------------------------------------------------
@@ -138,7 +134,7 @@ def test_clips_that_were_cut_out_of_others(tmp_path, suffix, start):
     shown = ffmpeg(path, (HEIGHT, WIDTH), "-fps_mode", "passthrough")
     read = list(clip)
     assert len(read) == len(shown)
-    assert apart(read, shown) < 1.5
+    assert mean_apart(read, shown) < 1.5
 
 
 def test_streams_that_begin_between_keys(tmp_path):
@@ -233,8 +229,8 @@ def test_every_display_matrix(tmp_path, swapped, flip_x, flip_y):
     expected = film(1)[0].swapaxes(0, 1) if swapped else film(1)[0]
     expected = expected[::-1] if flip_y else expected
     expected = expected[:, ::-1] if flip_x else expected
-    assert apart(first, expected) < 6
-    assert apart(first, ffmpeg(path, size)[0]) < 1.5
+    assert mean_apart(first, expected) < 6
+    assert mean_apart(first, ffmpeg(path, size)[0]) < 1.5
 
 
 @needs_ffmpeg
@@ -257,7 +253,7 @@ def test_square_pixels(tmp_path, aspect, size):
     first = next(iter(clip))
     assert first.shape[:2] == size
     scaled = ffmpeg(path, size, "-vf", f"scale={size[1]}:{size[0]}")[0]
-    assert apart(first, scaled) < 2.5
+    assert mean_apart(first, scaled) < 2.5
 
 
 @pytest.mark.parametrize(("code", "encode", "name"), [(16, pq, "PQ"), (18, hlg, "HLG")])
@@ -285,7 +281,7 @@ def test_hdr_is_mapped_with_a_warning(tmp_path, code, encode, name):
         container.mux(stream.encode(None))
     clip = video.read_video(path)
     assert name in clip.warnings[0] and "HDR" in clip.warnings[0]
-    assert apart(next(iter(clip)), frame) < 4
+    assert mean_apart(next(iter(clip)), frame) < 4
 
 
 @needs_ffmpeg
@@ -300,8 +296,8 @@ def test_interlaced_is_deinterlaced(tmp_path):
     read = list(clip)
     filtered = ffmpeg(path, (128, 192), "-vf", "bwdif=mode=send_frame:deint=interlaced")
     assert len(read) == len(filtered) == clip.count()
-    assert apart(read, filtered) < 1
-    assert apart(read[2], ffmpeg(path, (128, 192))[2]) > 1, "as it is stored it shows combs"
+    assert mean_apart(read, filtered) < 1
+    assert mean_apart(read[2], ffmpeg(path, (128, 192))[2]) > 1, "as it is stored it shows combs"
 
 
 @pytest.mark.parametrize(
