@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from b2m.evaluate import methods
 from b2m.evaluate.run import evaluate
 from b2m.evaluate.table import Options
-from b2m.evaluate.tables.uses import TRUE, SegmentationTable, overlap
+from b2m.evaluate.tables.uses import TRUE, DeconvolutionTable, SegmentationTable, overlap
 from b2m.models import MotionAnimator
 
 
@@ -39,9 +40,11 @@ def test_the_tables_say_what_was_not_run(table, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setenv("B2M_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(SegmentationTable, "size", 64)
+    monkeypatch.setattr(DeconvolutionTable, "size", (64, 96))
+    monkeypatch.setattr(methods, "COST_SIZE", (32, 48))
     torch.manual_seed(0)
     MotionAnimator(MotionAnimator.config_class.tiny()).save_pretrained(tmp_path / "w" / "animator")
-    noise = np.random.default_rng(0).integers(0, 256, (320, 480, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (80, 120, 3), np.uint8)
     (tmp_path / "photos" / "train").mkdir(parents=True)
     (tmp_path / "photos" / "test").mkdir()
     Image.fromarray(noise).save(tmp_path / "photos" / "test" / "noise.png")

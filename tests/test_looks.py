@@ -37,12 +37,21 @@ def test_a_large_photo_is_looked_at_small_and_keeps_all_else(animator, tmp_path)
     assert seen.prepared.source.jpeg == path.read_bytes()
 
 
+@pytest.fixture(scope="module")
+def small(animator):
+    """Clips of a photo that is shown at half its size."""
+    return animator.animate(looks.look(animator, APART, 320 * 213).prepared, motions=4, frames=5)
+
+
+@pytest.fixture(scope="module")
+def asked(animator):
+    return animator.animate(APART, frames=5)[0]
+
+
 @pytest.mark.parametrize("motion", range(4))
-def test_the_clip_in_full_size_goes_where_the_small_one_goes(animator, motion):
-    small = animator.animate(looks.look(animator, APART, 320 * 213).prepared, motions=4, frames=5)
+def test_the_clip_in_full_size_goes_where_the_small_one_goes(animator, small, asked, motion):
     full = looks.in_full(animator, APART, small[motion])
     assert full.frames.shape == (5, 426, 640, 3)
-    (asked,) = animator.animate(APART, frames=5)
     for thing in (np.s_[190:240, 175:215], np.s_[270:320, 420:500]):
         half = tuple(slice(part.start // 2, part.stop // 2) for part in thing)
         way = np.sign(np.median(small[motion].flow[half][..., 0]))

@@ -203,8 +203,16 @@ def test_weights_and_a_space_arrive_whole(hub, tmp_path):
     assert not any(name.startswith((".", "__pycache__")) for name in small)
 
 
-KEEP = "import sys; from b2m.train.hub_sync import keep_run; keep_run(sys.argv[1], 'user/run')"
-OPEN = "import sys; from b2m.train.hub_sync import open_run; open_run('user/run', sys.argv[1])"
+SYNC = """
+import sys
+from b2m.errors import InputError
+from b2m.train.hub_sync import keep_run, open_run
+for what, folder in zip(sys.argv[1::2], sys.argv[2::2]):
+    try:
+        keep_run(folder, "user/run") if what == "keep" else open_run("user/run", folder)
+    except InputError as error:
+        print(error)
+"""
 
 
 def test_a_training_goes_on_on_another_machine(hub, tmp_path):
@@ -213,13 +221,12 @@ def test_a_training_goes_on_on_another_machine(hub, tmp_path):
     files = {"checkpoint.pt": b"all", "log.jsonl": b"{}\n", "weights/model.safetensors": b"some"}
     for name, content in files.items():
         (run / name).write_bytes(content)
-    assert elsewhere(tmp_path, hub.address, KEEP, str(run)).returncode == 0
     for folder in (other, new):
         folder.mkdir()
     (other / "checkpoint.pt").write_bytes(b"more")
-    for folder in (other, new):
-        done = elsewhere(tmp_path, hub.address, OPEN, str(folder))
-        assert done.returncode == 0, done.stderr
+    commands = ["keep", str(run), "open", str(other), "open", str(new)]
+    done = elsewhere(tmp_path, hub.address, SYNC, *commands)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
     for repo in hub.kept["created"]:
         assert repo["name"] == "run"
         assert repo.get("visibility") == "private" or repo.get("private")  # newer, older clients
@@ -229,17 +236,14 @@ def test_a_training_goes_on_on_another_machine(hub, tmp_path):
 
 
 def test_a_training_that_cannot_be_kept(hub, tmp_path):
-    for code in (KEEP, OPEN):
-        for endpoint, token, words in (
-            (hub.address, "hf_wrong", "log in with 'hf auth login'"),
-            (hub.address, None, "you are not logged in"),
-            ("http://127.0.0.1:9", TOKEN, "cannot be reached for 'user/run'"),
-        ):
-            done = elsewhere(tmp_path, endpoint, code, str(tmp_path), token=token)
-            last = done.stderr.splitlines()[-1]
-            assert (
-                done.returncode == 1 and last.startswith("b2m.errors.InputError") and words in last
-            )
+    for endpoint, token, words in (
+        (hub.address, "hf_wrong", "log in with 'hf auth login'"),
+        (hub.address, None, "you are not logged in"),
+        ("http://127.0.0.1:9", TOKEN, "cannot be reached for 'user/run'"),
+    ):
+        commands = ["keep", str(tmp_path), "open", str(tmp_path)]
+        said = elsewhere(tmp_path, endpoint, SYNC, *commands, token=token).stdout.splitlines()
+        assert len(said) == 2 and all(words in sentence for sentence in said)
 
 
 def test_a_refusal_is_one_sentence(hub, tmp_path):

@@ -23,6 +23,16 @@ ROTATION = RotationConfig(size=96, blur=(2.0, 20.0))
 RECIPE = replace(RECIPES["rotation"], count=48, rotation=ROTATION)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    """It takes many seconds to start; its workers are not to wait for what runs beside them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        yield
+        ray.shutdown()
+
+
 def contents(folder):
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
@@ -70,7 +80,6 @@ def test_a_killed_worker_costs_nothing(tmp_path):
                     killed.append(process)
             time.sleep(0.01)
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     killer = threading.Thread(target=kill)
     killer.start()
     try:
@@ -78,7 +87,6 @@ def test_a_killed_worker_costs_nothing(tmp_path):
     finally:
         done.set()
         killer.join()
-        ray.shutdown()
     assert killed
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
 
@@ -102,13 +110,9 @@ def test_a_task_that_kills_its_workers_is_given_up_with_a_sentence(tmp_path, mon
 
     monkeypatch.setattr(engines, "RAY_RETRIES", 2)
     monkeypatch.setattr(engines, "run_task", deadly)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        with pytest.raises(OutputError, match=r"died 3 times over sample 4 .*what is done is kept"):
-            build(recipe, tmp_path / "in", tmp_path / "there", engine="ray", workers=2)
-        assert begun.read_text() == "xxx"
-        monkeypatch.undo()
-        assert build(recipe, tmp_path / "in", tmp_path / "there", engine="ray") == expected
-    finally:
-        ray.shutdown()
+    with pytest.raises(OutputError, match=r"died 3 times over sample 4 .*what is done is kept"):
+        build(recipe, tmp_path / "in", tmp_path / "there", engine="ray", workers=2)
+    assert begun.read_text() == "xxx"
+    monkeypatch.undo()
+    assert build(recipe, tmp_path / "in", tmp_path / "there", engine="ray") == expected
     assert contents(tmp_path / "there") == contents(tmp_path / "here")

@@ -202,14 +202,14 @@ def test_the_mix_has_its_shares(textures, monkeypatch):
     monkeypatch.setattr(stream, "render", marked(0.2))
     monkeypatch.setattr(stream, "render_rotation", marked(0.4))
     real = Crops(
-        torch.full((2, 8, 3, 32, 32), 204, dtype=torch.uint8),
-        *[torch.zeros(2, 2, 32, 32, dtype=torch.float16)] * 2,
+        torch.full((2, 4, 3, 16, 16), 204, dtype=torch.uint8),
+        *[torch.zeros(2, 2, 16, 16, dtype=torch.float16)] * 2,
     )
     recipe = RECIPES["animator-mix"]
     made = SceneStream(
         *textures,
-        lambda samples, share, kind: SceneConfig(size=32),
-        crop=32,
+        lambda samples, share, kind: SceneConfig(size=16, frames=3),
+        crop=16,
         batch=64,
         reuse=2,
         turning=recipe.turning,
