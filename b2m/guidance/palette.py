@@ -6,7 +6,6 @@ Here only colours and vectors are told from each other; what a guidance is, `b2m
 from __future__ import annotations
 
 import os
-from itertools import combinations
 
 import cv2
 import numpy as np
@@ -28,7 +27,6 @@ PALETTE: dict[tuple[int, int], tuple[int, int, int]] = {
 
 SNAP_DISTANCE = 64
 
-_SPECK = 3  # pixels; what is no wider may have lost its pure colour when it was scaled down
 _REACH = 3  # pixels; so far beside a smoothed edge are the colours that it mixes
 _MEANINGS = {
     "black (or transparent)": "still",
@@ -68,15 +66,14 @@ def from_png(image: ImageLike) -> NDArray[np.int8]:
     Args:
         image: path, bytes, PIL image, or (H, W, 3|4) uint8 array. Transparent pixels are still; a
             pixel within 64 (Euclidean, 0 to 255) of one of the colours is taken for it. One on a
-            smoothed edge, within 64 of a mix of two or three of black and the colours that are
-            found up to 3 pixels away, is taken for the nearest of these; so is a speck of up to 3
-            pixels that is a mix of black and one colour.
+            smoothed edge, with two or more of the colours up to 3 pixels away, is taken for the
+            nearest of these.
 
     Returns:
         (H, W, 2) int8 of the picture's size.
 
     Raises:
-        InputError: not an image, or a pixel of another colour, named with its place.
+        InputError: not an image, or pixels of another colour, the first named with its place.
     """
     if isinstance(image, np.ndarray):
         pixels = image
@@ -132,7 +129,7 @@ def _unsmoothed(classes: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> NDArra
         pixels: (h, w, 3|4) they were found from.
 
     Returns:
-        (h, w), `_NONE` where a pixel is no mix of the colours beside it.
+        (h, w), `_NONE` where there are no two classes within `_REACH` pixels, so no edge.
     """
     rows, columns = np.nonzero(classes == _NONE)
     if not len(rows):
@@ -140,60 +137,11 @@ def _unsmoothed(classes: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> NDArra
     window = np.ones((2 * _REACH + 1, 2 * _REACH + 1), np.uint8)
     masks = [cv2.dilate((classes == number).astype(np.uint8), window) for number in range(_NONE)]
     beside = np.stack([mask[rows, columns] > 0 for mask in masks], axis=-1)
-    beside[:, 0] = True  # two smoothed things that touch leave a dark seam
-    # A picture of other colours may have many of each, and of them one answer is enough.
-    held = np.concatenate((pixels[rows, columns, :3], beside.astype(np.uint8)), axis=1)
-    kinds, kind = np.unique(held, axis=0, return_inverse=True)
-    found = _unmixed(kinds[:, :3].astype(np.float32), kinds[:, 3:] > 0)[kind.reshape(-1)]
+    away = pixels[rows, columns, None, :3].astype(np.float32) - _COLORS
+    nearest = np.where(beside, np.linalg.norm(away, axis=-1), np.inf).argmin(axis=1)
     classes = classes.copy()
-    classes[rows, columns] = found
-    rows, columns = np.nonzero(_specks(classes == _NONE))
-    if len(rows):
-        # Of a speck that was scaled down nothing pure is left: it may be any colour over black.
-        colors = pixels[rows, columns, :3].astype(np.float32)
-        mixed = np.full(len(rows), _NONE, np.uint8)
-        for number in range(1, _NONE):
-            two = np.zeros((len(rows), _NONE), bool)
-            two[:, (0, number)] = True
-            mixed = np.where(mixed == _NONE, _unmixed(colors, two), mixed)
-        classes[rows, columns] = mixed
+    classes[rows, columns] = np.where(beside.sum(axis=1) > 1, nearest, _NONE)
     return classes
-
-
-def _specks(unknown: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels of those pieces that are nowhere wider than `_SPECK` pixels."""
-    number, pieces = cv2.connectedComponents(unknown.astype(np.uint8), connectivity=8)
-    square = np.ones((_SPECK + 1, _SPECK + 1), np.uint8)
-    wide = np.zeros(number, bool)
-    wide[pieces[cv2.morphologyEx(unknown.astype(np.uint8), cv2.MORPH_OPEN, square) > 0]] = True
-    return unknown & ~wide[pieces]
-
-
-def _unmixed(colors: NDArray[np.float32], beside: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The nearest class of a mix.
-
-    Args:
-        colors: (N, 3), 0 to 255.
-        beside: (N, 5), the classes that it may be a mix of.
-
-    Returns:
-        (N,) class numbers, `_NONE` for what is no mix of two or three of them.
-    """
-    mixed = np.zeros(len(colors), bool)
-    for count in (2, 3):
-        for classes in map(list, combinations(range(_NONE), count)):
-            open_ = np.flatnonzero(beside[:, classes].all(axis=1) & ~mixed)
-            first, *others = _COLORS[classes].astype(np.float32)
-            sides = np.stack([other - first for other in others])
-            away = colors[open_] - first
-            shares = away @ np.linalg.pinv(sides)
-            # Between two the ends are near pure anyway; among three the edges are mixes of two.
-            within = (shares >= 0).all(axis=1) & (shares.sum(axis=1) <= 1)
-            near = np.linalg.norm(away - shares @ sides, axis=1) <= SNAP_DISTANCE
-            mixed[open_] = within & near
-    distance = np.linalg.norm(colors[:, None] - _COLORS, axis=-1)
-    nearest = np.where(beside, distance, np.inf).argmin(axis=1)
-    return np.where(mixed, nearest, _NONE).astype(np.uint8)
 
 
 def _classes(guidance: NDArray[np.int8]) -> NDArray[np.uint8]:
