@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from made_models import photos
+from made_models import learn, photos
 from scipy import ndimage
 from torch import Tensor
 
@@ -289,18 +289,14 @@ def test_it_learns_a_batch_by_heart():
     frames = torch.stack([sharp[..., shift : shift + 32] for shift in (6, 3, 0)], 1)
     flow = torch.tensor([6.0, 0.0]).view(1, 2, 1, 1).expand(2, 2, 32, 32)
     photo, guidance = frames.mean(1), torch.ones_like(flow)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    losses = []
-    for _ in range(100):
+
+    def loss():
         animation = model(photo, guidance, frames=3)
         line = (double_angle(animation.flow) - double_angle(flow)).abs().mean()
-        loss = charbonnier(animation.frames, frames) + 0.003 * line
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.4 * losses[0]
+        return charbonnier(animation.frames, frames) + 0.003 * line
+
+    begun = loss().item()
+    learn(model, loss, lambda: loss() < 0.4 * begun, 100, 3e-3)
 
 
 def test_evidence_tells_whether_paths_are_too_short_or_too_long():
