@@ -197,6 +197,26 @@ def test_png_refuses_areas_of_other_colours(color: tuple[int, int, int]) -> None
         guidance.from_png(picture)
 
 
+@pytest.mark.parametrize("method", [Image.Resampling.BOX, Image.Resampling.BICUBIC])
+def test_png_snaps_specks_of_which_nothing_pure_is_left(method: Image.Resampling) -> None:
+    picture = Image.new("RGB", (160, 120))
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((41, 31, 43, 32), "red")
+    draw.rectangle((101, 81, 102, 82), "yellow")
+    small = picture.resize((80, 60), method)
+    assert not ((np.array(small) == (255, 0, 0)).all(-1)).any()
+    found = guidance.from_png(small)
+    assert (found[15:17, 20:22] == (1, -1)).all(axis=-1).any()
+    assert {tuple(vector) for vector in found.reshape(-1, 2)} <= {(0, 0), (1, -1), (-1, 1)}
+    # Four pixels of dark red are no speck.
+    wrong = np.zeros((60, 80, 3), np.uint8)
+    wrong[20:23, 30:33] = (119, 0, 0)
+    guidance.from_png(wrong)
+    wrong[20:24, 30:34] = (119, 0, 0)
+    with pytest.raises(InputError, match=r"\(119, 0, 0\) at x=30, y=20"):
+        guidance.from_png(wrong)
+
+
 def test_png_edges_are_snapped_alike_in_all_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     picture = ellipses(4, "yellow", "blue").resize((160, 120), Image.Resampling.LANCZOS)
     whole = guidance.from_png(picture)

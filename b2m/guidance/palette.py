@@ -27,6 +27,7 @@ PALETTE: dict[tuple[int, int], tuple[int, int, int]] = {
 
 SNAP_DISTANCE = 64
 
+_SPECK = 3  # pixels; what is no wider may have lost its pure colour when it was scaled down
 _REACH = 3  # pixels; so far beside a smoothed edge are the colours that it mixes
 _MEANINGS = {
     "black (or transparent)": "still",
@@ -67,7 +68,8 @@ def from_png(image: ImageLike) -> NDArray[np.int8]:
         image: path, bytes, PIL image, or (H, W, 3|4) uint8 array. Transparent pixels are still; a
             pixel within 64 (Euclidean, 0 to 255) of one of the colours is taken for it. One on a
             smoothed edge, with two or more of the colours up to 3 pixels away, is taken for the
-            nearest of these.
+            nearest of these; a speck of up to 3 pixels that is a mix of black and one colour, for
+            the nearer of both.
 
     Returns:
         (H, W, 2) int8 of the picture's size.
@@ -129,7 +131,7 @@ def _unsmoothed(classes: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> NDArra
         pixels: (h, w, 3|4) they were found from.
 
     Returns:
-        (h, w), `_NONE` where there are no two classes within `_REACH` pixels, so no edge.
+        (h, w), `_NONE` where a pixel is neither on an edge nor of a speck.
     """
     rows, columns = np.nonzero(classes == _NONE)
     if not len(rows):
@@ -137,11 +139,30 @@ def _unsmoothed(classes: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> NDArra
     window = np.ones((2 * _REACH + 1, 2 * _REACH + 1), np.uint8)
     masks = [cv2.dilate((classes == number).astype(np.uint8), window) for number in range(_NONE)]
     beside = np.stack([mask[rows, columns] > 0 for mask in masks], axis=-1)
-    away = pixels[rows, columns, None, :3].astype(np.float32) - _COLORS
-    nearest = np.where(beside, np.linalg.norm(away, axis=-1), np.inf).argmin(axis=1)
+    colors = pixels[rows, columns, :3].astype(np.float32)
+    away = np.linalg.norm(colors[:, None] - _COLORS, axis=-1)
+    nearest = np.where(beside, away, np.inf).argmin(axis=1)
+    found = np.where(beside.sum(axis=1) > 1, nearest, _NONE)
+    # Of a speck that was scaled down nothing pure is left: it may be one colour over black.
+    pure = _COLORS[1:].astype(np.float32)
+    shares = np.clip(colors @ pure.T / (pure * pure).sum(axis=1), 0, 1)
+    rest = np.linalg.norm(colors[:, None] - shares[..., None] * pure, axis=-1)
+    color, each = rest.argmin(axis=1), np.arange(len(rest))
+    mixed = (found == _NONE) & _specks(classes == _NONE)[rows, columns]
+    mixed &= rest[each, color] <= SNAP_DISTANCE
+    found[mixed] = np.where(shares[each, color] > 0.5, color + 1, 0)[mixed]
     classes = classes.copy()
-    classes[rows, columns] = np.where(beside.sum(axis=1) > 1, nearest, _NONE)
+    classes[rows, columns] = found
     return classes
+
+
+def _specks(unknown: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels of those pieces that are nowhere wider than `_SPECK` pixels."""
+    number, pieces = cv2.connectedComponents(unknown.astype(np.uint8), connectivity=8)
+    square = np.ones((_SPECK + 1, _SPECK + 1), np.uint8)
+    wide = np.zeros(number, bool)
+    wide[pieces[cv2.morphologyEx(unknown.astype(np.uint8), cv2.MORPH_OPEN, square) > 0]] = True
+    return unknown & ~wide[pieces]
 
 
 def _classes(guidance: NDArray[np.int8]) -> NDArray[np.uint8]:
