@@ -10,6 +10,7 @@ import tempfile
 from functools import cached_property
 from pathlib import Path
 
+import pandas as pd
 import streamlit as st
 
 import b2m
@@ -26,12 +27,19 @@ from b2m.visualize.contact_sheet import arrows
 SHOWN_SIDE = 960
 PLAYED_SIDE = 640
 SOURCES = (
-    "possible motions",
-    "samples of the guidance predictor",
-    "a direction",
-    "a picture in the five colours",
-    "reverse",
+    "Possible motions",
+    "Samples of the guidance predictor",
+    "Everything in one direction",
+    "Guidance picture",
+    "Reverse",
 )
+COLORS = (
+    "red right and up, green left and up, yellow left and down, blue right and down, black still"
+)
+TABLE = """<style>
+[data-testid=stTable] table { width: 100%; }
+[data-testid=stTable] :is(th, td) { padding: 0.25rem 0.3rem; white-space: normal; }
+</style>"""
 FILES = {
     "mp4": "MP4",
     "gif": "GIF",
@@ -49,7 +57,7 @@ def loaded(model: str, predictor: str | None) -> tuple[b2m.BlurAnimator, str]:
     return made, hub.source_of(folder)
 
 
-@st.cache_resource(max_entries=4, show_spinner="Looking at the photo …")
+@st.cache_resource(max_entries=4, show_spinner="Estimating the motion …")
 def look(data: bytes, model: str) -> Look:
     """Look at a photo in the size in which it is shown, or remember the look."""
     return looks.look(loaded(model, None)[0], data)
@@ -63,13 +71,10 @@ def models() -> list[str]:
 
 def painted() -> guidance_of.Guidance | None:
     """Guidance from a picture that is uploaded."""
-    st.caption(
-        "Black still, red right and up, green left and up, yellow left and down, blue right and "
-        "down."
-    )
+    st.caption(f"Colours: {COLORS}.")
     upload = st.file_uploader("Guidance (PNG)", ["png"], key="guidance")
     if upload is None:
-        st.info("Upload a guidance picture; until then nothing is given.")
+        st.info("Upload a guidance picture; until then there is no guidance.")
         return None
     try:
         return guidance_of.from_png(upload.getvalue())
@@ -133,11 +138,11 @@ class Shown:
         """Its row of the table."""
         clip = self.clip
         return {
-            "re-blur, dB": f"{clip.reblur_psnr:.1f}",
-            "re-blur before projection, dB": f"{clip.reblur_psnr_raw:.1f}",
-            "score": f"{clip.score:.2f}",
-            "fastest, px": f"{clip.fastest:.1f}",
-            "moving": f"{(clip.guidance != 0).any(-1).mean():.0%}",
+            "Re-blur check, dB": f"{clip.reblur_psnr:.1f}",
+            "Re-blur check of the motion alone, dB": f"{clip.reblur_psnr_raw:.1f}",
+            "Score, dB": f"{clip.score:.2f}",
+            "Fastest parts, px": f"{clip.fastest:.1f}",
+            "Moving": f"{(clip.guidance != 0).any(-1).mean():.0%}",
         }
 
     @cached_property
@@ -155,8 +160,10 @@ class Shown:
         flow = resize_flow(self.clip.flow, small.shape[:2])
         return {
             "Motion over the exposure": arrows(small, flow),
-            "Motion field: hue is the direction, as on the wheel": with_wheel(flow_to_color(flow)),
-            "Guidance": fit(guidance_of.to_color(self.clip.guidance), SHOWN_SIDE),
+            "Motion field: the colour is the direction, as on the wheel; white is still": (
+                with_wheel(flow_to_color(flow))
+            ),
+            f"Guidance: {COLORS}": fit(guidance_of.to_color(self.clip.guidance), SHOWN_SIDE),
         }
 
 
@@ -203,13 +210,9 @@ def saved(data: bytes, model: str, clip: Clip, name: str) -> bytes:
         return path.read_bytes()
 
 
-def table(found: dict[str, list[Shown]]) -> list[dict[str, str]]:
-    """The numbers of each motion of each model."""
-    return [
-        {"model": model, "motion": str(number), **shown.numbers}
-        for model, motions in found.items()
-        for number, shown in enumerate(motions, 1)
-    ]
+def table(found: list[Shown]) -> pd.DataFrame:
+    """The numbers of each option of a model, a column for each, so that they fit a phone."""
+    return pd.DataFrame({option(n): shown.numbers for n, shown in enumerate(found, 1)})
 
 
 def photo_bytes() -> tuple[str, bytes] | None:
@@ -242,14 +245,15 @@ def panel(
     place: str, name: str, data: bytes, model: str, found: list[Shown], default: int, time: float
 ) -> None:
     """One side of the page: a motion's clip, frame, flow, guidance and files."""
-    numbers = list(range(1, len(found) + 1))
-    number = st.selectbox(
-        "Option",
-        numbers,
-        index=min(default, len(found) - 1),
-        format_func=option,
-        key=f"motion-{place}",
-    )
+    number = 1
+    if len(found) > 1:
+        number = st.selectbox(
+            "Option",
+            list(range(1, len(found) + 1)),
+            index=min(default, len(found) - 1),
+            format_func=option,
+            key=f"motion-{place}",
+        )
     shown = found[number - 1]
     clip = shown.clip
     st.subheader(f"{model}: {option(number)}")
@@ -258,6 +262,7 @@ def panel(
     # Streamlit tells videos apart by their bytes: an empty box makes two of the same clip differ.
     video = shown.video + (b"" if place == "left" else b"\x00\x00\x00\x08free")
     playing.video(video, loop=True, autoplay=True, muted=True)
+    playing.caption("Result")
     st.image(fit(nearest(clip, time), SHOWN_SIDE), caption=f"t = {(time + 1) / 2:.2f}")
     for caption, picture in shown.pictures.items():
         st.image(picture, caption=caption)
@@ -320,7 +325,11 @@ def main() -> None:
         st.write(f"{title}{' '.join(told)}")
         for sentence in clip.summary[len(told) :]:
             st.warning(f"{title}{sentence}")
-    st.dataframe(table(found), hide_index=True, width="stretch")
+    st.html(TABLE)
+    for model, shown in found.items():
+        if left != right:
+            st.markdown(f"**{model}**")
+        st.table(table(shown))
     device = loaded(left, None)[0].device.type.upper()
     known = ", ".join(f"{model} ({loaded(model, None)[1]})" for model in found)
     seen = look(data, left)
@@ -329,7 +338,7 @@ def main() -> None:
     shown_in = f", shown in {small}; downloads are full size" if seen.scale > 1 else ""
     st.caption(f"Weights: {known}. Computed on {device}. {width} × {height} px{shown_in}.")
     count = max(shown[0].clip.count for shown in found.values())
-    index = st.slider("Frame, of both sides", 1, count, (count + 1) // 2, key="frame")
+    index = st.slider("Frame (both sides)", 1, count, (count + 1) // 2, key="frame")
     time = 2 * (index - 1) / (count - 1) - 1
     sides = (("left", left, 0), ("right", right, len(found[right]) - 1 if left == right else 0))
     for column, (place, model, default) in zip(st.columns(2), sides, strict=True):
