@@ -58,6 +58,10 @@ def test_little_and_scattered_motion_that_is_not_sure_is_not_believed():
     assert "looks sharp" in judged(waves(0), waves(0), flow, certainty=0.7).sentences[0]
     for other in (0.95, None):  # it is sure, or a person has said so
         assert not judged(waves(0), waves(0), flow, certainty=other).sharp
+    tiny = np.zeros((96, 256))
+    tiny[20:34, 20:34] = 1  # in one piece
+    assert judged(waves(0), waves(0), flow_of(tiny), certainty=0.7).sharp
+    assert not judged(waves(0), waves(0), flow_of(tiny), certainty=0.8).sharp
     mask[20:60, 20:90] = 1  # not little
     assert not judged(waves(0), waves(0), flow_of(mask), certainty=0.7).sharp
 
@@ -67,7 +71,7 @@ def test_little_and_scattered_motion_that_is_not_sure_is_not_believed():
     [
         ({}, ("About 40% of the photo moved, the fastest parts by 12 px.", "clearly sharper")),
         ({"moved": 0.99}, ("All of the photo moved",)),
-        ({"moved": 0.001}, ("Less than 1% of the photo moved",)),
+        ({"moved": 0.001}, ("Less than 1% of the photo moved. What moved",)),
         ({"sharpened": 1.3}, ("a little sharper (1.3 times",)),
         ({"sharpened": 1.0}, ("hardly became sharper",)),
         ({"certainty": 0.95}, ("b2m is sure of what moved", "blur does not tell")),

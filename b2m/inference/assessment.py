@@ -22,7 +22,8 @@ SHARP = "This photo looks sharp"
 _SPECK = 0.002  # of the photo; smaller connected pieces are specks
 _SCATTERED = 0.1  # of what moves, in specks
 _SURE, _FAIRLY_SURE = 0.9, 0.78  # mean probability that what moves does
-_LITTLE = 0.06  # of the photo; if so little is not sure either, nothing is said to move
+_LITTLE = 0.06  # of the photo; if so little is scattered and not sure, nothing is said to move
+_TINY = 0.01  # of the photo; the same if it is not sure, and nothing is said of how fast it is
 _CLEARLY, _SOMEWHAT = 1.5, 1.12  # times the detail along the motion
 
 
@@ -30,8 +31,8 @@ class Assessment(NamedTuple):
     """What is to be said of a clip.
 
     Attributes:
-        sharp: whether the photo looks sharp: nothing in it is found to move, or so little and so
-            scattered that it is not believed.
+        sharp: whether the photo looks sharp: nothing in it is found to move, or so little, so
+            scattered and so unsure that it is not believed.
         moved: share of the photo that moved, 0 to 1.
         fastest: pixels over the exposure, of its fastest parts.
         sharpened: how many times as much detail along the motion the sharp frame has as the photo,
@@ -53,17 +54,17 @@ class Assessment(NamedTuple):
         """What a person wants to know first, in plain words."""
         if self.sharp and not self.moved:
             return (f"{SHARP}: no motion blur was found in it.",)
-        share = f"{self.moved:.0%}" if self.moved >= 0.01 else "less than 1%"
+        share = f"{self.moved:.0%}" if self.moved >= _TINY else "less than 1%"
         if self.sharp:
             return (
-                f"{SHARP}: what seems to move is {share} of it, in scattered specks, and that is "
-                "most likely an error.",
+                f"{SHARP}: what seems to move is {share} of it, and that is most likely an error.",
             )
         return (self._motion(share), self._detail(), *self._doubt())
 
     def _motion(self, share: str) -> str:
+        if self.moved < _TINY:
+            return "Less than 1% of the photo moved."
         what = "All" if self.moved > 0.95 else f"About {share}"
-        what = what if self.moved >= 0.01 else "Less than 1%"
         return f"{what} of the photo moved, the fastest parts by {self.fastest:.0f} px."
 
     def _detail(self) -> str:
@@ -115,7 +116,7 @@ def assess(
     pieces = cv2.connectedComponentsWithStats(moving.astype(np.uint8))[2][1:, cv2.CC_STAT_AREA]
     specks = float(pieces[pieces < _SPECK * moving.size].sum() / pieces.sum())
     unsure = certainty is not None and certainty < _FAIRLY_SURE
-    sharp = unsure and specks > _SCATTERED and moved < _LITTLE
+    sharp = unsure and (moved < _TINY or (specks > _SCATTERED and moved < _LITTLE))
     detail = [_along(image, flow)[moving] for image in (middle, photo)]
     energy, before = (max(float(np.square(d).mean()), 1e-6) for d in detail)
     return Assessment(sharp, moved, fastest, (energy / before) ** 0.5, specks, certainty)
