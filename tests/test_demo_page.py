@@ -103,6 +103,32 @@ def page(browser, address):
     return opened(browser, address)
 
 
+@pytest.fixture
+def apart(browser, address):
+    """The page with a photo in it, as its clip has come; it stays loaded from test to test.
+
+    A test that changes more than edits, options and tabs says so by `spoilt`.
+    """
+    if not browser.execute_script("return window.b2mApart"):
+        upload(opened(browser, address), APART)
+        settled(browser)
+        browser.execute_script("window.b2mApart = true")
+    browser.execute_script("scrollTo(0, 0)")
+    tab(browser, "Photo")
+    tab(browser, "Edit motion")
+    if find(browser, "#reset")[0].is_enabled():
+        press(browser, "#reset")
+        wait_for(lambda: not find(browser, "#reset")[0].is_enabled())
+        wait_for(lambda: not find(browser, "#status button"))
+    wait_for(lambda: ways(browser) == {"left": "right", "right": "right"})
+    return browser
+
+
+def spoilt(page):
+    """The next test is to load the page anew."""
+    page.execute_script("window.b2mApart = false")
+
+
 def upload(page, path):
     find(page, "#photo input[type=file]")[0].send_keys(str(path))
 
@@ -179,10 +205,8 @@ def changed(page, before):
     return wait_for(lambda: (now := ways(page)) != before and now)
 
 
-def test_directing_by_hand_and_by_key(page):
-    upload(page, APART)
-    settled(page)
-    assert ways(page) == {"left": "right", "right": "right"}
+def test_directing_by_hand_and_by_key(apart):
+    page = apart
     touch(page, THINGS["left"], (-20, 2), (-20, 2))  # a stroke from right to left
     assert changed(page, ways(page)) == {"left": "left", "right": "right"}
     touch(page, THINGS["right"])  # a tap
@@ -263,11 +287,10 @@ def test_cancel_ends_a_video_and_frees_its_slot(page, tmp_path):
     assert time.monotonic() - began < 60
 
 
-def test_frame_by_frame(page):
+def test_frame_by_frame(apart):
     from selenium.webdriver import Keys
 
-    upload(page, APART)
-    settled(page)
+    page = apart
     now = "const v = document.querySelector('#clip video'); return [v.paused, v.currentTime]"
     step = find(page, "#player button")[1]
     page.execute_script("arguments[0].click()", step)
@@ -366,8 +389,9 @@ def test_picking_an_example_a_motion_and_the_photo_underneath(page, downloads):
 
 def open_settings(page):
     (button,) = [b for b in find(page, "button.label-wrap") if b.text.startswith("Settings")]
-    button.click()
-    wait_for(lambda: find(page, "input[type=range]"))
+    if "open" not in button.get_attribute("class").split():
+        button.click()
+    wait_for(lambda: find(page, "#share")[0].is_displayed())
 
 
 def toasts(page):
@@ -382,12 +406,13 @@ def is_empty(page):
     return bool(hint) and not shown and not clips
 
 
-def test_a_photo_that_goes_takes_all_with_it(page):
+def test_a_photo_that_goes_takes_all_with_it(apart):
+    page, before = apart, played(apart)
+    spoilt(page)
     open_settings(page)
     (box,) = find(page, "input[type=checkbox]")
     page.execute_script("arguments[0].click()", box)
-    upload(page, APART)
-    settled(page)
+    wait_for(lambda: (now := played(page)) and now != before)
     assert not is_empty(page)
     (clear,) = find(page, "#photo button[aria-label='Remove Image']")
     clear.click()
@@ -398,11 +423,11 @@ def test_a_photo_that_goes_takes_all_with_it(page):
     assert not is_empty(page)
 
 
-def test_settings_answer_to_keys_and_a_mis_tap_leaves_the_clip_in_sight(page):
+def test_settings_answer_to_keys_and_a_mis_tap_leaves_the_clip_in_sight(apart):
     from selenium.webdriver import Keys
 
-    upload(page, APART)
-    first = settled(page)
+    page, first = apart, settled(apart)
+    spoilt(page)
     open_settings(page)
     find(page, "input[type=range]")[0].send_keys(Keys.ARROW_RIGHT)
     second = wait_for(lambda: (now := played(page)) != first and now)
@@ -412,7 +437,7 @@ def test_settings_answer_to_keys_and_a_mis_tap_leaves_the_clip_in_sight(page):
     assert played(page) == second
 
 
-def test_what_was_drawn_stays_to_be_seen(page):
+def test_what_was_drawn_stays_to_be_seen(apart):
     inked = """const canvas = document.querySelector("#pad canvas");
         const [x, y] = arguments, scale = canvas.width / 640, size = Math.round(8 * scale);
         const corner = [x, y].map((value) => Math.round(value * scale) - size / 2);
@@ -422,8 +447,7 @@ def test_what_was_drawn_stays_to_be_seen(page):
     def ink(point):
         return page.execute_script(inked, *point)
 
-    upload(page, APART)
-    settled(page)
+    page = apart
     touch(page, THINGS["left"], (-20, 2), (-20, 2))
     end = (155, 219)
     time.sleep(1)
@@ -440,7 +464,7 @@ def test_what_was_drawn_stays_to_be_seen(page):
     wait_for(lambda: ink(end) == 0)
 
 
-def test_where_the_keys_go_can_be_seen(page):
+def test_where_the_keys_go_can_be_seen(apart):
     from selenium.webdriver import ActionChains, Keys
 
     def focused(*keys):
@@ -451,9 +475,7 @@ def test_where_the_keys_go_can_be_seen(page):
             " document.querySelector('#clip').getBoundingClientRect().bottom]"
         )
 
-    upload(page, APART)
-    settled(page)
-    ways(page)  # what follows the clip has come, too
+    page = apart
     open_settings(page)
     seen = set()
     page.execute_script("document.querySelector('#go').focus()")
@@ -468,7 +490,9 @@ def test_where_the_keys_go_can_be_seen(page):
     assert seen == {"range", "checkbox", "radio", "peek"}
 
 
-def test_the_page_stands_still_between_its_tabs(page):
+def test_the_page_stands_still_between_its_tabs(apart):
+    page = apart
+
     def edge():
         return page.execute_script(
             "return document.querySelector('h1').getBoundingClientRect().left"
@@ -482,9 +506,9 @@ def test_the_page_stands_still_between_its_tabs(page):
     assert len(set(lefts)) == 1
 
 
-def test_a_bad_upload_gives_a_toast(page, tmp_path):
-    upload(page, APART)
-    settled(page)
+def test_a_bad_upload_gives_a_toast(apart, tmp_path):
+    page = apart
+    spoilt(page)
     find(page, "#photo button[aria-label='Remove Image']")[0].click()
     wait_for(lambda: find(page, "#photo input[type=file]"))
     bad = tmp_path / "letter.jpg"

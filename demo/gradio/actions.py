@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from attended import Attended, visitor
+from attended import Attended, show, shown, visitor
 from clips import (
     BRUSH,
     Edit,
@@ -37,8 +37,9 @@ from limits import (
     Cancelled,
     OutOfTime,
     at_most,
+    supersede,
 )
-from pictures import NO_TILES, SHOWN_SIDE, figures, pad_value, tiles
+from pictures import NO_PAD, NO_TILES, SHOWN_SIDE, figures, pad_value, tiles
 from results import folder
 
 import b2m
@@ -59,7 +60,7 @@ except ImportError:
 MOST_FRAMES = 300  # of a video: others wait in line
 MOST_VIDEO = 5e7  # pixels of all its frames, two or three minutes on two cores; others are shrunk
 MOST_SIDE = 4096  # pixels, of an MP4; many players take no more
-HINT = "Drop a blurred photo, paste one, take one, or click an example: it is animated at once."
+HINT = "Drop, paste or take a blurred photo, or click an example; it is animated at once."
 KINDS = (
     "MP4",
     "GIF",
@@ -70,6 +71,9 @@ KINDS = (
     "Sharp frame",
     "Contact sheet",
 )
+# What follows a photo, and is of no use once the page shows another one; all but the first of them
+# follow its clip.
+OF_SHOWN = ("again", "introduce", "propose", "explain")
 IDLE: dict[str, Any] = {"busy": False, "spin": False, "text": ""}
 
 
@@ -88,11 +92,26 @@ def in_plain_words(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        seconds = VIDEO_SECONDS if function.__name__ == "video" else PHOTO_SECONDS
+        name = function.__name__
+        seconds = VIDEO_SECONDS if name == "video" else PHOTO_SECONDS
+        photo = args[0] if name in OF_SHOWN else None
+
+        def gone() -> bool:
+            return bool(photo) and not shown(photo, clip=name != "again")
+
+        if gone():
+            return gr.skip()
         try:
-            with at_most(seconds, visitor()):
-                return function(*args, **kwargs)
+            with at_most(seconds, visitor(), photo):
+                found = function(*args, **kwargs)
+            if gone():
+                return gr.skip()
+            if name == "again":
+                show(visitor(), photo, clip=True)
+            return found
         except Cancelled as error:
+            if gone():
+                return gr.skip()
             raise gr.Error("Cancelled.", visible=False, print_exception=False) from error
         except OutOfTime as error:
             raise refusal(
@@ -228,8 +247,11 @@ def _shrunk(edit: Edit, scale: float) -> Edit:
     return edit | {"point": [value / scale for value in edit["point"]]}
 
 
-def begin(photo: str | None) -> tuple[Any, ...]:
+def begin(photo: str | None, request: gr.Request) -> tuple[Any, ...]:
     """Say how long it will take, and take away what was known of another photo."""
+    page = request.session_hash or ""
+    show(page, photo)
+    supersede(page, photo)
     if not photo:
         return finished()
     try:
@@ -237,7 +259,7 @@ def begin(photo: str | None) -> tuple[Any, ...]:
     except b2m.InputError:  # which is told when it is looked at
         text = "Reading the photo"
     return (
-        1, [], [], NO_TILES, None, "", "", gr.skip(),
+        1, [], [], NO_TILES, gr.Column(visible=False), NO_PAD, None, "", "", gr.skip(),
         gr.Column(visible=False), busy(text), gr.Column(visible=False), gr.Column(visible=True),
     )  # fmt: skip
 
@@ -245,7 +267,7 @@ def begin(photo: str | None) -> tuple[Any, ...]:
 def finished() -> tuple[Any, ...]:
     """The page without a photo."""
     return (
-        1, [], [], NO_TILES, None, "", "", gr.skip(),
+        1, [], [], NO_TILES, gr.Column(visible=False), NO_PAD, None, "", "", gr.skip(),
         gr.Column(visible=False), IDLE, gr.Column(visible=True), gr.Column(visible=False),
     )  # fmt: skip
 

@@ -42,11 +42,12 @@ from actions import (
     segment,
     video,
 )
+from attended import leave
 from card import Card
 from clips import clip_of, default_model, loaded, models
 from gradio.exceptions import InvalidPathError
 from limits import MOST_PHOTO, MOST_WAITING, Guard, cancel, few_arenas, share_fairly
-from pictures import NO_TILES, examples, intro, pad_marks, wheel
+from pictures import NO_PAD, NO_TILES, examples, intro, pad_marks, wheel
 from pydantic import ValidationError
 from starlette.middleware import Middleware
 
@@ -201,7 +202,7 @@ def build() -> gr.Blocks:
     ) as page:
         gr.Markdown(
             "# Blur to motion\n"
-            "One motion-blurred photo in; out comes what happened while the shutter was open. "
+            "Turns one motion-blurred photo into a short sharp clip. "
             f"Photos of up to {MOST_PHOTO // 10**6} megapixels. {privacy()}"
         )
         edits, undone = gr.State([]), gr.State([])
@@ -258,10 +259,10 @@ def build() -> gr.Blocks:
                         others = own("tiles", NO_TILES, "motions", picked=0)
                     with gr.Tab("Edit motion"):
                         gr.Markdown(
-                            "Draw over a thing the way it went, tap a thing to reverse it or to "
-                            "freeze it, or paint where things went."
+                            "Draw a stroke over an object in the direction of its motion, tap an "
+                            "object to reverse or freeze it, or paint directions."
                         )
-                        pad = own("pad", {"picture": "", "width": 1, "height": 1}, "pad", marks=[])
+                        pad = own("pad", NO_PAD, "pad", marks=[])
                         with gr.Row(elem_id="words"):
                             words = {
                                 word: gr.Button(
@@ -283,14 +284,16 @@ def build() -> gr.Blocks:
                         detail = gr.Markdown("", elem_id="detail")
                         why = own("figures", {"pictures": []}, "why")
                     with gr.Tab("Download"):
-                        gr.Markdown("Format; the clip as edited, at the photo's size")
+                        gr.Markdown(
+                            "Format of the file: the clip as edited, at the size of the photo."
+                        )
                         with gr.Row(elem_id="kinds"):
                             kinds = [gr.Button(kind, size="sm", min_width=90) for kind in KINDS]
-                        file = gr.File(label="Your file", elem_id="file", height=110)
+                        file = gr.File(label="File", elem_id="file", height=110, interactive=False)
         with gr.Tab("Video"):
             gr.Markdown(
-                "Each frame of a blurred video becomes seven sharp ones; its neighbours tell which "
-                f"way things went. Up to {MOST_FRAMES} frames; large ones are made smaller first."
+                "Each frame of a blurred video becomes seven sharp ones; the neighbouring frames "
+                f"tell the direction. Up to {MOST_FRAMES} frames; large videos are shrunk first."
             )
             with gr.Row():
                 with gr.Column():
@@ -315,8 +318,9 @@ def build() -> gr.Blocks:
                 )
         with gr.Tab("Motion field") as field:
             gr.Markdown(
-                "How far each part of the photo went while the shutter was open, and which way: "
-                "hue is the direction, white stands still. Or, in white, what moved by itself."
+                "How far and in which direction each part of the photo moved while the shutter was "
+                "open: the colour is the direction, white is still. Or a mask, in which moving "
+                "objects are white."
             )
             with gr.Row():
                 with gr.Column():
@@ -328,7 +332,7 @@ def build() -> gr.Blocks:
                     measuring = own("status", IDLE, "measuring")
                 with gr.Column():
                     colored = gr.Image(
-                        label="Motion field, or what moves",
+                        label="Motion field or moving objects",
                         type="filepath",
                         interactive=False,
                         buttons=["download", "fullscreen"],  # to share would be to send it away
@@ -372,8 +376,8 @@ def build() -> gr.Blocks:
         results = [clip, known, detail, player, more, status]
         edited = [*results, edits, undone]
         whole = [
-            motion, edits, undone, others, clip, known, detail, player, more, status, example,
-            result,
+            motion, edits, undone, others, options, pad, clip, known, detail, player, more, status,
+            example, result,
         ]  # fmt: skip
         idle: dict[str, Any] = {"fn": lambda: IDLE, "outputs": status, **at_once}
         updating = {"fn": lambda: busy("Updating the clip"), "outputs": status, **at_once}
@@ -451,7 +455,14 @@ def build() -> gr.Blocks:
             gr.Info("Cancelled.")
             return IDLE
 
-        for line in (status, filming, measuring):
+        async def stop_all(request: gr.Request) -> Any:
+            """The same, and the page as without a photo if there is no clip yet."""
+            waits = leave(request.session_hash or "")
+            idle_line = await stop(request)
+            return finished() if waits else {status: idle_line}
+
+        status.submit(stop_all, None, whole, **at_once)
+        for line in (filming, measuring):
             line.submit(stop, None, line, **at_once)
         for kind, button in zip(KINDS, kinds, strict=True):
             making = busy(f"Writing: {kind}")

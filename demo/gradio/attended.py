@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import gradio as gr
@@ -37,6 +38,34 @@ def attended() -> bool:
     """
     event = _event()
     return event is None or event.alive
+
+
+_MOST_PAGES = 1000  # whose photos are remembered
+_shown: OrderedDict[str, tuple[str | None, bool]] = OrderedDict()
+
+
+def show(page: str, photo: str | None, *, clip: bool = False) -> None:
+    """Remember which photo a page shows, and whether its clip, too; programs have no page."""
+    if not page:
+        return
+    _shown[page] = photo, clip
+    _shown.move_to_end(page)
+    while len(_shown) > _MOST_PAGES:
+        _shown.popitem(last=False)
+
+
+def leave(page: str) -> bool:
+    """Take what a page waits for as of no use; whether it waits for the first clip of a photo."""
+    waits = page in _shown and not _shown[page][1]
+    if waits:
+        show(page, None)
+    return waits
+
+
+def shown(photo: str | None, *, clip: bool = False) -> bool:
+    """Whether the page that asked shows this photo still, with its clip, as far as is known."""
+    what, made = _shown.get(visitor(), (photo, True))
+    return what == photo and (made or not clip)
 
 
 def visitor() -> str:

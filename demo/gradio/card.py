@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 TITLE = "Blur to motion"
-TEXT = "One motion-blurred photo in; out comes what happened while the shutter was open."
+TEXT = "Turns one motion-blurred photo into a short sharp clip."
 PICTURE = "/card.jpg"
 _OLD = re.compile(rb'<meta\s+(?:property|name)="(?:og|twitter):[^>]*>\s*', re.DOTALL)
 

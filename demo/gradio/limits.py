@@ -76,19 +76,25 @@ class _Job:
                 )
 
 
-_jobs: list[tuple[str, _Job]] = []  # and whose they are
+_jobs: list[tuple[str, str | None, _Job]] = []  # after whose they are, and of which photo
 
 
 @contextmanager
-def at_most(seconds: float, visitor: str = "") -> Iterator[None]:
+def at_most(seconds: float, visitor: str = "", photo: str | None = None) -> Iterator[None]:
     """Stop what is being done after so many seconds, or when its visitor cancels.
+
+    Args:
+        seconds: that it may take.
+        visitor: the page that asked for it.
+        photo: what the page shows meanwhile, where the work is of no use without it.
 
     Raises:
         OutOfTime: it took longer.
-        Cancelled: `cancel` was called for this visitor.
+        Cancelled: `cancel` or `supersede` was called for this visitor.
     """
     job = _Job()
-    _jobs.append((visitor, job))
+    entry = visitor, photo, job
+    _jobs.append(entry)
     timer = threading.Timer(seconds, job.end, (OutOfTime,))
     timer.daemon = True
     timer.start()
@@ -98,7 +104,7 @@ def at_most(seconds: float, visitor: str = "") -> Iterator[None]:
         with job.lock:
             job.done = True
         timer.cancel()
-        _jobs.remove((visitor, job))
+        _jobs.remove(entry)
 
 
 async def cancel(queue: Any, visitor: str) -> None:
@@ -108,8 +114,15 @@ async def cancel(queue: Any, visitor: str) -> None:
             await queue.remove_from_queue(event._id)
             said = {"error": "Cancelled.", "visible": False}
             queue.send_message(event, ProcessCompletedMessage(output=said, success=False))
-    for whose, job in list(_jobs):
+    for whose, _, job in list(_jobs):
         if whose == visitor:
+            job.end(Cancelled)
+
+
+def supersede(visitor: str, photo: str | None) -> None:
+    """End the jobs of a page that are of use to another photo alone than the one it shows now."""
+    for whose, of, job in list(_jobs):
+        if whose == visitor and of not in (None, photo):
             job.end(Cancelled)
 
 

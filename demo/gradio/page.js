@@ -62,7 +62,7 @@
   const pictures = [
     ["#photo", "Your blurred photo"],
     ["#given", "Your blurred photo"],
-    ["#colored", "What was found in your photo"],
+    ["#colored", "Motion field or moving objects in your photo"],
     ["#still", "The sharp photo"],
     ["#compare", "Your blurred photo", "The sharp frame"],
   ];

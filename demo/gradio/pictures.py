@@ -25,6 +25,7 @@ TILE_SIDE = 240
 RESIDUAL = 8  # by which the difference between the photo and the mean of the frames is amplified
 WHEEL_SIDE = 96
 NO_TILES: dict[str, Any] = {"label": "", "tiles": [], "wheel": ""}
+NO_PAD: dict[str, Any] = {"picture": "", "width": 1, "height": 1}
 
 
 def as_data(picture: Pixels) -> str:
@@ -128,7 +129,7 @@ def figures(clip: Clip) -> dict[str, Any]:
         (arrows(small, resize_flow(clip.flow, size)), "Motion over the exposure", ""),
         (
             fit(flow_to_color(clip.flow), FIGURE_SIDE),
-            "Motion field: the hue is the direction, as on the wheel; white stands still",
+            "Motion field: the colour is the direction, as on the wheel; white is still",
             wheel(),
         ),
         (
@@ -137,10 +138,10 @@ def figures(clip: Clip) -> dict[str, Any]:
             "down, black still",
             "",
         ),
-        (ends, "First and last frame, one over the other: what moved has coloured edges", ""),
+        (ends, "First and last frame overlaid: what moved has coloured edges", ""),
         (
             difference.astype(np.uint8),
-            f"Re-blur check: residual ×{RESIDUAL} of the motion by itself",
+            f"Re-blur check: residual ×{RESIDUAL} of the motion alone",
             "",
         ),
     )
