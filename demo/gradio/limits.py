@@ -97,8 +97,8 @@ def at_most(seconds: float, visitor: str = "", photo: str | None = None) -> Iter
     _jobs.append(entry)
     timer = threading.Timer(seconds, job.end, (OutOfTime,))
     timer.daemon = True
-    timer.start()
     try:
+        timer.start()  # which may end it already
         yield
     finally:
         with job.lock:
