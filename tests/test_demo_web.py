@@ -646,21 +646,21 @@ def test_what_is_saved_can_be_read(page, downloads):
 
 
 def test_larger_photos_are_looked_at_smaller_and_saved_whole(page, downloads):
-    photo = np.asarray(Image.fromarray(pixels(APART)).resize((1500, 998), Image.Resampling.BICUBIC))
+    photo = np.asarray(Image.fromarray(pixels(APART)).resize((960, 639), Image.Resampling.BICUBIC))
     photo = np.random.default_rng(0).integers(-20, 20, photo.shape) + photo  # detail of its own
     show(page, photo.clip(0, 255).astype(np.uint8))
     found = scene(page)
     assert found["width"] * found["height"] <= 2**19
     facts = element(page, "#facts").text
     assert (
-        "1500×998" in facts and f"Motion estimated at {found['width']}×{found['height']}" in facts
+        "960×639" in facts and f"Motion estimated at {found['width']}×{found['height']}" in facts
     )
     page.execute_script("document.querySelector('#frames').value = '7'")
     element(page, "[data-save=png]").click()
-    settled(page, "7 frames of 1500×998")
+    settled(page, "7 frames of 960×639")
     with zipfile.ZipFile(io.BytesIO(saved(downloads, ".zip"))) as archive:
         frames = [Image.open(io.BytesIO(archive.read(name))) for name in archive.namelist()]
-    assert {image.size for image in frames} == {(1500, 998)}
+    assert {image.size for image in frames} == {(960, 639)}
     page.execute_script("document.querySelector('#frames').value = '15'")
 
 
