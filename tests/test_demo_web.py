@@ -652,9 +652,7 @@ def test_larger_photos_are_looked_at_smaller_and_saved_whole(page, downloads):
     found = scene(page)
     assert found["width"] * found["height"] <= 2**19
     facts = element(page, "#facts").text
-    assert (
-        "960×639" in facts and f"Motion estimated at {found['width']}×{found['height']}" in facts
-    )
+    assert "960×639" in facts and f"Motion estimated at {found['width']}×{found['height']}" in facts
     page.execute_script("document.querySelector('#frames').value = '7'")
     element(page, "[data-save=png]").click()
     settled(page, "7 frames of 960×639")
