@@ -216,7 +216,7 @@ def test_streamlit_runs_alone(wheel, tmp_path):
         "app.run()\n"
         "app.selectbox(key='example').select('cat-roll').run()\n"
         "import b2m\n"
-        "print(len(app.dataframe[0].value), app.exception, b2m.__file__)"
+        "print(len(app.table[0].value.columns), app.exception, b2m.__file__)"
     )
     result = subprocess.run(
         [sys.executable, "-c", code],

@@ -43,22 +43,16 @@ def small(animator):
     return animator.animate(looks.look(animator, APART, 320 * 213).prepared, motions=4, frames=5)
 
 
-@pytest.fixture(scope="module")
-def asked(animator):
-    return animator.animate(APART, frames=5)[0]
-
-
 @pytest.mark.parametrize("motion", range(4))
-def test_the_clip_in_full_size_goes_where_the_small_one_goes(animator, small, asked, motion):
+def test_the_clip_in_full_size_goes_where_the_small_one_goes(animator, small, motion):
     full = looks.in_full(animator, APART, small[motion])
     assert full.frames.shape == (5, 426, 640, 3)
-    for thing in (np.s_[190:240, 175:215], np.s_[270:320, 420:500]):
+    # Pixels to the side over the exposure, as `examples/make.py` moved them.
+    for thing, length in ((np.s_[190:240, 175:215], 18), (np.s_[270:320, 420:500], 24)):
         half = tuple(slice(part.start // 2, part.stop // 2) for part in thing)
         way = np.sign(np.median(small[motion].flow[half][..., 0]))
-        length = np.abs(np.median(asked.flow[thing][..., 0]))
         across = np.median(full.flow[thing][..., 0])
-        # The network sees the guidance and finds lengths anew, but not much shorter ones.
-        assert way and across == pytest.approx(way * length, rel=0.7)
+        assert way and across == pytest.approx(way * length, rel=0.5)
 
 
 def test_a_small_photo_stays_as_it_is(animator):

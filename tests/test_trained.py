@@ -18,7 +18,12 @@ SLIDES = {"left": (14, 0), "right": (0, 14)}
 @pytest.fixture(scope="module")
 def photo():
     ground = cv2.GaussianBlur(leaves(240, 340), (0, 0), 1.0)
-    squares = {"left": leaves(100, 100, seed=1), "right": leaves(100, 100, seed=2)}
+    # Half as large, so that no disc fills a thing: what has no texture shows no motion.
+    fine = [
+        cv2.resize(leaves(200, 200, seed), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        for seed in (1, 2)
+    ]
+    squares = dict(zip(("left", "right"), fine, strict=True))
     frames = []
     for time in np.linspace(-0.5, 0.5, 15):
         frame = ground.copy()
