@@ -189,12 +189,12 @@ def test_everything_public_is_documented_and_typed(path):
 
 def tracked_files():
     if shutil.which("git") is None:
-        pytest.skip("no git here")
+        pytest.skip("git, which lists the files of the repository, is not installed")
     # A clone may be another user's, as it is for root in a container.
     command = ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if listed.returncode != 0:
-        pytest.skip("not a git checkout")
+        pytest.skip("a folder without .git has no list of what is tracked")
     return [ROOT / name for name in listed.stdout.split("\0") if name]
 
 

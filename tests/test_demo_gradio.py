@@ -51,22 +51,21 @@ def across(clip, thing):
     return float(np.median(clip.flow[thing][..., 0]))
 
 
-def moves(clip, before, left=1, right=1):
-    """Whether both things go as far as they truly went, and as before or, at -1, the other way."""
+def assert_moves(clip, before, left=1, right=1):
+    """Both things go as far as they truly went, and as before or, at -1, the other way."""
     for thing, length, way in zip((LEFT, RIGHT), LENGTHS, (left, right), strict=True):
         true = way * np.sign(across(before, thing)) * length
         assert across(clip, thing) == pytest.approx(true, rel=0.5)
-    return True
 
 
 def test_a_tap_turns_one_thing_round(directed):
     before = directed()
     tap = {"kind": "tap", "point": (195.0, 215.0)}
     after = directed(tap)
-    assert moves(after, before, left=-1)
+    assert_moves(after, before, left=-1)
     again = directed(tap, tap)
     assert (again.guidance == before.guidance).mean() > 0.99
-    assert moves(again, before)
+    assert_moves(again, before)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -81,7 +80,7 @@ def test_words_and_holding_still(directed):
         assert sign * across(clip, LEFT) > 3
         assert sign * across(clip, RIGHT) > 3
     turned = directed({"kind": "reverse"})
-    assert moves(turned, directed(), left=-1, right=-1)
+    assert_moves(turned, directed(), left=-1, right=-1)
     held = directed({"kind": "hold", "point": (195.0, 215.0)})
     assert np.abs(held.flow[LEFT]).max() < 3
     assert abs(across(held, RIGHT)) > 3
@@ -184,7 +183,7 @@ def test_a_shuffle_turns_whole_things_and_is_the_same_again(app, directed):
         np.testing.assert_array_equal(guidance, clips._said(edit, before))
         clip = made.animate(prepared, guidance=guidance)[0]
         ways = [np.sign(across(clip, thing) / across(before, thing)) for thing in (LEFT, RIGHT)]
-        assert moves(clip, before, *ways)
+        assert_moves(clip, before, *ways)
         seen.add(tuple(ways))
     assert len(seen) > 1
 
@@ -405,10 +404,9 @@ def test_a_link_holds_settings_alone(app):
     assert wrong == (gradio.skip(),) * 4
 
 
-def test_a_job_can_be_cancelled(app):
-    import asyncio
+def endless_job(photo=None):
+    """A thread with a job of the visitor "page", and a list that is filled when it is cancelled."""
     import threading
-    from types import SimpleNamespace
 
     import limits
 
@@ -416,7 +414,7 @@ def test_a_job_can_be_cancelled(app):
 
     def work():
         try:
-            with limits.at_most(60, "page"):
+            with limits.at_most(60, "page", photo):
                 begun.set()
                 while True:
                     time.sleep(0.01)
@@ -425,7 +423,17 @@ def test_a_job_can_be_cancelled(app):
 
     worker = threading.Thread(target=work)
     worker.start()
-    begun.wait(10)
+    assert begun.wait(10)
+    return worker, ended
+
+
+def test_a_job_can_be_cancelled(app):
+    import asyncio
+    from types import SimpleNamespace
+
+    import limits
+
+    worker, ended = endless_job()
     queue = SimpleNamespace(event_queue_per_concurrency_id={})
     asyncio.run(limits.cancel(queue, "another page"))
     assert worker.is_alive()
@@ -435,7 +443,6 @@ def test_a_job_can_be_cancelled(app):
 
 
 def test_what_another_photo_asked_for_is_not_shown(app, tmp_path, monkeypatch):
-    import threading
     from types import SimpleNamespace
 
     import attended
@@ -446,20 +453,7 @@ def test_what_another_photo_asked_for_is_not_shown(app, tmp_path, monkeypatch):
         monkeypatch.setattr(module, "visitor", lambda: "page")
     page = SimpleNamespace(session_hash="page")
     first, second = (str(small_photo(tmp_path, number)) for number in (1, 2))
-    begun, ended = threading.Event(), []
-
-    def work():
-        try:
-            with limits.at_most(60, "page", first):
-                begun.set()
-                while True:
-                    time.sleep(0.01)
-        except limits.Cancelled:
-            ended.append(True)
-
-    worker = threading.Thread(target=work)
-    worker.start()
-    begun.wait(10)
+    worker, ended = endless_job(first)
     actions.begin(first, page)  # the same photo anew needs it still
     actions.begin(second, SimpleNamespace(session_hash="another page"))
     assert worker.is_alive()
@@ -483,7 +477,7 @@ def test_large_photos_are_shown_small_and_saved_in_full(app, large):
     before = clips.full_clip_of(large, "animator", [], frames=3)
     full = clips.full_clip_of(large, "animator", edits, frames=3)
     assert full.photo.shape == (426, 640, 3)
-    assert moves(full, before, left=-1)
+    assert_moves(full, before, left=-1)
     for kind in ("Sharp frame", "Motion Photo"):
         saved = actions.save(large, edits, 1, 3, 1.0, False, "animator", kind)
         with Image.open(saved) as photo:

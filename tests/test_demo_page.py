@@ -34,7 +34,9 @@ def downloads(tmp_path_factory):
 def browser(tmp_path_factory, downloads):
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
-        pytest.skip("no chromium and chromedriver here")
+        pytest.skip(
+            "the pages are opened in Chromium, and chromium and chromedriver are not installed"
+        )
     selenium = pytest.importorskip("selenium.webdriver")
     from selenium.webdriver.chrome.service import Service
 
@@ -544,7 +546,7 @@ def test_it_fits_a_phone(page):
 def test_everybody_can_use_it(browser, address, theme, tmp_path):
     found = importlib.util.find_spec("axe_core_python")
     if found is None:
-        pytest.skip("no axe-core-python here")
+        pytest.skip("axe-core-python, which judges accessibility, is not installed")
     film = tmp_path / "film.mp4"
     with Image.open(APART) as photo:
         write_mp4(film, [np.asarray(photo.resize((96, 64)))] * 3, 30)

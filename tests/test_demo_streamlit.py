@@ -281,7 +281,9 @@ def test_it_fits_a_phone_in_a_browser(tmp_path):
 
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
-        pytest.skip("no chromium and chromedriver here")
+        pytest.skip(
+            "the pages are opened in Chromium, and chromium and chromedriver are not installed"
+        )
     selenium = pytest.importorskip("selenium.webdriver")
     from selenium.webdriver.chrome.service import Service
 

@@ -180,7 +180,9 @@ def downloads(tmp_path_factory):
 def browser(tmp_path_factory, downloads, log):
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
-        pytest.skip("no chromium and chromedriver here")
+        pytest.skip(
+            "the pages are opened in Chromium, and chromium and chromedriver are not installed"
+        )
     selenium = pytest.importorskip("selenium.webdriver")
     from selenium.webdriver.chrome.service import Service
 

@@ -67,7 +67,7 @@ def pack(tmp_path, monkeypatch):
                     tar.addfile(entry, io.BytesIO(data))
         else:
             if shutil.which("dpkg-deb") is None:
-                pytest.skip("no dpkg-deb here")
+                pytest.skip("dpkg-deb, which packs the archives of the test, is not installed")
             root = tmp_path / "root"
             (root / "DEBIAN").mkdir(parents=True)
             (root / "DEBIAN" / "control").write_text(

@@ -77,7 +77,7 @@ def test_numbers_in_brackets_are_an_order(clips):
     assert footage.frames == 14
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork processes")
 def test_a_child_of_a_process_that_used_the_model():
     code = """
 import cv2, os, sys, time, numpy as np, torch, b2m

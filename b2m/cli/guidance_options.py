@@ -42,10 +42,8 @@ Strokes = Annotated[
 ]
 Reversed = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="X,Y", help="Reverse the object at this point. Repeatable."
-    ),
-]  # fmt: skip
+    typer.Option(metavar="X,Y", help="Reverse the object at this point. Repeatable."),
+]
 
 
 @dataclass(frozen=True)

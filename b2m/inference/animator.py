@@ -105,7 +105,7 @@ class BlurAnimator:
         return next(self.model.parameters()).device
 
     @property
-    def _encoder(self) -> MotionAnimator:
+    def _motion_animator(self) -> MotionAnimator:
         """The model, where it gives animations."""
         return cast(MotionAnimator, self.model)
 
@@ -133,7 +133,9 @@ class BlurAnimator:
             working: (h, w, 3) uint8 sRGB, the same, not larger.
         """
         with torch.inference_mode():
-            encoder = multiscale.MultiscaleEncoder(self._encoder, to_photo(working, self.device))
+            encoder = multiscale.MultiscaleEncoder(
+                self._motion_animator, to_photo(working, self.device)
+            )
             encoding = _contiguous(encoder.encode())
         again = self._encode if multiscale.holds_more(source.pixels, working) else None
         return EncodedPhoto(source, working, encoding, again, encoder).suppress_static()
@@ -141,7 +143,7 @@ class BlurAnimator:
     def _encode(self, photo: torch.Tensor, guidance: torch.Tensor | None) -> Encoding:
         """At its own size alone."""
         with network_precision(photo.device):
-            return self._encoder.encode(photo, guidance)
+            return self._motion_animator.encode(photo, guidance)
 
     def animate(
         self,
