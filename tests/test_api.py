@@ -6,14 +6,13 @@ import io
 import math
 import os
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from made_pictures import apart, decoded, encoded, psnr, see_as
-from PIL import Image, ImageOps, TiffImagePlugin
+from PIL import Image, TiffImagePlugin
 from scipy import ndimage
 from torch.nn import functional
 
@@ -112,85 +111,6 @@ def png(image, **options):
     file = io.BytesIO()
     image.save(file, format="PNG", **options)
     return file.getvalue()
-
-
-@pytest.mark.parametrize(
-    "kind", ["path", "str", "bytes", "PIL", "uint8", "one channel", "grey", "alpha", "16", "float"]
-)
-def test_every_kind_of_photo(animator, tmp_path, kind):
-    pixels = photo(24, 33)
-    expected = pixels
-    grey = pixels[..., 0]
-    path = tmp_path / "photo.png"
-    Image.fromarray(pixels).save(path)
-    clear = np.dstack([pixels, np.full(grey.shape, 51, np.uint8)])
-    given = {
-        "path": path,
-        "str": str(path),
-        "bytes": path.read_bytes(),
-        "PIL": Image.fromarray(pixels),
-        "uint8": pixels,
-        "one channel": grey[..., None],
-        "grey": grey,
-        "alpha": clear,
-        "16": pixels.astype(np.uint16) * 257,
-        "float": pixels / 255,
-    }[kind]
-    if kind in ("one channel", "grey"):
-        expected = np.repeat(grey[..., None], 3, 2)
-    elif kind == "alpha":
-        expected = np.rint(pixels * 0.2 + 255 * 0.8).astype(np.uint8)
-    (clip,) = animator.animate(given)
-    assert apart(clip.photo, expected) == 0
-    assert clip.frames.shape == (7, 24, 33, 3)
-    assert clip.frames.dtype == np.uint8
-    # And the result does not depend on how the same photo came.
-    assert apart(clip.frames, animator.animate(expected)[0].frames) == 0
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_photos_are_shown_upright(animator, orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    data = png(Image.fromarray(photo(20, 32)), exif=exif)
-    upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
-    assert upright.shape[:2] == ((32, 20) if orientation > 4 else (20, 32))
-    for given in (data, Image.open(io.BytesIO(data))):
-        (clip,) = animator.animate(given, frames=2)
-        assert apart(clip.photo, upright) == 0
-        assert clip.frames.shape == (2, *upright.shape)
-        assert clip.flow.shape == clip.guidance.shape == (*upright.shape[:2], 2)
-        assert apart(clip.frames, animator.animate(upright, frames=2)[0].frames) == 0
-
-
-@pytest.mark.parametrize("size", [(16, 16), (17, 16), (33, 47), (16, 150), (101, 19)])
-def test_any_size(animator, size):
-    (clip,) = animator.animate(photo(*size), frames=3)
-    assert clip.frames.shape == (3, *size, 3)
-    assert clip.middle.shape == (*size, 3)
-    assert clip.flow.shape == clip.guidance.shape == (*size, 2)
-    assert clip.flow.dtype == np.float32
-    assert clip.guidance.dtype == np.int8
-    assert np.isfinite(clip.flow).all()
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ("nowhere.jpg", "nowhere.jpg"),
-        (b"", "empty"),
-        (b"no image at all", "not an image"),
-        (np.zeros((15, 15, 3), np.uint8), "15x15"),
-        (np.zeros((3, 32, 32), np.uint8), "shape"),
-        (np.full((32, 32), np.nan), "NaN"),
-        (np.full((32, 32), 255.0), "255"),
-        (7, "int"),
-        (None, "NoneType"),
-    ],
-)
-def test_what_is_no_photo(animator, given, words):
-    with pytest.raises(InputError, match=words):
-        animator.animate(given)
 
 
 def test_exposure_time_and_warnings_of_the_photo(animator, tmp_path):
@@ -586,22 +506,6 @@ def test_guidance_and_motions(movers):
     assert scores[0] - scores[2] > 0.5
 
 
-@pytest.mark.parametrize(
-    ("guidance", "words"),
-    [
-        (np.zeros((64, 48, 2), np.int8), r"\(64, 48, 2\).*\(48, 64, 2\)"),
-        (np.zeros((48, 64), np.int8), "shape"),
-        (np.zeros((48, 64, 2)), "float64"),
-        (np.full((48, 64, 2), 2, np.int8), r"\(2, 2\)"),
-        (np.broadcast_to(np.array([1, 0], np.int8), (48, 64, 2)), r"\(1, 0\)"),
-        ("left", "shape"),
-    ],
-)
-def test_wrong_guidance(animator, guidance, words):
-    with pytest.raises(InputError, match=words):
-        animator.animate(photo(), guidance=guidance)
-
-
 @pytest.mark.parametrize("count", [1, 0, -7, 2.5, "7", None, True])
 def test_wrong_numbers(animator, count):
     prepared = animator.prepare(photo())
@@ -879,15 +783,6 @@ def test_functions_agree_with_the_animator(weights, monkeypatch, tmp_path):
         b2m.flow(path)
 
 
-def test_weights_are_loaded_whole(weights):
-    torch.manual_seed(1)
-    animator = BlurAnimator.from_pretrained(weights, device="cpu")
-    assert animator.device == torch.device("cpu")
-    assert not animator.model.training
-    expected = BlurAnimator(lively_model()).animate(streak())[0]
-    assert apart(animator.animate(streak())[0].frames, expected.frames) == 0
-
-
 def test_bad_weights(weights, tmp_path):
     with pytest.raises(InputError, match=r"nowhere.*does not exist"):
         BlurAnimator.from_pretrained(tmp_path / "nowhere")
@@ -912,23 +807,3 @@ def test_models_and_devices_that_are_not_there(weights):
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="cuda"):
             b2m.flow(photo(), weights=weights, device="cuda")
-
-
-def test_the_weights_that_ship():
-    """The trained weights animate, and see that a photo was blurred to the side."""
-    place = Path(__file__).parent.parent / "weights" / "animator" / hub.CONFIG_FILE
-    if not place.is_file():
-        pytest.fail(f"{place} is missing")
-    prepared = (animator := BlurAnimator.from_pretrained(place.parent)).prepare(
-        streak(128, 128, length=13)
-    )
-    (clip,) = animator.animate(prepared)
-    assert clip.frames.shape == (7, 128, 128, 3)
-    assert clip.reblur_psnr > 35
-    across, down = np.abs(clip.flow[16:-16, 16:-16]).mean((0, 1))
-    assert across > 3 * down
-    right = np.broadcast_to(np.array((1, -1), np.int8), (128, 128, 2))
-    (forth,) = animator.animate(prepared, guidance=right)
-    (back,) = animator.animate(prepared, guidance=-right)
-    assert forth.flow[..., 0].mean() > 0 > back.flow[..., 0].mean()
-    assert apart(forth.frames, back.frames[::-1]) <= 1

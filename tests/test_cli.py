@@ -1,9 +1,7 @@
 """The command line as a person uses it: files, one table, one clear sentence when it cannot."""
 
-import errno
 import os
 import resource
-import shutil
 import signal
 import struct
 import subprocess
@@ -254,19 +252,6 @@ def test_speed_where_the_exposure_is_known(capsys, tmp_path):
     assert "px/s" in capsys.readouterr().out
 
 
-def test_direction_and_reverse_guidance(tmp_path, photo):
-    from b2m.motion.io import read_flow
-
-    flows = {}
-    for direction in ("left", "right"):
-        out = tmp_path / direction
-        assert run("animate", photo, "-o", out, "--format", "flo", "--direction", direction) == 0
-        flows[direction] = read_flow(out / "photo.flo")
-    moving = np.hypot(*np.moveaxis(flows["left"], -1, 0)) > 3
-    if moving.any():
-        assert flows["left"][moving][:, 0].mean() <= 0 <= flows["right"][moving][:, 0].mean()
-
-
 def test_guidance_picture(capsys, tmp_path, photo):
     Image.new("RGB", (80, 64), (255, 0, 0)).save(tmp_path / "g.png")
     Image.new("RGB", (64, 80), (255, 0, 0)).save(tmp_path / "turned.png")
@@ -427,44 +412,12 @@ def test_other_models(capsys, tmp_path, photo):
             assert picture.size == (80, 64)
 
 
-def test_uses_of_the_flow_network(capsys, tmp_path, photo, monkeypatch):
-    """Both along its own field, which is written instead of a network's."""
-    from b2m import api
-
-    asked = []
-
-    def flow(image, *, model, weights, device):
-        asked.append((model, str(weights)))
-        field = np.zeros((64, 80, 2), np.float32)
-        field[16:48, 20:60] = (9, 0)
-        return field
-
-    monkeypatch.setattr(api, "flow", flow)
-    random = np.random.default_rng(0)
-    Image.fromarray(random.integers(0, 256, (64, 80, 3), np.uint8)).save(photo)
-    given = ["--model", "blur-flow", "--weights", tmp_path / "w", "-o", tmp_path / "out"]
-    assert run("segment", photo, *given) == 0
-    mask = np.asarray(Image.open(tmp_path / "out" / f"{photo.stem}-moving.png").convert("L")) > 0
-    assert mask[20:44, 24:56].all() and not mask[:12].any() and not mask[:, :16].any()
-    assert run("deblur", photo, *given, "--deconvolve") == 0
-    before = np.asarray(Image.open(photo))
-    after = np.asarray(Image.open(tmp_path / "out" / f"{photo.stem}-sharp.png"))
-    changed = (before != after).any(axis=-1)
-    assert changed[16:48, 20:60].mean() > 0.9 and not changed[:16].any()
-    assert asked == 2 * [("blur-flow", str(tmp_path / "w"))]
-
-
 def test_preview(capsys, tmp_path):
     sheet = tmp_path / "preview.png"
     assert run("data", "preview", "-o", sheet, "--count", 2, "--size", 48) == 0
     assert capsys.readouterr().out == f"{sheet}\n"
     with Image.open(sheet) as picture:
         assert picture.height >= 2 * 48
-
-
-def test_preview_without_its_photos(capsys, tmp_path):
-    assert run("data", "preview", "--photos", tmp_path / "none", "-o", tmp_path / "p.png") == 1
-    one_sentence(capsys, "none")
 
 
 def test_unknown_recipe_and_table(capsys):
@@ -520,19 +473,6 @@ def test_bad_photos(capsys, tmp_path, kind, command):
     assert not out.exists()
 
 
-def test_unreadable_photo(tmp_path, photo):
-    photo.chmod(0)
-    command = [sys.executable, "-m", "b2m.cli", "animate", photo, "-o", tmp_path / "out"]
-    if os.geteuid() == 0:  # who may read everything, unless that is given up
-        if shutil.which("setpriv") is None:
-            pytest.skip("root may read everything, and there is no setpriv")
-        command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert result.returncode == 1
-    (said,) = [line for line in result.stderr.splitlines() if line.startswith("b2m: ")]
-    assert "photo.jpg may not be read" in said and "Traceback" not in result.stderr
-
-
 @pytest.mark.parametrize("place", ["file", "file/below"])
 def test_output_is_no_folder(capsys, tmp_path, photo, place):
     (tmp_path / "file").write_text("kept")
@@ -545,17 +485,6 @@ def test_output_is_no_folder(capsys, tmp_path, photo, place):
 def test_output_folder_not_writable(capsys, photo):
     assert run("animate", photo, "-o", "/proc/self") == 1
     one_sentence(capsys, "/proc/self")
-
-
-def test_disk_full(capsys, tmp_path, photo, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr("b2m.media.image.os.replace", full)
-    out = tmp_path / "out"
-    assert run("animate", photo, "-o", out) == 1
-    one_sentence(capsys, "disk is full")
-    assert not out.exists()
 
 
 def test_files_that_cannot_grow(tmp_path, photo):
@@ -591,34 +520,6 @@ print(*[app.main(["animate", photo, "-o", out, "--format", kind]) for kind in ap
 def test_weights_missing(capsys, tmp_path, photo):
     assert run("animate", photo, "-o", tmp_path / "out", "--weights", tmp_path / "none") == 1
     one_sentence(capsys, "none", "does not exist")
-
-
-def test_weights_truncated(capsys, tmp_path, photo):
-    from b2m import hub
-
-    whole = hub.find_weights("animator")
-    cut = tmp_path / "cut"
-    cut.mkdir()
-    (cut / hub.CONFIG_FILE).write_bytes((whole / hub.CONFIG_FILE).read_bytes())
-    data = (whole / hub.WEIGHTS_FILE).read_bytes()
-    (cut / hub.WEIGHTS_FILE).write_bytes(data[: len(data) // 2])
-    assert run("animate", photo, "-o", tmp_path / "out", "--weights", cut) == 1
-    one_sentence(capsys, "cut short")
-
-
-def test_weights_of_another_model(capsys, tmp_path, photo):
-    (tmp_path / "config.json").write_text('{"model": "Toaster"}')
-    assert run("animate", photo, "-o", tmp_path / "out", "--weights", tmp_path) == 1
-    one_sentence(capsys, "Toaster", "MotionAnimator")
-
-
-def test_interrupt(capsys, tmp_path, photo, monkeypatch):
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cli, "_animator", stop)
-    assert run("animate", photo, "-o", tmp_path / "out") == 130
-    assert capsys.readouterr().err == "b2m: stopped\n"
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])

@@ -23,12 +23,11 @@ from b2m.data.recipes import RECIPES
 from b2m.data.rotation import RotationConfig
 from b2m.data.scenes import SceneConfig
 from b2m.data.storage import read_index, read_sample
-from b2m.data.stream import SHARES, SceneStream, augment
+from b2m.data.stream import SHARES, SceneStream
 from b2m.data.textures import procedural_cutouts, procedural_textures
 from b2m.errors import InputError
 from b2m.guidance.quantize import quantise
 from b2m.media.image import write_png
-from b2m.motion.fields import flip_flow, rotate90_flow
 
 
 @pytest.fixture(scope="module")
@@ -133,39 +132,6 @@ def test_whole_samples_that_are_not_square_can_be_batched(tmp_path):
 
 
 # --- augmentation --------------------------------------------------------------------------------
-
-WAYS = list(itertools.product(range(4), (False, True), (False, True)))
-
-
-@pytest.mark.parametrize(("turns", "mirror", "backwards"), WAYS)
-def test_every_augmentation_changes_flow_and_guidance_with_the_frames(turns, mirror, backwards):
-    """A dot at a known place with a known way: after any turning it still goes where flow says."""
-    torch.manual_seed(turns)
-    size, start, way = 21, (7, 5), (6, 4)  # x, y
-    frames = torch.zeros(1, 3, 1, size, size)
-    for step, share in enumerate((0, 0.5, 1)):
-        frames[0, step, 0, round(start[1] + share * way[1]), round(start[0] + share * way[0])] = 1
-    flow = torch.tensor(way, dtype=torch.float32)[None, :, None, None].expand(1, 2, size, size)
-    turned, vectors = augment(frames, flow, turns, mirror, backwards)
-    places = [turned[0, step, 0].nonzero()[0].flip(0) for step in range(3)]  # x, y
-    middle = vectors[0, :, places[1][1], places[1][0]]
-    assert torch.equal(middle.round().long(), places[2] - places[0])
-
-
-@pytest.mark.parametrize(("turns", "mirror", "backwards"), WAYS)
-def test_augmented_flow_and_guidance_are_those_of_numpy(turns, mirror, backwards):
-    rng = np.random.default_rng(turns)
-    flow = rng.normal(0, 6, (8, 13, 2)).astype(np.float32)
-    tensor = torch.from_numpy(flow).permute(2, 0, 1)[None]
-    _, ours = augment(torch.zeros(1, 2, 3, 8, 13), tensor, turns, mirror, backwards)
-    theirs = rotate90_flow(flip_flow(flow) if mirror else flow, turns)
-    theirs = -theirs if backwards else theirs
-    np.testing.assert_allclose(ours[0].permute(1, 2, 0), theirs, atol=1e-6)
-    # Guidance of what was turned is the guidance, turned as a vector.
-    guidance = quantise(tensor)[0].permute(1, 2, 0).numpy()
-    guidance = rotate90_flow(flip_flow(guidance) if mirror else guidance, turns)
-    guidance = -guidance if backwards else guidance
-    np.testing.assert_array_equal(quantise(ours)[0].permute(1, 2, 0), guidance)
 
 
 def test_augmented_samples_obey_physics(folder):

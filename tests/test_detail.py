@@ -6,8 +6,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from made_pictures import apart, leaves, slid
 from scipy import ndimage
 from torch.nn import functional
@@ -208,19 +206,3 @@ def test_full_size_frames_come_in_small_numbers(trained, monkeypatch, tmp_path):
     assert len(files) == 8
     for file, index in zip(files, [0, 1, 2, 3, 4, 3, 2, 1], strict=True):
         assert apart(cv2.imread(str(file))[..., ::-1], clip.frames[index]) == 0
-
-
-@given(
-    st.tuples(st.integers(48, 140), st.integers(48, 140)),
-    st.sampled_from([(3.0, 1.0), (0.0, 4.0), (-5.0, 2.0), (0.5, 0.0)]),
-    st.sampled_from([32, 48, 64]),
-    st.integers(0, 99),
-)
-@settings(max_examples=8, deadline=None, derandomize=True)
-def test_tiles_on_and_off_are_within_a_code(size, vector, tile, seed):
-    """For any size, motion and side of tiles; what networks see at their rims is another matter."""
-    whole = filled(large(texture(*size, seed), vector=vector)[0])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detail, "_TILE", tile)
-        patch.setattr(detail, "_SURROUNDINGS", 32)
-        assert apart(filled(large(texture(*size, seed), vector=vector)[0]), whole) <= 1

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
-import signal
-import subprocess
-import sys
 import weakref
 from fractions import Fraction
 from itertools import pairwise
@@ -33,7 +29,6 @@ from b2m.metrics import psnr
 from b2m.models.animator import Encoding, MotionAnimator, MotionAnimatorConfig
 from b2m.motion.fields import double_angle, estimate_flow
 
-ROOT = Path(__file__).parent.parent
 HEIGHT, WIDTH = 64, 112
 PACE = 14  # pixels from frame to frame
 FINE = 28  # instants rendered of each interval
@@ -458,24 +453,6 @@ def test_the_command_says_what_is_wrong(tmp_path, blurry, weights, capsys):
         assert len(said) == 1 and says in said[0]
     assert cli.main(["video", str(blurry), "-o", str(tmp_path / "sharp.avi")]) == 2
     assert not target.exists()
-
-
-def test_a_full_disk(tmp_path, blurry, weights):
-    """The encoder's own writes, which are not Python's."""
-
-    def small_files():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
-
-    command = ["video", str(blurry), "-o", str(tmp_path / "sharp.mp4"), "--weights", str(weights)]
-    result = subprocess.run(
-        [sys.executable, "-m", "b2m.cli", *command],
-        capture_output=True, text=True, cwd=ROOT, preexec_fn=small_files,
-    )  # fmt: skip
-    assert result.returncode == 1
-    said = [line for line in result.stderr.splitlines() if line.startswith("b2m: ")]
-    assert len(said) == 1 and "larger than this disk" in said[0], result.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["blurry.mp4"]
 
 
 @pytest.mark.parametrize("model", ["decomposer", "jin"])

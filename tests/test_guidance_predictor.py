@@ -150,22 +150,6 @@ def test_the_paper_drops_out_in_training_only():
         assert not torch.equal(model(photo, latent), model(photo, latent))
 
 
-@pytest.mark.parametrize("config", VARIANTS)
-def test_a_photo_alone_is_treated_as_in_a_batch(config):
-    model, photo, latent = make(config), photos(3, 65, 72), latents(3, config)
-    planes = one_hot(to_classes(quantise(motions(3, 64, 64))))
-    with torch.inference_mode():
-        together, posterior = model(photo, latent), model.encode(planes)
-        guidance = model.predict(photo[:1], latent)
-        for row in range(3):
-            some = slice(row, row + 1)
-            alone = model(photo[some], latent[some])
-            torch.testing.assert_close(alone, together[some], atol=1e-5, rtol=1e-5)
-            mean = model.encode(planes[some]).mean
-            torch.testing.assert_close(mean, posterior.mean[some], atol=1e-5, rtol=1e-5)
-            assert torch.equal(model.predict(photo[:1], latent[some])[0], guidance[row])
-
-
 def test_a_pixel_moves_where_that_is_likelier_than_still():
     shares = torch.tensor(
         [[0.4, 0.3, 0.0, 0.3, 0.0], [0.6, 0.4, 0.0, 0.0, 0.0], [0.2, 0.1, 0.1, 0.1, 0.5]]

@@ -97,17 +97,6 @@ def test_a_transformer_recovers_a_known_map():
     assert (transform - wanted).abs().max() < 0.02
 
 
-def test_every_parameter_of_a_transformer_gets_a_gradient():
-    torch.manual_seed(0)
-    transformer = SpatialTransformer(3, 8)
-    torch.nn.init.normal_(transformer.decide[-1].weight, std=0.01)
-    moved = picture(40, 44)
-    result, transform = transformer(moved, moved)
-    (result.square().mean() + transform.square().mean()).backward()
-    for name, parameter in transformer.named_parameters():
-        assert parameter.grad.abs().max() > 0, name
-
-
 def test_a_pyramid_halves():
     features = Pyramid((4, 6, 8))(torch.rand(2, 3, 64, 48))
     assert [tuple(x.shape) for x in features] == [

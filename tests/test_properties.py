@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -10,7 +9,6 @@ import b2m
 from b2m import guidance as guidance_of
 from b2m.errors import InputError
 from b2m.media.image import read_image
-from b2m.models.animator import MotionAnimator
 from b2m.motion.io import read_flow, write_flow
 
 relaxed = settings(
@@ -120,19 +118,3 @@ def test_sizes_of_any_kind(animator, seed, long, short, upright):
     assert clip.frames.shape == (2, height, width, 3) and clip.frames.dtype == np.uint8
     assert clip.flow.shape == (height, width, 2) and np.isfinite(clip.flow).all()
     guidance_of.validate(clip.guidance, height, width)
-
-
-@given(seeds, st.integers(2, 4))
-@few
-def test_a_batch_is_its_parts(animator, seed, count):
-    """To within one step of 8 bits."""
-    model = animator.model
-    assert isinstance(model, MotionAnimator)
-    generator = torch.Generator().manual_seed(seed)
-    photos = torch.rand(count, 3, 8, 8, generator=generator)
-    photos = torch.nn.functional.interpolate(photos, size=(64, 80), mode="bicubic").clamp(0, 1)
-    with torch.inference_mode():
-        together = model(photos)
-        for number in range(count):
-            alone = model(photos[number : number + 1])
-            assert (alone.frames[0] - together.frames[number]).abs().max() <= 1 / 255

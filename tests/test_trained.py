@@ -95,13 +95,6 @@ def test_one_thing_is_reversed(animator, prepared):
     assert cosine(other.flow[inner(RIGHT)], clip.flow[inner(RIGHT)]) > 0.9
 
 
-def test_reversing_all_reverses_the_clip(animator, prepared):
-    (clip,) = animator.animate(prepared)
-    (other,) = animator.animate(prepared, guidance=guidance_of.reverse(clip.guidance))
-    (same,) = animator.animate(prepared, guidance=clip.guidance)
-    assert np.abs(other.frames[::-1].astype(int) - same.frames).max() <= 1
-
-
 @pytest.mark.parametrize("degrees", [0, 30, 60, 120, 150, 180, 210, 240, 300, 330])
 def test_a_stroke_moves_all_of_a_thing(animator, prepared, degrees):
     """Along its line of motion, which is level, the way that the stroke goes."""
