@@ -28,6 +28,7 @@ from b2m.models.guidance_predictor import (
 from b2m.train import loop as training
 from b2m.train.objectives import AnimatorObjective
 from b2m.train.recipes import RECIPES, Recipe, find_recipe
+from b2m.visualize import contact_sheet
 from b2m.visualize.notebook import live_view
 
 RECIPE = "animator-tiny"
@@ -48,10 +49,15 @@ def textures(tmp_path_factory):
     return {"photos": folder / "photos", "cutouts": folder / "cutouts"}
 
 
+CURVE = contact_sheet.training_curve
+
+
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     monkeypatch.setattr(stream, "_CHUNK_SCENES", 4)  # so that runs of ten steps cross chunks
     monkeypatch.setattr(training, "_VALIDATION_SCENES", 3)
+    # Half of the time of runs as short as these.
+    monkeypatch.setattr(contact_sheet, "training_curve", lambda *_: None)
 
 
 def train(folder, textures, samples, **options):
@@ -142,6 +148,7 @@ def test_a_notebook_sees_the_run_at_every_checkpoint(run, textures, tmp_path, mo
         return SimpleNamespace(update=shown.append)
 
     monkeypatch.setattr("IPython.display.display", display)
+    monkeypatch.setattr(contact_sheet, "training_curve", CURVE)
     train(tmp_path, textures, 4, validate_every=2, save_minutes=0, on_save=live_view())
     # A checkpoint after each of two steps and one at the end.
     assert len(shown) == 3 * 2
@@ -160,13 +167,6 @@ def test_the_weights_are_the_averaged_ones_in_half_precision(run):
     assert find_weights("animator", run / "weights") == run / "weights"
 
 
-def test_training_moves_every_parameter(run, textures):
-    torch.manual_seed(0)
-    start = MotionAnimator(MotionAnimatorConfig.tiny()).state_dict()
-    now = checkpoint(run)["model"]
-    assert all(not torch.equal(start[name], now[name]) for name in start)
-
-
 # --- going on ------------------------------------------------------------------------------------
 
 
@@ -179,23 +179,12 @@ def test_going_on_is_the_same_to_the_bit_as_never_having_stopped(run, textures, 
     assert different(checkpoint(tmp_path), checkpoint(run)) == []
 
 
-def test_another_seed_is_another_training(run, textures, tmp_path):
-    train(tmp_path, textures, 20, seed=1)
-    assert len(different(checkpoint(tmp_path), checkpoint(run))) > 100
-
-
 def test_a_run_that_is_done_stays_as_it_is(run, textures):
     before = checkpoint(run)
     train(run, textures, 20)
     assert different(checkpoint(run), before) == []
     train(run, textures, None, hours=0)
     assert different(checkpoint(run), before) == []
-
-
-def test_starting_anew_forgets_the_checkpoint(textures, tmp_path):
-    train(tmp_path, textures, 4)
-    train(tmp_path, textures, 2, resume=False)
-    assert checkpoint(tmp_path)["step"] == 1
 
 
 def test_a_decay_releases_weights_and_leaves_the_run_alone(run, textures):
@@ -263,22 +252,23 @@ def test_a_run_starts_warm_from_the_weights_that_ship(run, textures, tmp_path, m
     assert not all(torch.equal(state[name], value) for name, value in given.items())
 
 
-def test_starting_anew_puts_the_old_log_aside(textures, tmp_path):
-    train(tmp_path, textures, 8)
+def test_starting_anew_forgets_the_checkpoint_and_puts_the_old_log_aside(textures, tmp_path):
+    train(tmp_path, textures, 4)
     old = (tmp_path / "log.jsonl").read_text()
-    train(tmp_path, textures, 8, resume=False)
+    train(tmp_path, textures, 2, resume=False)
+    assert checkpoint(tmp_path)["step"] == 1
     assert (tmp_path / "log-before.jsonl").read_text() == old
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == len(old.splitlines())
 
 
 def test_what_was_logged_after_the_checkpoint_is_forgotten(textures, tmp_path):
-    train(tmp_path, textures, 8)
+    train(tmp_path, textures, 2)
     before = (tmp_path / "log.jsonl").read_text()
-    later = json.loads(before.splitlines()[-1]) | {"samples": 10}
+    later = json.loads(before.splitlines()[-1]) | {"samples": 4}
     with (tmp_path / "log.jsonl").open("a") as log:
         log.write(json.dumps(later) + "\n")  # as of a run that was killed then
-        log.write('{"samples": 10')  # in the middle of the next row
-    train(tmp_path, textures, 8)
+        log.write('{"samples": 6')  # in the middle of the next row
+    train(tmp_path, textures, 2)
     assert (tmp_path / "log.jsonl").read_text() == before
 
 
@@ -302,13 +292,13 @@ def test_a_warm_start_begins_with_the_given_weights(run, textures, tmp_path):
 
 def test_the_predictor_goes_on_to_the_bit_and_is_released(textures, tmp_path):
     recipe = "guidance-predictor-tiny"
-    for folder, stops in ((tmp_path / "whole", (12,)), (tmp_path / "parts", (6, 12))):
+    for folder, stops in ((tmp_path / "whole", (4,)), (tmp_path / "parts", (2, 4))):
         for samples in stops:
             torch.manual_seed(samples)  # nothing may depend on it
-            training.train(recipe, output=folder, samples=samples, validate_every=4, **textures)
+            training.train(recipe, output=folder, samples=samples, **textures)
     state = checkpoint(tmp_path / "whole")
     assert different(state, checkpoint(tmp_path / "parts")) == []
-    assert state["step"] == 6
+    assert state["step"] == 2
     torch.manual_seed(0)
     model = GuidancePredictor(GuidancePredictorConfig.tiny())
     assert model.state_dict().keys() == state["model"].keys()
@@ -316,10 +306,7 @@ def test_the_predictor_goes_on_to_the_bit_and_is_released(textures, tmp_path):
     assert all(not torch.equal(start[name], now) for name, now in state["discriminator"].items())
     for row in (tmp_path / "whole" / "log.jsonl").read_text().splitlines():
         assert {"moving", "moving_first", "still", "moving_or_still"} <= json.loads(row).keys()
-    for name in ("sheet.png", "curve.png"):
-        with Image.open(tmp_path / "whole" / name) as picture:
-            assert min(picture.size) > 100
-    folder = training.train(recipe, output=tmp_path / "whole", decay=4, **textures)
+    folder = training.train(recipe, output=tmp_path / "whole", decay=2, **textures)
     assert folder == tmp_path / "whole" / "released"
     released = GuidancePredictor.from_pretrained(folder)
     assert released.config == model.config
@@ -339,18 +326,15 @@ def test_a_model_of_the_papers_trains_goes_on_and_is_released(
     recipe = find_recipe(name)
     assert recipe.config == recipe.model.config_class.compact()
     config = recipe.model.config_class.tiny()
-    small = replace(recipe, config=config, scene=72, crop=64, batch=2, blur=(4.0, 8.0), warmup=2)
+    small = replace(recipe, config=config, scene=64, crop=64, batch=2, blur=(4.0, 8.0), warmup=2)
     monkeypatch.setitem(RECIPES, name, small)
-    for folder, stops in ((tmp_path / "whole", (8,)), (tmp_path / "parts", (4, 8))):
+    for folder, stops in ((tmp_path / "whole", (4,)), (tmp_path / "parts", (2, 4))):
         for samples in stops:
             torch.manual_seed(samples)  # nothing may depend on it
-            weights = training.train(
-                name, output=folder, samples=samples, validate_every=4, **textures
-            )
-            assert weights == folder / "weights"
+            training.train(name, output=folder, samples=samples, **textures)
     state = checkpoint(tmp_path / "whole")
     assert different(state, checkpoint(tmp_path / "parts")) == []
-    assert state["step"] == 4
+    assert state["step"] == 2
     torch.manual_seed(0)
     model = recipe.model(config)
     trained = recipe.model.from_pretrained(tmp_path / "whole" / "weights")
@@ -368,10 +352,7 @@ def test_a_model_of_the_papers_trains_goes_on_and_is_released(
         scores = json.loads(row)
         assert all(math.isfinite(value) for value in scores.values())
         assert {key for _, panel in recipe.objective.panels for key in panel} <= scores.keys()
-    for picture_name in ("sheet.png", "curve.png"):
-        with Image.open(tmp_path / "whole" / picture_name) as picture:
-            assert min(picture.size) > 100
-    folder = training.train(name, output=tmp_path / "whole", decay=4, **textures)
+    folder = training.train(name, output=tmp_path / "whole", decay=2, **textures)
     assert folder == tmp_path / "whole" / "released"
     assert recipe.model.from_pretrained(folder).config == config
     assert find_weights(recipe.model.weights_name, folder) == folder
@@ -388,79 +369,44 @@ def test_recipes_of_the_papers_are_of_their_sizes(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "optimizer", "decay", "batch", "rates"),
+    ("name", "rates"),
     [
         # Half a cosine at its start, third, middle and end: 500 epochs of 10,000.
-        (
-            "decomposer-paper",
-            "adamw",
-            1e-4,
-            16,
-            {0: 2e-4, 1_666_667: 1.5025e-4, 2_500_000: 1.005e-4, 5_000_000: 1e-6, 10**7: 1e-6},
-        ),
+        ("decomposer-paper", {0: 2e-4, 1_666_667: 1.5025e-4, 2_500_000: 1.005e-4, 5_000_000: 1e-6}),
         # 400 epochs of 10,000.
-        (
-            "decomposer-paper-aist",
-            "adamw",
-            1e-4,
-            8,
-            {0: 1e-4, 2_000_000: 5.05e-5, 4_000_000: 1e-6, 10**7: 1e-6},
-        ),
-        ("jin-paper", "adam", 0.0, 8, {0: 1e-4, 2_500_000: 5.05e-5, 5_000_000: 1e-6}),
+        ("decomposer-paper-aist", {0: 1e-4, 2_000_000: 5.05e-5, 4_000_000: 1e-6, 10**7: 1e-6}),
+        ("jin-paper", {0: 1e-4, 2_500_000: 5.05e-5, 5_000_000: 1e-6}),
         # Epochs 40 and 60, of 20,000.
-        (
-            "video-restorer-paper",
-            "adam",
-            0.0,
-            4,
-            {0: 1e-4, 799_999: 1e-4, 800_000: 5e-5, 1_200_000: 2.5e-5, 1_600_000: 2.5e-5},
-        ),
-        (
-            "video-restorer-paper-three-frames",
-            "adam",
-            0.0,
-            8,
-            {0: 1e-4, 799_999: 1e-4, 800_000: 5e-5, 1_200_000: 2.5e-5, 1_600_000: 2.5e-5},
-        ),
+        ("video-restorer-paper", {0: 1e-4, 799_999: 1e-4, 800_000: 5e-5, 1_200_000: 2.5e-5}),
+        ("video-restorer-paper-three-frames", {799_999: 1e-4, 800_000: 5e-5, 1_600_000: 2.5e-5}),
         # Epochs 100, 150, 200 and 250, of 10,000.
-        (
-            "blur-flow-paper",
-            "adam",
-            4e-4,
-            4,
-            {999_999: 1e-4, 10**6: 5e-5, 1_500_000: 2.5e-5, 2 * 10**6: 1.25e-5, 2_500_000: 6.25e-6},
-        ),
+        ("blur-flow-paper", {999_999: 1e-4, 10**6: 5e-5, 1_500_000: 2.5e-5, 2_500_000: 6.25e-6}),
         # Epochs 60, 80 and 100.
-        (
-            "blur-flow-paper-fine-tuning",
-            "adam",
-            4e-4,
-            4,
-            {599_999: 1e-4, 600_000: 5e-5, 800_000: 2.5e-5, 1_000_000: 1.25e-5},
-        ),
-        ("animator", "muon", 0.01, 10, {0: 4e-4, 10**9: 4e-4}),
+        ("blur-flow-paper-fine-tuning", {599_999: 1e-4, 600_000: 5e-5, 10**6: 1.25e-5}),
+        ("animator", {0: 4e-4, 10**9: 4e-4}),
     ],
 )
-def test_schedules(name, optimizer, decay, batch, rates):
-    recipe = find_recipe(name)
-    assert (recipe.optimizer, recipe.weight_decay, recipe.batch) == (optimizer, decay, batch)
+def test_rates_are_the_papers(name, rates):
     for samples, rate in rates.items():
-        assert recipe.rate(samples) == pytest.approx(rate, rel=1e-5), samples
+        assert find_recipe(name).rate(samples) == pytest.approx(rate, rel=1e-5), samples
 
 
 @pytest.mark.parametrize(
-    ("name", "side", "centred"),
-    [  # Zhong 2022, appendix C; Argaw 2021b, implementation details
-        ("decomposer-paper", 256, False),
-        ("decomposer-paper-aist", 192, False),
-        ("blur-flow-paper", 256, True),
-        ("blur-flow-paper-fine-tuning", 256, True),
-        ("blur-flow-compact", 96, False),
+    ("name", "optimizer", "batch", "crop"),
+    [  # Zhong 2022, appendix C; Argaw 2021a and 2021b, implementation details
+        ("decomposer-paper", ("adamw", 1e-4), 16, (256, False)),
+        ("decomposer-paper-aist", ("adamw", 1e-4), 8, (192, False)),
+        ("jin-paper", ("adam", 0.0), 8, (256, False)),
+        ("video-restorer-paper", ("adam", 0.0), 4, (256, False)),
+        ("video-restorer-paper-three-frames", ("adam", 0.0), 8, (128, False)),
+        ("blur-flow-paper", ("adam", 4e-4), 4, (256, True)),
+        ("blur-flow-paper-fine-tuning", ("adam", 4e-4), 4, (256, True)),
     ],
 )
-def test_crops_are_the_papers(name, side, centred):
+def test_batches_are_the_papers(name, optimizer, batch, crop):
     recipe = find_recipe(name)
-    assert (recipe.crop, recipe.centred) == (side, centred)
+    assert (recipe.optimizer, recipe.weight_decay) == optimizer
+    assert (recipe.batch, recipe.crop, recipe.centred) == (batch, *crop)
 
 
 @pytest.mark.parametrize("centred", [True, False])
@@ -657,45 +603,27 @@ def test_the_objective_compares_ends_middle_and_a_pair(textures):
     ]
 
 
-def test_two_processes_train_together(textures, tmp_path):
-    folder, samples = tmp_path / "run", 12
+def test_two_processes_train_together_in_bfloat16(textures, tmp_path):
     launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    launch += ["--num_machines", "1", "--mixed_precision", "bf16", "--dynamo_backend", "no"]
     command = [sys.executable, *launch, "--main_process_port", "0", "-m", "b2m.cli", "train"]
     options = [f"--{kind}={path}" for kind, path in textures.items()]
     done = subprocess.run(
-        [*command, RECIPE, *options, f"--samples={samples}", f"--output={folder}"],
+        [*command, RECIPE, *options, "--samples=8", f"--output={tmp_path}"],
         env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr
-    state = checkpoint(folder)
+    state = checkpoint(tmp_path)
     # Each step takes a batch of two in either process.
-    assert (state["samples"], state["step"]) == (samples, samples // 4)
-    alone = tmp_path / "alone"
-    train(alone, textures, samples)
-    assert checkpoint(alone)["step"] == samples // 2
+    assert (state["samples"], state["step"]) == (8, 2)
+    for name, value in state["model"].items():
+        assert value.dtype == torch.float32 and value.isfinite().all(), name
 
 
-@pytest.mark.parametrize("asked", ["no", "bf16"])
-def test_a_cpu_trains_in_bfloat16_only_where_asked(tmp_path, asked):
-    """In a process of its own, as accelerate asks once in a process."""
-    code = """
-import math, sys
-from pathlib import Path
-from b2m.data import stream
-from b2m.train import loop as training
-from b2m.train.recipes import find_recipe
-stream._CHUNK_SCENES, training._VALIDATION_SCENES = 4, 3
-run = training.Run(find_recipe("animator-tiny"), Path(sys.argv[1]), 0)
-run.build(None, None, None, init=training.RANDOM, resume=False)
-assert math.isfinite(run._optimise(run.stream(0)))
-assert {str(parameter.dtype) for parameter in run.model.parameters()} == {"torch.float32"}
-print(run.accelerator.mixed_precision)
-"""
-    environment = os.environ | {"ACCELERATE_MIXED_PRECISION": asked, "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.stdout.split() == [asked], done.stderr
+def test_a_cpu_does_not_train_in_bfloat16_where_nobody_asks(textures, tmp_path):
+    run = training.Run(RECIPES[RECIPE], tmp_path, 0)
+    run.build(**textures, clips=None, init=training.RANDOM, resume=False)
+    assert run.accelerator.mixed_precision == "no"
