@@ -241,9 +241,12 @@ def test_the_first_view_is_a_finished_example(page):
     assert not find(page, "#go")[0].is_enabled()
     assert "Photos stay on this machine" in find(page, "body")[0].text
     upload(page, EXAMPLES / "cat-roll.jpg")
+    wait_for(lambda: find(page, "#motions .tile"))
+    place = find(page, "#pad canvas")[0].location["y"]
     settled(page)
     assert not [part for part in find(page, "#intro img") if part.is_displayed()]
     assert find(page, "#go")[0].is_enabled()
+    assert find(page, "#pad canvas")[0].location["y"] == place  # not moved by what came after it
     said = find(page, "#known")[0].text
     assert "of the photo moved" in said and "dB" not in said
     tab(page, "Details")
@@ -259,10 +262,11 @@ def test_cancel_ends_the_work_and_clears_the_page(page, tmp_path):
     said = find(page, "#status")[0].text
     assert said.startswith(("Estimating the motion: about ", "Reading the photo"))
     page.execute_script("arguments[0].click()", cancel)
-    wait_for(lambda: not find(page, "#status button"))
+    wait_for(lambda: find(page, "#status")[0].text == "Cancelled.")
     wait_for(lambda: is_empty(page))
     upload(page, APART)  # the slot is free again
     settled(page)
+    assert not find(page, "#status")[0].text
 
 
 def test_cancel_ends_a_video_and_frees_its_slot(page, tmp_path):
@@ -276,13 +280,16 @@ def test_cancel_ends_a_video_and_frees_its_slot(page, tmp_path):
         page.execute_script("arguments[0].click()", find(page, "#make-slow")[0])
 
     tab(page, "Video")
+    assert not find(page, "#make-slow")[0].is_enabled()
     film("long.mp4", (640, 426), 60)  # minutes of work
     cancel = wait_for(lambda: find(page, "#filming button"))[0]
     assert find(page, "#filming")[0].text.startswith("Creating slow motion")
     began = time.monotonic()
     page.execute_script("arguments[0].click()", cancel)
-    wait_for(lambda: not find(page, "#filming button"))
-    assert not find(page, "#slow video")
+    wait_for(lambda: find(page, "#filming")[0].text == "Cancelled.")
+    time.sleep(1)  # which the end of the work does not undo
+    assert find(page, "#filming")[0].text == "Cancelled." and not find(page, "#slow video")
+    assert not [part for part in find(page, "#slow .error") if part.is_displayed()]
     page.execute_script("arguments[0].click()", find(page, "#blurry button[aria-label='Clear']")[0])
     film("short.mp4", (96, 64), 3)  # one video at a time is made, and this one is
     wait_for(lambda: find(page, "#slow video[aria-label^='The sharp video']"))
@@ -322,16 +329,41 @@ def test_a_sharp_photo_gets_no_tools(page, tmp_path):
 
 
 def test_the_motion_field_takes_the_photo_over_and_is_cleared_with_it(page):
+    def photo():
+        return [
+            picture.get_attribute("src").rpartition("/")[2] for picture in find(page, "#given img")
+        ]
+
+    def wheel():
+        return [part for part in find(page, "#wheel img") if part.is_displayed()]
+
+    tab(page, "Motion field")
+    assert not [part for part in find(page, "#find, #part, #sharpen") if part.is_enabled()]
+    tab(page, "Photo")
     upload(page, EXAMPLES / "cat-roll.jpg")
     settled(page)
     tab(page, "Motion field")
-    wait_for(lambda: find(page, "#given img"))
-    assert find(page, "#wheel img")[0].is_displayed()
+    wait_for(lambda: photo() == ["cat-roll.jpg"])
     for button, result in (("#find", "#numbers a"), ("#sharpen", "#still img")):
         press(page, button)
         wait_for(lambda result=result: find(page, result))
-    find(page, "#given button[aria-label='Remove Image']")[0].click()
+    wait_for(wheel)
+    field = find(page, "#colored img")[0].get_attribute("src")
+    press(page, "#part")
+    wait_for(lambda: find(page, "#colored img")[0].get_attribute("src") != field)
+    wait_for(lambda: not wheel())  # a mask has no colours
+    tab(page, "Photo")
+    tab(page, "Motion field")
+    time.sleep(1)
+    assert find(page, "#numbers a") and find(page, "#still img")  # of the same photo, and stay
+    tab(page, "Photo")
+    find(page, "#examples button")[0].click()
+    wait_for(lambda: "Estimating" in find(page, "#status")[0].text)
+    tab(page, "Motion field")
+    wait_for(lambda: photo() == ["box-carried.jpg"])
     wait_for(lambda: not find(page, "#numbers a, #still img, #colored img"))
+    find(page, "#given button[aria-label='Remove Image']")[0].click()
+    wait_for(lambda: not find(page, "#find")[0].is_enabled())
 
 
 def test_a_link_holds_the_settings(browser, address):
@@ -534,6 +566,10 @@ def test_it_fits_a_phone(page):
         wait_for(lambda: -5 < page.execute_script(top) < 100)
         for name in ("Edit motion", "Compare", "Details", "Download"):
             tab(page, name)
+        for width in (360, 800):
+            page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size | {"width": width})
+            assert not [part for part in find(page, ".overflow-menu button") if part.is_displayed()]
+        page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         tab(page, "Edit motion")
         labels = wait_for(lambda: find(page, "#pad label"))
         wait_for(lambda: labels[0].is_displayed())

@@ -62,10 +62,11 @@ class Assessment(NamedTuple):
         return (self._motion(share), self._detail(), *self._doubt())
 
     def _motion(self, share: str) -> str:
+        moved = f"of the photo {'may have ' if self._unsure else ''}moved"
         if self.moved < _TINY:
-            return "Less than 1% of the photo moved."
+            return f"Less than 1% {moved}."
         what = "All" if self.moved > 0.95 else f"About {share}"
-        return f"{what} of the photo moved, the fastest parts by {self.fastest:.0f} px."
+        return f"{what} {moved}, the fastest parts by {self.fastest:.0f} px."
 
     def _detail(self) -> str:
         times = f"{self.sharpened:.1f} times the detail along the motion"
@@ -75,9 +76,13 @@ class Assessment(NamedTuple):
             return f"What moved became a little sharper ({times})."
         return "What moved hardly became sharper: the clip shows the motion, not new detail."
 
+    @property
+    def _unsure(self) -> bool:
+        vague = self.certainty is not None and self.certainty < _FAIRLY_SURE
+        return vague or self.specks > _SCATTERED
+
     def _doubt(self) -> tuple[str, ...]:
-        scattered = self.specks > _SCATTERED
-        if scattered:
+        if self.specks > _SCATTERED:
             return ("b2m is not sure of this motion: part of it is scattered in small specks.",)
         if self.certainty is None:
             return ()
@@ -85,7 +90,8 @@ class Assessment(NamedTuple):
             return ("b2m is sure of what moved; forwards or backwards, blur does not tell.",)
         if self.certainty >= _FAIRLY_SURE:
             return ("b2m is fairly sure of what moved; forwards or backwards, blur does not tell.",)
-        return ("b2m is not sure of this motion: where it ends is vague.",)
+        vague = "where it ends is vague, and that part of the photo may be sharp"
+        return (f"b2m is not sure of this motion: {vague}.",)
 
 
 def assess(

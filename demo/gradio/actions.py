@@ -39,7 +39,7 @@ from limits import (
     at_most,
     supersede,
 )
-from pictures import NO_PAD, NO_TILES, SHOWN_SIDE, figures, pad_value, tiles
+from pictures import NO_PAD, NO_TILES, SHOWN_SIDE, awaited, figures, pad_value, tiles
 from results import folder
 
 import b2m
@@ -75,6 +75,7 @@ KINDS = (
 # follow its clip.
 OF_SHOWN = ("again", "introduce", "propose", "explain")
 IDLE: dict[str, Any] = {"busy": False, "spin": False, "text": ""}
+CANCELLED = {**IDLE, "text": "Cancelled."}
 
 
 def busy(text: str, spin: bool = True) -> dict[str, Any]:
@@ -355,10 +356,12 @@ def explain(photo: str | None, edits: list[Edit], motion: float, frames: float, 
 @on_gpu
 @in_plain_words
 def introduce(photo: str | None, frames: float, model: str) -> Any:
-    """The same of a new photo, and the pad with it."""
+    """The same of a new photo, the pad with it, and room for its motions."""
     if not photo or clip_of(photo, model, [], 1, int(frames)).assessment.sharp:
         return gr.skip()
-    return *_explained(photo, [], 1, frames, model), pad_value(look(photo, model).prepared.photo)
+    shown = look(photo, model).prepared.photo
+    explained = _explained(photo, [], 1, frames, model)
+    return *explained, pad_value(shown), awaited(shown), gr.Column(visible=True)
 
 
 @on_gpu

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from results import KEEP_SECONDS, clear, keep_sweeping  # before Gradio asks whe
 import gradio as gr
 import httpx
 from actions import (
+    CANCELLED,
     HINT,
     IDLE,
     KINDS,
@@ -183,6 +185,16 @@ def own(name: str, value: Any, elem_id: str, **kwargs: Any) -> gr.HTML:
     )
 
 
+def enabled(*buttons: gr.Button) -> Callable[[Any], Any]:
+    """What lets buttons be pressed only where there is a file for them."""
+
+    def update(file: Any) -> Any:
+        found = [gr.Button(interactive=bool(file)) for _ in buttons]
+        return found if len(found) > 1 else found[0]
+
+    return update
+
+
 def privacy() -> str:
     """Where photos are, as far as the visitor is concerned."""
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
@@ -205,7 +217,7 @@ def build() -> gr.Blocks:
             "Turns one motion-blurred photo into a short sharp clip. "
             f"Photos of up to {MOST_PHOTO // 10**6} megapixels. {privacy()}"
         )
-        edits, undone = gr.State([]), gr.State([])
+        edits, undone, taken = gr.State([]), gr.State([]), gr.State(None)
         motion = gr.Number(1, label="Motion", visible=False, precision=0)
         with gr.Tab("Photo"), gr.Row():
             with gr.Column(scale=1, min_width=300):
@@ -275,6 +287,7 @@ def build() -> gr.Blocks:
                                 for label, word in WORDS.items()
                             }
                     with gr.Tab("Compare"):
+                        gr.Markdown("Drag the line; or hold “Show original” while the clip plays.")
                         slider = gr.ImageSlider(
                             label="Photo | sharp frame",
                             interactive=False,
@@ -308,7 +321,12 @@ def build() -> gr.Blocks:
                         label="Shutter fraction (180° = 0.5)",
                         info="Share of the time: 1 for phones in dim light, 0.5 in the cinema.",
                     )
-                    slow = gr.Button("Create slow motion", variant="primary", elem_id="make-slow")
+                    slow = gr.Button(
+                        "Create slow motion",
+                        variant="primary",
+                        elem_id="make-slow",
+                        interactive=False,
+                    )
                     filming = own("status", IDLE, "filming")
                 sharp = gr.Video(
                     label="Slow motion, seven times slower",
@@ -325,10 +343,14 @@ def build() -> gr.Blocks:
             with gr.Row():
                 with gr.Column():
                     given = photo_input(height=280, elem_id="given")
-                    with gr.Row():
-                        find = gr.Button("Estimate motion", variant="primary", elem_id="find")
-                        part = gr.Button("Segment moving objects", elem_id="part")
-                        sharpen = gr.Button("Deblur", elem_id="sharpen")
+                    with gr.Row(equal_height=True):
+                        find = gr.Button(
+                            "Estimate motion", variant="primary", elem_id="find", interactive=False
+                        )
+                        part = gr.Button(
+                            "Segment moving objects", elem_id="part", interactive=False
+                        )
+                        sharpen = gr.Button("Deblur", elem_id="sharpen", interactive=False)
                     measuring = own("status", IDLE, "measuring")
                 with gr.Column():
                     colored = gr.Image(
@@ -338,10 +360,11 @@ def build() -> gr.Blocks:
                         buttons=["download", "fullscreen"],  # to share would be to send it away
                         elem_id="colored",
                     )
-                    gr.HTML(
+                    legend = gr.HTML(
                         f'<img src="{wheel()}" width="72" height="72" '
                         'alt="Colour wheel: the colour of each direction of motion">',
                         elem_id="wheel",
+                        visible=False,
                     )
                     numbers = gr.File(label="Motion field (.flo)", elem_id="numbers", height=110)
                     still = gr.Image(
@@ -379,12 +402,17 @@ def build() -> gr.Blocks:
             motion, edits, undone, others, options, pad, clip, known, detail, player, more, status,
             example, result,
         ]  # fmt: skip
-        idle: dict[str, Any] = {"fn": lambda: IDLE, "outputs": status, **at_once}
+
+        def idle(line: gr.HTML) -> dict[str, Any]:
+            """A line that says nothing any more, unless that the work was cancelled."""
+            rest = {"fn": lambda now: IDLE if now["busy"] else now, "inputs": line, "outputs": line}
+            return {**rest, **at_once}
+
         updating = {"fn": lambda: busy("Updating the clip"), "outputs": status, **at_once}
 
         def explained(event: Any) -> Any:
             """What follows once the clip is there, or is not."""
-            event.failure(**idle)
+            event.failure(**idle(status))
             return event.success(
                 explain, [photo, edits, motion, frames, model], [slider, why], **quietly
             )
@@ -398,10 +426,15 @@ def build() -> gr.Blocks:
                 **at_once,
             )
             introduced = event.success(
-                introduce, [photo, frames, model], [slider, why, pad], **quietly
+                introduce, [photo, frames, model], [slider, why, pad, others, options], **quietly
             )
             # What takes longest comes last.
-            introduced.success(propose, [photo, frames, model], [others, options], **quietly)
+            proposal = introduced.success(
+                propose, [photo, frames, model], [others, options], **quietly
+            )
+            proposal.failure(
+                lambda: (NO_TILES, gr.Column(visible=False)), None, [others, options], **at_once
+            )
 
         def started(event: Any) -> None:
             """A photo, looked at anew."""
@@ -410,7 +443,7 @@ def build() -> gr.Blocks:
         anew: dict[str, Any] = {"fn": begin, "inputs": photo, "outputs": whole, **at_once}
         started(go.click(trigger_mode="once", **anew))
         started(gr.on([photo.input, model.select], trigger_mode="always_last", **anew))
-        photo.change(lambda photo: gr.Button(interactive=bool(photo)), photo, go, **at_once, **last)
+        photo.change(enabled(go), photo, go, **at_once, **last)
 
         def take(event: gr.EventData) -> str:
             """One of the example photos."""
@@ -428,7 +461,7 @@ def build() -> gr.Blocks:
             )
         )
         for setting in (frames, speed, pingpong):
-            setting.input(again, state, results, **private, **last).failure(**idle)
+            setting.input(again, state, results, **private, **last).failure(**idle(status))
         pad.submit(**updating)
         explained(pad.submit(drawn, state, edited, trigger_mode="multiple", **private))
         for word, button in words.items():
@@ -452,14 +485,13 @@ def build() -> gr.Blocks:
         async def stop(request: gr.Request) -> dict[str, Any]:
             """End what is being made for this page."""
             await cancel(page._queue, str(request.session_hash))
-            gr.Info("Cancelled.")
-            return IDLE
+            return CANCELLED
 
         async def stop_all(request: gr.Request) -> Any:
             """The same, and the page as without a photo if there is no clip yet."""
             waits = leave(request.session_hash or "")
-            idle_line = await stop(request)
-            return finished() if waits else {status: idle_line}
+            told = await stop(request)
+            return {**(dict(zip(whole, finished(), strict=True)) if waits else {}), status: told}
 
         status.submit(stop_all, None, whole, **at_once)
         for line in (filming, measuring):
@@ -471,7 +503,7 @@ def build() -> gr.Blocks:
             made.success(
                 None, file, None, js="(file) => window.b2mTake(file)", api_visibility="private"
             )
-            made.then(**idle)
+            made.then(**idle(status))
         share.click(
             None,
             [frames, speed, pingpong, model],
@@ -486,9 +518,23 @@ def build() -> gr.Blocks:
         creating = busy("Creating slow motion", spin=False)
         slow.click(lambda: creating, None, filming, **at_once)
         made = slow.click(video, [blurry, shutter, model], sharp, api_name="video", **minutes)
-        made.then(lambda: IDLE, None, filming, **at_once)
-        field.select(lambda photo, given: given or photo, [photo, given], given, **at_once)
-        given.change(lambda: (None, None, None), None, [colored, numbers, still], **at_once)
+        made.then(**idle(filming))
+        blurry.change(enabled(slow), blurry, slow, **at_once, **last)
+
+        def take_over(photo: str | None, given: str | None, taken: str | None) -> tuple[Any, Any]:
+            """The photo of the first tab, if it is a new one, or there is none here."""
+            fresh = photo and (photo != taken or not given)
+            return (photo, photo) if fresh else (gr.skip(), gr.skip())
+
+        field.select(take_over, [photo, given, taken], [given, taken], **at_once)
+        given.change(
+            lambda: (None, None, None, gr.HTML(visible=False)),
+            None,
+            [colored, numbers, still, legend],
+            **at_once,
+        )
+        buttons = (find, part, sharpen)
+        given.change(enabled(*buttons), given, [*buttons], **at_once, **last)
         for button, asked, found in (
             (find, flow, [colored, numbers]),
             (part, segment, colored),
@@ -498,7 +544,11 @@ def build() -> gr.Blocks:
             made = button.click(
                 asked, given, found, api_name=asked.__name__, show_progress="hidden", **waits
             )
-            made.then(lambda: IDLE, None, measuring, **at_once)
+            made.then(**idle(measuring))
+            if button is not sharpen:  # a mask has no colours
+                made.success(
+                    lambda visible=button is find: gr.HTML(visible=visible), None, legend, **at_once
+                )
         endpoint(photo_input(visible=False), settings, waits)
     page.queue(max_size=MOST_WAITING)
     share_fairly(page._queue)

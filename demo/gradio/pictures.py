@@ -91,6 +91,18 @@ def intro(clip: Clip) -> dict[str, Any]:
     return {"photo": as_data(fit(clip.photo, FIGURE_SIDE)), "clip": playing(clip, FIGURE_SIDE)}
 
 
+def _tile(frame: Pixels, field: Pixels) -> Pixels:
+    """Both, side by side in upright photos."""
+    return np.concatenate([frame, field], axis=int(frame.shape[0] > frame.shape[1]))
+
+
+def awaited(photo: Pixels) -> dict[str, Any]:
+    """What stands in the place of the motions that fit while they are looked for."""
+    small = fit(photo, TILE_SIDE)
+    picture = as_data(_tile(small, np.full_like(small, 255)))
+    return {**NO_TILES, "size": "large", "awaited": picture}
+
+
 def tiles(clips: Sequence[Clip]) -> dict[str, Any]:
     """A small looping clip with its motion field for each of the motions that fit."""
     found = []
@@ -98,16 +110,9 @@ def tiles(clips: Sequence[Clip]) -> dict[str, Any]:
         for number, clip in enumerate(clips, 1):
             small = fit(clip.photo, TILE_SIDE)
             field = fit(flow_to_color(clip.flow), TILE_SIDE)
-            beside = int(small.shape[0] > small.shape[1])  # upright photos
             path = Path(folder) / "clip.webp"
-            write_webp(
-                path,
-                (
-                    np.concatenate([frame, field], axis=beside)
-                    for frame in clip.render(clip.count, small.shape[:2])
-                ),
-                clip.count,
-            )
+            frames = clip.render(clip.count, small.shape[:2])
+            write_webp(path, (_tile(frame, field) for frame in frames), clip.count)
             name = "Most likely" if number == 1 else f"Option {number}"
             alt = f"{name}: the clip and its motion field"
             picture = _data("image/webp", path.read_bytes())

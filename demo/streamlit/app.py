@@ -10,6 +10,7 @@ import tempfile
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -127,6 +128,11 @@ def with_wheel(field: Pixels) -> Pixels:
     return shown
 
 
+def decibels(value: float) -> str:
+    """A figure of the table."""
+    return "exact" if np.isinf(value) else f"{value:.1f}"
+
+
 class Shown:
     """A clip, and what the page shows of it, each made once."""
 
@@ -138,8 +144,8 @@ class Shown:
         """Its row of the table."""
         clip = self.clip
         return {
-            "Re-blur check, dB": f"{clip.reblur_psnr:.1f}",
-            "Re-blur check of the motion alone, dB": f"{clip.reblur_psnr_raw:.1f}",
+            "Re-blur check, dB": decibels(clip.reblur_psnr),
+            "Re-blur check of the motion alone, dB": decibels(clip.reblur_psnr_raw),
             "Score, dB": f"{clip.score:.2f}",
             "Fastest parts, px": f"{clip.fastest:.1f}",
             "Moving": f"{(clip.guidance != 0).any(-1).mean():.0%}",

@@ -22,12 +22,13 @@ export function sentencesOf({ sharp, moved, fastest, sharpened, specks, certaint
   if (sharp && !moved) return [`${SHARP}: no motion blur was found in it.`];
   const share = moved >= TINY ? `${roundEven(100 * moved)}%` : "less than 1%", times = `${sharpened.toFixed(1)} times the detail along the motion`;
   if (sharp) return [`${SHARP}: what seems to move is ${share} of it, and that is most likely an error.`];
-  const what = moved < TINY ? "Less than 1% of the photo moved." : `${moved > 0.95 ? "All" : `About ${share}`} of the photo moved, the fastest parts by ${roundEven(fastest)} px.`;
+  const unsure = specks > SCATTERED || certainty !== null && certainty < FAIRLY_SURE, went = `of the photo ${unsure ? "may have " : ""}moved`;
+  const what = moved < TINY ? `Less than 1% ${went}.` : `${moved > 0.95 ? "All" : `About ${share}`} ${went}, the fastest parts by ${roundEven(fastest)} px.`;
   const detail = sharpened >= CLEARLY ? `What moved became clearly sharper (${times}).` : sharpened >= SOMEWHAT ? `What moved became a little sharper (${times}).`
     : "What moved hardly became sharper: the clip shows the motion, not new detail.";
   const said = [what, detail];
   if (specks > SCATTERED) said.push("b2m is not sure of this motion: part of it is scattered in small specks.");
-  else if (certainty !== null) said.push(certainty < FAIRLY_SURE ? "b2m is not sure of this motion: where it ends is vague."
+  else if (certainty !== null) said.push(certainty < FAIRLY_SURE ? "b2m is not sure of this motion: where it ends is vague, and that part of the photo may be sharp."
     : `b2m is ${certainty >= SURE ? "" : "fairly "}sure of what moved; forwards or backwards, blur does not tell.`);
   return said;
 }
