@@ -1,6 +1,7 @@
 """What several test files share."""
 
 import os
+from functools import partial
 
 import pytest
 
@@ -21,6 +22,17 @@ def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     MotionAnimator(MotionAnimator.config_class.tiny()).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def few_textures():
+    """Made-up textures that are few and small: as many as there are take seconds to make."""
+    from b2m.data import textures
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("procedural_textures", "procedural_cutouts"):
+            patch.setattr(textures, name, partial(getattr(textures, name), count=4, side=96))
+        yield
 
 
 @pytest.fixture(scope="session")

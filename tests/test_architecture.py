@@ -147,19 +147,16 @@ def test_public_names_resolve():
         _ = b2m.nothing_like_it
 
 
-@pytest.mark.parametrize("module", ["train", "losses", "models", "data.stream"])
-def test_training_needs_no_more_than_a_bare_machine_has(module):
-    if f"b2m.{module}" not in MODULES:
-        pytest.fail(f"b2m.{module} is missing")
+def test_training_needs_no_more_than_a_bare_machine_has():
     code = (
         "class Missing:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name.split('.')[0] in ('av', 'scipy', 'matplotlib', 'skimage'):\n"
         "            raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, Missing())\n"
-        f"import b2m.{module}"
+        "import b2m.train, b2m.losses, b2m.models, b2m.data.stream"
     )
-    assert f"b2m.{module}" in modules_after(code)
+    assert "b2m.data.stream" in modules_after(code)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

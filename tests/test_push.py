@@ -5,17 +5,16 @@ import hashlib
 import json
 import os
 import re
-import subprocess
-import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from hub_client import connect, serving
 
 from b2m.cli import main
 from b2m.errors import InputError
 from b2m.hub import plan
+from b2m.train.hub_sync import keep_run, open_run
 
 ROOT = Path(__file__).parents[1]
 ANIMATOR, PAGE = ROOT / "weights" / "animator", ROOT / "demo" / "gradio"
@@ -114,47 +113,22 @@ class Hub(BaseHTTPRequestHandler):
         return 404, {"error": f"nothing at {path}"}
 
 
+def log_in(monkeypatch, endpoint, token=TOKEN):
+    connect(monkeypatch, endpoint, HF_TOKEN_PATH=os.devnull)
+    monkeypatch.setenv("HF_TOKEN", token or "")
+
+
 @pytest.fixture
-def hub():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    server.kept = {"asked": [], "created": [], "large": {}, "commits": []}
-    server.address = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+def hub(monkeypatch):
+    kept = {"asked": [], "created": [], "large": {}, "commits": []}
+    with serving(Hub, kept=kept) as server:
+        log_in(monkeypatch, server.address)
+        yield server
 
 
-def elsewhere(folder, endpoint, code, *arguments, token=TOKEN):
-    """Run code in another process, as the client reads its settings when imported."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    environment |= {
-        "HF_ENDPOINT": endpoint,
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "HF_HOME": str(folder),
-    }
-    if token:
-        environment["HF_TOKEN"] = token
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
-def push(folder, endpoint, *commands, token=TOKEN):
-    """Run commands, one after the other: codes, what was said, and the errors."""
-    code = (
-        "import json, sys\n"
-        "from b2m.cli import main\n"
-        "print(*[main(['push', *c]) for c in json.loads(sys.argv[1])])"
-    )
-    result = elsewhere(folder, endpoint, code, json.dumps(commands), token=token)
-    *said, codes = result.stdout.splitlines()
-    return [int(one) for one in codes.split()], said, result.stderr
+def one_error(capsys, *words):
+    (said,) = capsys.readouterr().err.splitlines()
+    assert all(word in said for word in words)
 
 
 def committed(commit):
@@ -168,14 +142,10 @@ def committed(commit):
     return small, large
 
 
-def test_weights_and_a_space_arrive_whole(hub, tmp_path):
-    codes, said, errors = push(
-        tmp_path,
-        hub.address,
-        [str(ANIMATOR), "user/b2m-animator", "--yes"],
-        [str(PAGE), "user/b2m", "--space", "--owner", "someone", "--yes"],
-    )
-    assert codes == [0, 0], errors
+def test_weights_and_a_space_arrive_whole(hub, capsys):
+    assert main(["push", str(ANIMATOR), "user/b2m-animator", "--yes"]) == 0
+    assert main(["push", str(PAGE), "user/b2m", "--space", "--owner", "someone", "--yes"]) == 0
+    said = capsys.readouterr().out.splitlines()
     assert [line for line in said if line.startswith("sent")] == [
         f"sent: {hub.address}/user/b2m-animator",
         f"sent: {hub.address}/spaces/user/b2m",
@@ -203,18 +173,6 @@ def test_weights_and_a_space_arrive_whole(hub, tmp_path):
     assert not any(name.startswith((".", "__pycache__")) for name in small)
 
 
-SYNC = """
-import sys
-from b2m.errors import InputError
-from b2m.train.hub_sync import keep_run, open_run
-for what, folder in zip(sys.argv[1::2], sys.argv[2::2]):
-    try:
-        keep_run(folder, "user/run") if what == "keep" else open_run("user/run", folder)
-    except InputError as error:
-        print(error)
-"""
-
-
 def test_a_training_goes_on_on_another_machine(hub, tmp_path):
     run, other, new = (tmp_path / name for name in ("run", "other", "new"))
     (run / "weights").mkdir(parents=True)
@@ -224,9 +182,9 @@ def test_a_training_goes_on_on_another_machine(hub, tmp_path):
     for folder in (other, new):
         folder.mkdir()
     (other / "checkpoint.pt").write_bytes(b"more")
-    commands = ["keep", str(run), "open", str(other), "open", str(new)]
-    done = elsewhere(tmp_path, hub.address, SYNC, *commands)
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    keep_run(run, "user/run")
+    for folder in (other, new):
+        open_run("user/run", folder)
     for repo in hub.kept["created"]:
         assert repo["name"] == "run"
         assert repo.get("visibility") == "private" or repo.get("private")  # newer, older clients
@@ -235,33 +193,33 @@ def test_a_training_goes_on_on_another_machine(hub, tmp_path):
     assert (other / "checkpoint.pt").read_bytes() == b"more"  # what is there is not replaced
 
 
-def test_a_training_that_cannot_be_kept(hub, tmp_path):
-    for endpoint, token, words in (
-        (hub.address, "hf_wrong", "log in with 'hf auth login'"),
-        (hub.address, None, "you are not logged in"),
-        ("http://127.0.0.1:9", TOKEN, "cannot be reached for 'user/run'"),
-    ):
-        commands = ["keep", str(tmp_path), "open", str(tmp_path)]
-        said = elsewhere(tmp_path, endpoint, SYNC, *commands, token=token).stdout.splitlines()
-        assert len(said) == 2 and all(words in sentence for sentence in said)
+UNUSABLE = pytest.mark.parametrize(
+    ("token", "words"),
+    [
+        ("hf_wrong", "log in with 'hf auth login'"),
+        (None, "you are not logged in"),
+        (TOKEN, "cannot be reached for 'user/run'"),  # at an address where nothing listens
+    ],
+)
 
 
-def test_a_refusal_is_one_sentence(hub, tmp_path):
-    command = [str(ANIMATOR), "user/repo", "--yes"]
-    codes, _, errors = push(tmp_path, hub.address, command, token="hf_wrong")
-    assert codes == [1] and "hf auth login" in errors and len(errors.splitlines()) == 1
+@UNUSABLE
+def test_a_training_that_cannot_be_kept(hub, tmp_path, monkeypatch, token, words):
+    log_in(monkeypatch, "http://127.0.0.1:9" if token == TOKEN else hub.address, token)
+    with pytest.raises(InputError, match=words):
+        keep_run(tmp_path, "user/run")
+    with pytest.raises(InputError, match=words):
+        open_run("user/run", tmp_path)
+
+
+@UNUSABLE
+def test_a_refusal_is_one_sentence(hub, monkeypatch, capsys, token, words):
+    log_in(monkeypatch, "http://127.0.0.1:9" if token == TOKEN else hub.address, token)
+    assert main(["push", str(ANIMATOR), "user/run"]) == 0  # to look needs neither
+    assert "nothing was sent; --yes sends it" in capsys.readouterr().out
+    assert main(["push", str(ANIMATOR), "user/run", "--yes"]) == 1
+    one_error(capsys, words)
     assert not hub.kept["commits"]
-
-
-def test_without_a_token_or_a_network(tmp_path):
-    nobody = "http://127.0.0.1:9"  # where nothing listens
-    command = [str(ANIMATOR), "user/repo"]
-    codes, said, errors = push(tmp_path, nobody, command, [*command, "--yes"], token=None)
-    assert codes == [0, 1]  # to look needs neither
-    assert "nothing was sent; --yes sends it" in said
-    assert "you are not logged in" in errors and len(errors.splitlines()) == 1
-    codes, _, errors = push(tmp_path, nobody, [*command, "--yes"])
-    assert codes == [1] and "cannot be reached" in errors and len(errors.splitlines()) == 1
 
 
 def test_a_dry_run_names_files_sizes_and_target(capsys, tmp_path):

@@ -143,7 +143,7 @@ def test_the_blur_is_the_mean_of_all_instants_in_linear_light(photos, cutouts, k
 def test_instants_are_at_most_a_pixel_apart(photos, cutouts):
     few = SceneConfig(40, 3, (8.0, 12.0), "camera", saturation=0.0)
     many = SceneConfig(40, 25, (8.0, 12.0), "camera", saturation=0.0)
-    coarse, fine = (render(photos, cutouts, config, 4, seed=4) for config in (few, many))
+    coarse, fine = (render(photos, cutouts, config, 2, seed=4) for config in (few, many))
     # The frames of the one are among those of the other: the ends and the middle.
     torch.testing.assert_close(coarse.frames, fine.frames[:, ::12])
     found = psnr(coarse.blur, fine.blur)

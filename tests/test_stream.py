@@ -64,12 +64,6 @@ def test_each_vector_goes_with_its_pixel(turns, mirror, backwards):
     assert checked > 20
 
 
-def test_backwards_reverses_the_frames():
-    frames = torch.arange(4.0).view(1, 4, 1, 1, 1)
-    flow = torch.zeros(1, 2, 1, 1)
-    assert augment(frames, flow, 0, False, True)[0].flatten().tolist() == [3, 2, 1, 0]
-
-
 # --- batches -------------------------------------------------------------------------------------
 
 
@@ -216,10 +210,10 @@ def test_the_mix_has_its_shares(textures, monkeypatch):
         real=real,
         real_share=recipe.real_share,
     )
-    lights = torch.cat([made(step)["frames"][:, 0, 0, 0, 0] for step in range(0, 640)])
+    lights = torch.cat([made(step)["frames"][:, 0, 0, 0, 0] for step in range(0, 640, 8)])
     shares = [float((lights - light).abs().lt(0.01).float().mean()) for light in (0.2, 0.4, 0.8)]
     assert sum(shares) == pytest.approx(1)
-    np.testing.assert_allclose(shares, list(stream.SHARES.values()), atol=0.02)
+    np.testing.assert_allclose(shares, list(stream.SHARES.values()), atol=0.03)
     short = {name: RECIPES[f"animator-short-{name}"] for name in ("scenes", "rotation", "clips")}
     assert {name: (one.turning, one.real_share) for name, one in short.items()} == {
         "scenes": (0, 0), "rotation": (0.15, 0), "clips": (0, 0.1)
