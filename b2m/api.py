@@ -53,11 +53,16 @@ __all__ = [
 
 @lru_cache(maxsize=2)
 def _loaded(
-    weights: str | None, chosen: str | None, model: str, predictor: str | None, device: str
+    weights: str | None,
+    chosen: str | None,
+    model: str,
+    predictor: str | None,
+    device: str,
+    ensemble: int,
 ) -> BlurAnimator:
     """The animator of plain function calls; `chosen` is $B2M_WEIGHTS, which may change."""
     return BlurAnimator.from_pretrained(
-        weights, model=model, guidance_predictor=predictor, device=device
+        weights, model=model, guidance_predictor=predictor, device=device, ensemble=ensemble
     )
 
 
@@ -66,8 +71,9 @@ def _animator(
     device: str,
     model: str = "animator",
     predictor: str | None = None,
+    ensemble: int = 1,
 ) -> BlurAnimator:
-    return _loaded(_named(weights), _chosen(), model, predictor, device)
+    return _loaded(_named(weights), _chosen(), model, predictor, device, ensemble)
 
 
 @lru_cache(maxsize=1)
@@ -95,9 +101,10 @@ def animate(
     guidance_predictor: str | None = None,
     weights: str | os.PathLike[str] | None = None,
     device: str = "auto",
+    ensemble: int = 1,
 ) -> list[Clip]:
     """Clips of a blurred photo, best first; see `BlurAnimator`, its loading and `animate`."""
-    return _animator(weights, device, model, guidance_predictor).animate(
+    return _animator(weights, device, model, guidance_predictor, ensemble).animate(
         image, guidance=guidance, frames=frames, motions=motions, seed=seed
     )
 
@@ -112,6 +119,7 @@ def animate_video(
     model: str = "animator",
     weights: str | os.PathLike[str] | None = None,
     device: str = "auto",
+    ensemble: int = 1,
 ) -> Path:
     """Turn a blurred video into a sharp one: every frame becomes several, joined without a jump.
 
@@ -133,6 +141,7 @@ def animate_video(
             in Zhong 2022.
         weights: see `b2m.hub.find_weights`.
         device: "auto", or as torch names it.
+        ensemble: predictions whose mean is taken, see `BlurAnimator.from_pretrained`.
 
     Returns:
         The target.
@@ -142,7 +151,7 @@ def animate_video(
             frame, the target being the source or not an `.mp4`, or numbers that are not possible.
         OutputError: the target cannot be written.
     """
-    return _animator(weights, device, model).animate_video(
+    return _animator(weights, device, model, ensemble=ensemble).animate_video(
         source, target, frames=frames, fps=fps, shutter=shutter
     )
 
@@ -154,6 +163,7 @@ def flow(
     model: str = "animator",
     weights: str | os.PathLike[str] | None = None,
     device: str = "auto",
+    ensemble: int = 1,
 ) -> Flow:
     """The motion field of a blurred photo: (H, W, 2) float32 pixels over the exposure.
 
@@ -166,6 +176,7 @@ def flow(
             frame to the last.
         weights: see `b2m.hub.find_weights`.
         device: "auto", or as torch names it.
+        ensemble: predictions whose mean is taken, see `BlurAnimator.from_pretrained`.
 
     Raises:
         InputError: an unreadable photo, or a model, guidance, weights or a device that are not
@@ -174,8 +185,13 @@ def flow(
     if checked_model(model, flow_models()) == "blur-flow":
         if guidance is not None:
             raise InputError("the model 'blur-flow' takes no guidance: leave it out.")
+        if ensemble != 1:
+            raise InputError(f"ensemble={ensemble} is of the animator; 'blur-flow' takes 1.")
         return frame_models.flow(_loaded_flow(_named(weights), _chosen(), device), image)
-    return animate(image, guidance=guidance, model=model, weights=weights, device=device)[0].flow
+    clips = animate(
+        image, guidance=guidance, model=model, weights=weights, device=device, ensemble=ensemble
+    )
+    return clips[0].flow
 
 
 def segment_motion(
@@ -184,6 +200,7 @@ def segment_motion(
     model: str = "animator",
     weights: str | os.PathLike[str] | None = None,
     device: str = "auto",
+    ensemble: int = 1,
 ) -> NDArray[np.bool_]:
     """(H, W) bool: what moves against the camera in a blurred photo.
 
@@ -195,12 +212,14 @@ def segment_motion(
         model: one of `flow_models`, which finds the motion field.
         weights: see `b2m.hub.find_weights`.
         device: "auto", or as torch names it.
+        ensemble: predictions whose mean is taken, see `BlurAnimator.from_pretrained`.
 
     Raises:
         InputError: an unreadable photo, or a model, weights or a device that are not possible.
     """
     photo = read_image(image).pixels
-    return segment(photo, flow(photo, model=model, weights=weights, device=device))
+    found = flow(photo, model=model, weights=weights, device=device, ensemble=ensemble)
+    return segment(photo, found)
 
 
 def deblur(
@@ -209,9 +228,11 @@ def deblur(
     model: str = "animator",
     weights: str | os.PathLike[str] | None = None,
     device: str = "auto",
+    ensemble: int = 1,
 ) -> Pixels:
     """The sharp photo, the middle instant: (H, W, 3) uint8 sRGB; model one of `animators`.
 
     `b2m.deblur_with_flow` sharpens the photo itself, along the `flow` of any of `flow_models`.
     """
-    return animate(image, model=model, weights=weights, device=device)[0].middle
+    clips = animate(image, model=model, weights=weights, device=device, ensemble=ensemble)
+    return clips[0].middle

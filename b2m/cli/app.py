@@ -25,6 +25,7 @@ from b2m.cli import train as workbench
 from b2m.cli import video as filming
 from b2m.cli.console import (
     Device,
+    Ensemble,
     Model,
     Output,
     Row,
@@ -194,6 +195,7 @@ def animate(
     ] = None,
     weights: Weights = None,
     device: Device = "auto",
+    ensemble: Ensemble = 1,
 ) -> None:
     """Turn blurred photos into sharp clips.
 
@@ -228,7 +230,7 @@ def animate(
     at_least(motions, 1, "--motions", "there is nothing else to make")
     said = read_directions(direction, guidance, scale_guidance, stroke, reverse)
     check_device(device)
-    animator = _animator(weights, device, model, guidance_predictor)
+    animator = _animator(weights, device, model, guidance_predictor, ensemble)
 
     def work(photo: Path, name: str) -> Iterator[Row]:
         prepared = animator.prepare(photo)
@@ -262,6 +264,7 @@ def flow(
     model: FlowModel = "animator",
     weights: Weights = None,
     device: Device = "auto",
+    ensemble: Ensemble = 1,
 ) -> None:
     """Find only the motion: NAME.flo and a picture of it, NAME-flow.png.
 
@@ -270,7 +273,7 @@ def flow(
     """
     check_device(device)
     place = place_of(output, photos, {"flo": ".flo", "png": ".png"})
-    find = _flow_finder(weights, device, model, seed)
+    find = _flow_finder(weights, device, model, ensemble, seed)
 
     def work(photo: Path, name: str) -> None:
         from b2m import motion
@@ -307,6 +310,7 @@ def deblur(
     ] = "animator",
     weights: Weights = None,
     device: Device = "auto",
+    ensemble: Ensemble = 1,
 ) -> None:
     """Make only the sharp photo of the middle instant, full size: NAME-sharp.png.
 
@@ -316,7 +320,7 @@ def deblur(
     """
     check_device(device)
     if deconvolve:
-        find = _flow_finder(weights, device, model)
+        find = _flow_finder(weights, device, model, ensemble)
 
         def sharp(photo: Path) -> NDArray[np.uint8]:
             from b2m import deblur_with_flow
@@ -329,7 +333,7 @@ def deblur(
                 "--model blur-flow finds the motion and no sharp frame: add --deconvolve to "
                 "sharpen the photo along it, or choose another model"
             )
-        animator = _animator(weights, device, model)
+        animator = _animator(weights, device, model, ensemble=ensemble)
 
         def sharp(photo: Path) -> NDArray[np.uint8]:
             clip = animator.animate(photo)[0]
@@ -346,6 +350,7 @@ def segment(
     model: FlowModel = "animator",
     weights: Weights = None,
     device: Device = "auto",
+    ensemble: Ensemble = 1,
 ) -> None:
     """Tell what moves by itself from what the camera does: NAME-moving.png, white where it moves.
 
@@ -353,7 +358,7 @@ def segment(
     all else is black, and so is what is too plain for its motion to show, as skies are.
     """
     check_device(device)
-    find = _flow_finder(weights, device, model)
+    find = _flow_finder(weights, device, model, ensemble)
 
     def mask(photo: Path) -> NDArray[np.uint8]:
         from b2m.motion import segmentation
@@ -431,7 +436,11 @@ def _formats(given: str) -> list[str]:
 
 
 def _animator(
-    weights: str | None, device: str, model: str = "animator", predictor: str | None = None
+    weights: str | None,
+    device: str,
+    model: str,
+    predictor: str | None = None,
+    ensemble: int = 1,
 ) -> BlurAnimator:
     from b2m.inference.animator import GUIDANCE_PREDICTORS, BlurAnimator, animators
 
@@ -439,12 +448,12 @@ def _animator(
     if predictor is not None:
         _one_of("--guidance-predictor", predictor, GUIDANCE_PREDICTORS)
     return BlurAnimator.from_pretrained(
-        weights, model=model, guidance_predictor=predictor, device=device
+        weights, model=model, guidance_predictor=predictor, device=device, ensemble=ensemble
     )
 
 
 def _flow_finder(
-    weights: str | None, device: str, model: str, seed: int = 0
+    weights: str | None, device: str, model: str, ensemble: int, seed: int = 0
 ) -> Callable[[Path], tuple[NDArray[np.uint8], Flow]]:
     """What reads a photo and finds its motion field; doubts about it are told."""
     from b2m import api
@@ -452,6 +461,8 @@ def _flow_finder(
 
     _one_of("--model", model, api.flow_models())
     if model == "blur-flow":
+        if ensemble > 1:
+            raise ArgumentError(f"--ensemble {ensemble} is of the animator, not of blur-flow")
 
         def find(photo: Path) -> tuple[NDArray[np.uint8], Flow]:
             read = media.read_image(photo)
@@ -459,7 +470,7 @@ def _flow_finder(
             return read.pixels, api.flow(read.pixels, model=model, weights=weights, device=device)
 
         return find
-    animator = _animator(weights, device, model)
+    animator = _animator(weights, device, model, ensemble=ensemble)
 
     def animated(photo: Path) -> tuple[NDArray[np.uint8], Flow]:
         clip = animator.animate(photo, seed=seed)[0]

@@ -35,7 +35,21 @@ def _seed(value: int) -> int:
     return value
 
 
+def _ensemble(value: int) -> int:
+    if value not in (1, 2, 4):
+        raise typer.BadParameter(f"{value} must be 1, 2 or 4")
+    return value
+
+
 Device = Annotated[str, typer.Option(metavar="NAME", help="Device: auto, cpu, cuda or mps.")]
+Ensemble = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        help="Mean of N predictions, 1, 2 or 4: closer to the truth, N times the time.",
+        callback=_ensemble,
+    ),
+]
 Model = Annotated[
     str, typer.Option(metavar="NAME", help="animator, or decomposer, video-restorer or jin.")
 ]

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from b2m.cli.console import Device, Model, Weights, check_device, warn
+from b2m.cli.console import Device, Ensemble, Model, Weights, check_device, warn
 from b2m.errors import InputWarning
 from b2m.files import results_folder
 
@@ -37,6 +37,7 @@ def video(
     model: Model = "animator",
     weights: Weights = None,
     device: Device = "auto",
+    ensemble: Ensemble = 1,
 ) -> None:
     """Turn a blurred video into a sharp one, in slow motion or in real time.
 
@@ -62,7 +63,7 @@ def video(
     from b2m.media.video import read_video
 
     warn(source, read_video(source).warnings)
-    animator = BlurAnimator.from_pretrained(weights, model=model, device=device)
+    animator = BlurAnimator.from_pretrained(weights, model=model, device=device, ensemble=ensemble)
     folder = results_folder(target.parent) if output is None else contextlib.nullcontext()
     with folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)  # told already

@@ -359,6 +359,8 @@ GIVEN = "animator, true guidance"
 REVERSED = "animator, guidance reversed, better order"
 FREE = "animator, no guidance, better order"
 PROJECTED = "animator, true guidance, projected"
+GIVEN_ENSEMBLE = "animator, true guidance, ensemble of 4"
+FREE_ENSEMBLE = "animator, no guidance, ensemble of 4, better order"
 
 ENLARGED = (1, 2, 4)
 """Times to which photos are enlarged in the table "enlarged"."""
@@ -368,17 +370,27 @@ LARGE = 2.4
 
 
 def animator_methods(animator: BlurAnimator) -> Predict:
-    """The methods of the tables "scenes" and "clips"; the photo is encoded once for all.
+    """The methods of the tables "scenes" and "clips"; the photo is encoded once for all, and once
+    more by the ensemble.
 
     Frames are the network's own, but for `PROJECTED`, which has what `BlurAnimator`
     gives: frames moved so that they average to the photo.
     """
 
+    several = BlurAnimator(animator.model, ensemble=4)
+
     def predict(photo: Pixels, guidance: Guidance, count: int) -> Iterator[Prediction]:
-        prepared = animator.prepare(photo)
-        for name, said in ((GIVEN, guidance), (REVERSED, reverse(guidance)), (FREE, None)):
-            clip = animator.animate(prepared, guidance=said, frames=count)[0]
-            yield Prediction(name, clip.raw_frames, clip.flow, name != GIVEN)
+        prepared, again = animator.prepare(photo), several.prepare(photo)
+        for name, seen, said in (
+            (GIVEN, prepared, guidance),
+            (REVERSED, prepared, reverse(guidance)),
+            (FREE, prepared, None),
+            (GIVEN_ENSEMBLE, again, guidance),
+            (FREE_ENSEMBLE, again, None),
+        ):
+            clip = animator.animate(seen, guidance=said, frames=count)[0]
+            order_invariant = name not in (GIVEN, GIVEN_ENSEMBLE)
+            yield Prediction(name, clip.raw_frames, clip.flow, order_invariant)
         clip = animator.animate(prepared, guidance=guidance, frames=count)[0]
         yield Prediction(PROJECTED, clip.frames, clip.flow, False)
 
@@ -440,9 +452,14 @@ def measure_costs(animator: BlurAnimator) -> dict[str, Cost]:
     def whole() -> None:
         _ = animator.animate(photo, guidance=guidance, frames=7)[0].frames
 
+    def several() -> None:
+        _ = BlurAnimator(animator.model, ensemble=4).animate(photo, guidance=guidance)[0].raw_frames
+
+    ensemble = _measured(several, COST_RUNS)
     gmacs, plain = _measured(raw, COST_RUNS)
     _, projected = _measured(whole, COST_RUNS)
     costs: dict[str, Cost] = dict.fromkeys((GIVEN, REVERSED, FREE), (gmacs, plain))
+    costs |= dict.fromkeys((GIVEN_ENSEMBLE, FREE_ENSEMBLE), ensemble)
     return costs | {PROJECTED: (gmacs, projected)}
 
 

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from b2m.inference import ensemble
+from b2m.inference.ensemble import Axes
 from b2m.inference.precision import network_precision
 from b2m.media.image import Pixels, fit, row_strips
 from b2m.models.animator import Encoding, Features, MotionAnimator
@@ -98,30 +100,41 @@ class MultiscaleEncoder:
         model: in evaluation mode.
         photo: (1, 3, H, W) sRGB in [0, 1].
         levels: sizes at most; 1 is the model's own `encode`.
+        predictions: whose mean is taken, one of `b2m.inference.ensemble.ENSEMBLES`.
     """
 
-    def __init__(self, model: MotionAnimator, photo: Tensor, levels: int = LEVELS) -> None:
-        self.model = model
+    def __init__(
+        self, model: MotionAnimator, photo: Tensor, levels: int = LEVELS, predictions: int = 1
+    ) -> None:
+        self.model, self.predictions = model, predictions
         self.sizes = [photo]
         while len(self.sizes) < levels and min(self.sizes[-1].shape[-2:]) >= 2 * _LEAST_SIDE:
             height, width = self.sizes[-1].shape[-2:]
             half = (round(height / 2), round(width / 2))
             self.sizes.append(F.interpolate(self.sizes[-1], size=half, mode="area"))
-        self._kept: dict[int, tuple[Tensor, Tensor]] = {}
+        self._kept: dict[tuple[int, Axes], tuple[Tensor, Tensor]] = {}
 
     def _precision(self, level: int) -> torch.autocast:
         """Smaller sizes are cheap, and what they are off by is enlarged: always float32."""
         device = self.sizes[level].device
         return torch.autocast(device.type, enabled=False) if level else network_precision(device)
 
-    def _features(self, level: int) -> Features:
-        if level in self._kept:
-            coarse, fine = (part.float() for part in self._kept[level])
-            return Features(self.sizes[level], coarse, fine)
+    def _features(self, level: int, photo: Tensor, axes: Axes) -> Features:
+        if kept := self._kept.get((level, axes)):
+            coarse, fine = (part.float() for part in kept)
+            return Features(photo, coarse, fine)
         with self._precision(level):
-            features = self.model.features(self.sizes[level])
-        self._kept[level] = features.coarse.half(), features.fine.half()
+            features = self.model.features(photo)
+        self._kept[level, axes] = features.coarse.half(), features.fine.half()
         return features
+
+    def _encode(self, level: int, guidance: Tensor | None) -> Encoding:
+        def encode(photo: Tensor, said: Tensor | None, axes: Axes) -> Encoding:
+            features = self._features(level, photo, axes)
+            with self._precision(level):
+                return self.model.decode(features, said)
+
+        return ensemble.average(self.predictions, encode, self.sizes[level], guidance)
 
     def encode(self, guidance: Tensor | None = None) -> Encoding:
         """Encode the photo.
@@ -142,8 +155,7 @@ class MultiscaleEncoder:
             said = guidance
             if guidance is not None and level:
                 said = F.interpolate(guidance, size=photo.shape[-2:], mode="nearest")
-            with self._precision(level):
-                encoding = self.model.decode(self._features(level), said)
+            encoding = self._encode(level, said)
             if smaller is not None:
                 encoding = _fuse(encoding, photo, *smaller)
             smaller = encoding, photo
