@@ -194,7 +194,7 @@ def test_a_texture_slides_as_its_flow_says():
 # --- the network ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [(16, 16), (33, 47), (64, 96), (17, 130), (1, 1)])
+@pytest.mark.parametrize("size", [(33, 47), (17, 130), (1, 1)])
 def test_any_size(size):
     model = make()
     with torch.inference_mode():
@@ -215,14 +215,6 @@ def test_an_untrained_model_repeats_the_photo():
     photo = photos(1, 32, 32)
     with torch.inference_mode():
         assert (model(photo).frames - photo[:, None]).abs().max() < 0.05
-
-
-def test_memory_format_changes_nothing():
-    photo = photos(1, 32, 64)
-    with torch.inference_mode():
-        plain = make()(photo)
-        other = make().to(memory_format=torch.channels_last)(photo)
-    torch.testing.assert_close(plain.frames, other.frames, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("origin", [(32, 64), (64, 16)])

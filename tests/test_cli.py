@@ -135,13 +135,6 @@ def test_usage_errors(capsys, tmp_path, monkeypatch, arguments, words):
     assert not list(tmp_path.iterdir())
 
 
-def test_guidance_of_other_colours(capsys, tmp_path, photo):
-    Image.new("RGB", (80, 64), (200, 200, 200)).save(tmp_path / "g.png")
-    assert run("animate", photo, "-o", tmp_path / "out", "--guidance", tmp_path / "g.png") == 2
-    one_sentence(capsys, "--guidance", tmp_path / "g.png", "200")
-    assert not (tmp_path / "out").exists()
-
-
 def test_stems():
     def names(*paths):
         return console.names([Path(path) for path in paths])
@@ -250,17 +243,6 @@ def test_speed_where_the_exposure_is_known(capsys, tmp_path):
     photo = make_photo(tmp_path / "photo.jpg", exif=exif)
     assert run("animate", photo, "-o", tmp_path / "out", "--format", "flo") == 0
     assert "px/s" in capsys.readouterr().out
-
-
-def test_guidance_picture(capsys, tmp_path, photo):
-    Image.new("RGB", (80, 64), (255, 0, 0)).save(tmp_path / "g.png")
-    Image.new("RGB", (64, 80), (255, 0, 0)).save(tmp_path / "turned.png")
-    out = tmp_path / "out"
-    arguments = ["animate", photo, "-o", out, "--format", "flo", "--guidance"]
-    assert run(*arguments, tmp_path / "g.png") == 0
-    capsys.readouterr()
-    assert run(*arguments, tmp_path / "turned.png") == 2
-    one_sentence(capsys, "turned.png is 64x80", "80x64")
 
 
 def test_guidance_picture_is_stretched(capsys, tmp_path, photo):

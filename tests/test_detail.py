@@ -8,7 +8,6 @@ import pytest
 import torch
 from made_pictures import apart, leaves, slid
 from scipy import ndimage
-from torch.nn import functional
 
 import b2m
 from b2m.blur import average_bytes, encode_bytes
@@ -63,16 +62,6 @@ def filled(made, times=TIMES):
     frames = np.empty((len(times), *made.photo.shape), np.uint8)
     made.fill(frames, times, TIMES)
     return frames
-
-
-@pytest.mark.parametrize(("side", "size"), [(16, 40), (7, 33), (100, 250)])
-@pytest.mark.parametrize("part", [slice(0, None), slice(5, 17)])
-def test_parts_of_maps_are_enlarged_as_the_whole_is(side, size, part):
-    maps = torch.rand(1, 3, side, 9)
-    expected = functional.interpolate(maps, (size, 9), mode="bilinear")[:, :, part]
-    start, stop, _ = part.indices(size)
-    found = detail._stretched(maps, 2, slice(start, stop), size)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(96, 130), (67, 250), (200, 65)])

@@ -266,44 +266,6 @@ def test_a_variable_frame_rate_is_kept(tmp_path, animator):
 # --- all kinds of video ---------------------------------------------------------------------------
 
 
-def test_a_turned_video_comes_out_upright(tmp_path, animator):
-    source, target = tmp_path / "phone.mp4", tmp_path / "sharp.mp4"
-    photos = pan(3)[0]
-    with av.open(str(source), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        stream.options = {"crf": "5"}
-        stream.set_display_rotation(90)
-        for photo in photos:
-            picture = av.VideoFrame.from_ndarray(photo, format="rgb24")
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode(None))
-    animator.animate_video(source, target, frames=3)
-    new = read_video(target)
-    assert (new.width, new.height) == (HEIGHT, WIDTH)
-    with av.open(str(target)) as container:
-        assert next(container.decode(video=0)).rotation == 0
-    middle = list(new)[4]
-    right, wrong = (psnr(middle, np.rot90(photos[1], turns)) for turns in (1, -1))
-    assert right > 18 and right > wrong + 5
-
-
-def test_odd_sizes(tmp_path, animator):
-    source, target = tmp_path / "odd.mkv", tmp_path / "sharp.mp4"
-    with av.open(str(source), "w") as container:
-        stream = container.add_stream("ffv1", rate=10)
-        stream.width, stream.height, stream.pix_fmt = WIDTH - 3, HEIGHT - 1, "bgr0"
-        for photo in pan(3)[0]:
-            picture = av.VideoFrame.from_ndarray(photo[:-1, :-3].copy(), format="rgb24")
-            container.mux(stream.encode(picture.reformat(format="bgr0")))
-        container.mux(stream.encode(None))
-    assert read_video(source).width == WIDTH - 3
-    animator.animate_video(source, target, frames=2)
-    new = read_video(target)
-    # H.264 wants even sides: the edge is repeated.
-    assert (new.width, new.height, new.frames) == (WIDTH - 2, HEIGHT, 6)
-
-
 def test_three_frames_at_most_are_held(tmp_path, animator, monkeypatch):
     source, target = tmp_path / "blurry.mp4", tmp_path / "sharp.mp4"
     write_mp4(source, pan(12)[0], 25)

@@ -39,13 +39,6 @@ def test_charbonnier_is_its_equation():
         assert found.item() == pytest.approx(total / estimate.size, rel=1e-9)
 
 
-def test_charbonnier_is_absolute_far_off_and_quadratic_nearby():
-    zero = torch.zeros(1, dtype=torch.float64)
-    assert charbonnier(zero + 10, zero).item() == pytest.approx(10, abs=2e-3)
-    assert charbonnier(zero + 1e-5, zero).item() == pytest.approx(1e-10 / 2e-3, rel=1e-3)
-    assert charbonnier(zero, zero).item() == 0
-
-
 def test_line_loss_is_its_equation():
     line, truth = RNG.normal(0, 5, size=(2, 2, 2, 3, 4))
     total = 0.0
@@ -147,13 +140,6 @@ def test_photometric_loss_is_its_equation():
         assert found.item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_photometric_loss_is_nothing_for_the_truth_shrunk():
-    truth = torch.from_numpy(normal(1, 3, 3, 8, 8))
-    half = (truth[..., ::2, :] + truth[..., 1::2, :]) / 2
-    half = (half[..., ::2] + half[..., 1::2]) / 2
-    assert multiscale_photometric([half, truth], truth).item() == pytest.approx(0, abs=1e-12)
-
-
 def test_transformation_consistency_is_its_equation():
     transforms = [normal(2, 4, 2, 3) for _ in range(3)]
     found = transformation_consistency(tensors(transforms))
@@ -167,14 +153,6 @@ def test_symmetry_penalty_is_its_equation(count):
     found = symmetry_penalty(*tensors((frames, truth)))
     assert found.item() == pytest.approx(naive_penalty(frames, truth), rel=1e-9)
     assert found.item() < 0
-
-
-def test_symmetry_penalty_does_not_see_the_middle_frame():
-    frames, truth = tensors(normal(2, 1, 3, 3, 4, 4))
-    other = frames.clone()
-    other[:, 1] += 1
-    torch.testing.assert_close(symmetry_penalty(frames, truth), symmetry_penalty(other, truth))
-    assert symmetry_penalty(truth.flip(1), truth).item() == 0
 
 
 def test_the_restorers_loss_is_the_sum():
@@ -193,14 +171,6 @@ def test_the_restorers_loss_is_the_sum():
     assert found.item() == pytest.approx(expected, rel=1e-6)
     without = video_restoration_loss(tensors(images), torch.from_numpy(truth), [], penalty=0)
     assert without.item() == pytest.approx(naive_photometric(images, truth, (1, 1)), rel=1e-6)
-
-
-def test_the_restorers_loss_is_least_at_the_truth():
-    truth = torch.from_numpy(normal(1, 3, 3, 8, 8))
-    at_truth = video_restoration_loss([truth], truth, [])
-    middle = truth[:, 1:2].expand_as(truth)
-    for other in (middle, truth.flip(1), 1.1 * truth, truth + 0.1):
-        assert at_truth < video_restoration_loss([other], truth, [])
 
 
 def test_endpoint_error_is_its_equation():
@@ -317,13 +287,6 @@ def test_pair_loss_is_its_equation():
         total += abs(abs(one - two) - abs(true_one - true_two))
     found = pair_loss(*tensors((pair, truth)))
     assert found.item() == pytest.approx(total / 120, rel=1e-9)
-
-
-def test_pair_loss_does_not_see_the_order():
-    pair, truth = tensors(normal(2, 1, 2, 3, 4, 4))
-    torch.testing.assert_close(pair_loss(pair, truth), pair_loss(pair.flip(1), truth))
-    assert pair_loss(truth.flip(1), truth).item() == 0
-    assert pair_loss(truth.mean(1, keepdim=True).expand_as(truth), truth) > 0
 
 
 ZEROS = torch.zeros(1, 3, 3, 4, 4)

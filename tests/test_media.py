@@ -147,19 +147,6 @@ def test_16_bit_colour(tmp_path: Path, channels: int, suffix: str) -> None:
     np.testing.assert_array_equal(read(deep), expected)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("channels", [None, 1, 3, 4])
-def test_float_arrays(dtype: type, channels: int | None) -> None:
-    shape = (24, 36) if channels is None else (24, 36, channels)
-    array = RANDOM.random(shape).astype(dtype)
-    if channels == 4:
-        array[..., 3] = 1
-    expected = np.rint(array.astype(np.float64) * 255)
-    expected = expected[..., None] if channels is None else expected[..., :3]
-    expected = np.broadcast_to(expected, (24, 36, 3))
-    assert np.abs(read(array) - expected).max() <= 1
-
-
 @pytest.mark.parametrize(
     ("array", "says"),
     [

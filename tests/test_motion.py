@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import cmath
-import math
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -49,16 +48,6 @@ def test_warp_agrees_with_scipy(shape: tuple[int, int]) -> None:
                 image[sample, channel].numpy(), (rows + v, columns + u), order=1, mode="nearest"
             )
             np.testing.assert_allclose(warped[sample, channel], expected, atol=1e-9)
-
-
-def test_warp_by_whole_pixels_is_a_shift() -> None:
-    image = torch.rand(1, 3, 20, 30)
-    displacement = torch.zeros(1, 2, 20, 30)
-    displacement[:, 0], displacement[:, 1] = 4, -3
-    warped = motion.warp(image, displacement)
-    torch.testing.assert_close(
-        warped[..., 3:, :-4], image[..., :-3, 4:], atol=1e-5, rtol=0
-    )  # fmt: skip
 
 
 def test_warp_is_differentiable_in_both() -> None:
@@ -351,15 +340,6 @@ def test_a_vector_is_the_root_of_its_line() -> None:
         assert min(abs(found - root), abs(found + root)) < 1e-5
         # Flat motion points to the right, steep motion down.
         assert found.real > 0 if abs(found.real) > abs(found.imag) else found.imag > 0
-
-
-def test_half_angle_undoes_double_angle_but_for_the_sign() -> None:
-    angle = torch.linspace(0, 2 * math.pi, 361, dtype=torch.float64)
-    for length in (0.5, 7.0, 100.0):
-        vectors = length * torch.stack([angle.cos(), angle.sin()])[None, :, None]
-        back = half_angle(double_angle(vectors))
-        error = torch.minimum((back - vectors).norm(dim=1), (back + vectors).norm(dim=1))
-        assert error.max() < 1e-5
 
 
 def test_lines_are_continuous_where_vectors_have_to_jump() -> None:

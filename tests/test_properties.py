@@ -22,31 +22,6 @@ seeds = st.integers(0, 2**32 - 1)
 sides = st.integers(16, 70)
 
 
-def random_guidance(seed, height, width):
-    rng = np.random.default_rng(seed)
-    signs = rng.choice([-1, 1], (height // 4 + 1, width // 4 + 1, 2))
-    signs *= rng.random((*signs.shape[:2], 1)) < 0.7
-    return signs.repeat(4, 0).repeat(4, 1)[:height, :width].astype(np.int8)
-
-
-@given(seeds, sides, sides)
-@relaxed
-def test_guidance_survives_its_picture(tmp_path, seed, height, width):
-    guidance = random_guidance(seed, height, width)
-    guidance_of.to_png(guidance, tmp_path / "g.png")
-    np.testing.assert_array_equal(guidance_of.from_png(tmp_path / "g.png"), guidance)
-    np.testing.assert_array_equal(guidance_of.validate(guidance, height, width), guidance)
-
-
-@given(seeds, st.sampled_from([-3, -2, 2, 3, 100]))
-@relaxed
-def test_other_numbers_are_no_guidance(seed, wrong):
-    guidance = random_guidance(seed, 20, 24)
-    guidance[np.random.default_rng(seed).integers(20), 3, 0] = wrong
-    with pytest.raises(InputError):
-        guidance_of.validate(guidance, 20, 24)
-
-
 @given(seeds, sides, sides, st.sampled_from(["flo", "pfm", "png"]), st.sampled_from("dfFs"))
 @relaxed
 def test_flow_files_hold_what_they_are_given(tmp_path, seed, height, width, kind, layout):

@@ -164,14 +164,6 @@ def test_sampling_of_rows_and_columns_is_that_of_a_grid():
     assert torch.equal(apart, together)
 
 
-@pytest.mark.parametrize("length", [1, 2, 3, 10])
-def test_reflection_is_that_of_numpy(length):
-    around = np.arange(-25, 25 + length)
-    expected = np.pad(np.arange(length), 25, mode="reflect")
-    found = textures._reflect(torch.from_numpy(around), torch.tensor(length))
-    np.testing.assert_array_equal(found, expected)
-
-
 # --- made-up textures ----------------------------------------------------------------------------
 
 

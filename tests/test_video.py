@@ -200,25 +200,6 @@ def test_bad_places(tmp_path: Path) -> None:
         video.write_png_folder(tmp_path / "none" / "frames", moving_clip())
 
 
-@pytest.mark.parametrize("degrees", [0, 90, 180, -90])
-def test_reading_honours_rotation(tmp_path: Path, degrees: int) -> None:
-    path = tmp_path / "clip.mp4"
-    frame = moving_clip(1)[0]
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        stream.options = {"crf": "5"}
-        stream.set_display_rotation(degrees)
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-        container.mux(stream.encode(picture))
-        container.mux(stream.encode(None))
-    clip = video.read_video(path)
-    shown = next(iter(clip))
-    expected = np.rot90(frame, degrees // 90)
-    assert shown.shape == expected.shape == (clip.height, clip.width, 3)
-    assert np.abs(shown.astype(int) - expected).mean() < 4
-
-
 @pytest.mark.parametrize("matrix", [1, 5])
 @pytest.mark.parametrize("full_range", [False, True])
 def test_reading_honours_the_colour_tags(tmp_path: Path, matrix: int, full_range: bool) -> None:
