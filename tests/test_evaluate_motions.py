@@ -23,6 +23,7 @@ from b2m.inference.hypotheses import TORN, differ, split_penalty
 from b2m.models import GuidancePredictor, GuidancePredictorConfig
 from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
 
+pytestmark = pytest.mark.usefixtures("few_textures")
 SIZE = (20, 30)
 LEFT = np.s_[:, :10]  # the third that moves
 

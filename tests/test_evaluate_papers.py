@@ -33,6 +33,7 @@ from b2m.models import (
 )
 from b2m.train.recipes import RECIPES
 
+pytestmark = pytest.mark.usefixtures("few_textures")
 SIZE = (96, 128)
 
 
@@ -296,8 +297,12 @@ def clips(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", PAPER_TABLES)
-def test_every_table_on_a_few_photos(name, weights, clips, tmp_path, monkeypatch, capsys):
+# What the others compare is among what these do.
+OTHERS = {"2022-T2", "2021a-T1", "2021a-T3", "2021a-T5"}
+
+
+@pytest.mark.parametrize("name", sorted(PAPER_TABLES.keys() - OTHERS))
+def test_tables_on_a_few_photos(name, weights, clips, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("B2M_RUNS", str(tmp_path / "runs"))
     path = evaluate(name, samples=2, clips=clips, weights=weights, output=tmp_path)
     result = json.loads(path.read_text())

@@ -12,6 +12,8 @@ from b2m.evaluate.table import Options
 from b2m.evaluate.tables.uses import TRUE, DeconvolutionTable, SegmentationTable, overlap
 from b2m.models import MotionAnimator
 
+pytestmark = pytest.mark.usefixtures("few_textures")
+
 
 def test_overlap():
     truth, found = np.zeros((10, 10), bool), np.zeros((10, 10), bool)
