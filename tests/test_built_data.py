@@ -10,7 +10,7 @@ from PIL import Image
 from test_build import gopro_tree, panning, texture
 
 from b2m.cli import main
-from b2m.data import raft, textures
+from b2m.data import raft
 from b2m.data.datasets import BuiltStream, open_mix, validation_samples
 from b2m.data.storage import read_index
 from b2m.errors import InputError
@@ -25,12 +25,12 @@ from b2m.train.loop import train
 SEQUENCES = ("train/GOPR0374_11_00", "train/GOPR0374_11_01", "test/GOPR0384_11_00")
 
 
+pytestmark = pytest.mark.usefixtures("few_textures")
+
+
 @pytest.fixture(scope="module", autouse=True)
-def few_textures():
+def no_costs():
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("procedural_textures", "procedural_cutouts"):
-            real = getattr(textures, name)
-            patch.setattr(textures, name, lambda *_, real=real, **__: real(count=3, side=96))
         patch.setattr(papers, "cost", lambda model: (None, None))  # takes minutes
         yield
 
@@ -88,12 +88,12 @@ def test_films_train_and_are_measured(sets, tmp_path, capsys):
     """GoPro and panoramas to the animator by the command line, then 2021b-T1 on each."""
     named = [str(sets["gopro"]), f"{sets['panorama']}=2"]
     run = tmp_path / "run"
-    command = ["train", "animator-tiny", "--data", *named, "--samples", "40", "-o", str(run)]
+    command = ["train", "animator-tiny", "--data", *named, "--samples", "12", "-o", str(run)]
     assert main(command) == 0
     checkpoint = torch.load(run / "checkpoint.pt", weights_only=True)
-    assert checkpoint["step"] == 20
+    assert checkpoint["step"] == 6
     scores = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
-    assert scores["samples"] == 40 and 5 < scores["psnr"] < 60
+    assert scores["samples"] == 12 and 5 < scores["psnr"] < 60
     command = ["evaluate", "--table", "2021b-T1", "--data", *named[:1], str(sets["panorama"])]
     assert main([*command, "--samples", "2", "-o", str(tmp_path)]) == 0
     rows = rows_of(tmp_path / "2021b-T1.json")
@@ -111,8 +111,8 @@ def test_a_paper_trains_on_its_own_data(sets, tmp_path, monkeypatch):
     tiny = dataclasses.replace(BlurFlowNetConfig.tiny(), norm=False)
     small = dataclasses.replace(paper, config=tiny, crop=48, scene=64, batch=2)
     monkeypatch.setitem(recipes.RECIPES, "blur-flow-paper", small)
-    train("blur-flow-paper", data=[sets["monkaa"]], output=tmp_path / "run", samples=40)
-    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == 20
+    train("blur-flow-paper", data=[sets["monkaa"]], output=tmp_path / "run", samples=8)
+    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == 4
 
 
 def test_the_gopro_benchmark_is_of_pairs(sets, tmp_path):

@@ -14,13 +14,12 @@ from b2m.inference.animator import BlurAnimator
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("name", ["cat-roll.jpg", "box-tilted.jpg"])
-def test_bfloat16_is_near_float32(name, monkeypatch):
+def test_bfloat16_is_near_float32(monkeypatch):
     animator = BlurAnimator.from_pretrained(device="cpu")
     found = []
     for choice in "01":
         monkeypatch.setenv(precision.SWITCH, choice)
-        prepared = animator.prepare(assets.examples() / name)
+        prepared = animator.prepare(assets.examples() / "cat-roll.jpg")
         # Tiles of a large photo are encoded by `look`: the same, at its own size.
         with torch.inference_mode():
             alone = animator._encode(prepared.encoder.sizes[0], None)

@@ -1,11 +1,8 @@
-"""A build over a Ray cluster: nothing lost and nothing twice, also when a worker is killed."""
+"""A build over a Ray cluster: nothing lost and nothing twice, also when workers are killed."""
 
 import os
 import signal
-import threading
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +16,7 @@ from b2m.media.image import write_png
 
 ray = pytest.importorskip("ray")
 
-ROTATION = RotationConfig(size=96, blur=(2.0, 20.0))
-RECIPE = replace(RECIPES["rotation"], count=48, rotation=ROTATION)
+RECIPE = replace(RECIPES["rotation"], count=8, rotation=RotationConfig(size=48, blur=(2.0, 9.0)))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,81 +34,58 @@ def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
-def working():
-    """Workers of Ray that this process started and that work on a task just now."""
-    parents, titles = {}, {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                status = (entry / "stat").read_text().rpartition(")")[2].split()
-                parents[int(entry.name)] = int(status[1])
-                titles[int(entry.name)] = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-
-    def is_ours(process):
-        while process > 1:
-            process = parents.get(process, 0)
-            if process == os.getpid():
-                return True
-        return False
-
-    return [one for one, title in titles.items() if title.startswith(b"ray::run") and is_ours(one)]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="workers are found by /proc")
-def test_a_killed_worker_costs_nothing(tmp_path):
-    source = tmp_path / "in"
-    source.mkdir()
-    for number in range(6):
-        noise = np.random.default_rng(number).integers(0, 256, (20, 20, 3), np.uint8)
-        write_png(source / f"{number}.png", noise.repeat(8, 0).repeat(8, 1))
-    expected = build(RECIPE, source, tmp_path / "here")
-    killed, done = [], threading.Event()
-
-    def kill():
-        progress = tmp_path / "there" / ".progress.jsonl"
-        while not killed and not done.is_set():
-            if progress.is_file() and progress.stat().st_size:
-                for process in working()[:1]:
-                    os.kill(process, signal.SIGKILL)
-                    killed.append(process)
-            time.sleep(0.01)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    try:
-        assert build(RECIPE, source, tmp_path / "there", engine="ray", workers=2) == expected
-    finally:
-        done.set()
-        killer.join()
-    assert killed
-    assert contents(tmp_path / "there") == contents(tmp_path / "here")
-
-
-@pytest.mark.slow
-def test_a_task_that_kills_its_workers_is_given_up_with_a_sentence(tmp_path, monkeypatch):
+@pytest.fixture
+def source(tmp_path):
     (tmp_path / "in").mkdir()
     for number in range(2):
-        noise = np.random.default_rng(number).integers(0, 256, (20, 20, 3), np.uint8)
+        noise = np.random.default_rng(number).integers(0, 256, (10, 10, 3), np.uint8)
         write_png(tmp_path / "in" / f"{number}.png", noise.repeat(8, 0).repeat(8, 1))
-    recipe = replace(RECIPE, count=8)
-    expected = build(recipe, tmp_path / "in", tmp_path / "here")
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def expected(source, tmp_path):
+    build(RECIPE, source, tmp_path / "here")
+    return contents(tmp_path / "here")
+
+
+@pytest.fixture
+def deadly(monkeypatch, tmp_path):
+    """Makes the worker be killed between samples 4 and 5, so many times; notes each attempt."""
     run_task, begun = engines.run_task, tmp_path / "begun"
 
-    def deadly(recipe, task, folder):
-        if task.numbers[0] == 4:
-            with begun.open("a") as stream:
-                stream.write("x")
-            os._exit(1)
-        yield from run_task(recipe, task, folder)
+    def make(deaths):
+        def run(recipe, task, folder):
+            lines = run_task(recipe, task, folder)
+            if task.numbers[0] == 4:
+                yield next(lines)
+                with begun.open("a") as stream:
+                    stream.write("x")
+                if begun.stat().st_size <= deaths:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            yield from lines
 
-    monkeypatch.setattr(engines, "RAY_RETRIES", 2)
-    monkeypatch.setattr(engines, "run_task", deadly)
-    with pytest.raises(OutputError, match=r"died 3 times over sample 4 .*what is done is kept"):
-        build(recipe, tmp_path / "in", tmp_path / "there", engine="ray", workers=2)
-    assert begun.read_text() == "xxx"
+        monkeypatch.setattr(engines, "run_task", run)
+        return begun
+
+    return make
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_nothing(source, expected, deadly, tmp_path):
+    begun = deadly(1)
+    build(RECIPE, source, tmp_path / "there", engine="ray", workers=2)
+    assert begun.read_text() == "xx"
+    assert contents(tmp_path / "there") == expected
+
+
+@pytest.mark.slow
+def test_a_task_that_kills_its_workers_is_given_up(source, expected, deadly, tmp_path, monkeypatch):
+    begun = deadly(9)
+    monkeypatch.setattr(engines, "RAY_RETRIES", 1)
+    with pytest.raises(OutputError, match=r"died 2 times over sample 4 .*what is done is kept"):
+        build(RECIPE, source, tmp_path / "there", engine="ray", workers=2)
+    assert begun.read_text() == "xx"
     monkeypatch.undo()
-    assert build(recipe, tmp_path / "in", tmp_path / "there", engine="ray") == expected
-    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+    build(RECIPE, source, tmp_path / "there")
+    assert contents(tmp_path / "there") == expected

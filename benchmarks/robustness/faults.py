@@ -200,7 +200,7 @@ def kill(count: int, seed: int, only: str | None = None) -> list[str]:
             "building": lambda out: build(RECIPES["video"], clips, out, workers=1),
             "fetching": lambda out: fetching.fetch(out, pack=pack, archives=out / "archives"),
             # Saved at every step, so that kills meet the writing of checkpoints.
-            "training": lambda out: train("animator-tiny", output=out, samples=24, save_minutes=0),
+            "training": lambda out: train("animator-tiny", output=out, samples=8, save_minutes=0),
         }
         return [
             fault
