@@ -67,7 +67,7 @@ def main() -> None:
     browser.set_script_timeout(180)
     try:
         address = f"http://127.0.0.1:{server.server_port}"
-        wide = take(browser, address, "temple-shake", "light", (1100, 1190), motion=False)
+        wide = take(browser, address, "temple-shake", "light", (1100, 1155), motion=False)
         phone = take(browser, address, "moving-apart", "dark", (360, 980), motion=True)
     finally:
         browser.quit()
