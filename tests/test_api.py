@@ -477,18 +477,6 @@ def test_reversing_one_region_leaves_the_rest(movers):
     assert apart(reversed_clip.frames, clip.frames[::-1]) <= 1
 
 
-def test_strokes_over_a_clip(movers):
-    animator, pixels = movers
-    prepared = animator.prepare(pixels)
-    (clip,) = animator.animate(prepared)
-    assert set(np.unique(clip.regions[THINGS[0]])) == {clip.regions[30, 30]} != {0}
-    assert not clip.regions[56:].any()
-    guidance = b2m.guidance.from_strokes([[(50, 30), (20, 31)], [(90, 20), (92, 50)]], clip)
-    (told,) = animator.animate(prepared, guidance=guidance)
-    np.testing.assert_allclose(told.flow[THINGS[0]][5, 5], (-9, 3), atol=1e-3)
-    np.testing.assert_allclose(told.flow[THINGS[1]][5, 5], (2, 10), atol=1e-3)
-
-
 def test_guidance_and_motions(movers):
     """What guidance speaks of is kept for as long as something else can vary."""
     animator, pixels = movers

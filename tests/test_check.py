@@ -16,7 +16,7 @@ from b2m.data.build.run import build
 from b2m.data.check import check
 from b2m.data.recipes import RECIPES
 from b2m.data.scenes import SceneConfig
-from b2m.data.storage import FOLDERS, Record, place_of, read_index, write_lines
+from b2m.data.storage import FOLDERS, Record, read_index, write_lines
 from b2m.motion.io import read_flo, write_flo
 
 SCENES = replace(RECIPES["scenes"], count=4, scenes=SceneConfig(size=32, blur=(2.0, 6.0)))
@@ -104,28 +104,6 @@ def test_clips_that_begin_in_black_are_not_one(tmp_path):
             Image.new("RGB", (64, 48), (2, 2, 2)).save(folder / f"{index}.png")
     build(VIDEO, tmp_path / "in", tmp_path / "set")
     assert list(check(tmp_path / "set")) == []
-
-
-@pytest.mark.parametrize(
-    ("kind", "name", "known"),
-    [
-        ("blur", "00000012.png", True),
-        ("sharp", "00000012_006.png", True),
-        ("flow", "123456789.flo", True),
-        ("guidance", "00000012.png", True),
-        ("blur", "00000012.flo", False),
-        ("blur", "000000012.png", False),
-        ("blur", "00000012_000.png", False),
-        ("sharp", "00000012.png", False),
-        ("flow", ".00000012.ab.flo", False),
-    ],
-)
-def test_names_tell_what_a_file_is(kind, name, known):
-    place = place_of(kind, name)
-    assert (place is not None) == known
-    if place:
-        record = Record(place.number, "a", "train", "video", 9, 9, place.frame + 1, 7)
-        assert f"{kind}/{name}" in record.files
 
 
 def test_a_large_index_is_not_held_in_memory(tmp_path, monkeypatch):

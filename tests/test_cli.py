@@ -202,18 +202,6 @@ def test_animate_writes_all_formats(capsys, tmp_path, photo):
         assert gif.size == (80, 64)
 
 
-def test_names_with_dots(tmp_path):
-    photo = make_photo(tmp_path / "my.photo.jpg")
-    out = tmp_path / "out"
-    assert run("animate", photo, "-o", out, "--format", "frames,gif,png", "--frames", 2) == 0
-    assert sorted(path.name for path in out.iterdir()) == [
-        "my.photo-frames",
-        "my.photo.gif",
-        "my.photo.png",
-    ]
-    assert len(list((out / "my.photo-frames").iterdir())) == 2
-
-
 def test_same_seed_same_bytes(tmp_path, photo):
     for name in ("one", "two"):
         assert run("animate", photo, "-o", tmp_path / name, "--format", "gif,flo,png") == 0

@@ -359,19 +359,9 @@ def test_bad_files(tmp_path, animator, blurry):
     refused(None, target, InputError, "by its path, not as None")
     refused(blurry, 7, InputError, "by its path, not as 7")
     refused(tmp_path, target, InputError, "is a folder")
-    text = tmp_path / "text.mp4"
-    text.write_text("not a video " * 100)
-    refused(text, target, InputError, "not a video")
     single = tmp_path / "single.mp4"
     write_mp4(single, pan(1)[0], 25)
     refused(single, target, InputError, "one frame")
-    long = tmp_path / "long.mp4"
-    noise = np.random.default_rng(0)
-    write_mp4(long, [noise.integers(0, 256, (64, 64, 3), np.uint8) for _ in range(40)], 25)
-    whole = long.read_bytes()
-    for share in (0.3, 0.7):
-        long.write_bytes(whole[: int(share * len(whole))])
-        refused(long, target, InputError, "damaged or truncated")
     refused(blurry, blurry, InputError, "the video itself")
     refused(blurry, tmp_path / "sharp.gif", InputError, "sharp.gif")
     refused(blurry, tmp_path / "sharp", InputError, ".mp4")

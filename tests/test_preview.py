@@ -6,25 +6,12 @@ import torch
 
 from b2m.data import preview
 from b2m.data.scenes import SceneConfig, render
+from b2m.data.textures import load_textures
 from b2m.errors import InputError
 from b2m.guidance.palette import PALETTE
 from b2m.visualize.contact_sheet import legend
 
-
-@pytest.fixture(scope="module", autouse=True)
-def few_textures():
-    """Made-up textures of which making takes no seconds."""
-    from b2m.data import textures
-
-    with pytest.MonkeyPatch.context() as patch:
-        photos = textures.procedural_textures(count=3, side=96)
-        cutouts = textures.procedural_cutouts(count=3, side=64)
-        patch.setattr(
-            preview,
-            "load_textures",
-            lambda *_, cutouts_=cutouts, cutouts=False: cutouts_ if cutouts else photos,
-        )
-        yield photos, cutouts
+pytestmark = pytest.mark.usefixtures("few_textures")
 
 
 def places(sheet, tile):
@@ -38,10 +25,11 @@ def places(sheet, tile):
     return found
 
 
-def test_a_row_shows_a_scene(few_textures):
+def test_a_row_shows_a_scene():
     sheet = preview.preview_sheet(None, None, seed=3, count=2, size=48)
     assert sheet.dtype == np.uint8
-    scenes = render(*few_textures, SceneConfig(size=48, blur=(2.0, 8.0)), 2, 3)
+    both = load_textures(None, "train"), load_textures(None, "train", cutouts=True)
+    scenes = render(*both, SceneConfig(size=48, blur=(2.0, 8.0)), 2, 3)
     for row in range(2):
         ends = [
             (scenes.frames[row, index].permute(1, 2, 0) * 255).round().byte().numpy()
@@ -82,9 +70,6 @@ def test_more_scenes_than_are_rendered_at_once(monkeypatch):
     assert three.shape[0] > 2.5 * one.shape[0] and three.shape[1] == one.shape[1]
 
 
-def test_folders_are_checked(monkeypatch, tmp_path):
-    from b2m.data.textures import load_textures
-
-    monkeypatch.setattr(preview, "load_textures", load_textures)
+def test_folders_are_checked(tmp_path):
     with pytest.raises(InputError, match="nowhere"):
         preview.preview_sheet(tmp_path / "nowhere", None, seed=0, count=1, size=32)
