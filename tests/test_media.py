@@ -6,7 +6,6 @@ import errno
 import io
 import os
 import struct
-import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -412,46 +411,6 @@ def test_pipes_and_devices_are_left_alone(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="device or pipe"):  # and does not wait for a writer
             media.read_image(path)
     assert pipe.is_fifo()
-
-
-def test_a_full_disk_for_real(tmp_path: Path) -> None:
-    """Files may grow to 100 kB only in that process: as a full disk, the write itself fails."""
-    code = """
-import resource, signal, sys, numpy as np
-from b2m import media, motion
-from b2m.media import video
-from b2m.errors import OutputError
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
-flow = np.zeros((300, 400, 2), np.float32)
-folder = sys.argv[1]
-for name, write in {
-    "a.png": lambda path: media.write_png(path, noise),
-    "a.flo": lambda path: motion.write_flow(path, flow),
-    "a.pfm": lambda path: motion.write_flow(path, flow),
-    "a.mp4": lambda path: video.write_mp4(path, [noise] * 5, 10),
-    "a.gif": lambda path: video.write_gif(path, [noise, noise[::-1]], 10),
-    "a.webp": lambda path: video.write_webp(path, [noise, noise[::-1]] * 2, 10),
-    "frames": lambda path: video.write_png_folder(path, [noise] * 2),
-}.items():
-    try:
-        write(f"{folder}/{name}")
-    except OutputError as error:
-        print(name, error)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60,
-        cwd=Path(__file__).parents[1],
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert len(lines) == 7, done.stdout + done.stderr
-    for line, name in zip(
-        lines, ("png", "flo", "pfm", "mp4", "gif", "webp", "frames"), strict=True
-    ):
-        assert f"{name} would be larger" in line
-    assert not list(tmp_path.iterdir())
 
 
 def test_fit() -> None:
