@@ -26,7 +26,7 @@ def test_bfloat16_is_near_float32(monkeypatch):
         found.append((prepared.encoding, alone))
     for full, half in zip(*found, strict=True):
         middle = (full.middle - half.middle).square().mean()
-        assert -10 * torch.log10(middle) > 68
+        assert -10 * torch.log10(middle) > 64
         away = (full.line - half.line).norm(dim=1).numpy()
         assert np.quantile(away, 0.99) < 0.1 and away.mean() < 0.04
         assert half.line.dtype == half.middle.dtype == torch.float32
