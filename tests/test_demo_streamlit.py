@@ -314,9 +314,9 @@ def test_it_fits_a_phone_in_a_browser(tmp_path):
         browser.get(f"http://127.0.0.1:{port}")
         upload = wait_for(lambda: find(browser, "[data-testid=stMain] input[type=file]"), 300)[0]
         upload.send_keys(str(APP.parents[2] / "examples" / "cat-roll.jpg"))
-        wait_for(lambda: len(find(browser, "[data-testid=stMain] video")) == 2, 300)
-        media = "return [...document.querySelectorAll('video')].every(v => v.autoplay && !v.error)"
-        assert browser.execute_script(media)
+        media = "const all = [...document.querySelectorAll('[data-testid=stMain] video')];"
+        media += "return all.length == 2 && all.every(v => v.autoplay && !v.error)"
+        wait_for(lambda: browser.execute_script(media), 300)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
         for table in find(browser, "[data-testid=stTable]"):  # whole, without scrolling
             inner, outer = table.find_element("css selector", "table").rect, table.rect

@@ -245,7 +245,7 @@ for (const [press, let_go] of [["pointerdown", "pointerup"], ["keydown", "keyup"
 $("motion").onclick = () => { view = 1 - view; $("motion").setAttribute("aria-pressed", view === 1); $("legend").hidden = !view; wheel(); draw(); };
 document.querySelectorAll("input[name=drag]").forEach((input) => { input.onchange = () => $("view").classList.toggle("arrow", dragging() === "arrow"); });
 document.querySelectorAll("[data-way]").forEach((button) => {
-  button.onclick = () => directAll(...button.dataset.way.split(",").map(Number), `All motion is directed ${button.textContent}, each region along its own line.`);
+  button.onclick = () => directAll(...button.dataset.way.split(",").map(Number), `All motion is directed ${button.textContent.replace("Everything ", "")}, each region along its own line.`);
 });
 $("backwards").onclick = () => { for (const label of new Set(scene.labels)) renderer.flip(label); follow("All motion is reversed: the blur would be the same."); };
 $("again").onclick = () => { renderer.flips.fill(0); follow("Directions are reset.", true); };
