@@ -23,6 +23,12 @@ class Server:
     process: subprocess.Popen
     temporary: Path  # where its temporary files are
 
+    def client(self):
+        """One that waits for a machine that is busy."""
+        from gradio_client import Client
+
+        return Client(self.address, verbose=False, httpx_kwargs={"timeout": 60})
+
     def log(self):
         """What the process has written of errors."""
         return (self.temporary.parent / f"{self.temporary.name}.log").read_text()

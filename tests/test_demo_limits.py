@@ -17,7 +17,7 @@ from PIL import Image
 
 gradio = pytest.importorskip("gradio")
 from demo_server import APP, small_photo  # noqa: E402
-from gradio_client import Client, handle_file  # noqa: E402
+from gradio_client import handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
 
 import b2m  # noqa: E402
@@ -183,7 +183,7 @@ def test_an_upload_opens_nothing_else(page_server, tmp_path):
     """A list of files of the server, under a video's name."""
     secret = tmp_path / "secret.mp4"
     video.write_mp4(secret, [np.zeros((64, 64, 3), np.uint8)] * 3, 10)
-    client = Client(page_server.address, verbose=False)
+    client = page_server.client()
     for number, text in enumerate(
         (
             f"ffconcat version 1.0\nfile {secret}\n",
@@ -199,11 +199,11 @@ def test_an_upload_opens_nothing_else(page_server, tmp_path):
 def test_those_who_have_gone_leave_the_queue(page_server, tmp_path):
     """Their jobs are not done: the next visitor waits for one job at most."""
     photos = [handle_file(small_photo(tmp_path, number)) for number in range(7)]
-    gone = Client(page_server.address, verbose=False)
+    gone = page_server.client()
     jobs = [gone.submit(photo, api_name="/animate") for photo in photos[:6]]
     for job in jobs:
         job.cancel()
-    client = Client(page_server.address, verbose=False)
+    client = page_server.client()
     start = time.perf_counter()
     client.predict(photos[6], api_name="/animate")
     assert time.perf_counter() - start < 60

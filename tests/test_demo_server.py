@@ -18,7 +18,7 @@ from PIL import Image
 
 pytest.importorskip("gradio")
 from demo_server import APP, serve, small_photo
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 
 from b2m.media import video
@@ -38,7 +38,7 @@ def server(page_server):
 
 
 def test_endpoints(server):
-    client, cat = Client(server.address, verbose=False), handle_file(EXAMPLES / "cat-roll.jpg")
+    client, cat = server.client(), handle_file(EXAMPLES / "cat-roll.jpg")
     clip, known = client.predict(cat, frames=5, api_name="/animate")
     forwards = list(video.read_video(clip))
     assert len(forwards) == 5 and "of the photo moved" in known
@@ -56,7 +56,7 @@ def test_endpoints(server):
 
 
 def test_endpoints_are_described(server):
-    described = Client(server.address, verbose=False).view_api(return_format="dict")
+    described = server.client().view_api(return_format="dict")
     named = described["named_endpoints"]
     assert set(named) == {"/animate", "/flow", "/deblur", "/segment", "/video"}
     first, *others = named["/animate"]["parameters"]
@@ -70,7 +70,7 @@ def test_endpoints_are_described(server):
 
 def test_an_empty_name_is_the_usual_model(server, tmp_path):
     photo = handle_file(small_photo(tmp_path, 0))
-    client = Client(server.address, verbose=False)
+    client = server.client()
     _, known = client.predict(photo, model="", api_name="/animate")
     assert "Model: animator (bundled)" in known
     film = tmp_path / "film.mp4"
@@ -163,7 +163,7 @@ def test_tools(server, tmp_path):
 
 def refused(server, photo, **options):
     with pytest.raises(AppError) as caught:
-        Client(server.address, verbose=False).predict(photo, **options)
+        server.client().predict(photo, **options)
     return str(caught.value)
 
 
@@ -203,7 +203,7 @@ def test_bad_uploads_are_told_in_plain_words(server, tmp_path):
         assert f"Blurred photo: {str(value)!r} is not an uploaded file" in said
     # What failed failed alone; and the log holds nothing of it.
     assert "Traceback" not in server.log()
-    assert Client(server.address, verbose=False).predict(photo, api_name="/deblur")
+    assert server.client().predict(photo, api_name="/deblur")
 
 
 def test_uploads_have_a_size(server):
@@ -266,7 +266,7 @@ def post(server, where, data):
 
 def test_twenty_at_once_get_their_own_answers_in_flat_memory(server, tmp_path):
     photos = [small_photo(tmp_path, number) for number in range(CLIENTS)]
-    clients = [Client(server.address, verbose=False) for _ in photos]
+    clients = [server.client() for _ in photos]
 
     def ask(client, photo, frames):
         clip, said = client.predict(handle_file(photo), frames=frames, api_name="/animate")
@@ -306,7 +306,7 @@ def test_whoever_vanishes_during_a_video_frees_the_slot(server, tmp_path):
     assert [*server.temporary.rglob(".a-sharp.*.mp4")]
     stream.close()
     start = time.monotonic()
-    client = Client(server.address, verbose=False)
+    client = server.client()
     assert client.predict(handle_file(small_photo(tmp_path, 3)), api_name="/deblur")
     assert time.monotonic() - start < 10  # the film would have taken a minute
     while [*server.temporary.rglob("*a-sharp*")]:  # goes where the next frame would be made
@@ -329,7 +329,7 @@ def test_two_on_one_machine_have_a_folder_each_that_goes_with_them(server):
 
 
 def test_a_client_that_vanishes_frees_its_slot(server, tmp_path):
-    client = Client(server.address, verbose=False)
+    client = server.client()
     photo = handle_file(EXAMPLES / "moving-apart.jpg")
     start = time.monotonic()
     client.predict(photo, frames=31, api_name="/animate")

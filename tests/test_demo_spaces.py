@@ -135,12 +135,12 @@ def copied(name, folder):
 def test_gradio_runs_alone(wheel, tmp_path):
     pytest.importorskip("gradio")
     from demo_server import serve
-    from gradio_client import Client, handle_file
+    from gradio_client import handle_file
 
     app = copied("gradio", tmp_path)
     photo = ROOT / "examples" / "cat-roll.jpg"
     with serve(app, PYTHONPATH=str(wheel)) as server:
-        client = Client(server.address, verbose=False)
+        client = server.client()
         sharp = client.predict(handle_file(photo), api_name="/deblur")
         assert Path(sharp).name == "cat-roll-sharp.png"
         tiles = [c for c in client.config["components"] if c["props"].get("elem_id") == "examples"]
