@@ -432,7 +432,7 @@ def test_processes_give_the_same_bytes_and_may_be_killed(built, gopro, tmp_path)
     assert contents(tmp_path / "two") == contents(built[0])
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes where Linux lists them")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists the processes that live")
 def test_workers_do_not_outlive_a_kill(gopro, tmp_path):
     out = tmp_path / "set"
     code = (

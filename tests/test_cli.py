@@ -451,7 +451,7 @@ def test_output_is_no_folder(capsys, tmp_path, photo, place):
     assert (tmp_path / "file").read_text() == "kept"
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder nobody may write to")
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc here")
 def test_output_folder_not_writable(capsys, photo):
     assert run("animate", photo, "-o", "/proc/self") == 1
     one_sentence(capsys, "/proc/self")

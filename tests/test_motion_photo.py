@@ -317,7 +317,7 @@ def test_exif_and_xmp_of_other_formats_are_kept(tmp_path, kind):
     data = jpeg(format=kind, **options)
     if kind == "TIFF":  # of which Pillow writes no more directories
         if not shutil.which("exiftool"):
-            pytest.skip("the program exiftool writes them")
+            pytest.skip("exiftool, which writes the further tags, is not installed")
         given = tmp_path / "given.tif"
         given.write_bytes(data)
         tags = ["-DateTimeOriginal=2024:05:06 07:08:09", "-GPSLatitudeRef=N"]

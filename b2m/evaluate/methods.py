@@ -28,6 +28,7 @@ from b2m.guidance.edit import reverse
 from b2m.guidance.quantize import Guidance, from_flow, quantise_finer, resize
 from b2m.hub import CONFIG_FILE, HubModel, find_weights
 from b2m.inference.animator import BlurAnimator
+from b2m.inference.ensemble import ENSEMBLES, mirrored_vectors
 from b2m.inference.multiscale import working_photo
 from b2m.media.image import Photo, Pixels, fit, from_nearest
 from b2m.models.animator import MotionAnimator
@@ -453,7 +454,9 @@ def measure_costs(animator: BlurAnimator) -> dict[str, Cost]:
         _ = animator.animate(photo, guidance=guidance, frames=7)[0].frames
 
     def several() -> None:
-        _ = BlurAnimator(animator.model, ensemble=4).animate(photo, guidance=guidance)[0].raw_frames
+        for axes in ENSEMBLES[4][1:]:
+            animator.model(tensor.flip(axes), mirrored_vectors(direction, axes), 2)
+        raw()
 
     ensemble = _measured(several, COST_RUNS)
     gmacs, plain = _measured(raw, COST_RUNS)

@@ -16,11 +16,10 @@ from b2m import guidance as guidance_rules
 from b2m.errors import InputError, check_seed
 from b2m.guidance.quantize import Guidance, from_flow
 from b2m.hub import HubModel, available_models, find_weights
-from b2m.inference import ensemble as ensembles
 from b2m.inference import frame_models, hypotheses, multiscale, video
 from b2m.inference.clip import Clip, check_frames, only_frames
 from b2m.inference.conditioning import follow
-from b2m.inference.precision import network_precision
+from b2m.inference.ensemble import check_ensemble
 from b2m.inference.renderers import EncodedPhoto, MotionRenderer, Prepared
 from b2m.media.image import ImageLike, Photo, Pixels, fit, read_image
 from b2m.models.animator import Encoding, MotionAnimator
@@ -66,7 +65,7 @@ class BlurAnimator:
         self, model: HubModel, predictor: GuidancePredictor | None = None, *, ensemble: int = 1
     ) -> None:
         self.model, self.predictor = model, predictor
-        self.ensemble = ensembles.check_ensemble(ensemble)
+        self.ensemble = check_ensemble(ensemble)
         if ensemble > 1 and model.gives != "animation":
             raise InputError(f"ensemble={ensemble} is of the animator; other models take 1.")
 
@@ -157,12 +156,8 @@ class BlurAnimator:
 
     def _encode(self, photo: torch.Tensor, guidance: torch.Tensor | None) -> Encoding:
         """At its own size alone."""
-
-        def encode(photo: torch.Tensor, said: torch.Tensor | None, _: ensembles.Axes) -> Encoding:
-            with network_precision(photo.device):
-                return self._motion_animator.encode(photo, said)
-
-        return ensembles.average(self.ensemble, encode, photo, guidance)
+        model = self._motion_animator
+        return multiscale.MultiscaleEncoder(model, photo, 1, self.ensemble).encode(guidance)
 
     def animate(
         self,

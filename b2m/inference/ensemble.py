@@ -7,8 +7,6 @@ improve example-based single image super resolution, CVPR 2016.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor
 
 from b2m.errors import InputError
@@ -31,18 +29,18 @@ def check_ensemble(count: int) -> int:
     Raises:
         InputError: it is not.
     """
-    if isinstance(count, bool) or count not in ENSEMBLES:
+    if isinstance(count, bool) or count not in tuple(ENSEMBLES):
         raise InputError(f"ensemble={count!r} is not possible; give 1, 2 or 4.")
     return int(count)
 
 
 def mirrored_vectors(vectors: Tensor, axes: Axes) -> Tensor:
-    """Vectors (B, 2, H, W), x and y, in the mirror: places and directions."""
+    """Vectors (B, 2, H, W), x to the right and y down, in the mirror: places and directions."""
     return vectors.flip(axes) * _signs(vectors, axes)
 
 
 def mirrored(encoding: Encoding, axes: Axes) -> Encoding:
-    """An encoding in the mirror."""
+    """An encoding in the mirror: that of the mirrored photo, of which all maps have the size."""
     if not axes:
         return encoding
     across, down = _signs(encoding.line, axes)
@@ -58,33 +56,6 @@ def mirrored(encoding: Encoding, axes: Axes) -> Encoding:
         swept=encoding.swept.flip(axes),
         moving=encoding.moving.flip(axes),
     )
-
-
-def average(
-    count: int,
-    encode: Callable[[Tensor, Tensor | None, Axes], Encoding],
-    photo: Tensor,
-    guidance: Tensor | None,
-) -> Encoding:
-    """The mean encoding.
-
-    Args:
-        count: of predictions, one of `ENSEMBLES`.
-        encode: encodes a mirrored photo with mirrored guidance, along those axes.
-        photo: (1, 3, H, W) sRGB.
-        guidance: (1, 2, H, W) in {-1, 0, 1}, or None.
-    """
-    total: Encoding | None = None
-    for axes in ENSEMBLES[count]:
-        said = None if guidance is None else mirrored_vectors(guidance, axes)
-        found = mirrored(encode(photo.flip(axes), said, axes), axes)
-        total = (
-            found
-            if total is None
-            else Encoding(*(a + b for a, b in zip(total, found, strict=True)))
-        )
-    assert total is not None
-    return total if count == 1 else Encoding(*(part / count for part in total))
 
 
 def _signs(vectors: Tensor, axes: Axes) -> Tensor:

@@ -16,8 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from b2m.inference import ensemble
-from b2m.inference.ensemble import Axes
+from b2m.inference.ensemble import ENSEMBLES, Axes, mirrored, mirrored_vectors
 from b2m.inference.precision import network_precision
 from b2m.media.image import Pixels, fit, row_strips
 from b2m.models.animator import Encoding, Features, MotionAnimator
@@ -119,7 +118,8 @@ class MultiscaleEncoder:
         device = self.sizes[level].device
         return torch.autocast(device.type, enabled=False) if level else network_precision(device)
 
-    def _features(self, level: int, photo: Tensor, axes: Axes) -> Features:
+    def _features(self, level: int, axes: Axes) -> Features:
+        photo = self.sizes[level].flip(axes) if axes else self.sizes[level]
         if kept := self._kept.get((level, axes)):
             coarse, fine = (part.float() for part in kept)
             return Features(photo, coarse, fine)
@@ -129,12 +129,18 @@ class MultiscaleEncoder:
         return features
 
     def _encode(self, level: int, guidance: Tensor | None) -> Encoding:
-        def encode(photo: Tensor, said: Tensor | None, axes: Axes) -> Encoding:
-            features = self._features(level, photo, axes)
+        """The mean of the predictions, summed one by one, as each is as large as some photos."""
+        total: Encoding | None = None
+        for axes in ENSEMBLES[self.predictions]:
+            said = None if guidance is None else mirrored_vectors(guidance, axes)
+            features = self._features(level, axes)
             with self._precision(level):
-                return self.model.decode(features, said)
-
-        return ensemble.average(self.predictions, encode, self.sizes[level], guidance)
+                found = mirrored(self.model.decode(features, said), axes)
+            total = found if total is None else Encoding(*map(torch.add, total, found))
+        assert total is not None
+        if self.predictions == 1:
+            return total
+        return Encoding(*(part / self.predictions for part in total))
 
     def encode(self, guidance: Tensor | None = None) -> Encoding:
         """Encode the photo.
