@@ -479,6 +479,40 @@ def test_what_another_photo_asked_for_is_not_shown(app, tmp_path, monkeypatch):
     assert actions.again(first, [], 1, 7, 1.0, False, "animator") == gradio.skip()
 
 
+def test_a_photo_that_follows_at_once_is_not_lost(app, tmp_path, monkeypatch):
+    """Gradio drops what waits behind an event that fails."""
+    from types import SimpleNamespace
+
+    import attended
+
+    _, actions = app
+    for module in (attended, actions):
+        monkeypatch.setattr(module, "visitor", lambda: "page")
+    page, settings = SimpleNamespace(session_hash="page"), ([], 1, 7, 1.0, False, "animator")
+    photo, none = str(small_photo(tmp_path, 1)), tmp_path / "none.png"
+    none.write_text("Dear photo,")
+
+    actions.begin(None, page)
+    actions.begin(str(none), page)
+    cleared = actions.again(None, *settings)  # comes when the page has the next one already
+    assert len(cleared) == actions.SHOWN and cleared[-1] == actions.IDLE
+    with pytest.raises(gradio.Error, match="is not an image"):
+        actions.again(str(none), *settings)
+
+    @actions.in_plain_words
+    def again(photo):
+        actions.begin(later, page)
+        raise ValueError(photo)
+
+    later = None
+    with pytest.raises(ValueError, match="it is a fault of ours"):
+        later = "it is a fault of ours"
+        again(later)
+    later = photo
+    assert again(str(none)) == gradio.skip()
+    assert actions.again(photo, *settings) != gradio.skip()
+
+
 def test_large_photos_are_shown_small_and_saved_in_full(app, large):
     clips, actions = app
     assert clips.look(large, "animator").scale == 2
@@ -622,8 +656,7 @@ def test_files_to_take_home(app):
 
 def test_without_a_photo_the_page_is_empty(app):
     _, actions = app
-    with pytest.raises(gradio.Error, match="no photo yet"):
-        actions.again(None, [], 1, 7, 1.0, True, "animator")
+    assert actions.again(None, [], 1, 7, 1.0, True, "animator")[0] is None
     assert actions.begin(None, gradio.Request())[:3] == (1, [], [])
     assert actions.explain(None, [], 1, 7, "animator") == gradio.skip()
     assert actions.propose(None, 7, "animator") == gradio.skip()

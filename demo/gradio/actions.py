@@ -76,6 +76,7 @@ KINDS = (
 OF_SHOWN = ("again", "introduce", "propose", "explain")
 IDLE: dict[str, Any] = {"busy": False, "spin": False, "text": ""}
 CANCELLED = {**IDLE, "text": "Cancelled."}
+_TOO_LARGE = "this photo is too large for this machine: make it smaller"
 
 
 def busy(text: str, spin: bool = True) -> dict[str, Any]:
@@ -88,8 +89,31 @@ def refusal(sentence: str) -> gr.Error:
     return gr.Error(sentence, print_exception=False)
 
 
+def _told(error: BaseException, seconds: int, *given: Any) -> gr.Error | None:
+    """An error as the page tells it; None for one that only we can mend."""
+    match error:
+        case Cancelled():
+            return gr.Error("Cancelled.", visible=False, print_exception=False)
+        case OutOfTime():
+            return refusal(
+                f"this took longer than {seconds} s, which is as long as one job may take here: "
+                "make the file smaller, or run b2m on your own machine"
+            )
+        case b2m.InputError() | b2m.OutputError():
+            sentence = str(error)
+            for path in given:  # a photo is known by its name here
+                if isinstance(path, str) and os.path.isabs(path):
+                    sentence = sentence.replace(f"{Path(path).parent}{os.sep}", "")
+            return refusal(sentence)
+        case MemoryError():
+            return refusal(_TOO_LARGE)
+        case RuntimeError() if "memory" in str(error):
+            return refusal(_TOO_LARGE)
+    return None
+
+
 def in_plain_words(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Show what went wrong in plain words."""
+    """Show what went wrong in plain words, and nothing that came too late to be of use."""
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -105,31 +129,18 @@ def in_plain_words(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             with at_most(seconds, visitor(), photo):
                 found = function(*args, **kwargs)
+        except (Exception, Cancelled, OutOfTime) as error:
+            # Gradio drops the event that waits behind one that fails.
             if gone():
                 return gr.skip()
-            if name == "again":
-                show(visitor(), photo, clip=True)
-            return found
-        except Cancelled as error:
-            if gone():
-                return gr.skip()
-            raise gr.Error("Cancelled.", visible=False, print_exception=False) from error
-        except OutOfTime as error:
-            raise refusal(
-                f"this took longer than {seconds} s, which is as long as one job may take here: "
-                "make the file smaller, or run b2m on your own machine"
-            ) from error
-        except (b2m.InputError, b2m.OutputError) as error:
-            sentence = str(error)
-            for given in (*args, *kwargs.values()):  # a photo is known by its name here
-                if isinstance(given, str) and os.path.isabs(given):
-                    sentence = sentence.replace(f"{Path(given).parent}{os.sep}", "")
-            raise refusal(sentence) from error
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "memory" not in str(error):
-                raise
-            sentence = "this photo is too large for this machine: make it smaller"
-            raise refusal(sentence) from error
+            if told := _told(error, seconds, *args, *kwargs.values()):
+                raise told from error
+            raise
+        if gone():
+            return gr.skip()
+        if photo and name == "again":
+            show(visitor(), photo, clip=True)
+        return found
 
     return wrapped
 
@@ -265,11 +276,16 @@ def begin(photo: str | None, request: gr.Request) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+def no_clip() -> tuple[Any, ...]:
+    """What stands where a clip and what is known of it would."""
+    return None, "", "", gr.skip(), gr.Column(visible=False), IDLE
+
+
 def finished() -> tuple[Any, ...]:
     """The page without a photo."""
     return (
-        1, [], [], NO_TILES, gr.Column(visible=False), NO_PAD, None, "", "", gr.skip(),
-        gr.Column(visible=False), IDLE, gr.Column(visible=True), gr.Column(visible=False),
+        1, [], [], NO_TILES, gr.Column(visible=False), NO_PAD, *no_clip(),
+        gr.Column(visible=True), gr.Column(visible=False),
     )  # fmt: skip
 
 
@@ -277,9 +293,7 @@ def finished() -> tuple[Any, ...]:
 @in_plain_words
 def again(photo: str | None, edits: list[Edit], *settings: Any) -> tuple[Any, ...]:
     """The clip after another photo or a change of mind; without a photo there is none."""
-    if not photo:
-        raise gr.Error("There is no photo yet.", visible=False, print_exception=False)
-    return _shown(photo, edits, *settings)
+    return _shown(photo, edits, *settings) if photo else no_clip()
 
 
 def _edited(photo: str, edits: list[Edit], undone: list[Edit], *settings: Any) -> tuple[Any, ...]:

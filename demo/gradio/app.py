@@ -418,7 +418,7 @@ def build() -> gr.Blocks:
             )
 
         def proposed(event: Any) -> None:
-            """What a new photo brings with it, and takes with it when it goes or is none."""
+            """What a new photo brings with it, and takes with it when it is none."""
             event.failure(
                 lambda photo: (*finished(), gr.skip() if is_picture(photo) else None),
                 photo,
