@@ -310,6 +310,24 @@ def test_guidance_that_holds_everything_says_so(sliding):
         assert says in sentence
 
 
+def test_guidance_of_a_part_shows_what_was_missed(sliding, monkeypatch):
+    """Of the whole photo it does not: such motion is not missed."""
+    animator, pixels = sliding((0.0, 0.0)), photo(sigma=0.5)
+    guided = lambda seen, guidance=None: slide(  # noqa: E731
+        seen.photo, (0.0, 0.0) if guidance is None else (9.0, 0.0)
+    )
+    monkeypatch.setattr(animator.model, "decode", guided)
+    prepared = animator.prepare(pixels)
+    guidance = np.zeros((*pixels.shape[:2], 2), np.int8)
+    guidance[10:30, 20:40] = 1
+    (clip,) = animator.animate(prepared, guidance=guidance)
+    assert not clip.warnings
+    assert np.allclose(clip.flow[10:30, 20:40], (9, 0), atol=0.1)
+    assert np.abs(clip.flow[:, 45:]).max() < 0.1
+    for whole in (None, np.ones_like(guidance)):
+        assert np.abs(animator.animate(prepared, guidance=whole)[0].flow).max() < 0.1
+
+
 @pytest.mark.parametrize("seed", ["a", 1.5, None, True, 2**63])
 def test_seeds_are_whole_numbers(animator, seed):
     with pytest.raises(InputError, match="seed="):

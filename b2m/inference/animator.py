@@ -29,6 +29,7 @@ from b2m.registry import MODELS
 from b2m.tensors import to_array, to_photo, to_tensor
 
 GUIDANCE_PREDICTORS = ("regions", "cvae-gan")
+_PART = 0.5  # of the photo
 """What proposes motion hypotheses: the coherent regions of a photo, each forwards or
 backwards (`b2m.inference.hypotheses`), or samples of Zhong's network, the `GuidancePredictor`."""
 
@@ -124,7 +125,8 @@ class BlurAnimator:
     def prepare(self, image: ImageLike) -> Prepared:
         """Encode a photo: the expensive part, once per photo.
 
-        In a photo without motion blur nothing moves, whatever guidance says.
+        In a photo without motion blur nothing moves, but for parts of it that guidance names and
+        in which motion shows then.
 
         Args:
             image: path, bytes, PIL image or NumPy array (see `b2m.media.read_image`).
@@ -236,6 +238,9 @@ class BlurAnimator:
         (height, width), size = prepared.photo.shape[:2], prepared.working.shape[:2]
         said = guidance_rules.resize(guidance, size) if size != (height, width) else guidance
         told = to_tensor(said, self.device)
+        # A thing may be too little to be seen without guidance; motion of the whole photo is not.
+        seen = prepared.seen if said.any(axis=-1).mean() < _PART else None
+        prepared = seen or prepared
         if prepared.encoder is not None:
             encoding = _contiguous(prepared.encoder.encode(told))
             prepared = replace(prepared, encoding=encoding, hint=told)
@@ -245,7 +250,8 @@ class BlurAnimator:
             told,
             guidance_rules.STILL_THRESHOLD * size[1] / width,
         )
-        return replace(prepared, encoding=held), flow, said
+        moved = replace(prepared, encoding=held)
+        return (moved.suppress_static() if seen else moved), flow, said
 
     def _sampled(
         self,

@@ -75,12 +75,14 @@ class EncodedPhoto(Prepared):
         look: the network itself, where the photo holds more detail than the working size shows.
         encoder: encodes the working photo again, with guidance; None where nothing moves.
         hint: (1, 2, h, w) the guidance with which it was encoded, at working size, or None.
+        seen: where motion was suppressed, the photo with it; guidance may show it all the same.
     """
 
     encoding: Encoding
     look: Callable[[Tensor, Tensor | None], Encoding] | None = None
     encoder: MultiscaleEncoder | None = None
     hint: Tensor | None = None
+    seen: EncodedPhoto | None = None
 
     def suppress_static(self) -> EncodedPhoto:
         """Itself; or, where what seems to move changes next to nothing, with nothing that moves."""
@@ -98,6 +100,7 @@ class EncodedPhoto(Prepared):
             encoding=self.encoding._replace(middle=middle, **nothing),
             encoder=None,
             look=None,
+            seen=self,
         )
 
     @cached_property
