@@ -20,7 +20,7 @@
 # The training shown below is of 26 November 2026, on one CPU core, an AMD EPYC that has bfloat16 in hardware, which
 # the variable `ACCELERATE_MIXED_PRECISION=bf16` switches on. Its network was that of then, of 2.5 million
 # parameters; the recipes now train one of 6.0 million, which takes longer and has not been run here. What is said
-# of the shipped weights in the comparison is of those of 29 November 2026, after 417,480 samples, on the same
+# of the shipped weights in the comparison is of those of 29 November 2026, after 448,170 samples, on the same
 # scenes. On a GPU the same cells train a recipe with larger crops and batches for one hour.
 
 # %%
