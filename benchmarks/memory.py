@@ -20,6 +20,7 @@ from pathlib import Path
 from b2m.evaluate.report import command_line, write_report
 
 RESULTS = Path(__file__).parent / "results"
+EXAMPLE = Path(__file__).parent.parent / "examples" / "coffee-pan.jpg"
 
 # Each runs in a process of its own and prints its peak in bytes as its last line.
 PEAK = """
@@ -39,19 +40,10 @@ def peak():
 """
 MAKE = """
 import cv2, numpy as np
-path, (width, height, side, blur) = sys.argv[1], map(int, sys.argv[2:6])
-random = np.random.default_rng(0)
-photo = np.empty((height, width, 3), np.uint8)
-x = np.linspace(0, 255, width, dtype=np.float32)
-for top in range(0, height, 256):
-    rows = slice(top, min(top + 256, height))
-    y = np.linspace(0, 255, height, dtype=np.float32)[rows, None]
-    grain = random.normal(0, 200, (256 // side, width // side + 1, 3)).astype(np.float32)
-    grain = grain.repeat(side, 0).repeat(side, 1)[: len(y), :width]
-    light = np.stack([x + 0 * y, y + 0 * x, 255 - (x + y) / 2], -1)
-    light += cv2.blur(grain, (blur, 1))
-    photo[rows] = light.clip(0, 255)
-assert cv2.imwrite(path, photo, [cv2.IMWRITE_JPEG_QUALITY, 92])
+path, example, (width, height, zoom) = sys.argv[1], sys.argv[2], map(int, sys.argv[3:6])
+one = cv2.resize(cv2.imread(example), None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
+times = -(-height // one.shape[0]), -(-width // one.shape[1]), 1
+assert cv2.imwrite(path, np.tile(one, times)[:height, :width], [cv2.IMWRITE_JPEG_QUALITY, 92])
 """
 LOAD = """
 import b2m
@@ -62,6 +54,7 @@ import b2m
 clip = b2m.animate(sys.argv[1], frames=7, weights=sys.argv[4] or None)[0]
 frames = clip.frames
 assert frames.shape == (7, int(sys.argv[3]), int(sys.argv[2]), 3), frames.shape
+assert (frames[0] != frames[-1]).any()
 """
 COMMAND = """
 from b2m.cli import main
@@ -101,10 +94,10 @@ def main() -> None:
     options = parser.parse_args()
     width, height = map(int, options.size.split("x"))
     megapixels = width * height / 1e6
-    # Grain of 16 pixels, dragged sideways so far that it is seen at any working size; and such that
-    # only the photo itself shows all of it.
-    coarse = width, height, 16, width // 64
-    fine = width // 2, height // 2, 4, 20
+    # An example again and again: enlarged so that its blur is seen at any working size, and as it
+    # is, when only the photo itself shows all of it.
+    coarse = width, height, 6
+    fine = width // 2, height // 2, 1
     works = {
         "import and weights alone": (LOAD, coarse),
         f"{megapixels:.3g}-megapixel JPEG to 7 frames as an array": (ARRAY, coarse),
@@ -113,10 +106,10 @@ def main() -> None:
     }
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for name, (code, (across, down, grain, blur)) in works.items():
+        for name, (code, (across, down, zoom)) in works.items():
             photo = str(Path(folder) / f"{across}.jpg")
             if not Path(photo).exists():
-                run(MAKE, photo, *map(str, (across, down, grain, blur)))
+                run(MAKE, photo, str(EXAMPLE), *map(str, (across, down, zoom)))
             peak, seconds = run(code, photo, str(across), str(down), options.weights or "")
             rows.append({"name": name, "gib": peak, "seconds": seconds})
             print(f"{name}: {peak:.2f} GiB", file=sys.stderr)
