@@ -67,7 +67,7 @@ if torch.cuda.is_available():
     memory = torch.cuda.get_device_properties(0).total_memory / 2**30
     print(f"{torch.cuda.device_count()} × {torch.cuda.get_device_name(0)}, {memory:.0f} GiB each")
 else:
-    print("No GPU: training runs on the CPU, at about 20 samples a second on two idle cores.")
+    print("No GPU: training runs on the CPU, at a few samples a second.")
     print("In Colab: Runtime → Change runtime type → T4 GPU, then run from the top.")
 
 # %% [markdown]
