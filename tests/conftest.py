@@ -38,7 +38,7 @@ def few_textures():
 @pytest.fixture(scope="session")
 def page_server():
     """The Gradio page, served; it takes seconds to start."""
-    pytest.importorskip("gradio")
+    pytest.importorskip("gradio", reason="gradio, which serves the page, is not installed")
     from demo_server import serve
 
     with serve() as server:

@@ -313,9 +313,10 @@ def test_guidance_that_holds_everything_says_so(sliding):
 def test_guidance_of_a_part_shows_what_was_missed(sliding, monkeypatch):
     """Of the whole photo it does not: such motion is not missed."""
     animator, pixels = sliding((0.0, 0.0)), photo(sigma=0.5)
-    guided = lambda seen, guidance=None: slide(  # noqa: E731
-        seen.photo, (0.0, 0.0) if guidance is None else (9.0, 0.0)
-    )
+
+    def guided(seen, guidance=None):
+        return slide(seen.photo, (0.0, 0.0) if guidance is None else (9.0, 0.0))
+
     monkeypatch.setattr(animator.model, "decode", guided)
     prepared = animator.prepare(pixels)
     guidance = np.zeros((*pixels.shape[:2], 2), np.int8)

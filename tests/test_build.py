@@ -816,7 +816,7 @@ def run(*arguments):
 
 
 def test_commands_from_source_to_picture(gopro, tmp_path, capsys):
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="pyarrow, which writes Parquet, is not installed")
     out = tmp_path / "set"
     command = ["data", "build", "--recipe", "gopro", "--source", gopro, "-o", out]
     assert run(*command, "--split", "2021b", "--workers", 1, "--parquet") == 0
@@ -829,7 +829,9 @@ def test_commands_from_source_to_picture(gopro, tmp_path, capsys):
 
 
 def test_parquet_holds_the_index(built, tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet = pytest.importorskip(
+        "pyarrow.parquet", reason="pyarrow, which reads Parquet, is not installed"
+    )
     out = Path(shutil.copytree(built[0], tmp_path / "copy"))
     rows = parquet.read_table(export_parquet(out)).to_pylist()
     assert [row["number"] for row in rows] == list(range(8))
@@ -838,7 +840,9 @@ def test_parquet_holds_the_index(built, tmp_path):
 
 
 def test_parquet_grows_with_the_index(tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet = pytest.importorskip(
+        "pyarrow.parquet", reason="pyarrow, which reads Parquet, is not installed"
+    )
     write_frames(tmp_path / "in" / "a", [f"{n}.png" for n in range(7)], panning(7))
     out = tmp_path / "set"
     command = ["data", "build", "--recipe", "video", "--source", tmp_path / "in", "-o", out]

@@ -241,7 +241,10 @@ def test_another_teacher_of_flow(tmp_path, monkeypatch):
         torch.manual_seed(0)
         return small()
 
-    optical_flow = pytest.importorskip("torchvision.models.optical_flow")
+    optical_flow = pytest.importorskip(
+        "torchvision.models.optical_flow",
+        reason="torchvision, another teacher of flow, is not installed",
+    )
     small = optical_flow.raft_small
     raft._raft.cache_clear()
     monkeypatch.setattr(optical_flow, "raft_large", build_raft)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-gradio = pytest.importorskip("gradio")
+gradio = pytest.importorskip("gradio", reason="gradio, which serves the page, is not installed")
 from demo_server import APP, small_photo  # noqa: E402
 
 from b2m.media import video  # noqa: E402

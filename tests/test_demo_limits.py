@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-gradio = pytest.importorskip("gradio")
+gradio = pytest.importorskip("gradio", reason="gradio, which serves the page, is not installed")
 from demo_server import APP, small_photo  # noqa: E402
 from gradio_client import handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402

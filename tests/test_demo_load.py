@@ -10,7 +10,9 @@ SCRIPT = Path(__file__).parents[1] / "benchmarks" / "robustness" / "load.py"
 
 
 def test_every_visitor_is_answered(page_server, monkeypatch):
-    pytest.importorskip("gradio_client")
+    pytest.importorskip(
+        "gradio_client", reason="gradio_client, which calls the page, is not installed"
+    )
     spec = importlib.util.spec_from_file_location("load", SCRIPT)
     load = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "load", load)  # where its dataclass looks

@@ -44,7 +44,9 @@ def browser(tmp_path_factory, downloads):
         pytest.skip(
             "the pages are opened in Chromium, and chromium and chromedriver are not installed"
         )
-    selenium = pytest.importorskip("selenium.webdriver")
+    selenium = pytest.importorskip(
+        "selenium.webdriver", reason="selenium, which drives Chromium, is not installed"
+    )
     from selenium.webdriver.chrome.service import Service
 
     options = selenium.ChromeOptions()

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("gradio")
+pytest.importorskip("gradio", reason="gradio, which serves the page, is not installed")
 from demo_server import APP, serve, small_photo
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError

@@ -133,7 +133,7 @@ def copied(name, folder):
 
 
 def test_gradio_runs_alone(wheel, tmp_path):
-    pytest.importorskip("gradio")
+    pytest.importorskip("gradio", reason="gradio, which serves the page, is not installed")
     from demo_server import serve
     from gradio_client import handle_file
 
@@ -167,7 +167,9 @@ def test_b2m_demo_says_what_it_lacks(monkeypatch, capsys, tmp_path):
 
 
 def test_make_serves_the_research_view_to_this_machine_alone_and_asks_nothing(tmp_path):
-    pytest.importorskip("streamlit")
+    pytest.importorskip(
+        "streamlit", reason="streamlit, which serves the research view, is not installed"
+    )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -209,7 +211,9 @@ def listening():
 
 
 def test_streamlit_runs_alone(wheel, tmp_path):
-    pytest.importorskip("streamlit")
+    pytest.importorskip(
+        "streamlit", reason="streamlit, which serves the research view, is not installed"
+    )
     code = (
         "from streamlit.testing.v1 import AppTest\n"
         f"app = AppTest.from_file({str(copied('streamlit', tmp_path))!r}, default_timeout=120)\n"

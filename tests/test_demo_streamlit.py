@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-st = pytest.importorskip("streamlit")
+st = pytest.importorskip(
+    "streamlit", reason="streamlit, which serves the research view, is not installed"
+)
 from streamlit.testing.v1 import AppTest  # noqa: E402
 
 APP = Path(__file__).parents[1] / "demo" / "streamlit" / "app.py"
@@ -285,7 +287,9 @@ def test_it_fits_a_phone_in_a_browser(tmp_path):
         pytest.skip(
             "the pages are opened in Chromium, and chromium and chromedriver are not installed"
         )
-    selenium = pytest.importorskip("selenium.webdriver")
+    selenium = pytest.importorskip(
+        "selenium.webdriver", reason="selenium, which drives Chromium, is not installed"
+    )
     from selenium.webdriver.chrome.service import Service
 
     with socket.socket() as free:

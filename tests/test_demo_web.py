@@ -66,7 +66,9 @@ def animator():
 
 @pytest.mark.parametrize("said", [False, True])
 def test_the_export_computes_what_pytorch_does(site, said):
-    runtime = pytest.importorskip("onnxruntime")
+    runtime = pytest.importorskip(
+        "onnxruntime", reason="onnxruntime, which runs the export, is not installed"
+    )
     described = json.loads((site / "assets" / "model.json").read_text())
     features, decode = (
         runtime.InferenceSession(site / "assets" / f"{part}.onnx")
@@ -183,7 +185,9 @@ def browser(tmp_path_factory, downloads, log):
         pytest.skip(
             "the pages are opened in Chromium, and chromium and chromedriver are not installed"
         )
-    selenium = pytest.importorskip("selenium.webdriver")
+    selenium = pytest.importorskip(
+        "selenium.webdriver", reason="selenium, which drives Chromium, is not installed"
+    )
     from selenium.webdriver.chrome.service import Service
 
     options = selenium.ChromeOptions()
@@ -721,7 +725,9 @@ def test_threads_need_isolation_and_one_is_enough(page, browser, site):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone_and_can_be_read(page, scheme):
-    axe = pytest.importorskip("axe_core_python")
+    axe = pytest.importorskip(
+        "axe_core_python", reason="axe-core-python, which judges accessibility, is not installed"
+    )
     page.execute_cdp_cmd(
         "Emulation.setEmulatedMedia",
         {"features": [{"name": "prefers-color-scheme", "value": scheme}]},

@@ -269,7 +269,9 @@ def test_bad_files(tmp_path: Path, content: bytes, says: str) -> None:
 
 
 def test_heic_is_read_where_pillow_heif_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    heif = pytest.importorskip("pillow_heif")
+    heif = pytest.importorskip(
+        "pillow_heif", reason="pillow-heif, which reads HEIC, is not installed"
+    )
     wide = np.uint8([[[3 * x, 4 * y, 120] for x in range(64)] for y in range(48)])
     stream = io.BytesIO()
     heif.from_bytes("RGB", (64, 48), wide.tobytes()).save(stream, quality=100)

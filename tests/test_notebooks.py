@@ -11,8 +11,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-jupytext = pytest.importorskip("jupytext")
-nb_run = pytest.importorskip("nbmake.nb_run")
+jupytext = pytest.importorskip(
+    "jupytext", reason="jupytext, which pairs notebooks with scripts, is not installed"
+)
+nb_run = pytest.importorskip(
+    "nbmake.nb_run", reason="nbmake, which runs notebooks, is not installed"
+)
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "notebooks"
@@ -138,7 +142,10 @@ def test_the_readme_names_them_all():
 
 
 def test_the_environment_asks_for_extras_that_there_are():
-    tomllib, yaml = pytest.importorskip("tomllib"), pytest.importorskip("yaml")
+    tomllib, yaml = (
+        pytest.importorskip("tomllib", reason="tomllib is of Python 3.11 and newer"),
+        pytest.importorskip("yaml", reason="PyYAML, which reads environment.yml, is not installed"),
+    )
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     (pip,) = [part["pip"] for part in environment["dependencies"] if isinstance(part, dict)]

@@ -14,7 +14,7 @@ from b2m.data.rotation import RotationConfig
 from b2m.errors import OutputError
 from b2m.media.image import write_png
 
-ray = pytest.importorskip("ray")
+ray = pytest.importorskip("ray", reason="ray, which builds data on many machines, is not installed")
 
 RECIPE = replace(RECIPES["rotation"], count=8, rotation=RotationConfig(size=48, blur=(2.0, 9.0)))
 

@@ -29,9 +29,10 @@ from b2m.registry import MODELS
 from b2m.tensors import to_array, to_photo, to_tensor
 
 GUIDANCE_PREDICTORS = ("regions", "cvae-gan")
-_PART = 0.5  # of the photo
 """What proposes motion hypotheses: the coherent regions of a photo, each forwards or
 backwards (`b2m.inference.hypotheses`), or samples of Zhong's network, the `GuidancePredictor`."""
+
+_PART = 0.5  # of the photo; guidance of less than that is of single things
 
 
 def animators() -> dict[str, type[HubModel]]:
@@ -238,9 +239,10 @@ class BlurAnimator:
         (height, width), size = prepared.photo.shape[:2], prepared.working.shape[:2]
         said = guidance_rules.resize(guidance, size) if size != (height, width) else guidance
         told = to_tensor(said, self.device)
-        # A thing may be too little to be seen without guidance; motion of the whole photo is not.
-        seen = prepared.seen if said.any(axis=-1).mean() < _PART else None
-        prepared = seen or prepared
+        # Single things may be missed without guidance; motion of the whole photo is not.
+        part = said.any(axis=-1).mean() < _PART
+        unsuppressed = prepared.unsuppressed if part else None
+        prepared = unsuppressed or prepared
         if prepared.encoder is not None:
             encoding = _contiguous(prepared.encoder.encode(told))
             prepared = replace(prepared, encoding=encoding, hint=told)
@@ -251,7 +253,7 @@ class BlurAnimator:
             guidance_rules.STILL_THRESHOLD * size[1] / width,
         )
         moved = replace(prepared, encoding=held)
-        return (moved.suppress_static() if seen else moved), flow, said
+        return (moved.suppress_static() if unsuppressed else moved), flow, said
 
     def _sampled(
         self,

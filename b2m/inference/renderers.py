@@ -75,14 +75,14 @@ class EncodedPhoto(Prepared):
         look: the network itself, where the photo holds more detail than the working size shows.
         encoder: encodes the working photo again, with guidance; None where nothing moves.
         hint: (1, 2, h, w) the guidance with which it was encoded, at working size, or None.
-        seen: where motion was suppressed, the photo with it; guidance may show it all the same.
+        unsuppressed: itself before `suppress_static`, where that took motion away, else None.
     """
 
     encoding: Encoding
     look: Callable[[Tensor, Tensor | None], Encoding] | None = None
     encoder: MultiscaleEncoder | None = None
     hint: Tensor | None = None
-    seen: EncodedPhoto | None = None
+    unsuppressed: EncodedPhoto | None = None
 
     def suppress_static(self) -> EncodedPhoto:
         """Itself; or, where what seems to move changes next to nothing, with nothing that moves."""
@@ -100,7 +100,7 @@ class EncodedPhoto(Prepared):
             encoding=self.encoding._replace(middle=middle, **nothing),
             encoder=None,
             look=None,
-            seen=self,
+            unsuppressed=self,
         )
 
     @cached_property
