@@ -26,7 +26,6 @@ from b2m.media import image as media
 from b2m.media.video import read_video
 from b2m.models.animator import Encoding, MotionAnimator, MotionAnimatorConfig
 from b2m.models.animator import render as render_frame
-from b2m.motion.color import flow_to_color
 from b2m.motion.fields import double_angle
 
 
@@ -201,9 +200,13 @@ def test_reblur_before_the_projection(animator, count):
 def test_few_frames_are_those_of_seven(animator):
     """The mean of two frames is not the blur: the projection takes seven instants at least."""
     prepared = animator.prepare(streak())
-    seven = animator.animate(prepared)[0].frames
+    seven = animator.animate(prepared)[0]
     for count, step in ((2, 6), (3, 3), (4, 2)):
-        assert apart(animator.animate(prepared, frames=count)[0].frames, seven[::step]) == 0
+        few = animator.animate(prepared, frames=count)[0]
+        assert apart(few.frames, seven.frames[::step]) == apart(few.middle, seven.frames[3]) == 0
+        assert (few.flow == seven.flow).all() and (few.guidance == seven.guidance).all()
+    assert apart(seven.middle, seven.frames[3]) == 0
+    assert (b2m.guidance.from_flow(seven.flow) == seven.guidance).all()
 
 
 def test_render_streams_any_number_of_frames(animator):
@@ -215,16 +218,14 @@ def test_render_streams_any_number_of_frames(animator):
     assert first.dtype == np.uint8
     assert len(list(stream)) == 4
     assert len(list(clip.render())) == 31
-    for count in (2, 5, 6, 7):
+    for count in (2, 6):
         frames = list(clip.render(count))
         assert len(frames) == count
         assert apart(frames[0], clip.frames[0]) == apart(frames[-1], clip.frames[-1]) == 0
-    assert apart(np.stack(list(clip.render(7))), clip.frames) == 0
     nine = animator.animate(streak(), frames=9)[0].frames
-    assert apart(np.stack(list(clip.render(9))), nine) == 0
     # Two streams at once do not disturb each other.
-    pairs = list(zip(clip.render(9), clip.render(8), strict=False))
-    assert apart(np.stack([nine_again for nine_again, _ in pairs]), nine[:8]) == 0
+    pairs = list(zip(clip.render(9), clip.render(10), strict=False))
+    assert apart(np.stack([nine_again for nine_again, _ in pairs]), nine) == 0
 
 
 @pytest.mark.parametrize("size", [(24, 32), (96, 128), (50, 100), (96, 40), (1, 1), (7, 64)])
@@ -239,21 +240,6 @@ def test_render_at_any_size(sliding, size):
     resized = cv2.resize(still.photo, size[::-1], interpolation=method)
     for frame in still.render(2, size=size):
         assert apart(frame, resized) == 0
-
-
-def test_deblurring_is_the_middle_frame(animator):
-    prepared = animator.prepare(streak())
-    (clip,) = animator.animate(prepared)
-    assert apart(clip.middle, clip.frames[3]) == 0
-    assert apart(animator.animate(prepared, frames=2)[0].middle, clip.frames[3]) == 0
-
-
-def test_flow_does_not_depend_on_the_frames(animator):
-    prepared = animator.prepare(streak())
-    one, other = (animator.animate(prepared, frames=count)[0] for count in (2, 31))
-    assert (one.flow == other.flow).all()
-    assert (one.guidance == other.guidance).all()
-    assert (b2m.guidance.from_flow(one.flow) == one.guidance).all()
 
 
 def test_notebooks_show_clips(animator, tmp_path):
@@ -407,7 +393,7 @@ def test_the_guidance_of_a_clip_gives_it_again(sliding):
     assert apart(again.frames, clip.frames) == 0
 
 
-def test_motions(animator):
+def test_motions(animator, sliding):
     prepared = animator.prepare(streak())
     assert len(animator.animate(prepared, motions=1)) == 1
     for guidance in (None, patches(48, 64)):
@@ -419,8 +405,10 @@ def test_motions(animator):
         assert (first.guidance == -second.guidance).all()
         assert first.score >= second.score - 0.01
         assert [clip.seed for clip in clips] == [5, 5]
-    assert len(animator.animate(prepared, motions=5)) <= 5
     assert animator.animate(prepared)[0].seed == 0
+    clips = sliding((7.0, 4.0)).animate(photo(), motions=5)  # a camera goes one way or the other
+    assert len(clips) == 2 and (clips[0].flow == -clips[1].flow).all()
+    assert len(sliding((0.0, 0.0)).animate(photo(), motions=5)) == 1
 
 
 def two_movers(seen, left=(9.0, -3.0), right=(2.0, 10.0)):
@@ -472,13 +460,6 @@ def test_all_the_motions_of_two_things(movers):
         assert one.seed == other.seed == 3
 
 
-def test_camera_motion_has_two_ways(sliding):
-    clips = sliding((7.0, 4.0)).animate(photo(), motions=5)
-    assert len(clips) == 2
-    assert (clips[0].flow == -clips[1].flow).all()
-    assert len(sliding((0.0, 0.0)).animate(photo(), motions=5)) == 1
-
-
 def test_reversing_one_region_leaves_the_rest(movers):
     animator, pixels = movers
     prepared = animator.prepare(pixels)
@@ -521,7 +502,7 @@ def test_wrong_numbers(animator, count):
     if count is not None:  # which leaves it to the clip
         with pytest.raises(InputError, match="frames"):
             animator.animate(prepared)[0].render(frames=count)
-    if count not in (1, True) or count is True:
+    if count != 1 or count is True:
         with pytest.raises(InputError, match="motions"):
             animator.animate(prepared, motions=count)
 
@@ -619,15 +600,6 @@ def test_what_is_still_stays_the_photo(small_work, animator, sliding, monkeypatc
     assert apart(frames[0, :, 100:], pixels[:, 100:]) > 10
 
 
-def test_guidance_of_large_photos(small_work, animator):
-    guidance = np.empty((144, 192, 2), np.int8)
-    guidance[:, :96], guidance[:, 96:] = (1, 1), (-1, -1)
-    (clip,) = animator.animate(photo(144, 192), guidance=guidance)
-    assert (clip.guidance == guidance).all()
-    agreement = (clip.flow * guidance).sum(-1)
-    assert agreement[:, :88].min() >= 0 and agreement[:, 104:].min() >= 0
-
-
 def test_frames_need_not_be_kept(animator, monkeypatch):
     prepared = animator.prepare(streak())
     kept = animator.animate(prepared)[0].frames
@@ -642,18 +614,6 @@ def test_frames_need_not_be_kept(animator, monkeypatch):
 def clip(sliding):
     pixels = photo(51, 64, sigma=5.0)
     return sliding((24.0, 0.0), pixels / 255).animate(pixels)[0]
-
-
-def frames_in(path):
-    with Image.open(path) as picture:
-        return (
-            picture.n_frames,
-            picture.size,
-            [
-                picture.seek(i) or np.asarray(picture.convert("RGB"))
-                for i in range(picture.n_frames)
-            ],
-        )
 
 
 @pytest.mark.parametrize("pingpong", [False, True])
@@ -673,11 +633,13 @@ def test_mp4(clip, tmp_path, pingpong):
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".GIF"])
 def test_animations(clip, tmp_path, suffix):
-    count, size, frames = frames_in(clip.save(str(tmp_path / f"clip{suffix}"), fps=10))
-    assert (count, size) == (7, (64, 51))
-    for frame, other in zip(frames, clip.frames, strict=True):
-        assert psnr(frame, other) > 28
-    assert frames_in(clip.save(tmp_path / f"clip{suffix}", pingpong=True))[0] == 12
+    with Image.open(clip.save(str(tmp_path / f"clip{suffix}"), fps=10)) as picture:
+        assert (picture.n_frames, picture.size) == (7, (64, 51))
+        for number, frame in enumerate(clip.frames):
+            picture.seek(number)
+            assert psnr(np.asarray(picture.convert("RGB")), frame) > 28
+    with Image.open(clip.save(tmp_path / f"clip{suffix}", pingpong=True)) as picture:
+        assert picture.n_frames == 12
 
 
 @pytest.mark.parametrize("name", ["frames", "frames/", "my.photo/", "there.before"])
@@ -704,30 +666,13 @@ def test_a_saved_clip_plays_for_a_second(sliding, tmp_path):
         assert read_video(found.save(tmp_path / "clip.mp4")).fps == pytest.approx(rate, rel=0.01)
 
 
-def test_contact_sheet(clip, tmp_path):
-    with Image.open(clip.save_sheet(tmp_path / "sheet.png")) as picture:
-        assert picture.width > 3 * 64 and picture.height > 2 * 51
-        sheet = np.asarray(picture.convert("RGB"))
-    # It shows the photo and the colour of the motion.
-    color = flow_to_color(np.full((1, 1, 2), (12.0, 0.0), np.float32), 12.0)[0, 0].astype(int)
-    assert (np.abs(sheet.astype(int) - color).sum(-1) < 12).sum() > 500
-    assert any(
-        (sheet[y : y + 51, x : x + 64] == clip.photo).all()
-        for y, x in np.argwhere((sheet == clip.photo[0, 0]).all(-1))
-        if sheet[y : y + 51, x : x + 64].shape == clip.photo.shape
-    )
-
-
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
         ("clip.avi", {}, "avi.*mp4"),
         ("clip.png", {}, "png.*folder"),
         ("clip.mp4", {"fps": 0}, "0 frames per second"),
-        ("clip.gif", {"fps": -3}, "-3"),
         ("clip.gif", {"fps": math.nan}, "nan"),
-        ("clip.mp4", {"fps": math.inf}, "inf"),
-        ("clip.mp4", {"fps": 5000}, "5000"),
         ("clip.mp4", {"max_side": 0}, "0"),
     ],
 )
@@ -793,17 +738,10 @@ def test_functions_agree_with_the_animator(weights, monkeypatch, tmp_path):
 def test_bad_weights(weights, tmp_path):
     with pytest.raises(InputError, match=r"nowhere.*does not exist"):
         BlurAnimator.from_pretrained(tmp_path / "nowhere")
-    cut = tmp_path / "cut"
-    cut.mkdir()
-    for name in (hub.CONFIG_FILE, hub.WEIGHTS_FILE):
-        (cut / name).write_bytes((weights / name).read_bytes())
-    data = (cut / hub.WEIGHTS_FILE).read_bytes()
-    (cut / hub.WEIGHTS_FILE).write_bytes(data[: len(data) // 2])
-    with pytest.raises(InputError, match="cut short"):
-        b2m.animate(photo(), weights=cut)
-    (cut / hub.CONFIG_FILE).write_text('{"model": "Toaster"}')
+    (tmp_path / hub.CONFIG_FILE).write_text('{"model": "Toaster"}')
+    (tmp_path / hub.WEIGHTS_FILE).touch()
     with pytest.raises(InputError, match=r"Toaster.*MotionAnimator"):
-        b2m.deblur(photo(), weights=cut)
+        b2m.deblur(photo(), weights=tmp_path)
 
 
 def test_models_and_devices_that_are_not_there(weights):

@@ -3,16 +3,14 @@
 import os
 import resource
 import signal
-import struct
 import subprocess
 import sys
 import time
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from b2m import __version__
 from b2m.cli import app as cli
@@ -59,21 +57,16 @@ def one_sentence(capsys, *words):
 # --- what needs no photo -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
-def test_help(capsys, arguments):
-    assert run(*arguments) == 0
-    shown = capsys.readouterr().out
-    for command in ("animate", "flow", "deblur", "video", "data", "train", "evaluate"):
-        assert f"\n  {command} " in shown
-    assert max(map(len, shown.splitlines())) <= 80
-
-
-@pytest.mark.parametrize(
-    "command", ["animate", "flow", "deblur", "video", "data preview", "train", "evaluate"]
-)
-def test_help_of_each_command(capsys, command):
-    assert run(*command.split(), "--help") == 0
-    assert "Usage: b2m " + command in capsys.readouterr().out
+def test_help(capsys):
+    commands = ("animate", "flow", "deblur", "video", "data", "train", "evaluate")
+    for arguments in ((), ("--help",), ("-h",)):
+        assert run(*arguments) == 0
+        shown = capsys.readouterr().out
+        assert all(f"\n  {command} " in shown for command in commands)
+        assert max(map(len, shown.splitlines())) <= 80
+    for command in (*commands, "data preview"):
+        assert run(*command.split(), "--help") == 0
+        assert "Usage: b2m " + command in capsys.readouterr().out
 
 
 def test_version(capsys):
@@ -88,10 +81,8 @@ def test_version(capsys):
         (["dance"], ["dance"]),
         (["animate", "x.jpg", "--zork"], ["--zork"]),
         (["animate", "x.jpg", "--frames", "1"], ["--frames", "1", "at least 2"]),
-        (["animate", "x.jpg", "--frames", "-3"], ["-3"]),
         (["animate", "x.jpg", "--frames", "many"], ["--frames"]),
         (["animate", "x.jpg", "--format", "avi"], ["avi", "mp4", "gif", "flo"]),
-        (["animate", "x.jpg", "--format", "mp4,,gif"], ["--format"]),
         (["animate", "x.jpg", "--format", ""], ["--format"]),
         (["animate", "x.jpg", "--direction", "sideways"], ["sideways", "right", "left"]),
         (["animate", "x.jpg", "--fps", "0"], ["--fps", "0"]),
@@ -102,15 +93,11 @@ def test_version(capsys):
         (["animate", "x", "--guidance", "g.png", "--direction", "up"], ["one of them"]),
         (["animate", "x", "--scale-guidance"], ["--scale-guidance", "--guidance"]),
         (["animate", "x", "--motions", "0"], ["--motions", "0", "at least 1"]),
-        (["animate", "x", "--motions", "-4"], ["--motions", "-4"]),
         (["animate", "x", "--seed", "-1"], ["--seed", "-1", "from 0 to 4294967295"]),
         (["data", "preview", "--seed", "9" * 20], ["--seed", "9" * 20]),
         (["animate", "x", "--stroke", "1,2"], ["--stroke", "1,2", "x0,y0,x1,y1"]),
-        (["animate", "x", "--stroke", "1,2,3"], ["--stroke"]),
         (["animate", "x", "--stroke", "1,2,3,inf"], ["--stroke", "inf"]),
-        (["animate", "x", "--stroke", "here"], ["--stroke", "here"]),
         (["animate", "x", "--reverse", "1,2,3,4"], ["--reverse", "x,y"]),
-        (["animate", "x", "--reverse", ""], ["--reverse"]),
         (["animate", "x", "--reverse", "nan,2"], ["--reverse", "nan"]),
         (["animate", "x", "--model", "oracle"], ["--model", "oracle", "animator", "jin"]),
         (["animate", "x", "--guidance-predictor", "dice"], ["dice", "regions", "cvae-gan"]),
@@ -120,6 +107,7 @@ def test_version(capsys):
         (["deblur", "x", "--model", "oracle", "--deconvolve"], ["oracle", "blur-flow"]),
         (["deblur", "x", "--model", "oracle"], ["--model", "oracle", "jin"]),
         (["train"], ["RECIPE"]),
+        (["evaluate", "--table", "soup"], ["soup"]),
         (["train", "animator", "--hours", "0"], ["--hours"]),
         (["train", "animator", "--samples", "0"], ["--samples"]),
         (["evaluate"], ["--table"]),
@@ -136,29 +124,21 @@ def test_usage_errors(capsys, tmp_path, monkeypatch, arguments, words):
 
 
 def test_stems():
-    def names(*paths):
-        return console.names([Path(path) for path in paths])
+    def names(*paths, results=1):
+        return console.names([Path(path) for path in paths], results)
 
-    assert names("a.jpg", "b.png") == ["a", "b"]
     assert names("x/a.jpg", "a.png", "b.png", "y/a.jpg") == ["a-a", "a-b", "b", "a-c"]
     assert names("A.jpg", "a.png") == ["A-a", "a-b"]
     assert names("a.jpg", "a.png", "a-a.jpg") == ["a-b", "a-c", "a-a"]
     assert names("my.photo.jpg") == ["my.photo"]
+    assert names(*["a.jpg"] * 60)[25:28] == ["a-z", "a-aa", "a-ab"]
     # With more results of each, those must not be another's.
     for results in (1, 2, 5):
-        paths = [Path(p) for p in ("a.jpg", "a-2.jpg", "A.png", "b.jpg", "b-3.jpg", "b-3-2.jpg")]
-        found = console.names(paths, results)
-        written = [
-            console.numbered(name, number).casefold()
-            for name in found
-            for number in range(1, results + 1)
-        ]
-        assert len(set(written)) == len(written)
+        found = names("a.jpg", "a-2.jpg", "A.png", "b.jpg", "b-3.jpg", "b-3-2.jpg", results=results)
+        numbers = range(1, results + 1)
+        written = {console.numbered(name, n).casefold() for name in found for n in numbers}
+        assert len(written) == 6 * results
         assert found[3] == "b"
-    assert console.numbered("a", 1) == "a" and console.numbered("a", 3) == "a-3"
-    many = names(*["a.jpg"] * 60)
-    assert len(set(many)) == 60
-    assert many[25:28] == ["a-z", "a-aa", "a-ab"]
 
 
 def test_table(capsys):
@@ -225,14 +205,6 @@ def test_several_photos_with_a_bad_one(capsys, tmp_path):
     assert [line.split()[0] for line in table] == ["file", "same.jpg", "same.png"]
 
 
-def test_speed_where_the_exposure_is_known(capsys, tmp_path):
-    exif = Image.Exif()
-    exif[0x829A] = TiffImagePlugin.IFDRational(1, 50)
-    photo = make_photo(tmp_path / "photo.jpg", exif=exif)
-    assert run("animate", photo, "-o", tmp_path / "out", "--format", "flo") == 0
-    assert "px/s" in capsys.readouterr().out
-
-
 def test_guidance_picture_is_stretched(capsys, tmp_path, photo):
     from b2m.motion.io import read_flow
 
@@ -291,12 +263,8 @@ def test_motions_strokes_and_reversal(capsys, tmp_path):
     assert [line.split("  ")[0] for line in table[1:]] == ["disc.png", "disc.png (2)"]
     assert across("two") > 2 and across("two", "disc-2") == pytest.approx(-across("two"), abs=1e-4)
 
-    assert run(*base, tmp_path / "left", "--stroke", "90,60,70,58") == 0
-    assert across("left") < -2
-    assert run(*base, tmp_path / "bent", "--stroke", "70,50,80,60,95,62") == 0
-    assert across("bent") > 2
-    assert run(*base, tmp_path / "back", "--reverse", "80,60") == 0
-    assert across("back") < -2
+    assert run(*base, tmp_path / "bent", "--stroke", "95,62,80,60,70,50") == 0
+    assert across("bent") < -2
     # A direction first, then strokes, then what is turned round.
     told = ["--direction", "left", "--reverse", "80,60"]
     assert run(*base, tmp_path / "right", *told) == 0
@@ -310,11 +278,7 @@ def test_motions_strokes_and_reversal(capsys, tmp_path):
     ("told", "words"),
     [
         (["--stroke", "10,10,900,10"], ["--stroke", "x=900", "159"]),
-        (["--stroke", "80,60,80,60"], ["--stroke", "single point"]),
-        (["--stroke", "2,2,20,2"], ["--stroke", "nothing that moves"]),
-        (["--reverse", "5,130"], ["--reverse", "y=130", "119"]),
         (["--reverse", "-5,30"], ["--reverse", "x=-5"]),
-        (["--reverse", "3,3"], ["--reverse", "nothing moves"]),
     ],
 )
 def test_places_that_cannot_be_directed(capsys, tmp_path, told, words):
@@ -332,20 +296,15 @@ def test_a_photo_is_never_overwritten(capsys, tmp_path):
     assert photo.read_bytes() == before
 
 
-def test_flow(capsys, tmp_path, photo):
-    out = tmp_path / "out"
-    assert run("flow", photo, "-o", out) == 0
-    assert capsys.readouterr().out == f"{out}/photo.flo\n{out}/photo-flow.png\n"
-    with Image.open(out / "photo-flow.png") as picture:
-        assert picture.size == (80, 64)
-
-
-def test_deblur(capsys, tmp_path, photo):
-    out = tmp_path / "out"
-    assert run("deblur", photo, "-o", out) == 0
-    assert capsys.readouterr().out == f"{out}/photo-sharp.png\n"
-    with Image.open(out / "photo-sharp.png") as picture:
-        assert (picture.size, picture.mode) == ((80, 64), "RGB")
+def test_names_of_results(capsys, tmp_path, photo):
+    for command, names in (
+        ("flow", ("photo.flo", "photo-flow.png")),
+        ("deblur", ["photo-sharp.png"]),
+    ):
+        assert run(command, photo, "-o", tmp_path) == 0
+        assert capsys.readouterr().out.split() == [f"{tmp_path}/{name}" for name in names]
+        with Image.open(tmp_path / names[-1]) as picture:
+            assert (picture.size, picture.mode) == ((80, 64), "RGB")
 
 
 def test_deblurring_along_the_motion(capsys, tmp_path, photo):
@@ -390,57 +349,7 @@ def test_preview(capsys, tmp_path, few_textures):
         assert picture.height >= 2 * 48
 
 
-def test_unknown_recipe_and_table(capsys):
-    assert run("train", "soup") in (1, 2)
-    one_sentence(capsys, "soup")
-    assert run("evaluate", "--table", "soup") in (1, 2)
-    one_sentence(capsys, "soup")
-
-
 # --- bad input -----------------------------------------------------------------------------------
-
-
-def png_header(width, height):
-    """A PNG that claims a size and holds next to nothing."""
-
-    def chunk(kind, data):
-        check = struct.pack(">I", zlib.crc32(kind + data))
-        return struct.pack(">I", len(data)) + kind + data + check
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64))
-    return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
-
-
-def bad_photo(kind, folder):
-    path = folder / f"{kind}.jpg"
-    if kind == "folder":
-        path.mkdir()
-    elif kind == "text":
-        path.write_text("# not an image\n")
-    elif kind == "empty":
-        path.touch()
-    elif kind == "truncated":
-        data = make_photo(path).read_bytes()
-        path.write_bytes(data[: len(data) // 2])
-    elif kind == "bomb":
-        path.write_bytes(png_header(60_000, 60_000))
-    elif kind.startswith("size"):
-        side = int(kind.removeprefix("size"))
-        Image.new("RGB", (side, side)).save(path)
-    return path
-
-
-@pytest.mark.parametrize(
-    "kind", ["missing", "folder", "text", "empty", "truncated", "bomb", "size1", "size15"]
-)
-@pytest.mark.parametrize("command", ["animate", "flow", "deblur"])
-def test_bad_photos(capsys, tmp_path, kind, command):
-    path = bad_photo(kind, tmp_path)
-    out = tmp_path / "out"
-    assert run(command, path, "-o", out) == 1
-    one_sentence(capsys, path.name)
-    assert not out.exists()
 
 
 @pytest.mark.parametrize("place", ["file", "file/below"])
@@ -449,12 +358,6 @@ def test_output_is_no_folder(capsys, tmp_path, photo, place):
     assert run("animate", photo, "-o", tmp_path / place) == 1
     one_sentence(capsys, tmp_path / place, "another folder")
     assert (tmp_path / "file").read_text() == "kept"
-
-
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc here")
-def test_output_folder_not_writable(capsys, photo):
-    assert run("animate", photo, "-o", "/proc/self") == 1
-    one_sentence(capsys, "/proc/self")
 
 
 def test_files_that_cannot_grow(tmp_path, photo):
@@ -487,11 +390,6 @@ print(*[app.main(["animate", photo, "-o", out, "--format", kind]) for kind in ap
     assert not left
 
 
-def test_weights_missing(capsys, tmp_path, photo):
-    assert run("animate", photo, "-o", tmp_path / "out", "--weights", tmp_path / "none") == 1
-    one_sentence(capsys, "none", "does not exist")
-
-
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_leaves_nothing_behind(tmp_path, name):
     frames = [np.full((48, 64, 3), 10 * number, np.uint8) for number in range(20)]
@@ -522,22 +420,20 @@ def test_a_signal_leaves_nothing_behind(tmp_path, name):
 
 def test_a_name_with_a_known_ending_is_the_file(tmp_path, photo, capsys):
     place = tmp_path / "new" / "clip.mp4"
-    assert cli.main(["animate", str(photo), "-o", str(place)]) == 0
+    assert run("animate", photo, "-o", place) == 0
     assert capsys.readouterr().out.splitlines()[0] == str(place)
     assert [path.name for path in place.parent.iterdir()] == ["clip.mp4"] and place.is_file()
-    assert cli.main(["flow", str(photo), "-o", str(tmp_path / "field.flo")]) == 0
+    made = {"field.flo": "flow", "field.PNG": "flow", "d.png": "deblur", "s.png": "segment"}
+    for name, command in made.items():
+        assert run(command, photo, "-o", tmp_path / name) == 0
     assert (tmp_path / "field.flo").read_bytes()[:4] == b"PIEH"
-    assert cli.main(["flow", str(photo), "-o", str(tmp_path / "field.PNG")]) == 0
-    for command in ("deblur", "segment"):
-        assert cli.main([command, str(photo), "-o", str(tmp_path / f"{command}.png")]) == 0
     names = {path.name for path in tmp_path.iterdir() if path.suffix.lower() in (".png", ".flo")}
-    names.discard(photo.name)
-    assert names == {"field.flo", "field.PNG", "deblur.png", "segment.png"}
-    assert cli.main(["animate", str(photo), "-o", str(tmp_path / "a.MP.jpg")]) == 0
+    assert names == set(made)
+    assert run("animate", photo, "-o", tmp_path / "a.MP.jpg") == 0
     assert (tmp_path / "a.MP.jpg").read_bytes().count(b"ftyp") == 1
     folder = tmp_path / "folder.mp4"
     folder.mkdir()
-    assert cli.main(["animate", str(photo), "-o", str(folder), "--format", "flo"]) == 0
+    assert run("animate", photo, "-o", folder, "--format", "flo") == 0
     assert [path.suffix for path in folder.iterdir()] == [".flo"]
 
 
@@ -551,8 +447,8 @@ def test_a_name_with_a_known_ending_is_the_file(tmp_path, photo, capsys):
     ],
 )
 def test_files_that_cannot_be_meant(tmp_path, photo, capsys, name, more, says):
-    more = [str(photo) if word == "PHOTO" else word for word in more]
-    assert cli.main(["animate", str(photo), *more, "-o", str(tmp_path / name)]) == 2
+    more = [photo if word == "PHOTO" else word for word in more]
+    assert run("animate", photo, *more, "-o", tmp_path / name) == 2
     assert says in capsys.readouterr().err
     assert not (tmp_path / name).exists()
 
@@ -561,7 +457,8 @@ def test_files_that_cannot_be_meant(tmp_path, photo, capsys, name, more, says):
 def test_no_empty_folder_is_left(tmp_path, capsys, command):
     (tmp_path / "bad.png").write_text("text")
     for place in ("a/b", "a/clip.png"):
-        assert cli.main([command, str(tmp_path / "bad.png"), "-o", str(tmp_path / place)]) == 1
+        assert run(command, tmp_path / "bad.png", "-o", tmp_path / place) == 1
+        one_sentence(capsys, "bad.png")
     assert [path.name for path in tmp_path.iterdir()] == ["bad.png"]
 
 
@@ -578,8 +475,7 @@ def test_a_fault_of_b2m_does_not_end_the_batch(tmp_path, photo, capsys, monkeypa
         return prepare(self, image)
 
     monkeypatch.setattr(BlurAnimator, "prepare", failing)
-    arguments = [str(photo), str(photo), "-o", str(tmp_path), "--format", "flo"]
-    assert cli.main(["animate", *arguments]) == 1
+    assert run("animate", photo, photo, "-o", tmp_path, "--format", "flo") == 1
     said = capsys.readouterr()
     assert "Traceback" in said.err and "a fault in b2m, please report it" in said.err
     assert said.out.splitlines()[0].endswith(".flo")
@@ -590,8 +486,7 @@ def test_slow_clips_are_written_or_refused_in_a_sentence(tmp_path, photo, capsys
         [("mp4", "0.0004", 0), ("gif", "0.02", 0), ("gif", "0.001", 1), ("mp4", "0.0001", 1)]
     ):
         place = tmp_path / str(number)
-        arguments = ["animate", str(photo), "-o", str(place), "--format", kind, "--fps", fps]
-        assert cli.main(arguments) == code
+        assert run("animate", photo, "-o", place, "--format", kind, "--fps", fps) == code
         assert ("give at least" in capsys.readouterr().err) == (code == 1)
         assert place.exists() == (code == 0)
 
