@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from b2m.inference import hypotheses as ambiguity
-from b2m.inference.hypotheses import choices
+from b2m.inference.hypotheses import enumerate_hypotheses
 
 SIZE = (60, 80)
 
@@ -21,7 +21,7 @@ def things(*boxes):
 
 
 def flows(flow, found):
-    return [flow * choice.signs()[..., None] for choice in found]
+    return [flow * hypothesis.signs()[..., None] for hypothesis in found]
 
 
 def difference(one, other, flow):
@@ -36,7 +36,7 @@ APART = ((5, 5, 35, 55, 10.0, 0.0), (50, 5, 70, 35, 0.0, 10.0))
 
 def test_two_things_have_four_stories():
     flow, regions = things(*APART)
-    found = choices(flow, regions, 9)
+    found = enumerate_hypotheses(flow, regions, 9)
     told = {
         tuple(np.sign((candidate * flow).sum(-1)[at]) for at in ((10, 10), (10, 60)))
         for candidate in flows(flow, found)
@@ -44,7 +44,7 @@ def test_two_things_have_four_stories():
     assert told == {(1, 1), (-1, -1), (-1, 1), (1, -1)}
     first, second, *others = flows(flow, found)
     assert (first == flow).all() and (second == -flow).all()
-    penalties = [choice.penalty for choice in found]
+    penalties = [hypothesis.penalty for hypothesis in found]
     assert penalties[0] == 0 and penalties == sorted(penalties)
     assert len(set(penalties)) == 4
     assert found[1].backwards and not found[0].backwards
@@ -55,19 +55,19 @@ def test_two_things_have_four_stories():
 @pytest.mark.parametrize("most", [1, 2, 3, 5])
 def test_as_many_as_asked(most):
     flow, regions = things(*APART)
-    assert len(choices(flow, regions, most)) == min(most, 4)
+    assert len(enumerate_hypotheses(flow, regions, most)) == min(most, 4)
     one = things(APART[0])
-    assert len(choices(*one, most)) == min(most, 2)
+    assert len(enumerate_hypotheses(*one, most)) == min(most, 2)
 
 
 def test_none_is_the_near_duplicate_of_another():
     # The third has 2 % of all motion.
     flow, regions = things(*APART, (72, 50, 76, 58, 12.0, 0.0))
-    found = choices(flow, regions, 20)
+    found = enumerate_hypotheses(flow, regions, 20)
     told = flows(flow, found)
     for index, one in enumerate(told):
         for other in told[:index]:
-            assert difference(one, other, flow) >= ambiguity.APART
+            assert difference(one, other, flow) >= ambiguity.LEAST_DIFFERENCE
     assert len(found) == 4
     # It goes with its neighbour, the second thing.
     for candidate in told:
@@ -86,12 +86,12 @@ def pictured(*boxes, contrast):
 
 def test_turning_plain_ground_is_no_story_of_its_own():
     flow, regions = things(*APART)
-    seen = choices(flow, regions, 5, photo=pictured(*APART, contrast=(40, 40)))
-    assert [choice.turned.tolist() for choice in seen] == [
-        choice.turned.tolist() for choice in choices(flow, regions, 5)
+    seen = enumerate_hypotheses(flow, regions, 5, photo=pictured(*APART, contrast=(40, 40)))
+    assert [hypothesis.flipped.tolist() for hypothesis in seen] == [
+        hypothesis.flipped.tolist() for hypothesis in enumerate_hypotheses(flow, regions, 5)
     ]
     for contrast in ((40, 0), (0, 40)):
-        found = choices(flow, regions, 5, photo=pictured(*APART, contrast=contrast))
+        found = enumerate_hypotheses(flow, regions, 5, photo=pictured(*APART, contrast=contrast))
         assert len(found) == 2 and found[1].backwards
         # The plain one goes with the other, both ways.
         first, second = flows(flow, found)
@@ -116,9 +116,9 @@ def test_what_went_together_is_parted_last():
     flow, regions = things(
         (5, 5, 25, 55, 10.0, 1.0), (25, 5, 45, 55, 10.0, -1.0), (55, 5, 75, 45, 10.0, 0.0)
     )
-    found = choices(flow, regions, 8)
+    found = enumerate_hypotheses(flow, regions, 8)
     assert len(found) == 8
-    torn = [choice.signs()[20, 10] != choice.signs()[20, 40] for choice in found]
+    torn = [hypothesis.signs()[20, 10] != hypothesis.signs()[20, 40] for hypothesis in found]
     assert torn == [False] * 4 + [True] * 4
     assert found[4].penalty - found[3].penalty > 0.2
 
@@ -127,7 +127,8 @@ def test_touching_on_other_lines_costs_nothing():
     flow, regions = things((5, 5, 25, 55, 10.0, 0.0), (25, 5, 45, 55, 0.0, 10.0))
     apart = things((5, 5, 25, 55, 10.0, 0.0), (35, 5, 55, 55, 0.0, 10.0))
     penalties = [
-        [choice.penalty for choice in choices(*pair, 4)] for pair in ((flow, regions), apart)
+        [hypothesis.penalty for hypothesis in enumerate_hypotheses(*pair, 4)]
+        for pair in ((flow, regions), apart)
     ]
     np.testing.assert_allclose(*penalties)
 
@@ -136,20 +137,20 @@ def test_guidance_leaves_open_what_it_does_not_speak_of():
     flow, regions = things(*APART, (50, 40, 75, 55, 10.0, 0.0))
     said = np.zeros((*SIZE, 2), np.int8)
     said[5:55, 5:35] = (1, -1)
-    found = choices(flow, regions, 8, said)
-    kept = [choice.signs()[20, 20] == 1 for choice in found]
+    found = enumerate_hypotheses(flow, regions, 8, said)
+    kept = [hypothesis.signs()[20, 20] == 1 for hypothesis in found]
     assert kept == [True] * 4 + [False] * 4
     everything = np.where(regions[..., None] > 0, np.int8(1), np.int8(0)).repeat(2, -1)
-    assert choices(flow, regions, 2, everything)[1].backwards
+    assert enumerate_hypotheses(flow, regions, 2, everything)[1].backwards
 
 
 def test_nothing_moves():
     flow, regions = np.zeros((*SIZE, 2), np.float32), np.zeros(SIZE, np.uint8)
-    (only,) = choices(flow, regions, 5)
+    (only,) = enumerate_hypotheses(flow, regions, 5)
     assert (only.signs() == 1).all() and only.penalty == 0
 
 
 def test_many_crumbs():
     boxes = [(x, y, x + 3, y + 3, 5.0, 0.0) for x in range(0, 80, 5) for y in range(0, 60, 5)]
     flow, regions = things(*boxes)
-    assert 1 <= len(choices(flow, regions, 5)) <= 2
+    assert 1 <= len(enumerate_hypotheses(flow, regions, 5)) <= 2

@@ -19,7 +19,7 @@ from b2m.evaluate.tables import animator as evaluate_animator
 from b2m.evaluate.tables.hypotheses import REGIONS, SAMPLES, TRUE, HypothesesTable
 from b2m.guidance.quantize import from_flow
 from b2m.inference.animator import BlurAnimator
-from b2m.inference.hypotheses import TORN, differ, split_penalty
+from b2m.inference.hypotheses import SPLIT_PENALTY, differ, split_penalty
 from b2m.models import GuidancePredictor, GuidancePredictorConfig
 from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
 
@@ -131,10 +131,10 @@ def test_what_tears_a_thing_apart_is_less_plausible():
     one[:, 8:] *= -1
     assert split_penalty(one, flow, regions) == 0
     one[:3, :4] *= -1  # 12 of 80 pixels
-    assert split_penalty(one, flow, regions) == pytest.approx(12 / 80 * TORN)
+    assert split_penalty(one, flow, regions) == pytest.approx(12 / 80 * SPLIT_PENALTY)
     one[:8, :4] = flow[:8, :4]
     one[:8, :4] *= -1  # now most of the thing, so that the other 8 are what is torn off
-    assert split_penalty(one, flow, regions) == pytest.approx(8 / 80 * TORN)
+    assert split_penalty(one, flow, regions) == pytest.approx(8 / 80 * SPLIT_PENALTY)
     assert split_penalty(0 * flow, flow, regions) == 0
 
 

@@ -224,12 +224,14 @@ class BlurAnimator:
             # What guidance holds still though it moves is left open, too.
             surface = surface | (prepared.encoding.moving > 0)
             field = to_array(flow * surface)
-            found = hypotheses.choices(field, seen.regions, motions, said, prepared.working)
-            for choice in found[1:]:
-                signs = torch.from_numpy(choice.signs()).to(flow)
-                against = -guidance if guidance is not None and choice.backwards else None
+            found = hypotheses.enumerate_hypotheses(
+                field, seen.regions, motions, said, prepared.working
+            )
+            for hypothesis in found[1:]:
+                signs = torch.from_numpy(hypothesis.signs()).to(flow)
+                against = -guidance if guidance is not None and hypothesis.backwards else None
                 way = MotionRenderer(prepared, signs * flow)
-                clips.append(Clip(way, frames, seed, against, choice.penalty))
+                clips.append(Clip(way, frames, seed, against, hypothesis.penalty))
         return clips
 
     def _directed(

@@ -1,8 +1,8 @@
-"""Ranked motion hypotheses: which things go forwards, which backwards, likelier ones first.
+"""Ranked motion hypotheses: the sign of the motion of each coherent region, likelier ones first.
 
-A film that runs backwards leaves the same blur, and so does each thing in it by itself. Every
-choice of a direction for each coherent region (`b2m.motion.regions`) therefore explains the photo
-equally well; what tells them apart is only how things use to move together.
+A clip played in reverse leaves the same blur, and so does each of its regions reversed alone. Every
+assignment of signs to coherent regions (`b2m.motion.regions`) therefore explains the photo equally
+well; they are ranked by how regions usually move together.
 """
 
 from __future__ import annotations
@@ -25,103 +25,104 @@ from b2m.tensors import to_planes_last
 if TYPE_CHECKING:
     from b2m.models.guidance_predictor import GuidancePredictor
 
-APART = 0.1
-"""Two clips differ clearly if their flows do by this share of the motion, averaged over what
-moves. So a region counts from half of that on, as its flow changes by twice its length."""
+LEAST_DIFFERENCE = 0.1
+"""Two hypotheses differ clearly if their flows differ by this share of the motion, averaged over
+moving pixels. A region counts from half of that on: reversed, its flow changes by twice its length.
+"""
 
-VISIBLE = 0.1
-"""And if that is seen: by this share of the change that reversing everything makes. Plain ground
-looks the same whichever way it goes."""
+LEAST_VISIBLE = 0.1
+"""And if the frames show it: by this share of the change that reversing everything makes. Areas
+without texture look the same either way."""
 
-MOST_REGIONS = 6
+MAX_REGIONS = 6
 
-# In dB, as they are taken from the agreement with the photo.
-BACKWARDS = 0.02
-"""The whole film backwards: as likely, so only what keeps the order."""
-AGAINST_THE_REST = 0.1
-"""Each region turned by itself, twice that for one that is hardly there."""
-TORN = 1.0
-"""A region whose whole outline parts what went together."""
-AGAINST_THE_WORD = 1.0
-"""Something turned that guidance has spoken of."""
+# Penalties in dB, subtracted from the agreement with the photo.
+REVERSAL_PENALTY = 0.02
+"""The whole clip reversed: as likely, so just enough to fix the order."""
+REGION_PENALTY = 0.1
+"""Each region reversed alone; up to twice that for a small one."""
+SPLIT_PENALTY = 1.0
+"""A region reversed against one that it moves with along its whole boundary."""
+GUIDANCE_PENALTY = 1.0
+"""A region reversed against guidance."""
 
 
-class Choice(NamedTuple):
-    """One choice of directions.
+class Hypothesis(NamedTuple):
+    """One assignment of signs.
 
     Attributes:
-        penalty: dB, 0 for the flow as it was, more for what is less plausible.
-        turned: (n,) bool, the things that go against the flow as it was.
-        places: (h, w) uint8, the thing that each pixel goes with.
+        penalty: dB, 0 for the flow as given, more for what is less plausible.
+        flipped: (n,) bool, the regions that move against the flow as given.
+        labels: (h, w) uint8, the region of each pixel, 0 to n - 1.
     """
 
     penalty: float
-    turned: NDArray[np.bool_]
-    places: Labels
+    flipped: NDArray[np.bool_]
+    labels: Labels
 
     @property
     def backwards(self) -> bool:
-        """Whether all is turned: the film runs backwards."""
-        return bool(self.turned.all())
+        """Whether all regions are flipped: the clip in reverse."""
+        return bool(self.flipped.all())
 
     def signs(self) -> NDArray[np.float32]:
-        """(h, w) of 1 and -1, by which the flow has to be multiplied."""
-        return np.where(self.turned, -1, 1).astype(np.float32)[self.places]
+        """(h, w) of 1 and -1, to multiply the flow by."""
+        return np.where(self.flipped, -1, 1).astype(np.float32)[self.labels]
 
 
-def choices(
+def enumerate_hypotheses(
     flow: NDArray[np.float32],
     regions: Labels,
     most: int,
     guidance: Guidance | None = None,
     photo: Pixels | None = None,
-) -> list[Choice]:
-    """Clearly different directions for the things in a photo, the most plausible first.
+) -> list[Hypothesis]:
+    """Clearly different signs for the regions of a photo, the most plausible first.
 
     Args:
-        flow: (h, w, 2) pixels over the whole exposure; the first choice.
+        flow: (h, w, 2) pixels over the whole exposure; the first hypothesis.
         regions: (h, w) uint8 of `b2m.motion.regions.find_regions`.
         most: how many at the most, at least 1.
-        guidance: (h, w, 2) the user's guidance. Regions of which it says nothing are open and
-            vary first; turning others comes after, and turning all last.
-        photo: (h, w, 3) uint8 sRGB, by which is told what would be seen; None leaves it to the
-            motion alone.
+        guidance: (h, w, 2) the user's guidance. Regions that it does not cover vary first, covered
+            ones after, and the reversal of all comes last.
+        photo: (h, w, 3) uint8 sRGB, to drop regions whose reversal would not be visible; None
+            judges by the motion alone.
 
     Returns:
-        At least one. What is still stays so in all of them, and none is another's near duplicate.
+        At least one. Still pixels stay still in all of them, and none nearly duplicates another.
     """
     length = np.hypot(flow[..., 0], flow[..., 1])
     motion = np.bincount(regions.ravel(), length.ravel(), minlength=2)
     motion[0] = 0
     total = float(motion.sum())
     if not total:
-        return [Choice(0.0, np.zeros(1, bool), np.zeros_like(regions))]
+        return [Hypothesis(0.0, np.zeros(1, bool), np.zeros_like(regions))]
     shares = motion / total
-    # What is too small to make a difference goes with the nearest that does.
-    counts = shares >= APART / 2
+    # A region too small to make a difference follows the nearest that does.
+    counts = shares >= LEAST_DIFFERENCE / 2
     if photo is not None:
-        counts &= _seen(flow, regions, photo, len(shares)) >= VISIBLE
+        counts &= _visible_shares(flow, regions, photo, len(shares)) >= LEAST_VISIBLE
     chosen = np.flatnonzero(counts)
-    chosen = chosen[np.argsort(-shares[chosen], kind="stable")][:MOST_REGIONS]
+    chosen = chosen[np.argsort(-shares[chosen], kind="stable")][:MAX_REGIONS]
     if not len(chosen):
         chosen = np.array([int(np.argmax(shares))])
     renumber = np.zeros(256, np.uint8)
     renumber[chosen] = np.arange(1, len(chosen) + 1)
-    places = everywhere(renumber[regions]) - 1
+    labels = everywhere(renumber[regions]) - 1
     weights = np.zeros(len(chosen))
-    np.add.at(weights, places.ravel(), (length * (regions > 0)).ravel())
+    np.add.at(weights, labels.ravel(), (length * (regions > 0)).ravel())
     weights /= weights.sum()
-    said = np.zeros(len(chosen), bool)
+    guided = np.zeros(len(chosen), bool)
     if guidance is not None:
-        spoken = guidance.any(axis=-1) & (regions > 0)
-        covered = np.bincount(places[spoken], length[spoken], minlength=len(chosen))
-        said = covered > 0.1 * weights * total
-    seams = _seams(flow, length >= STILL_THRESHOLD, places, len(chosen))
-    kept: list[Choice] = []
-    for penalty, turned in sorted(_ranked(weights, seams, said), key=lambda ranked: ranked[0]):
-        differences = [2 * float(weights[turned != other.turned].sum()) for other in kept]
-        if all(difference >= APART for difference in differences):
-            kept.append(Choice(penalty, turned, places))
+        named = guidance.any(axis=-1) & (regions > 0)
+        covered = np.bincount(labels[named], length[named], minlength=len(chosen))
+        guided = covered > 0.1 * weights * total
+    boundaries = _shared_boundaries(flow, length >= STILL_THRESHOLD, labels, len(chosen))
+    kept: list[Hypothesis] = []
+    for penalty, flipped in sorted(_ranked(weights, boundaries, guided), key=lambda one: one[0]):
+        differences = [2 * float(weights[flipped != other.flipped].sum()) for other in kept]
+        if all(difference >= LEAST_DIFFERENCE for difference in differences):
+            kept.append(Hypothesis(penalty, flipped, labels))
         if len(kept) == most:
             break
     return kept
@@ -131,18 +132,18 @@ def differ(
     flow: NDArray[np.float32],
     other: NDArray[np.float32],
     photo: Pixels | None = None,
-    visible: float = VISIBLE,
+    visible: float = LEAST_VISIBLE,
 ) -> bool:
-    """Whether two motions of one photo differ clearly, see `APART` and `VISIBLE`.
+    """Whether two motions of one photo differ clearly, see `LEAST_DIFFERENCE` and `LEAST_VISIBLE`.
 
     Args:
         flow, other: (h, w, 2) pixels over the whole exposure.
-        photo: (h, w, 3) uint8 sRGB; None leaves it to the motion alone.
-        visible: share of the change by reversing everything that is clear.
+        photo: (h, w, 3) uint8 sRGB; None judges by the motion alone.
+        visible: least share of the change that reversing everything makes.
     """
     apart = flow - other
     motion = max(float(np.hypot(*each.T).sum()) for each in (flow, other))
-    if not np.hypot(*apart.T).sum() >= APART * motion > 0:
+    if not np.hypot(*apart.T).sum() >= LEAST_DIFFERENCE * motion > 0:
         return False
     if photo is None:
         return True
@@ -153,30 +154,30 @@ def differ(
 def sampled_guidance(
     predictor: GuidancePredictor, photo: Tensor, size: tuple[int, int], motions: int, seed: int
 ) -> Iterator[Guidance]:
-    """Samples of a guidance predictor, at the photo's size; near duplicates are among them.
+    """Samples of a guidance predictor, at the photo's size; they may nearly duplicate each other.
 
     Args:
         predictor: in evaluation mode.
         photo: (1, 3, h, w) sRGB in [0, 1] at working size, on the predictor's device.
         size: height and width of the photo itself.
-        motions: wanted.
+        motions: clearly different ones that are wanted.
         seed: of the latents.
     """
-    for latent in predictor.draw_latents(tries(motions), seed):
+    for latent in predictor.draw_latents(sample_count(motions), seed):
         with torch.inference_mode():
             found = predictor.predict(photo, latent[None], photo.shape[-1] / size[1])[0]
         yield resize(to_planes_last(found), size)
 
 
-def tries(motions: int) -> int:
-    """How many samples of guidance to look at for so many motions: some of them are alike."""
+def sample_count(motions: int) -> int:
+    """Samples of guidance to draw for so many different motions."""
     return 3 * motions if motions > 1 else 1
 
 
 def split_penalty(
     flow: NDArray[np.float32], coherent: NDArray[np.float32], regions: Labels
 ) -> float:
-    """Plausibility penalty of a motion that tears coherent regions apart: dB, 0 to half of `TORN`.
+    """Penalty of a motion that splits coherent regions: dB, 0 to half of `SPLIT_PENALTY`.
 
     Args:
         flow: (h, w, 2) pixels over the whole exposure.
@@ -188,13 +189,13 @@ def split_penalty(
         return 0.0
     along = (flow * coherent).sum(axis=-1) > 0
     ways = [np.bincount(regions[way], length[way], minlength=256) for way in (along, ~along)]
-    return TORN * float(np.minimum(*ways).sum() / length.sum())
+    return SPLIT_PENALTY * float(np.minimum(*ways).sum() / length.sum())
 
 
-def _seen(
+def _visible_shares(
     flow: NDArray[np.float32], regions: Labels, photo: Pixels, count: int
 ) -> NDArray[np.float64]:
-    """What part of the visible change by reversing everything is each region's: (count,)."""
+    """Share of each region in the visible change that reversing everything makes: (count,)."""
     change = change_between(photo, flow, -flow).sum(axis=-1)
     step = -(-len(flow) // len(change))
     seen = np.bincount(regions[::step, ::step].ravel(), change.ravel(), minlength=count)
@@ -203,24 +204,24 @@ def _seen(
 
 
 def _ranked(
-    weights: NDArray[np.float64], seams: NDArray[np.float64], said: NDArray[np.bool_]
+    weights: NDArray[np.float64], boundaries: NDArray[np.float64], guided: NDArray[np.bool_]
 ) -> Iterator[tuple[float, NDArray[np.bool_]]]:
-    """Every choice with its penalty in dB: what is turned."""
-    alone = AGAINST_THE_REST * (2 - weights)
-    for turned in map(np.array, product((False, True), repeat=len(weights))):
-        torn = TORN * float(seams[np.ix_(turned, ~turned)].sum())
-        # Some turned against the rest, or the film backwards and the rest turned: the lesser.
-        penalty = torn + min(alone[turned].sum(), alone[~turned].sum() + BACKWARDS)
-        penalty += AGAINST_THE_WORD * bool((turned & said).any())
-        yield float(penalty), turned
+    """Every assignment: its penalty in dB, and which regions are flipped."""
+    alone = REGION_PENALTY * (2 - weights)
+    for flipped in map(np.array, product((False, True), repeat=len(weights))):
+        torn = SPLIT_PENALTY * float(boundaries[np.ix_(flipped, ~flipped)].sum())
+        # Some are flipped, or the whole clip is reversed and the rest flipped: the lesser.
+        penalty = torn + min(alone[flipped].sum(), alone[~flipped].sum() + REVERSAL_PENALTY)
+        penalty += GUIDANCE_PENALTY * bool((flipped & guided).any())
+        yield float(penalty), flipped
 
 
-def _seams(
-    flow: NDArray[np.float32], moving: NDArray[np.bool_], places: Labels, count: int
+def _shared_boundaries(
+    flow: NDArray[np.float32], moving: NDArray[np.bool_], labels: Labels, count: int
 ) -> NDArray[np.float64]:
-    """How closely each region goes with each other: (count, count), symmetric, 0 to 1.
+    """How closely pairs of regions move together: (count, count), symmetric, 0 to 1.
 
-    It is the share of the outline of the smaller of both along which they touch and move the same
+    It is the share of the boundary of the smaller region along which both touch and move the same
     way.
     """
     together = np.zeros((count, count))
@@ -228,13 +229,13 @@ def _seams(
     for here, there in (((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
                         ((slice(None, -1),), (slice(1, None),))):  # fmt: skip
         for one, other in ((here, there), (there, here)):
-            leaves = moving[one] & (~moving[other] | (places[one] != places[other]))
-            outline += np.bincount(places[one][leaves], minlength=count)
-        across = moving[here] & moving[there] & (places[here] != places[there])
+            leaves = moving[one] & (~moving[other] | (labels[one] != labels[other]))
+            outline += np.bincount(labels[one][leaves], minlength=count)
+        across = moving[here] & moving[there] & (labels[here] != labels[there])
         before, after = flow[here][across], flow[there][across]
         lengths = np.hypot(before[:, 0], before[:, 1]) * np.hypot(after[:, 0], after[:, 1])
         cosine = (before * after).sum(axis=1) / np.maximum(lengths, 1e-9)
-        np.add.at(together, (places[here][across], places[there][across]), cosine)
+        np.add.at(together, (labels[here][across], labels[there][across]), cosine)
     together += together.T
     least = np.minimum(outline[:, None], outline[None])
     return np.clip(together / np.maximum(least, 1), 0, 1)

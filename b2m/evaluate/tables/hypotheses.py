@@ -38,7 +38,7 @@ from b2m.guidance.quantize import from_flow
 from b2m.hub import find_weights
 from b2m.inference.animator import BlurAnimator
 from b2m.inference.clip import Clip
-from b2m.inference.hypotheses import APART
+from b2m.inference.hypotheses import LEAST_DIFFERENCE
 from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.motion.fields import STILL_THRESHOLD
 from b2m.motion.orientation import length_of
@@ -171,7 +171,7 @@ class HypothesesTable(Table):
             "still: share of all pixels at which it is right about that.",
             f"Found: share of the photos for which any of the N motions goes the right way in "
             f"{FOUND:.0%} of the moving pixels. Two motions: share of the photos for which two of "
-            f"the five are opposite in {APART / 2:.0%} or more of the true motion.",
+            f"the five are opposite in {LEAST_DIFFERENCE / 2:.0%} or more of the true motion.",
         ]
         if SAMPLES not in self.methods:
             notes.append("Without the cVAE-GAN, as no weights of it were found.")
@@ -200,7 +200,7 @@ def _two_motions(clips: Sequence[Clip], sample: Sample) -> bool:
     for number, clip in enumerate(clips):
         for other in clips[:number]:
             opposite = (clip.flow * other.flow).sum(axis=-1) < 0
-            if length[opposite].sum() >= APART / 2 * length.sum():
+            if length[opposite].sum() >= LEAST_DIFFERENCE / 2 * length.sum():
                 return True
     return False
 
