@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from b2m.guidance.quantize import from_flow
 from b2m.motion.fields import STILL_THRESHOLD
-from b2m.motion.regions import enlarge, everywhere, find_regions, label_near, touching
+from b2m.motion.regions import enlarge, fill_nearest, find_regions, guidance_regions, label_near
 
 HEIGHT, WIDTH = 240, 320
 
@@ -179,7 +179,7 @@ def test_enlarging_keeps_still_pixels_out():
     assert not labels[:10].any()
     assert (labels[10:, :27] == 1).all() and (labels[10:, 33:] == 2).all()
     np.testing.assert_array_equal(small[:, 2:4], 0)
-    np.testing.assert_array_equal(everywhere(np.zeros((3, 3), np.uint8)), 0)
+    np.testing.assert_array_equal(fill_nearest(np.zeros((3, 3), np.uint8)), 0)
 
 
 def test_a_point_means_the_nearest_thing():
@@ -202,9 +202,9 @@ def test_regions_of_guidance_alone():
     flow[wheel] = np.dstack((-(rows - 100.0), columns - 80.0))[wheel]
     flow[disc(80, 100, 8)] = 5  # no still hub
     flow[box(200, 40, 240, 200)], flow[box(240, 40, 290, 200)] = (5, 5), (-5, -5)
-    labels = touching(from_flow(flow))
+    labels = guidance_regions(from_flow(flow))
     assert_things(labels, wheel, box(200, 40, 240, 200), box(240, 40, 290, 200))
-    assert not touching(np.zeros((20, 30, 2), np.int8)).any()
+    assert not guidance_regions(np.zeros((20, 30, 2), np.int8)).any()
 
 
 def test_one_thing_of_many_colors_whose_motion_is_seen_roughly():

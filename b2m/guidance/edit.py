@@ -14,7 +14,7 @@ from b2m.guidance.strokes import Points, along, brushed, checked_point, checked_
 from b2m.media.image import row_strips
 from b2m.motion.fields import STILL_THRESHOLD
 from b2m.motion.orientation import coherent_signs
-from b2m.motion.regions import Labels, find_regions, label_near, touching
+from b2m.motion.regions import Labels, find_regions, guidance_regions, label_near
 
 
 def _direction(given: str | Sequence[float]) -> tuple[float, float]:
@@ -299,7 +299,7 @@ def _scene(
             raise InputError(f"the base is {base.shape[:2]} and photo or mask {size}: not alike")
         if base.dtype.kind != "f":
             guidance = validate(base, *(base.shape[:2] if base.ndim == 3 else (0, 0)))
-            found = touching(guidance) if regions else _nowhere(guidance)
+            found = guidance_regions(guidance) if regions else _nowhere(guidance)
             return _Scene(guidance.copy(), guidance, None, found)
         guidance, flow = from_flow(base), base.astype(np.float32, copy=False)
         found = _nowhere(guidance)

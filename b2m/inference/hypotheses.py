@@ -19,7 +19,7 @@ from torch import Tensor
 from b2m.guidance.quantize import Guidance, resize
 from b2m.media.image import Pixels
 from b2m.motion.fields import STILL_THRESHOLD, change_between
-from b2m.motion.regions import Labels, everywhere
+from b2m.motion.regions import Labels, fill_nearest
 from b2m.tensors import to_planes_last
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def enumerate_hypotheses(
         chosen = np.array([int(np.argmax(shares))])
     renumber = np.zeros(256, np.uint8)
     renumber[chosen] = np.arange(1, len(chosen) + 1)
-    labels = everywhere(renumber[regions]) - 1
+    labels = fill_nearest(renumber[regions]) - 1
     weights = np.zeros(len(chosen))
     np.add.at(weights, labels.ravel(), (length * (regions > 0)).ravel())
     weights /= weights.sum()
