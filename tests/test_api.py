@@ -542,7 +542,7 @@ def test_large_photos(small_work, sliding, size, monkeypatch):
     monkeypatch.setattr("b2m.inference.projection._LESS", np.float32(0))  # tested for itself
     pixels = 90 + photo(*size, sigma=1.0) // 4  # no frame leaves the range
     animator = sliding((6.0, 2.0))
-    prepared = replace(animator.prepare(pixels), look=None)
+    prepared = replace(animator.prepare(pixels), encode_detail=None)
     height, width = prepared.working.shape[:2]
     assert 0.8 * 48 * 64 < height * width <= 48 * 64
     assert abs(height / width - size[0] / size[1]) < 0.05
@@ -572,7 +572,7 @@ def test_large_photos(small_work, sliding, size, monkeypatch):
 
 def test_large_photos_have_no_seams(small_work, sliding, monkeypatch):
     animator = sliding((6.0, 2.0))
-    prepared = replace(animator.prepare(photo(144, 192)), look=None)
+    prepared = replace(animator.prepare(photo(144, 192)), encode_detail=None)
     clip = animator.animate(prepared)[0]
     in_strips, flow, guidance = clip.frames, clip.flow, clip.guidance
     monkeypatch.setattr(media, "_STRIP_PIXELS", 1 << 20)

@@ -52,7 +52,7 @@ def half(tmp_path_factory):
 @pytest.fixture(scope="module")
 def directed(app):
     clips, _ = app
-    prepared = clips.look(str(APART), "animator").prepared
+    prepared = clips.preview(str(APART), "animator").prepared
     return lambda *edits: clips.directed(prepared, "animator", edits)
 
 
@@ -184,7 +184,7 @@ def test_a_large_video_is_shrunk_and_that_is_told(app, tmp_path, monkeypatch, mo
 def test_a_shuffle_turns_whole_things_and_is_the_same_again(app, directed):
     clips, _ = app
     made = clips.animator("animator")
-    prepared = clips.look(str(APART), "animator").prepared
+    prepared = clips.preview(str(APART), "animator").prepared
     before, seen = directed(), set()
     for seed in range(4):
         edit = {"kind": "shuffle", "seed": seed}
@@ -227,7 +227,7 @@ def test_looks_and_clips_are_few(app, tmp_path):
 @pytest.fixture
 def large(app, tmp_path, monkeypatch):
     """The example as a photo that is too large to be shown, and knows its exposure time."""
-    monkeypatch.setattr(app[0], "SHOWN_PIXELS", 320 * 213)
+    monkeypatch.setattr(app[0], "PREVIEW_PIXELS", 320 * 213)
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x829A] = 0.1
     path = tmp_path / "large.jpg"
@@ -253,7 +253,7 @@ def test_the_first_answer_makes_each_frame_once(app, tmp_path, monkeypatch):
 
 def test_what_is_told(app):
     clips, _ = app
-    clip, seen = clips.clip_of(str(APART), "animator", []), clips.look(str(APART), "animator")
+    clip, seen = clips.clip_of(str(APART), "animator", []), clips.preview(str(APART), "animator")
     said = clips.told(clip, seen)
     moved = np.hypot(*clip.flow.transpose(2, 0, 1)) >= 3
     assert f"About {moved.mean():.0%} of the photo moved" in said
@@ -265,7 +265,7 @@ def test_what_is_told(app):
 
 def test_what_is_told_of_a_large_photo(app, large):
     clips, _ = app
-    clip, seen = clips.clip_of(large, "animator", []), clips.look(large, "animator")
+    clip, seen = clips.clip_of(large, "animator", []), clips.preview(large, "animator")
     fastest = clip.fastest * 2
     assert f"the fastest parts by {fastest:.0f} px" in clips.told(clip, seen)
     said = clips.details(clip, "animator", seen, speed=0.5)
@@ -290,7 +290,7 @@ def test_a_sharp_photo_is_told_so_and_gets_no_tools(app, tmp_path):
 
 def test_options_that_look_alike_are_not_shown(app, monkeypatch):
     clips, _ = app
-    prepared = clips.look(str(APART), "animator").prepared
+    prepared = clips.preview(str(APART), "animator").prepared
     first = clips.directed(prepared, "animator", [])
     found = clips.fitting(first, prepared, "animator")
     assert 2 <= len(found) <= 4
@@ -512,7 +512,7 @@ def test_a_photo_that_follows_at_once_is_not_lost(app, tmp_path, monkeypatch):
 
 def test_large_photos_are_shown_small_and_saved_in_full(app, large):
     clips, actions = app
-    assert clips.look(large, "animator").scale == 2
+    assert clips.preview(large, "animator").scale == 2
     edits = [{"kind": "tap", "point": [97.5, 107.5]}]
     before = clips.full_clip_of(large, "animator", [], frames=3)
     full = clips.full_clip_of(large, "animator", edits, frames=3)
@@ -529,7 +529,7 @@ def test_a_motion_photo_of_a_large_photo_is_that_photo_whatever_its_format(app, 
         opened.save(tmp_path / "large.png")
         given = np.asarray(opened).astype(float)
     for photo in (large, str(tmp_path / "large.png")):
-        assert clips.look(photo, "animator").scale == 2
+        assert clips.preview(photo, "animator").scale == 2
         saved = actions.save(photo, [], 1, 3, 1.0, False, "animator", "Motion Photo")
         with Image.open(saved) as kept:
             assert kept.size == (640, 426)
@@ -570,7 +570,7 @@ def test_weights_that_cannot_be_had_are_told_and_not_kept_in_mind(app, weights, 
         clips.models()
     shutil.copytree(EXAMPLES.parent / "weights" / "animator", tmp_path / "nowhere" / "animator")
     assert clips.default_model() == "animator"  # by now they are there
-    clip, seen = clips.clip_of(str(APART), "animator", []), clips.look(str(APART), "animator")
+    clip, seen = clips.clip_of(str(APART), "animator", []), clips.preview(str(APART), "animator")
     assert "Model: animator (folder animator)" in clips.details(clip, "animator", seen)
 
 

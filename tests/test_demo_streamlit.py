@@ -237,7 +237,7 @@ def test_guidance_from_a_picture(tmp_path):
 
 
 def test_large_photos_are_shown_small_and_saved_in_full(tmp_path, monkeypatch):
-    from b2m.inference import animator as looks
+    from b2m.inference import animator as animators
 
     offered = {}
 
@@ -245,7 +245,7 @@ def test_large_photos_are_shown_small_and_saved_in_full(tmp_path, monkeypatch):
         offered[file_name] = data
 
     monkeypatch.setattr(st, "download_button", button)
-    monkeypatch.setattr(looks.look, "__defaults__", (320 * 213,))
+    monkeypatch.setattr(animators.preview, "__defaults__", (320 * 213,))
     st.cache_resource.clear()
     try:
         app = choose(start(), "moving-apart")

@@ -50,11 +50,11 @@ def large(photo, step=2, vector=(3.0, 1.0), sign=1.0, **changes):
     flow = sign * torch.tensor(vector).view(1, 2, 1, 1).expand(1, 2, *size)
     asked = []
 
-    def look(seen, guidance):
+    def encode(seen, guidance):
         asked.append(tuple(seen.shape[-2:]))
         return encoding_of(seen.shape[-2:], tuple(step * part for part in vector), seen)
 
-    made = LargePhoto(photo, working, coarse, flow, look)
+    made = LargePhoto(photo, working, coarse, flow, encode)
     return replace(made, **changes), asked
 
 
@@ -155,10 +155,10 @@ def test_a_large_photo_gets_its_fine_detail_back(trained, monkeypatch):
     photo = encode_bytes(average_bytes(frames))
     guidance = np.full((400, 500, 2), 1, np.int8)
     prepared = trained.prepare(photo)
-    assert prepared.look is not None
+    assert prepared.encode_detail is not None
     again, once = (
         trained.animate(seen, guidance=guidance, frames=9)[0]
-        for seen in (prepared, replace(prepared, look=None))
+        for seen in (prepared, replace(prepared, encode_detail=None))
     )
 
     def quality(clip):

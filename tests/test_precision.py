@@ -20,7 +20,7 @@ def test_bfloat16_is_near_float32(monkeypatch):
     for choice in "01":
         monkeypatch.setenv(precision.SWITCH, choice)
         prepared = animator.prepare(assets.examples() / "cat-roll.jpg")
-        # Tiles of a large photo are encoded by `look`: the same, at its own size.
+        # Tiles of a large photo are encoded by `encode_detail`: the same, at its own size.
         with torch.inference_mode():
             alone = animator._encode(prepared.encoder.sizes[0], None)
         found.append((prepared.encoding, alone))

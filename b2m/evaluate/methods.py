@@ -426,8 +426,8 @@ def large_methods(animator: BlurAnimator) -> Predict:
     def predict(photo: Pixels, guidance: Guidance, count: int) -> Iterator[Prediction]:
         pixels = photo.shape[0] * photo.shape[1]
         smaller = working_photo(photo, round(pixels / LARGE**2))
-        prepared = animator.look(Photo(photo), smaller)
-        once, again = replace(prepared, look=None), replace(prepared, look=encode)
+        prepared = animator.encode(Photo(photo), smaller)
+        once, again = replace(prepared, encode_detail=None), replace(prepared, encode_detail=encode)
         for name, seen in (("encoded as a whole", once), ("and again, tile by tile", again)):
             clip = animator.animate(seen, guidance=guidance, frames=count)[0]
             yield Prediction(name, clip.frames, clip.flow, False)

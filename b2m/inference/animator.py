@@ -138,9 +138,9 @@ class BlurAnimator:
         if self.model.gives != "animation":
             return frame_models.prepare(self.model, image, self.device)
         source = read_image(image)
-        return self.look(source, multiscale.working_photo(source.pixels))
+        return self.encode(source, multiscale.working_photo(source.pixels))
 
-    def look(self, source: Photo, working: Pixels) -> EncodedPhoto:
+    def encode(self, source: Photo, working: Pixels) -> EncodedPhoto:
         """Encode a photo at a size.
 
         Args:
@@ -347,12 +347,12 @@ def available_animators() -> list[str]:
 
 # --- in the size in which a page shows a photo --------------------------------------------------
 
-SHOWN_PIXELS = 2**20
+PREVIEW_PIXELS = 2**20
 """As many as a page shows of a photo at once; larger ones are shrunk."""
 
 
-class Look(NamedTuple):
-    """A photo that was encoded in the size in which it is shown.
+class Preview(NamedTuple):
+    """A photo encoded at the size at which a page shows it.
 
     Attributes:
         prepared: the photo in that size, with all else that the file says.
@@ -368,8 +368,8 @@ class Look(NamedTuple):
         return self.size[1] / self.prepared.photo.shape[1]
 
 
-def look(animator: BlurAnimator, image: ImageLike, most: int = SHOWN_PIXELS) -> Look:
-    """Encode a photo in the size in which it is shown.
+def preview(animator: BlurAnimator, image: ImageLike, most: int = PREVIEW_PIXELS) -> Preview:
+    """Encode a photo at the size at which a page shows it.
 
     Args:
         animator: that encodes.
@@ -384,11 +384,11 @@ def look(animator: BlurAnimator, image: ImageLike, most: int = SHOWN_PIXELS) -> 
     share = min(1.0, math.sqrt(most / (height * width)))
     prepared = animator.prepare(fit(source.pixels, int(share * max(height, width))))
     small = replace(source, pixels=prepared.photo)
-    return Look(replace(prepared, source=small), (height, width))
+    return Preview(replace(prepared, source=small), (height, width))
 
 
-def in_full(animator: BlurAnimator, image: ImageLike, clip: Clip) -> Clip:
-    """The clip in the photo's own size, which goes the ways that the small one goes.
+def at_full_size(animator: BlurAnimator, image: ImageLike, clip: Clip) -> Clip:
+    """A clip of the preview rendered at the size of the photo, with the same directions.
 
     Args:
         animator: that made the clip.

@@ -27,7 +27,7 @@ from b2m.tensors import to_array, to_photo, to_tensor
 
 
 def prepare(model: HubModel, image: ImageLike, device: torch.device) -> FramedPhoto:
-    """Look at a photo: for models without guidance all of the work, for others none yet."""
+    """Prepare a photo: runs models that take no guidance, and only reads it for the others."""
     source = read_image(image)
     working = multiscale.working_photo(source.pixels)
     frames = None

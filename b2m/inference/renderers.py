@@ -72,14 +72,15 @@ class EncodedPhoto(Prepared):
 
     Attributes:
         encoding: what the network predicts, batch of one at working size.
-        look: the network itself, where the photo holds more detail than the working size shows.
+        encode_detail: encodes the photo at its own size; None where the working size shows all
+            of it.
         encoder: encodes the working photo again, with guidance; None where nothing moves.
         hint: (1, 2, h, w) the guidance with which it was encoded, at working size, or None.
         unsuppressed: itself before `suppress_static`, where that took motion away, else None.
     """
 
     encoding: Encoding
-    look: Callable[[Tensor, Tensor | None], Encoding] | None = None
+    encode_detail: Callable[[Tensor, Tensor | None], Encoding] | None = None
     encoder: MultiscaleEncoder | None = None
     hint: Tensor | None = None
     unsuppressed: EncodedPhoto | None = None
@@ -99,7 +100,7 @@ class EncodedPhoto(Prepared):
             self,
             encoding=self.encoding._replace(middle=middle, **nothing),
             encoder=None,
-            look=None,
+            encode_detail=None,
             unsuppressed=self,
         )
 
@@ -229,9 +230,11 @@ class MotionRenderer(Renderer):
     def large(self) -> LargePhoto | None:
         """Tiles that are encoded again, where that shows more."""
         seen = self.prepared
-        if seen.look is None:
+        if seen.encode_detail is None:
             return None
-        return LargePhoto(seen.photo, seen.working, seen.encoding, self.flow, seen.look, seen.hint)
+        return LargePhoto(
+            seen.photo, seen.working, seen.encoding, self.flow, seen.encode_detail, seen.hint
+        )
 
 
 class FixedFrames(Renderer):

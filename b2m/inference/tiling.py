@@ -37,14 +37,14 @@ _STILL, _MOVES = 0.1, 0.3  # pixels at working size between which motion fades i
 
 @dataclass(frozen=True)
 class LargePhoto:
-    """A photo, what is known of it at working size, and the network to look again.
+    """A photo, what is known of it at working size, and the network to encode tiles with.
 
     Attributes:
         photo: (H, W, 3) uint8 sRGB.
         working: (h, w, 3) uint8 sRGB, smaller.
         encoding: of the working photo, with what is held still taken out.
         flow: (1, 2, h, w) pixels at working size, oriented; zero where things are held still.
-        look: encodes a photo (1, 3, y, x) in [0, 1] at its own size, with guidance or None.
+        encode_detail: encodes a tile (1, 3, y, x) in [0, 1] at its own size, with guidance or None.
         told: (1, 2, h, w) guidance at working size with which the working photo was encoded.
     """
 
@@ -52,7 +52,7 @@ class LargePhoto:
     working: Pixels
     encoding: Encoding
     flow: Tensor
-    look: Callable[[Tensor, Tensor | None], Encoding]
+    encode_detail: Callable[[Tensor, Tensor | None], Encoding]
     told: Tensor | None = None
 
     def fill(
@@ -138,7 +138,7 @@ class LargePhoto:
             # Between two quadrants the nearer one counts, as guidance has no values between.
             told = self._enlarged(self.told, rows, columns)
             told = told.sign() * (told.abs() >= 0.5).all(1, keepdim=True)
-        near = self.look(photo, told)
+        near = self.encode_detail(photo, told)
         # What guidance has made shorter than the line at working size is shortened here as much.
         held = moves * (length / line.norm(dim=1, keepdim=True).clamp_min(1e-3)).clamp(max=1)
         own = half_angle(near.line) * held

@@ -25,8 +25,8 @@ from clips import (
     estimate,
     fitting,
     full_clip_of,
-    look,
     models,
+    preview,
     stem,
     told,
 )
@@ -173,7 +173,7 @@ def _shown(photo: str, edits: list[Edit], *settings: Any) -> tuple[Any, ...]:
     """The clip, what is told of it, its frames to step through, and what is done with it."""
     clip, video = _saved(photo, edits, *settings)
     *_, speed, _, model = settings
-    seen = look(photo, model)
+    seen = preview(photo, model)
     return (
         video,
         told(clip, seen),
@@ -229,7 +229,7 @@ def animate(
         The clip (mp4), and what is known about it.
     """
     model = model or default_model()
-    seen = look(photo, model)
+    seen = preview(photo, model)
     edits: list[Edit] = [{"kind": "picture", "path": guidance}] if guidance else []
     if direction:
         edits.append({"kind": "direction", "where": direction})
@@ -318,7 +318,7 @@ def drawn(
     event: gr.EventData,
 ) -> tuple[Any, ...]:
     """A stroke, a tap, a freeze or a brush on the pad."""
-    shown = look(photo, model).prepared.photo
+    shown = preview(photo, model).prepared.photo
     edit = edit_with(str(event.tool), event.points, shown, getattr(event, "brush", None) or BRUSH)
     return _edited(photo, [*edits, edit], [], motion, frames, speed, pingpong, model)
 
@@ -373,7 +373,7 @@ def introduce(photo: str | None, frames: float, model: str) -> Any:
     """The same of a new photo, the pad with it, and room for its motions."""
     if not photo or clip_of(photo, model, [], 1, int(frames)).assessment.sharp:
         return gr.skip()
-    shown = look(photo, model).prepared.photo
+    shown = preview(photo, model).prepared.photo
     explained = _explained(photo, [], 1, frames, model)
     return *explained, pad_value(shown), awaited(shown), gr.Column(visible=True)
 
@@ -386,7 +386,7 @@ def propose(photo: str | None, frames: float, model: str) -> Any:
         return gr.skip()
     first = clip_of(photo, model, [], 1, int(frames))
     found = (
-        [first] if first.assessment.sharp else fitting(first, look(photo, model).prepared, model)
+        [first] if first.assessment.sharp else fitting(first, preview(photo, model).prepared, model)
     )
     return tiles(found) if len(found) > 1 else NO_TILES, gr.Column(visible=len(found) > 1)
 

@@ -125,7 +125,7 @@ class Page(gr.Blocks):
     """Tells who asks with values that are none so: Gradio hides it, or names no parameter."""
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any) -> Any:
-        """Look at the values before Gradio does."""
+        """Check the values before Gradio does."""
         if len(inputs) < len(block_fn.inputs):
             names = ", ".join(str(block.label) for block in block_fn.inputs)
             raise refusal(f"{len(inputs)} values came; this takes {len(block_fn.inputs)}: {names}")

@@ -14,13 +14,13 @@ from b2m.media import ImageLike
 
 
 class Attended(b2m.BlurAnimator):
-    """Another animator, that looks at no more frames of a video once nobody waits for it."""
+    """Another animator, that encodes no more frames of a video once nobody waits for it."""
 
     def __init__(self, animator: b2m.BlurAnimator) -> None:
         super().__init__(animator.model, animator.predictor)
 
     def prepare(self, image: ImageLike) -> Prepared:
-        """Look at a photo, as `BlurAnimator.prepare` does.
+        """Encode a photo, as `BlurAnimator.prepare` does.
 
         Raises:
             gr.Error: whoever asked has gone.

@@ -21,14 +21,14 @@ from b2m import Clip, Prepared, api, hub
 from b2m import guidance as guidance_of
 from b2m.errors import NothingMovesError
 from b2m.guidance.strokes import checked_point
-from b2m.inference import animator as looks
-from b2m.inference.animator import SHOWN_PIXELS, Look
+from b2m.inference import animator as animators
+from b2m.inference.animator import PREVIEW_PIXELS, Preview
 from b2m.inference.hypotheses import differ
 from b2m.media import open_image
 
 MOTIONS = 4
 DISTINCT = 0.25  # of the change that reversing everything makes; options less apart are alike
-KEPT_PHOTOS = 3  # photos whose look is kept; others are encoded again
+KEPT_PHOTOS = 3  # photos whose encoding is kept; others are encoded again
 KEPT_CLIPS = 2
 MOST_POINTS = 500  # of a stroke
 KEPT_GUIDANCE = 200  # of the edits of photos, each a few kilobytes
@@ -76,31 +76,31 @@ def made_by(model: str, frames: int) -> int:
 # --- clips ---------------------------------------------------------------------------------------
 
 
-_looks: OrderedDict[tuple[str, str], Look] = OrderedDict()
+_previews: OrderedDict[tuple[str, str], Preview] = OrderedDict()
 _clips: OrderedDict[tuple[Any, ...], Clip] = OrderedDict()
 _guidance: OrderedDict[tuple[Any, ...], tuple[tuple[int, ...], bytes]] = OrderedDict()
 _looking = threading.Lock()
 _pace = 3.0  # seconds to a megapixel, until a photo was looked at
 
 
-def look(photo: str | None, model: str) -> Look:
-    """Look at a photo in the size in which it is shown, or remember the look."""
+def preview(photo: str | None, model: str) -> Preview:
+    """The photo encoded at the size at which it is shown, cached."""
     if not photo:
         raise b2m.InputError("there is no photo yet: drop one, or click an example")
     key = photo, model
     with _looking:
-        if key not in _looks:
+        if key not in _previews:
             check_photo(photo)
             start = time.perf_counter()
-            _looks[key] = looks.look(animator(model), photo, SHOWN_PIXELS)
-            _learn(_looks[key], time.perf_counter() - start)
-            while len(_looks) > KEPT_PHOTOS:
-                _looks.popitem(last=False)
-        _looks.move_to_end(key)
-        return _looks[key]
+            _previews[key] = animators.preview(animator(model), photo, PREVIEW_PIXELS)
+            _learn(_previews[key], time.perf_counter() - start)
+            while len(_previews) > KEPT_PHOTOS:
+                _previews.popitem(last=False)
+        _previews.move_to_end(key)
+        return _previews[key]
 
 
-def _learn(seen: Look, seconds: float) -> None:
+def _learn(seen: Preview, seconds: float) -> None:
     """Remember how fast this machine is; clip and frames take about as long again."""
     global _pace
     height, width = seen.prepared.photo.shape[:2]
@@ -111,14 +111,14 @@ def estimate(photo: str) -> float:
     """Seconds that a photo will take, by its size and by those before it."""
     with open_image(photo) as opened:
         pixels = opened.width * opened.height
-    return 1 + _pace * min(pixels, SHOWN_PIXELS) / 1e6
+    return 1 + _pace * min(pixels, PREVIEW_PIXELS) / 1e6
 
 
 def clip_of(
     photo: str | None, model: str, edits: Sequence[Edit], motion: int = 1, frames: int = 7
 ) -> Clip:
     """The clip as it is shown, after all edits, of the motion that was picked, from 1 on."""
-    prepared = look(photo, model).prepared
+    prepared = preview(photo, model).prepared
     key = photo, model, json.dumps(list(edits)), motion, frames
     clip = _clips.get(key)
     if clip is None:
@@ -138,11 +138,13 @@ def full_clip_of(
     photo: str | None, model: str, edits: Sequence[Edit], motion: int = 1, frames: int = 7
 ) -> Clip:
     """The same in the photo's own size."""
-    if look(photo, model).scale == 1:
+    if preview(photo, model).scale == 1:
         return clip_of(photo, model, edits, motion, frames)
     if motion == 1 and not edits:
         return animator(model).animate(photo, frames=made_by(model, frames))[0]
-    return looks.in_full(animator(model), photo, clip_of(photo, model, edits, motion, frames))
+    return animators.at_full_size(
+        animator(model), photo, clip_of(photo, model, edits, motion, frames)
+    )
 
 
 def directed(
@@ -187,7 +189,7 @@ def directed(
 def fitting(first: Clip, prepared: Prepared, model: str) -> list[Clip]:
     """The motions that would have left the same blur, best first.
 
-    Where the model looks at the photo anew for each of them, only the first and its reverse.
+    Where the model encodes the photo anew for each of them, only the first and its reverse.
 
     Args:
         first: the clip of the most plausible one.
@@ -313,7 +315,7 @@ def stem(photo: str) -> str:
     return Path(photo).stem or "photo"
 
 
-def told(clip: Clip, seen: Look) -> str:
+def told(clip: Clip, seen: Preview) -> str:
     """What a person wants to know of a clip, in Markdown; lengths are in pixels of the photo."""
     said = clip.assessment._replace(fastest=clip.fastest * seen.scale)
     first, *others = said.sentences
@@ -321,7 +323,7 @@ def told(clip: Clip, seen: Look) -> str:
     return "\n\n".join([" ".join((f"**{first}**", *others)), *warnings])
 
 
-def details(clip: Clip, model: str, seen: Look, speed: float = 1.0) -> str:
+def details(clip: Clip, model: str, seen: Preview, speed: float = 1.0) -> str:
     """What else is known about a clip, in Markdown.
 
     Args:

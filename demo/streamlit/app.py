@@ -18,8 +18,8 @@ import b2m
 from b2m import api, hub
 from b2m import assets as shipped
 from b2m import guidance as guidance_of
-from b2m.inference import animator as looks
-from b2m.inference.animator import Look
+from b2m.inference import animator as animators
+from b2m.inference.animator import Preview
 from b2m.inference.clip import Clip
 from b2m.media import Pixels, fit
 from b2m.motion import color_wheel, flow_to_color, resize_flow, write_flow
@@ -59,9 +59,9 @@ def loaded(model: str, predictor: str | None) -> tuple[b2m.BlurAnimator, str]:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Estimating the motion …")
-def look(data: bytes, model: str) -> Look:
-    """Look at a photo in the size in which it is shown, or remember the look."""
-    return looks.look(loaded(model, None)[0], data)
+def preview(data: bytes, model: str) -> Preview:
+    """The photo encoded at the size at which it is shown, cached."""
+    return animators.preview(loaded(model, None)[0], data)
 
 
 @st.cache_data
@@ -103,7 +103,7 @@ def clips_of(
     seed: int,
 ) -> list[Clip]:
     """The clips of a model for the guidance that was chosen."""
-    prepared = look(data, model).prepared
+    prepared = preview(data, model).prepared
     sampled = source == SOURCES[1] and model == "animator"
     chosen, _ = loaded(model, "cvae-gan" if sampled else None)
     count = chosen.model.native_frames or frames  # some models have a fixed number
@@ -203,8 +203,8 @@ def results(
 
 def saved(data: bytes, model: str, clip: Clip, name: str) -> bytes:
     """A clip as a file of a kind, as bytes, in the photo's own size."""
-    if look(data, model).scale > 1:
-        clip = looks.in_full(loaded(model, None)[0], data, clip)
+    if preview(data, model).scale > 1:
+        clip = animators.at_full_size(loaded(model, None)[0], data, clip)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         if path.suffix == ".flo":
@@ -338,7 +338,7 @@ def main() -> None:
         st.table(table(shown))
     device = loaded(left, None)[0].device.type.upper()
     known = ", ".join(f"{model} ({loaded(model, None)[1]})" for model in found)
-    seen = look(data, left)
+    seen = preview(data, left)
     height, width = seen.size
     small = f"{seen.prepared.photo.shape[1]} × {seen.prepared.photo.shape[0]}"
     shown_in = f", shown in {small}; downloads are full size" if seen.scale > 1 else ""
