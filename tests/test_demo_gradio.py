@@ -216,11 +216,11 @@ def test_why(app, directed):
     assert pictures.tiles([clip])["wheel"].startswith("data:image/png")
 
 
-def test_looks_and_clips_are_few(app, tmp_path):
+def test_few_previews_and_clips_are_cached(app, tmp_path):
     clips, _ = app
     for number in range(5):
         clips.clip_of(str(small_photo(tmp_path, number)), "animator", [])
-    assert len(clips._looks) <= clips.KEPT_PHOTOS
+    assert len(clips._previews) <= clips.KEPT_PHOTOS
     assert len(clips._clips) <= clips.KEPT_CLIPS
 
 
@@ -545,7 +545,7 @@ def weights(app, monkeypatch):
         for kept in (clips.models, clips.loaded):
             kept.cache_clear()
         clips._clips.clear()
-        clips._looks.clear()
+        clips._previews.clear()
 
     def said(value):
         forgotten()

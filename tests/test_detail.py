@@ -70,7 +70,7 @@ def test_tiles_meet(monkeypatch, size):
     whole = filled(made)
     assert asked == [size]
     monkeypatch.setattr(detail, "_TILE", 32)
-    monkeypatch.setattr(detail, "_SURROUNDINGS", 32)
+    monkeypatch.setattr(detail, "_MARGIN", 32)
     assert apart(filled(made), whole) <= 1
     assert len(asked) > 6
     assert max(height * width for height, width in asked) < 160 * 160
@@ -187,7 +187,7 @@ def test_tiles_of_the_trained_network_meet(trained, monkeypatch):
 
 def test_full_size_frames_come_in_small_numbers(trained, monkeypatch, tmp_path):
     monkeypatch.setattr(scales, "WORKING_PIXELS", 96 * 128)
-    monkeypatch.setattr("b2m.inference.clip._MOST_BYTES", 2 * 3 * 192 * 256)
+    monkeypatch.setattr("b2m.inference.clip._MAX_BYTES", 2 * 3 * 192 * 256)
     photo = cv2.blur(texture(192, 256), (7, 1))
     (clip,) = b2m.animate(photo, frames=5)
     path = clip.save(tmp_path / "frames", pingpong=True)

@@ -455,7 +455,7 @@ def _animator(
 def _flow_finder(
     weights: str | None, device: str, model: str, ensemble: int, seed: int = 0
 ) -> Callable[[Path], tuple[NDArray[np.uint8], Flow]]:
-    """What reads a photo and finds its motion field; doubts about it are told."""
+    """Reads a photo and finds its motion field; warnings are printed."""
     from b2m import api
     from b2m.media import image as media
 

@@ -1,7 +1,7 @@
-"""What a person wants to know: how much moved, how much sharper it became, how sure that is.
+"""Assessment of a clip: how much moved, how much sharper it became, how certain that is.
 
-Agreement with the photo says none of it: a clip that stands still averages to its photo exactly.
-Pure: imports no model.
+The reblurring error shows none of it: a clip without motion averages to its photo exactly. Imports
+no model.
 """
 
 from __future__ import annotations
@@ -17,29 +17,28 @@ from b2m.motion.orientation import length_of
 
 SHARP = "This photo looks sharp"
 
-# Chosen on sharp validation photos and blurred scenes, and on purpose coarse: they are to hold for
-# other weights, too.
+# Calibrated on sharp validation photos and blurred scenes; coarse, to hold for other weights, too.
 _SPECK = 0.002  # of the photo; smaller connected pieces are specks
 _SCATTERED = 0.1  # of what moves, in specks
 _SURE, _FAIRLY_SURE = 0.9, 0.78  # mean probability that what moves does
-_LITTLE = 0.06  # of the photo; if so little is scattered and not sure, nothing is said to move
-_TINY = 0.01  # of the photo; the same if it is not sure, and nothing is said of how fast it is
+_LITTLE = 0.06  # of the photo; less, scattered and uncertain, counts as an error
+_TINY = 0.01  # of the photo; less counts as an error where uncertain, and no speed is named
 _CLEARLY, _SOMEWHAT = 1.5, 1.12  # times the detail along the motion
 
 
 class Assessment(NamedTuple):
-    """What is to be said of a clip.
+    """Assessment of a clip.
 
     Attributes:
-        sharp: whether the photo looks sharp: nothing in it is found to move, or so little, so
-            scattered and so unsure that it is not believed.
+        sharp: whether the photo looks sharp: no motion is found, or so little, scattered and
+            uncertain that it is most likely an error.
         moved: share of the photo that moved, 0 to 1.
         fastest: pixels over the exposure, of its fastest parts.
-        sharpened: how many times as much detail along the motion the sharp frame has as the photo,
-            where it moved; 1 where nothing does.
+        sharpened: ratio of the detail along the motion in the middle frame to that in the photo,
+            over moving pixels; 1 without any.
         specks: share of what moved that is scattered in small pieces, 0 to 1.
-        certainty: mean probability that what moves does, 0 to 1; None where the model gives none,
-            or where guidance has said what moves.
+        certainty: mean probability of motion over moving pixels, 0 to 1; None where the model
+            gives none, or where guidance names what moves.
     """
 
     sharp: bool
@@ -51,7 +50,7 @@ class Assessment(NamedTuple):
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What a person wants to know first, in plain words."""
+        """The assessment in plain words, for users."""
         if self.sharp and not self.moved:
             return (f"{SHARP}: no motion blur was found in it.",)
         share = f"{self.moved:.0%}" if self.moved >= _TINY else "less than 1%"
@@ -59,7 +58,7 @@ class Assessment(NamedTuple):
             return (
                 f"{SHARP}: what seems to move is {share} of it, and that is most likely an error.",
             )
-        return (self._motion(share), self._detail(), *self._doubt())
+        return (self._motion(share), self._detail(), *self._certainty_sentence())
 
     def _motion(self, share: str) -> str:
         moved = f"of the photo {'may have ' if self._unsure else ''}moved"
@@ -81,7 +80,7 @@ class Assessment(NamedTuple):
         vague = self.certainty is not None and self.certainty < _FAIRLY_SURE
         return vague or self.specks > _SCATTERED
 
-    def _doubt(self) -> tuple[str, ...]:
+    def _certainty_sentence(self) -> tuple[str, ...]:
         if self.specks > _SCATTERED:
             return ("b2m is not sure of this motion: part of it is scattered in small specks.",)
         if self.certainty is None:
@@ -111,8 +110,8 @@ def assess(
         middle: (H, W, 3) uint8 sRGB, the sharp frame.
         flow: (H, W, 2) pixels over the exposure.
         threshold: pixels; shorter motion counts as still.
-        fastest: pixels, as they are to be named.
-        still: whether the photo is found to be without motion blur.
+        fastest: length of the fastest motion, pixels.
+        still: whether no motion blur was found in the photo.
         certainty: see `Assessment`.
     """
     moving = length_of(flow) >= threshold
@@ -123,13 +122,13 @@ def assess(
     specks = float(pieces[pieces < _SPECK * moving.size].sum() / pieces.sum())
     unsure = certainty is not None and certainty < _FAIRLY_SURE
     sharp = unsure and (moved < _TINY or (specks > _SCATTERED and moved < _LITTLE))
-    detail = [_along(image, flow)[moving] for image in (middle, photo)]
+    detail = [_derivative_along(image, flow)[moving] for image in (middle, photo)]
     energy, before = (max(float(np.square(d).mean()), 1e-6) for d in detail)
     return Assessment(sharp, moved, fastest, (energy / before) ** 0.5, specks, certainty)
 
 
-def _along(image: Pixels, flow: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How fast an image changes along a motion, sRGB codes per pixel: (H, W)."""
+def _derivative_along(image: Pixels, flow: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Derivative of an image along a motion, sRGB codes per pixel: (H, W)."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     down, across = np.gradient(grey)
     change = across * flow[..., 0] + down * flow[..., 1]

@@ -1,14 +1,12 @@
 """A clip: what happened while the shutter was open, rendered lazily.
 
-Frames are rendered at working size and made to average to the photo, see
-`b2m.inference.projection`. Whatever
-the size at which they are shown,
+Frames are rendered at working size and projected, so that they average to the photo (see
+`b2m.inference.projection`). At any size
 
-    frame(t) = photo + (photo + e) enlarged(change(t)),
+    frame(t) = photo + (photo + e) upsampled(change(t)),
 
-in linear light, so that above the working size every frame also gets the detail that only the
-full-size photo has. Frames of the photo's own size are encoded again, see
-`b2m.inference.tiling`.
+in linear light, so that above the working size every frame also gets the detail of the full-size
+photo. For frames of the photo's own size it is encoded again, see `b2m.inference.tiling`.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ from b2m import guidance as guidance_rules
 from b2m.blur import decode_bytes, encode_bytes, reblur_psnr
 from b2m.errors import ArgumentError, InputError
 from b2m.guidance.quantize import Guidance
-from b2m.inference import diagnostics as doubts
+from b2m.inference import diagnostics
 from b2m.inference.assessment import Assessment, assess
 from b2m.inference.diagnostics import fastest
 from b2m.inference.projection import DARK, LinearImage, Projection, projection
@@ -43,23 +41,23 @@ from b2m.motion.segmentation import moving_mask
 from b2m.tensors import to_array
 
 _KEPT_VALUES = 2**26  # frames held at working size, in values; above it they are rendered twice
-_MOST_BYTES = 2**30  # of full-size frames made at once, where each tile is encoded again
+_MAX_BYTES = 2**30  # of full-size frames rendered at once, where each tile is encoded again
 _STILL_SHARE = 0.002  # of the pixels; with fewer moving ones the photo counts as still
 _SHOWN_SIDE = 640  # pixels, of the video in a notebook
-_SMOOTH = 31  # frames, where any number is possible
+_SMOOTH = 31  # frames of a smooth clip, where any number is possible
 _CLIP_SECONDS = 1.0  # how long a saved clip plays, unless a frame rate is given
 _WRITERS = {".mp4": "write_mp4", ".gif": "write_gif", ".webp": "write_webp"}
 
 
 class _Exposure(NamedTuple):
-    """Of the frames of a clip at working size, in linear light."""
+    """Projection of a clip at working size, and its frames in linear light if they are few."""
 
     projection: Projection
-    kept: list[LinearImage]  # the frames themselves, if they are few
+    kept: list[LinearImage]
 
 
 class Clip:
-    """What happened while the shutter was open. Frames are rendered when they are asked for.
+    """What happened while the shutter was open. Frames are rendered lazily.
 
     Attributes:
         photo: (H, W, 3) uint8 sRGB.
@@ -92,8 +90,8 @@ class Clip:
 
     @property
     def raw_frames(self) -> NDArray[np.uint8]:
-        """(T, H, W, 3) uint8 sRGB: the model's own frames, before they are made to average to the
-        photo; enlarged where the photo is larger than the working size."""
+        """(T, H, W, 3) uint8 sRGB: the model's own frames, before projection; upsampled where the
+        photo is larger than the working size."""
         frames = np.empty((self.count, *self.photo.shape), np.uint8)
         for index, time in enumerate(_times(self.count)):
             codes = encode_bytes(self._renderer.frame(time))
@@ -111,11 +109,11 @@ class Clip:
         """The frame at any time.
 
         On a photo above two megapixels each call encodes its tiles again, unless `frames` has been
-        asked for and holds it: `render` gives several at once.
+        rendered and contains it: `render` gives several at once.
 
         Args:
-            time: -1 when the shutter opens, 1 when it closes. Before and after, things go straight
-                on as fast as they went then.
+            time: -1 when the shutter opens, 1 when it closes. Before and after, motion is
+                extrapolated at constant velocity.
 
         Returns:
             (H, W, 3) uint8 sRGB.
@@ -130,7 +128,7 @@ class Clip:
     def render(
         self, frames: int | None = None, size: tuple[int, int] | None = None
     ) -> Iterator[Pixels]:
-        """Frames one by one, any number at any size; never more than one is held.
+        """Frames one by one, any number at any size.
 
         Args:
             frames: how many, at least 2; by default 31, or as many as the model has.
@@ -158,17 +156,17 @@ class Clip:
         return self._render(frames, photo)
 
     def _render(
-        self, count: int, photo: Pixels, pingpong: bool = False, look_again: bool = True
+        self, count: int, photo: Pixels, pingpong: bool = False, encode_tiles: bool = True
     ) -> Iterator[Pixels]:
         times = _times(count)
         if pingpong:
             times += times[-2:0:-1]
         held = self.__dict__.get("frames") if photo is self.photo and count == self.count else None
-        if held is not None and (look_again or self._large is None):
+        if held is not None and (encode_tiles or self._large is None):
             yield from (*held, *held[-2:0:-1]) if pingpong else held
             return
-        if photo is self.photo and self._large is not None and look_again:
-            together = max(1, _MOST_BYTES // photo.nbytes)
+        if photo is self.photo and self._large is not None and encode_tiles:
+            together = max(1, _MAX_BYTES // photo.nbytes)
             for first in range(0, len(times), together):
                 some = times[first : first + together]
                 frames = np.empty((len(some), *photo.shape), np.uint8)
@@ -192,12 +190,12 @@ class Clip:
 
     @cached_property
     def regions(self) -> Labels:
-        """(H, W) uint8: 0 where still, else the number of the thing that moved, from 1 on."""
+        """(H, W) uint8: 0 where still, else the number of the region, from 1 on."""
         return enlarge(self._renderer.regions, self.flow, guidance_rules.STILL_THRESHOLD)
 
     @cached_property
     def moving(self) -> NDArray[np.bool_]:
-        """(H, W) bool: what moves against the camera, see `b2m.motion.segmentation`."""
+        """(H, W) bool: what moves relative to the background, see `b2m.motion.segmentation`."""
         prepared, size = self._prepared, self.photo.shape[:2]
         mask = moving_mask(self._renderer.surface, prepared.threshold, prepared.working)
         if mask.shape == size:
@@ -219,8 +217,8 @@ class Clip:
     def reblur_psnr(self) -> float:
         """dB, sRGB, between the photo and the mean of `frames` in linear light.
 
-        Of a photo that is larger than its working size, of frames enlarged from that."""
-        return reblur_psnr(self._render(self.count, self.photo, look_again=False), self.photo)
+        For a photo that is larger than its working size, of frames upsampled from that."""
+        return reblur_psnr(self._render(self.count, self.photo, encode_tiles=False), self.photo)
 
     @cached_property
     def reblur_psnr_raw(self) -> float:
@@ -234,19 +232,16 @@ class Clip:
 
     @property
     def score(self) -> float:
-        """Higher is more plausible: `reblur_psnr_raw` minus the plausibility penalty, in dB.
+        """Higher is more plausible: `reblur_psnr_raw` minus the hypothesis's penalty, in dB.
 
-        The mean over an exposure does not change where a motion is reversed, so clips of one photo
-        differ only in the latter: see `b2m.inference.hypotheses`.
+        Reversing a motion does not change its average, so the hypotheses of one photo differ in
+        the penalty alone: see `b2m.inference.hypotheses`.
         """
         return self.reblur_psnr_raw - self._penalty
 
     @cached_property
     def assessment(self) -> Assessment:
-        """How much moved, how much sharper it became, and how sure that is; `sentences` says it.
-
-        Of the clip at working size.
-        """
+        """How much moved, how much sharper it became, how certain that is; at working size."""
         working, flow = self._prepared.working, self._renderer.surface
         middle = self.at(0.0) if self._large is None else encode_bytes(self._renderer.frame(0.0))
         if middle.shape != working.shape:
@@ -258,42 +253,39 @@ class Clip:
             flow,
             threshold=self._prepared.threshold,
             fastest=self.fastest,
-            still=doubts.STILL in self.warnings,
+            still=diagnostics.STILL in self.warnings,
             certainty=self._renderer.certainty,
         )
 
     @property
     def summary(self) -> list[str]:
-        """What a person wants to know first, in sentences: the assessment, and then the warnings.
-
-        It is what the command line and the pages say of a clip.
-        """
-        warnings = [sentence for sentence in self.warnings if sentence != doubts.STILL]
+        """The assessment and the warnings as sentences, as the command line and the apps show."""
+        warnings = [sentence for sentence in self.warnings if sentence != diagnostics.STILL]
         return [*self.assessment.sentences, *warnings]
 
     @cached_property
     def warnings(self) -> list[str]:
-        """Sentences to read before trusting the clip."""
+        """Warnings about the photo and the clip, as sentences."""
         found = list(self._prepared.warnings)
         flow = self._renderer.surface
         moving = length_of(flow) >= guidance_rules.STILL_THRESHOLD
         still = bool(moving.mean() < _STILL_SHARE)
         if still:
-            # Guidance may hold what the network saw moving.
+            # Guidance may suppress motion that the network predicted.
             seen = length_of(self._renderer.line) >= guidance_rules.STILL_THRESHOLD
             held = self._given is not None and seen.mean() >= _STILL_SHARE
-            # Small frames that hardly differ say more about the model than about the photo.
-            nothing = doubts.STILL if self._renderer.displaced else doubts.UNMOVED
-            found.append(doubts.HELD if held else nothing)
-        if doubts.burnt_streaks(self._prepared.working, flow):
-            found.append(doubts.UNFOLLOWED if still else doubts.STREAKS)
+            # Fixed frames that hardly differ do not show that the photo is sharp.
+            nothing = diagnostics.STILL if self._renderer.displaced else diagnostics.UNMOVED
+            found.append(diagnostics.HELD if held else nothing)
+        if diagnostics.burnt_streaks(self._prepared.working, flow):
+            found.append(diagnostics.UNFOLLOWED if still else diagnostics.STREAKS)
         if self._given is not None and self._renderer.displaced:
-            share = doubts.unseen(self._given, flow, self._prepared.threshold)
+            share = diagnostics.unseen(self._given, flow, self._prepared.threshold)
             if share is not None:
-                found.append(doubts.UNSEEN.format(share=share))
-        if (length := doubts.too_long(flow)) is not None:
+                found.append(diagnostics.UNSEEN.format(share=share))
+        if (length := diagnostics.too_long(flow)) is not None:
             scale = self.photo.shape[1] / flow.shape[1]
-            found.append(doubts.LONG.format(length=length * scale))
+            found.append(diagnostics.LONG.format(length=length * scale))
         return found
 
     def save(
@@ -381,7 +373,7 @@ class Clip:
         return self._renderer.large()
 
     def _exposed(self, count: int) -> _Exposure:
-        """What a film at working size would have seen of a clip of so many frames."""
+        """The projection at working size for a clip of so many frames."""
         count = max(count, self._renderer.least_instants)
         if self._exposure is None or self._exposure[0] != count:
             shape = self._prepared.working.shape
@@ -421,8 +413,8 @@ class Clip:
             change = _resized(change, height, width, cv2.INTER_AREA)
         elif width > change.shape[1]:
             change = _resized(change, change.shape[0], width, cv2.INTER_LINEAR)
-        # The last enlargement, down the columns, goes strip by strip: at 48 megapixels one
-        # floating-point frame would be more than half a gigabyte.
+        # Columns are upsampled strip by strip: at 48 megapixels one floating-point frame would be
+        # more than half a gigabyte.
         for rows in row_strips(height, width):
             light = decode_bytes(photo[rows])
             light += (light + DARK) * _rows_between(change, rows, height)
@@ -434,7 +426,7 @@ def _resized(image: LinearImage, height: int, width: int, method: int) -> Linear
 
 
 def _rows_between(image: LinearImage, rows: slice, height: int) -> LinearImage:
-    """Some rows of an image stretched to a height, by linear interpolation."""
+    """Some rows of an image upsampled to a height, by linear interpolation."""
     if image.shape[0] == height:
         return image[rows]
     centre = (np.arange(rows.start, min(rows.stop, height)) + 0.5) * image.shape[0] / height - 0.5
@@ -455,7 +447,7 @@ def _times(count: int) -> list[float]:
 
 
 def only_frames(count: int | None, frames: object) -> str:
-    """What is wrong with a number of frames that a model has not."""
+    """The error message for a number of frames that a model does not give."""
     return (
         f"frames={frames!r} is not possible with this model, which gives {count}: ask for {count}, "
         "or take model='animator', which gives any number"
@@ -463,7 +455,7 @@ def only_frames(count: int | None, frames: object) -> str:
 
 
 def check_frames(frames: int) -> None:
-    """Refuse numbers of frames that no clip can have."""
+    """Refuse impossible numbers of frames."""
     if isinstance(frames, bool) or not isinstance(frames, int | np.integer) or frames < 2:
         raise ArgumentError(
             f"frames={frames!r} is not possible; give a whole number of at least 2."

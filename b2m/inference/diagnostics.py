@@ -1,7 +1,4 @@
-"""Diagnostics of a clip: warnings to read before trusting it.
-
-Pure: imports no model.
-"""
+"""Diagnostics of a clip: warnings about limits of the method. Imports no model."""
 
 from __future__ import annotations
 
@@ -32,13 +29,12 @@ LONG = (
     "way things went"
 )
 
-# A pixel changes visibly by more than so many sRGB codes from one end of its motion to the other.
-# In sharp photos the network takes skies and out-of-focus grounds for moving, which changes little.
-# Chosen on 35 sharp validation photos and 48 blurred scenes: see docs/experiments.md.
-_VISIBLE = 12
-_NOTHING = 0.002  # of the pixels that change visibly: nothing moves
-_LITTLE = 0.018  # nothing moves either, if of those that are said to move
-_CONVINCED = 0.2  # less than this share changes visibly
+# In sharp photos the network takes skies and out-of-focus backgrounds for moving, which changes
+# little. Calibrated on 35 sharp validation photos and 48 blurred scenes: see docs/experiments.md.
+_VISIBLE = 12  # sRGB codes from one end of the motion to the other, from which on a change shows
+_NOTHING = 0.002  # of the pixels; if fewer change visibly, nothing moves
+_LITTLE = 0.018  # of the pixels; nor if fewer do,
+_VISIBLE_SHARE = 0.2  # and less than this share of the moving ones
 
 _UNSEEN_SHARE = 0.5  # of the guidance
 _LONG_SHARE = 0.25
@@ -46,15 +42,15 @@ _PERCENTILE = 99.0  # of the lengths
 
 _BURNT = 245  # sRGB code of all channels from which on the sensor may have been full
 _LEAST_STREAK = 6.0  # pixels of motion; under that a light is a dot
-_LARGEST_STREAK = 0.02  # of the photo; more is a sky or a window
+_LARGEST_STREAK = 0.02  # of the photo; a larger area is a sky or a window
 _SLENDER = 2.0  # length over width
-_OWN_MOTION = 0.6  # a point that moves leaves a streak as long as its motion; this much counts
-_BEYOND = 0.25  # of the motion; there it is dark again beyond a streak's end
-_DARK = 180  # sRGB code of the least channel; of white that fades in front of black it is 224
-_MOST_STREAKS = 200
-# Where no motion is found, bars tell of it if there are so many alike, before a ground that is no
-# snow or paper. None of 35 sharp validation photos has them.
-_MOST_BURNT = 0.1  # of the photo
+_LEAST_EXTENT = 0.6  # of the motion: the least length of a streak
+_BEYOND = 0.25  # of the motion: distance beyond a streak's end at which it is dark again
+_DARK = 180  # sRGB code of the least channel; that of white fading over black is 224 there
+_MAX_STREAKS = 200
+# Where no motion is found, several bars of similar direction and length indicate it, unless much of
+# the photo is white, as snow or paper. None of 35 sharp validation photos has them.
+_MAX_BURNT = 0.1  # of the photo
 _LEAST_BARS = 5
 _BAR_LENGTH = 12.0  # pixels
 _BAR_SLENDER = 4.0  # length over width
@@ -63,7 +59,7 @@ _BAR_RATIO = 1.4  # of their lengths
 
 
 def stands_still(photo: Pixels, line: NDArray[np.float32], threshold: float) -> bool:
-    """Whether what is taken for motion would change next to nothing in the photo.
+    """Whether the predicted motion would change next to nothing in the photo.
 
     Args:
         photo: (H, W, 3) uint8 sRGB.
@@ -74,35 +70,35 @@ def stands_still(photo: Pixels, line: NDArray[np.float32], threshold: float) -> 
     step = sampling_step(line)
     moving = length_of(line[::step, ::step]) >= threshold
     visible = float(((change > _VISIBLE) & moving).mean())
-    return visible < _NOTHING or (visible < _LITTLE and visible < _CONVINCED * moving.mean())
+    return visible < _NOTHING or (visible < _LITTLE and visible < _VISIBLE_SHARE * moving.mean())
 
 
 def fastest(flow: NDArray[np.float32]) -> float:
-    """Length in pixels of the fastest motion: its 99th percentile, as single pixels err.
+    """Length of the fastest motion in pixels: its 99th percentile, robust to outliers.
 
     Args:
         flow: (H, W, 2) pixels over the whole exposure.
     """
-    # A million pixels say it as well as fifty, without another array of the photo's size.
+    # A million pixels are enough, and need no further array of the photo's size.
     step = max(1, max(flow.shape[:2]) // 1024)
     return float(np.percentile(length_of(flow[::step, ::step]), _PERCENTILE))
 
 
 def unseen(guidance: NDArray[np.int8], flow: NDArray[np.float32], threshold: float) -> float | None:
-    """The share of guidance under which nothing moves, if it is more than half.
+    """The share of guided pixels in which no motion was found, if it is more than half.
 
     Args:
         guidance: (H, W, 2), of any size.
         flow: (h, w, 2) pixels over the whole exposure.
-        threshold: pixels of that flow from which on guidance calls it moving; half of it counts.
+        threshold: pixels of that flow from which on guidance calls it moving; half of it suffices.
     """
     height, width = flow.shape[:2]
     rows = ((np.arange(height) + 0.5) * len(guidance) / height).astype(np.intp)
     columns = ((np.arange(width) + 0.5) * guidance.shape[1] / width).astype(np.intp)
-    said = guidance[rows[:, None], columns].any(axis=-1)
-    if not said.any():
+    guided = guidance[rows[:, None], columns].any(axis=-1)
+    if not guided.any():
         return None
-    share = float((length_of(flow)[said] < threshold / 2).mean())
+    share = float((length_of(flow)[guided] < threshold / 2).mean())
     return share if share > _UNSEEN_SHARE else None
 
 
@@ -117,9 +113,9 @@ def too_long(flow: NDArray[np.float32]) -> float | None:
 
 
 def burnt_streaks(photo: Pixels, flow: NDArray[np.float32]) -> bool:
-    """Whether lights burn out into streaks, along the motion or, where none is found, side by side.
+    """Whether saturated lights left streaks: along the motion, or where none is found, in parallel.
 
-    Averaging does not explain such pixels: the sensor was full before the shutter closed.
+    The average of frames does not explain such pixels: the sensor saturated during the exposure.
 
     Args:
         photo: (H, W, 3) uint8 sRGB.
@@ -129,21 +125,21 @@ def burnt_streaks(photo: Pixels, flow: NDArray[np.float32]) -> bool:
     _, labels, boxes, _ = cv2.connectedComponentsWithStats(burnt, connectivity=8)
     area = boxes[1:, cv2.CC_STAT_AREA]
     longest = np.maximum(boxes[1:, cv2.CC_STAT_WIDTH], boxes[1:, cv2.CC_STAT_HEIGHT])
-    likely = (area <= _LARGEST_STREAK * burnt.size) & (longest >= _OWN_MOTION * _LEAST_STREAK)
+    likely = (area <= _LARGEST_STREAK * burnt.size) & (longest >= _LEAST_EXTENT * _LEAST_STREAK)
     numbers = 1 + np.flatnonzero(likely)
     bars = []
-    for number in numbers[np.argsort(-area[numbers - 1])][:_MOST_STREAKS].tolist():
+    for number in numbers[np.argsort(-area[numbers - 1])][:_MAX_STREAKS].tolist():
         left, top, width, height = boxes[number, :4].tolist()
         box = np.s_[top : top + height, left : left + width]
         rows, columns = np.nonzero(labels[box] == number)
         line = flow[box][rows, columns]
-        # The mean line: of doubled angles, as signs have no meaning.
+        # The mean motion axis: of doubled angles, as signs have no meaning.
         angle = np.arctan2(line[:, 1], line[:, 0])
         length = np.hypot(line[:, 0], line[:, 1])
         mean = (length * np.exp(2j * angle)).mean()
         motion, direction = abs(mean), np.angle(mean) / 2
         if motion < _LEAST_STREAK:
-            # Its own direction, by its second moments.
+            # The direction of the streak itself, by second moments.
             (xx, xy), (_, yy) = np.cov(columns, rows, bias=True).reshape(2, 2)
             direction = np.arctan2(2 * xy, xx - yy) / 2
             long, wide = _extent(columns, rows, direction)
@@ -151,15 +147,17 @@ def burnt_streaks(photo: Pixels, flow: NDArray[np.float32]) -> bool:
                 bars.append((direction, long))
             continue
         long, wide = _extent(columns, rows, direction)
-        slender = long >= _SLENDER * wide and long >= _OWN_MOTION * motion
+        slender = long >= _SLENDER * wide and long >= _LEAST_EXTENT * motion
         if slender and _ends_abruptly(photo, columns + left, rows + top, direction, motion):
             return True
-    if burnt.mean() > _MOST_BURNT:
+    if burnt.mean() > _MAX_BURNT:
         return False
     directions, lengths = np.array(bars).reshape(-1, 2).T
     apart = np.abs(np.angle(np.exp(2j * (directions[:, None] - directions)))) / 2
-    alike = (apart < _BAR_ANGLE) & (np.abs(np.log(lengths[:, None] / lengths)) < np.log(_BAR_RATIO))
-    return bool((alike.sum(axis=1) >= _LEAST_BARS).any())
+    similar = (apart < _BAR_ANGLE) & (
+        np.abs(np.log(lengths[:, None] / lengths)) < np.log(_BAR_RATIO)
+    )
+    return bool((similar.sum(axis=1) >= _LEAST_BARS).any())
 
 
 def _ends_abruptly(
@@ -169,10 +167,10 @@ def _ends_abruptly(
     direction: float,
     motion: float,
 ) -> bool:
-    """Whether a bright piece is dark shortly beyond both of its ends.
+    """Whether a bright component is dark shortly beyond both of its ends.
 
-    What is merely white fades there over the length of the motion. A light that fills the sensor
-    many times over still fills it where it stood for a moment only.
+    A white surface fades there over the length of the motion. A light far above saturation does
+    not.
     """
     along = columns * np.cos(direction) + rows * np.sin(direction)
     beyond = max(2.0, _BEYOND * motion)
@@ -194,5 +192,5 @@ def _extent(
     """Length of a spot along a direction (radians) and across it, pixels."""
     along = columns * np.cos(direction) + rows * np.sin(direction)
     across = rows * np.cos(direction) - columns * np.sin(direction)
-    # Of an even bar the standard deviation is its length by the root of twelve.
+    # The standard deviation of a uniform bar is its length divided by the root of twelve.
     return float(np.sqrt(12 * np.var(along)) + 1), float(np.sqrt(12 * np.var(across)) + 1)

@@ -1,8 +1,7 @@
-"""Clips from models whose frames are what they are: those of the papers.
+"""Clips from models that predict a fixed number of frames: those of the papers.
 
-They give a fixed number of frames and nothing between them, and no motion: it is measured by
-optical flow (DIS) from the first frame to the last, and put on the middle one's grid. The clip's
-frames are projected as all are, so that they average to the photo.
+They predict no motion: it is estimated by optical flow (DIS) from the first frame to the last, on
+the middle frame's grid. The frames are projected, so that they average to the photo.
 """
 
 from __future__ import annotations
@@ -49,16 +48,16 @@ def animate(
 ) -> list[Clip]:
     """Clips of a photo; see `b2m.api.BlurAnimator.animate`.
 
-    A model that takes guidance has one for each that is clearly different: what was given, or
-    samples of the predictor. Others have their frames forwards and backwards; guidance chooses the
-    order that agrees better with it.
+    A model that takes guidance gives a clip for each clearly different guidance: the user's, or
+    samples of the predictor. Other models give their frames forwards and in reverse; guidance
+    chooses the order that agrees better with it.
 
     Args:
         model: in evaluation mode.
-        predictor: of guidance; without it, all goes to the right.
+        predictor: of guidance; None assumes motion to the right.
         prepared: by `prepare`, for this model.
         guidance: (H, W, 2) int8, or None.
-        frames: as many as the model has.
+        frames: as many as the model gives.
         motions: clips at the most.
         seed: of the predictor's samples.
 
@@ -88,7 +87,7 @@ def animate(
 def flow(model: BlurFlowNet, image: ImageLike) -> Flow:
     """The motion field of a photo by the flow network, (H, W, 2) float32 pixels.
 
-    The network lets each vector point to the right by itself; neighbours are made to agree.
+    The network gives motion axes; their signs are chosen so that neighbours agree.
 
     Args:
         model: in evaluation mode, on any device.
@@ -110,7 +109,7 @@ def _guided(
     motions: int,
     seed: int,
 ) -> Iterator[Clip]:
-    """A clip for what was said, and its reverse, or for one sample of guidance after another."""
+    """Clips of the guidance and its reverse, or of one sample of guidance after another."""
     size, working = prepared.photo.shape[:2], prepared.working.shape[:2]
     device = next(model.parameters()).device
     photo = to_photo(prepared.working, device)
@@ -118,8 +117,8 @@ def _guided(
     if guidance is None and predictor is not None:
         proposals = hypotheses.sampled_guidance(predictor, photo, size, motions, seed)
     else:
-        said = np.full((*size, 2), (1, -1), np.int8) if guidance is None else guidance
-        proposals = iter([said, -said])
+        given_guidance = np.full((*size, 2), (1, -1), np.int8) if guidance is None else guidance
+        proposals = iter([given_guidance, -given_guidance])
     for proposal in proposals:
         small = proposal if working == size else guidance_rules.resize(proposal, working)
         given = to_tensor(small, device)

@@ -1,9 +1,9 @@
-"""The working resolution: blur of any length, by a network that knows that of 36 pixels.
+"""Working resolution and image pyramid: blur of any length, by a network trained up to 40 pixels.
 
-A photo that holds no detail at its own size, as one that was enlarged, is encoded smaller. Then,
-shrunk to half, a photo has blur half as long: where the smaller photo shows long motion, what it
-says is taken, enlarged; elsewhere what the larger one says. Level by level this covers blur up to
-eight times as long as that of training.
+A photo without detail at its own size, as after enlarging, is encoded at a lower resolution. In an
+image pyramid blur halves from level to level: where a coarser level shows long motion its
+prediction is taken, upsampled, elsewhere that of the finer one. Four levels cover blur up to eight
+times as long as that of training.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ LEVELS = 4
 
 _LEAST_SIDE = 48
 _LARGEST = 2**25  # pixels
-_LARGER = 1.5  # times the pixels, from which on a photo may hold more than its working size
+_LARGER = 1.5  # times the working size, from which on a photo may hold more detail
 # Detail at a size and all larger ones, as a share of that at half the size: photos, blurred or not,
 # have 0.39 and more, enlarged to twice their size 0.29 and less.
 _LEAST_DETAIL = 0.34
-_LEAST_CONTENT = 1.0  # sRGB codes; a photo flatter than this says nothing of its detail
-# Pixels of the larger photo: from shorter motion on it is to be trusted, from longer on the smaller
-# one is. Measured on validation scenes with blur of 6 to 110 px; see docs/experiments.md.
+_LEAST_CONTENT = 1.0  # sRGB codes; flatter photos do not show whether they have detail
+# Pixels of the finer level: it is used below the first length, the coarser one above the second.
+# Measured on validation scenes with blur of 6 to 110 px; see docs/experiments.md.
 _SHORT, _LONG = 16.0, 28.0
-_AROUND = 9  # pixels about which motion decides together, so that things are not cut apart
+_AROUND = 9  # pixels over which the weights are dilated and smoothed
 
 
 def working_photo(photo: Pixels, most: int | None = None) -> Pixels:
@@ -67,12 +67,12 @@ def working_photo(photo: Pixels, most: int | None = None) -> Pixels:
 
 
 def holds_more(photo: Pixels, working: Pixels) -> bool:
-    """Whether a photo has detail that is lost at the resolution at which it is encoded as a whole.
+    """Whether a photo has detail that is lost at its working resolution.
 
-    Of photos above 32 megapixels that is not asked: it would take minutes to look for.
+    Always False above 32 megapixels, where encoding in tiles would take minutes.
     """
     pixels, seen = (image.shape[0] * image.shape[1] for image in (photo, working))
-    for_its_size = seen > WORKING_PIXELS / 2  # it was shrunk, rather than for want of detail
+    for_its_size = seen > WORKING_PIXELS / 2  # shrunk for its size, not for lack of detail
     if not (for_its_size and _LARGER * seen <= pixels <= _LARGEST):
         return False
     finer = content = 0.0
@@ -91,15 +91,15 @@ def _detail(photo: Pixels, smaller: Pixels) -> float:
 
 
 class MultiscaleEncoder:
-    """Encodes a photo at its own size, with the help of smaller ones.
+    """Encodes a photo by an image pyramid.
 
-    What guidance does not reach is computed once per size, and kept in half precision.
+    What does not depend on guidance is computed once per level, and kept in half precision.
 
     Args:
         model: in evaluation mode.
         photo: (1, 3, H, W) sRGB in [0, 1].
-        levels: sizes at most; 1 is the model's own `encode`.
-        predictions: whose mean is taken, one of `b2m.inference.ensemble.ENSEMBLES`.
+        levels: at most; 1 is the model's own `encode`.
+        predictions: averaged, one of `b2m.inference.ensemble.ENSEMBLES`.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class MultiscaleEncoder:
         self._kept: dict[tuple[int, Axes], tuple[Tensor, Tensor]] = {}
 
     def _precision(self, level: int) -> torch.autocast:
-        """Smaller sizes are cheap, and what they are off by is enlarged: always float32."""
+        """Coarse levels are cheap, and their errors are upsampled: always float32."""
         device = self.sizes[level].device
         return torch.autocast(device.type, enabled=False) if level else network_precision(device)
 
@@ -129,13 +129,13 @@ class MultiscaleEncoder:
         return features
 
     def _encode(self, level: int, guidance: Tensor | None) -> Encoding:
-        """The mean of the predictions, summed one by one, as each is as large as some photos."""
+        """The mean of the predictions, summed one by one to save memory."""
         total: Encoding | None = None
         for axes in ENSEMBLES[self.predictions]:
-            said = None if guidance is None else mirrored_vectors(guidance, axes)
+            given = None if guidance is None else mirrored_vectors(guidance, axes)
             features = self._features(level, axes)
             with self._precision(level):
-                found = mirrored(self.model.decode(features, said), axes)
+                found = mirrored(self.model.decode(features, given), axes)
             total = found if total is None else Encoding(*map(torch.add, total, found))
         assert total is not None
         if self.predictions == 1:
@@ -151,17 +151,17 @@ class MultiscaleEncoder:
         Returns:
             Encoding at the photo's size.
         """
-        smaller: tuple[Encoding, Tensor] | None = None  # what is known so far, and of which photo
+        smaller: tuple[Encoding, Tensor] | None = None  # of the coarser level, and its photo
         for level, photo in reversed(list(enumerate(self.sizes))):
             if level and smaller is not None:
-                # Where nothing moves far even in the next size, this one would not be asked.
+                # Without long motion in the next level this one would not be used.
                 line = smaller[0].line * _ratio(self.sizes[level - 1], smaller[1])
                 if line.norm(dim=1).max() < _SHORT / 2:
                     continue
-            said = guidance
+            given = guidance
             if guidance is not None and level:
-                said = F.interpolate(guidance, size=photo.shape[-2:], mode="nearest")
-            encoding = self._encode(level, said)
+                given = F.interpolate(guidance, size=photo.shape[-2:], mode="nearest")
+            encoding = self._encode(level, given)
             if smaller is not None:
                 encoding = _fuse(encoding, photo, *smaller)
             smaller = encoding, photo
@@ -174,15 +174,15 @@ def _ratio(photo: Tensor, smaller: Tensor) -> float:
 
 
 def _fuse(encoding: Encoding, photo: Tensor, coarse: Encoding, smaller: Tensor) -> Encoding:
-    """An encoding, with that of a smaller photo enlarged where this shows long motion."""
+    """The finer encoding, replaced by the coarser one where that shows long motion."""
     ratio = _ratio(photo, smaller)
 
     def enlarged(maps: Tensor) -> Tensor:
         return F.interpolate(maps, size=photo.shape[-2:], mode="bilinear")
 
     line = ratio * enlarged(coarse.line)
-    trust = trusted(line)
-    if not trust.any():
+    weight = coarse_weight(line)
+    if not weight.any():
         return encoding
     return blend(
         encoding,
@@ -195,29 +195,29 @@ def _fuse(encoding: Encoding, photo: Tensor, coarse: Encoding, smaller: Tensor) 
             swept=enlarged(coarse.swept),
             moving=enlarged(coarse.moving),
         ),
-        trust,
+        weight,
     )
 
 
-def trusted(line: Tensor) -> Tensor:
-    """How far a smaller photo is to be believed, rather than the larger one.
+def coarse_weight(line: Tensor) -> Tensor:
+    """Weight of a coarser level.
 
     Args:
-        line: (1, 2, H, W) motion axes seen in the smaller photo, in pixels of the larger one.
+        line: (1, 2, H, W) motion axes predicted at the coarser level, in pixels of the finer one.
 
     Returns:
-        (1, 1, H, W) in [0, 1]; 1 where motion is too long for the larger photo.
+        (1, 1, H, W) in [0, 1]; 1 where motion is too long for the finer level.
     """
     length = line.norm(dim=1, keepdim=True)
     if length.max() <= _SHORT:
         return torch.zeros_like(length)
-    # One axis after the other: four times as fast.
+    # Separable: four times as fast.
     for window, margin in (((_AROUND, 1), (_AROUND // 2, 0)), ((1, _AROUND), (0, _AROUND // 2))):
         length = F.max_pool2d(length, window, 1, margin)
     length = F.avg_pool2d(length, _AROUND, 1, _AROUND // 2, count_include_pad=False)
     return ((length - _SHORT) / (_LONG - _SHORT)).clamp(0, 1)
 
 
-def blend(encoding: Encoding, other: Encoding, trust: Tensor) -> Encoding:
-    """An encoding and another of the same size, which counts by a share (1, 1, H, W)."""
-    return Encoding(*(torch.lerp(a, b, trust) for a, b in zip(encoding, other, strict=True)))
+def blend(encoding: Encoding, other: Encoding, weight: Tensor) -> Encoding:
+    """Interpolate from an encoding to another of the same size, by a weight (1, 1, H, W)."""
+    return Encoding(*(torch.lerp(a, b, weight) for a, b in zip(encoding, other, strict=True)))

@@ -1,12 +1,12 @@
 """Full-size frames of a photo that is larger than its working resolution.
 
-Shrunk to its working size a large photo tells what moves, where to, and all blur that is long. What
-is lost there is fine detail, and short blur hides just that. So where something moves the photo is
-encoded again in its own size, tile by tile. Each tile takes from the working size the signs of
-its motion, what is held still, and all motion that is too long to be seen from near.
+The working resolution shows what moves, its direction and all long blur, but neither fine detail
+nor short blur. So where something moves the photo is encoded again at its own size, tile by tile.
+Each tile takes from the working resolution the signs of its motion, what is suppressed, and motion
+that is too long for the network.
 
-Tiles are encoded with their surroundings, on one grid of the network's coarsest level, so that they
-meet without seams; no more than one is held at a time.
+Tiles are encoded with a margin, on one grid of the network's coarsest level, so that they meet
+without seams; one is in memory at a time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from b2m.blur import decode_bytes, decode_frame, encode_bytes
-from b2m.inference.multiscale import blend, trusted
+from b2m.inference.multiscale import blend, coarse_weight
 from b2m.inference.projection import DARK, LinearImage, projection
 from b2m.media.image import Pixels
 from b2m.models.animator import STRIDE, Encoding, odd_residual, render
@@ -30,22 +30,22 @@ from b2m.motion.fields import half_angle
 from b2m.tensors import to_photo
 
 _TILE = 48 * STRIDE
-_SURROUNDINGS = 6 * STRIDE  # pixels about what is wanted, for the network to see
-_MOST_REACH = 32 * STRIDE  # pixels from which a frame takes what comes into a tile
+_MARGIN = 6 * STRIDE  # pixels of margin, for the network's context
+_MAX_REACH = 32 * STRIDE  # pixels from which moving content may enter a tile
 _STILL, _MOVES = 0.1, 0.3  # pixels at working size between which motion fades in
 
 
 @dataclass(frozen=True)
 class LargePhoto:
-    """A photo, what is known of it at working size, and the network to encode tiles with.
+    """A photo, its encoding at working size, and the network to encode tiles with.
 
     Attributes:
         photo: (H, W, 3) uint8 sRGB.
         working: (h, w, 3) uint8 sRGB, smaller.
-        encoding: of the working photo, with what is held still taken out.
-        flow: (1, 2, h, w) pixels at working size, oriented; zero where things are held still.
+        encoding: of the working photo, with suppressed motion taken out.
+        flow: (1, 2, h, w) pixels at working size, oriented; zero where motion is suppressed.
         encode_detail: encodes a tile (1, 3, y, x) in [0, 1] at its own size, with guidance or None.
-        told: (1, 2, h, w) guidance at working size with which the working photo was encoded.
+        hint: (1, 2, h, w) guidance with which the working photo was encoded, at working size.
     """
 
     photo: Pixels
@@ -53,7 +53,7 @@ class LargePhoto:
     encoding: Encoding
     flow: Tensor
     encode_detail: Callable[[Tensor, Tensor | None], Encoding]
-    told: Tensor | None = None
+    hint: Tensor | None = None
 
     def fill(
         self, frames: NDArray[np.uint8], times: Sequence[float], exposure: Sequence[float]
@@ -81,16 +81,16 @@ class LargePhoto:
         photo = self.photo[rows, columns]
         scale = self.photo.shape[1] / self.working.shape[1]
         lengths = [
-            self._enlarged(maps, rows, columns).norm(dim=1).max().item()
+            self._upsampled_part(maps, rows, columns).norm(dim=1).max().item()
             for maps in (self.flow, self.encoding.curve)
         ]
         if lengths[0] <= _STILL:
             frames[:, rows, columns] = photo
             return
-        reach = min(scale * (lengths[0] / 2 + lengths[1]) + 2, _MOST_REACH)
+        reach = min(scale * (lengths[0] / 2 + lengths[1]) + 2, _MAX_REACH)
         height, width = self.photo.shape[:2]
-        seen = _grown(rows, reach, height), _grown(columns, reach, width)
-        encoding, flow = self._look(*seen)
+        seen = _with_margin(rows, reach, height), _with_margin(columns, reach, width)
+        encoding, flow = self._encode(*seen)
         core = (
             slice(rows.start - seen[0].start, rows.stop - seen[0].start),
             slice(columns.start - seen[1].start, columns.stop - seen[1].start),
@@ -112,34 +112,34 @@ class LargePhoto:
             change = project.change(made[time], time)
             out[rows, columns] = encode_bytes(light + (light + DARK) * change)
 
-    def _look(self, rows: slice, columns: slice) -> tuple[Encoding, Tensor]:
+    def _encode(self, rows: slice, columns: slice) -> tuple[Encoding, Tensor]:
         """Encoding and flow of a part of the photo, in pixels of its own."""
         scale = self.photo.shape[1] / self.working.shape[1]
-        flow = self._enlarged(self.flow, rows, columns)  # (1, 2, y, x) pixels at working size
-        line = self._enlarged(self.encoding.line, rows, columns)
+        flow = self._upsampled_part(self.flow, rows, columns)  # (1, 2, y, x) pixels at working size
+        line = self._upsampled_part(self.encoding.line, rows, columns)
         photo = to_photo(self.photo[rows, columns]).to(flow)
         change = self.encoding.middle - to_photo(self.working).to(flow)
         coarse = Encoding(
-            middle=photo + self._enlarged(change, rows, columns),
+            middle=photo + self._upsampled_part(change, rows, columns),
             line=scale * line,
-            curve=scale * self._enlarged(self.encoding.curve, rows, columns),
-            even=self._enlarged(self.encoding.even, rows, columns),
-            odd=self._enlarged(self.encoding.odd, rows, columns),
-            swept=self._enlarged(self.encoding.swept, rows, columns),
-            moving=self._enlarged(self.encoding.moving, rows, columns),
+            curve=scale * self._upsampled_part(self.encoding.curve, rows, columns),
+            even=self._upsampled_part(self.encoding.even, rows, columns),
+            odd=self._upsampled_part(self.encoding.odd, rows, columns),
+            swept=self._upsampled_part(self.encoding.swept, rows, columns),
+            moving=self._upsampled_part(self.encoding.moving, rows, columns),
         )
         length = flow.norm(dim=1, keepdim=True)
         moves = ((length - _STILL) / (_MOVES - _STILL)).clamp(0, 1)
-        trust = trusted(coarse.line)
-        if not ((trust < 1) & (moves > 0)).any():
+        weight = coarse_weight(coarse.line)
+        if not ((weight < 1) & (moves > 0)).any():
             return coarse, scale * flow
-        told = None
-        if self.told is not None:
-            # Between two quadrants the nearer one counts, as guidance has no values between.
-            told = self._enlarged(self.told, rows, columns)
-            told = told.sign() * (told.abs() >= 0.5).all(1, keepdim=True)
-        near = self.encode_detail(photo, told)
-        # What guidance has made shorter than the line at working size is shortened here as much.
+        hint = None
+        if self.hint is not None:
+            # Nearest quadrant, as guidance has no values between two of them.
+            hint = self._upsampled_part(self.hint, rows, columns)
+            hint = hint.sign() * (hint.abs() >= 0.5).all(1, keepdim=True)
+        near = self.encode_detail(photo, hint)
+        # Motion that guidance has shortened at working size is shortened by the same factor.
         held = moves * (length / line.norm(dim=1, keepdim=True).clamp_min(1e-3)).clamp(max=1)
         own = half_angle(near.line) * held
         near = near._replace(
@@ -147,12 +147,12 @@ class LargePhoto:
         )
         against = (own * flow).sum(1, keepdim=True) < 0
         signed = torch.where(against, -own, own)
-        return blend(near, coarse, trust), torch.lerp(signed, scale * flow, trust)
+        return blend(near, coarse, weight), torch.lerp(signed, scale * flow, weight)
 
-    def _enlarged(self, maps: Tensor, rows: slice, columns: slice) -> Tensor:
+    def _upsampled_part(self, maps: Tensor, rows: slice, columns: slice) -> Tensor:
         """The part of maps (1, C, h, w) at working size that belongs to a part of the photo."""
         for axis, part in ((2, rows), (3, columns)):
-            maps = _stretched(maps, axis, part, self.photo.shape[axis - 2])
+            maps = _upsampled(maps, axis, part, self.photo.shape[axis - 2])
         return maps
 
 
@@ -162,13 +162,13 @@ def _tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:
             yield slice(top, min(top + _TILE, height)), slice(left, min(left + _TILE, width))
 
 
-def _grown(part: slice, reach: float, side: int) -> slice:
+def _with_margin(part: slice, reach: float, side: int) -> slice:
     """A part with its surroundings, from a multiple of the network's stride on."""
-    margin = STRIDE * math.ceil((reach + _SURROUNDINGS) / STRIDE)
+    margin = STRIDE * math.ceil((reach + _MARGIN) / STRIDE)
     return slice(max(part.start - margin, 0), min(part.stop + margin, side))
 
 
-def _stretched(maps: Tensor, axis: int, part: slice, side: int) -> Tensor:
+def _upsampled(maps: Tensor, axis: int, part: slice, side: int) -> Tensor:
     """Part of maps stretched along an axis to a side, by linear interpolation."""
     count = maps.shape[axis]
     places = torch.arange(part.start, part.stop, device=maps.device, dtype=torch.float64)

@@ -1,15 +1,13 @@
-"""A blurred video to a sharp one: each frame animated, the way it moved told by its neighbours.
+"""A blurred video to a sharp one: each frame is animated, directed by optical flow to neighbours.
 
-A frame is shown from one time to the next, and exposed for the middle share `shutter` of that.
-Where in its exposure an instant of the new film lies follows from this alone, in slow motion and in
-real time. Slow motion takes the middles of equal parts of every interval, so that time flows evenly
-across the joins: where the shutter is never closed, the end of one exposure is the beginning of the
-next, and neither is shown, but half a step before it and half a step after.
+A frame lasts from one timestamp to the next, and is exposed for the middle share `shutter` of that
+interval. The instants of the output follow from this alone, in slow motion and in real time. Slow
+motion takes the middles of equal parts of every interval, so that time is uniform across frames.
 
-What two frames say of the moment half-way between them differs, as blur tells too little of long
-paths and nothing of what happened while the shutter was closed. So each goes straight on beyond
-its exposure, both are bent along the flow between their two pictures of that moment until they
-meet there, and on the way from the middle of one to that of the next, one dissolves into the other.
+Two successive clips disagree at the instant half-way between them, as blur underestimates long
+motion and shows nothing of the time when the shutter was closed. So each is extrapolated linearly
+beyond its exposure, both are warped along the flow between their two predictions of that
+instant, and from the middle of one frame to that of the next they are cross-faded.
 """
 
 from __future__ import annotations
@@ -50,10 +48,10 @@ if TYPE_CHECKING:
 FLOW_SIDE = 960
 """Pixels; longer frames are shrunk to it before flow between them is estimated."""
 
-_SMOOTHING = 1 / 31  # of the longer side: over so much of a frame the flow is averaged
-_LIKE_COLOURS = 0.8  # share of two frames' colour histograms
+_SMOOTHING = 1 / 31  # of the longer side: window over which the flow is averaged
+_LIKE_COLOURS = 0.8  # intersection of two frames' colour histograms
 _LIKE_LAYOUT = 0.6  # correlation of their thumbnails
-_FURTHEST = 3.0  # half exposures from its middle: beyond, what moves on is left standing
+_MAX_EXTRAPOLATION = 3.0  # half exposures from its middle: a clip is extrapolated no further
 
 
 def animate_video(
@@ -86,16 +84,16 @@ def animate_video(
         warnings.warn(sentence, InputWarning, stacklevel=2)
     sweep(target)
     with tqdm(total=count, desc=Path(source).name, unit="frame") as bar:
-        shots = read_shots(video, bar)
+        timed_frames = read_timed_frames(video, bar)
         if fps is None:
-            _write_slow(target, animator, video, shots, frames, shutter)
+            _write_slow(target, animator, video, timed_frames, frames, shutter)
         else:
-            _write_real_time(target, animator, shots, fps, shutter)
+            _write_real_time(target, animator, timed_frames, fps, shutter)
     return target
 
 
 def check_arguments(target: Path, frames: int, fps: float | None, shutter: float) -> None:
-    """Refuse arguments with which `animate_video` would not begin.
+    """Refuse impossible arguments of `animate_video`.
 
     Raises:
         ArgumentError: the first that is not possible.
@@ -114,12 +112,12 @@ def check_arguments(target: Path, frames: int, fps: float | None, shutter: float
         raise ArgumentError(f"cannot write a video as '{target.name}': end its name in .mp4")
 
 
-# --- what is filmed -------------------------------------------------------------------------------
+# --- input frames and the flow between them ---
 
 
 @dataclass(frozen=True)
-class Shot:
-    """A frame of a video and when it is shown.
+class TimedFrame:
+    """A frame of a video with its timestamps.
 
     Attributes:
         photo: (H, W, 3) uint8 sRGB.
@@ -132,12 +130,12 @@ class Shot:
     end: Fraction
 
 
-def read_shots(video: Video, bar: tqdm | None = None) -> Iterator[Shot]:
-    """The frames of a video; a shot's end is what the file says, which need not be true.
+def read_timed_frames(video: Video, bar: tqdm | None = None) -> Iterator[TimedFrame]:
+    """The frames of a video, with the timestamps of the file.
 
     Args:
         video: that is read.
-        bar: moves on with every frame.
+        bar: updated with every frame.
 
     Raises:
         InputError: the file is damaged, or there is but one frame.
@@ -145,7 +143,7 @@ def read_shots(video: Video, bar: tqdm | None = None) -> Iterator[Shot]:
     origin, number = Fraction(0), -1
     for number, (photo, (start, end)) in enumerate(video.timed()):
         origin = origin if number else start
-        yield Shot(photo, start - origin, end - origin)
+        yield TimedFrame(photo, start - origin, end - origin)
         if bar is not None:
             bar.update()
     if number < 1:
@@ -156,22 +154,22 @@ def _one_frame(video: Video) -> str:
     return f"{video.path} has one frame, not a video's many: animate it as a photo"
 
 
-class Link(NamedTuple):
-    """Two successive frames seen together.
+class FlowPair(NamedTuple):
+    """Optical flow between two successive frames.
 
     Attributes:
         forth: (h, w, 2) pixels, the flow from the earlier to the later, on the earlier's grid.
         back: (h, w, 2) pixels, that from the later to the earlier, on the later's grid.
-        forth_trust, back_trust: (h, w) in (0, 1]; less where the two contradict each other.
+        forth_consistency, back_consistency: (h, w) forward-backward consistency, in (0, 1].
     """
 
     forth: Flow
     back: Flow
-    forth_trust: NDArray[np.float32]
-    back_trust: NDArray[np.float32]
+    forth_consistency: NDArray[np.float32]
+    back_consistency: NDArray[np.float32]
 
 
-def link(earlier: Pixels, later: Pixels) -> Link | None:
+def flow_pair(earlier: Pixels, later: Pixels) -> FlowPair | None:
     """Flow between two successive frames both ways; None where a scene is cut between them.
 
     Args:
@@ -182,14 +180,14 @@ def link(earlier: Pixels, later: Pixels) -> Link | None:
         return None
     earlier, later = fit(earlier, FLOW_SIDE), fit(later, FLOW_SIDE)
     forth, back = estimate_flow(earlier, later), estimate_flow(later, earlier)
-    return Link(forth, back, _trust(forth, back), _trust(back, forth))
+    return FlowPair(forth, back, _consistency(forth, back), _consistency(back, forth))
 
 
 def is_cut(earlier: Pixels, later: Pixels) -> bool:
     """Whether two successive frames, (H, W, 3) uint8, show different scenes.
 
-    They do if neither their colours nor their layouts are alike: a fast pan keeps the colours, a
-    light that is switched on keeps the layout.
+    They do if neither their colours nor their layouts are similar: a fast pan keeps the colours, a
+    change of the light keeps the layout.
     """
     histograms, layouts = [], []
     for frame in (earlier, later):
@@ -206,8 +204,8 @@ def is_cut(earlier: Pixels, later: Pixels) -> bool:
     return together < _LIKE_LAYOUT * max(apart, 1e-6)
 
 
-def _trust(flow: Flow, opposite: Flow) -> NDArray[np.float32]:
-    """1 where following a flow and then the opposite one leads back; less the further from it."""
+def _consistency(flow: Flow, opposite: Flow) -> NDArray[np.float32]:
+    """Forward-backward consistency: 1 where a flow and the opposite one cancel, else less."""
     height, width = flow.shape[:2]
     x = np.arange(width, dtype=np.float32) + flow[..., 0]
     y = np.arange(height, dtype=np.float32)[:, None] + flow[..., 1]
@@ -216,12 +214,14 @@ def _trust(flow: Flow, opposite: Flow) -> NDArray[np.float32]:
     return (1 / (1 + missed) ** 2).astype(np.float32)
 
 
-def neighbour_flow(before: Link | None, after: Link | None, shutter: float = 1.0) -> Flow | None:
-    """The motion of a frame while it was exposed, as its neighbours tell it.
+def neighbour_flow(
+    before: FlowPair | None, after: FlowPair | None, shutter: float = 1.0
+) -> Flow | None:
+    """The motion of a frame during its exposure, from the flow to its neighbours.
 
-    Minus the flow to the previous frame and the flow to the next one, the mean of both, weighted
-    by how far either can be trusted, over a small neighbourhood. `b2m.guidance.from_flow` makes
-    guidance of it. Only the signs are good for much: between blurred frames flow is coarse.
+    The mean of the flow to the next frame and of minus that to the previous one, weighted by their
+    consistency, over a small window. `b2m.guidance.from_flow` makes guidance of it. Between blurred
+    frames flow is coarse, so that little more than its signs is reliable.
 
     Args:
         before: the previous frame and this one.
@@ -231,35 +231,37 @@ def neighbour_flow(before: Link | None, after: Link | None, shutter: float = 1.0
     Returns:
         (h, w, 2) pixels over the exposure; None without neighbours.
     """
-    told: list[tuple[Flow, NDArray[np.float32]]] = []
+    directed: list[tuple[Flow, NDArray[np.float32]]] = []
     if before is not None:
-        told.append((-before.back, before.back_trust))
+        directed.append((-before.back, before.back_consistency))
     if after is not None:
-        told.append((after.forth, after.forth_trust))
-    if not told:
+        directed.append((after.forth, after.forth_consistency))
+    if not directed:
         return None
-    height, width = told[0][1].shape
+    height, width = directed[0][1].shape
     side = max(3, round(_SMOOTHING * max(height, width)))
-    total = cv2.blur(np.sum([flow * trust[..., None] for flow, trust in told], 0), (side, side))
-    weight = cv2.blur(np.sum([trust for _, trust in told], 0), (side, side))
+    total = cv2.blur(
+        np.sum([flow * consistency[..., None] for flow, consistency in directed], 0), (side, side)
+    )
+    weight = cv2.blur(np.sum([consistency for _, consistency in directed], 0), (side, side))
     return (total * (shutter / weight[..., None])).astype(np.float32)
 
 
-# --- how it moves ---------------------------------------------------------------------------------
+# --- clips of the frames ---
 
 
 @dataclass
 class Scene:
-    """A frame whose motion is known.
+    """A frame with the direction of its motion.
 
     Attributes:
-        shot: the frame.
+        timed: the frame.
         animator: that animates it.
-        flow: (h, w, 2), which way things moved, or None where nothing tells.
+        flow: (h, w, 2) from its neighbours, or None where it has none in its scene.
         joined: whether the next frame is of the same scene.
     """
 
-    shot: Shot
+    timed: TimedFrame
     animator: BlurAnimator
     flow: Flow | None
     joined: bool
@@ -268,92 +270,93 @@ class Scene:
     def clip(self) -> Clip:
         """What happened while the frame was exposed; computed lazily.
 
-        The flow chooses the signs of the motion axes, and not by way of guidance: that knows
-        a flow under 3 pixels as still, and between blurred frames such a one still tells right
-        from left.
+        The flow chooses the signs of the motion axes directly, not as guidance: that takes a flow
+        under 3 pixels for still, whose sign is still reliable between blurred frames.
         """
-        prepared = self.animator.prepare(self.shot.photo)
-        if not isinstance(prepared, EncodedPhoto):  # of a model whose frames are its own
-            said = None
+        prepared = self.animator.prepare(self.timed.photo)
+        if not isinstance(prepared, EncodedPhoto):  # of a model with a fixed number of frames
+            guidance = None
             if self.flow is not None:  # as Zhong 2022 has it, section 3.3
-                said = from_flow(resize_flow(self.flow, self.shot.photo.shape[:2]))
+                guidance = from_flow(resize_flow(self.flow, self.timed.photo.shape[:2]))
             count = self.animator.model.native_frames or PROJECTION_INSTANTS
-            return self.animator.animate(prepared, guidance=said, frames=count)[0]
+            return self.animator.animate(prepared, guidance=guidance, frames=count)[0]
         if self.flow is None:
             signed = to_tensor(coherent_signs(prepared.line)).to(self.animator.device)
         else:
             flow = resize_flow(self.flow, prepared.working.shape[:2])
             with torch.inference_mode():
-                told = to_tensor(flow).to(self.animator.device)
-                signed = orient(half_angle(prepared.encoding.line), told)
+                directed = to_tensor(flow).to(self.animator.device)
+                signed = orient(half_angle(prepared.encoding.line), directed)
         return Clip(MotionRenderer(prepared, signed), PROJECTION_INSTANTS, 0)
 
 
-def find_motion(animator: BlurAnimator, shots: Iterable[Shot], shutter: float) -> Iterator[Scene]:
-    """The frames of a video one after the other, each with the way it moved.
+def find_motion(
+    animator: BlurAnimator, timed_frames: Iterable[TimedFrame], shutter: float
+) -> Iterator[Scene]:
+    """The frames of a video one by one, each with the direction of its motion.
 
-    A frame ends where the next one starts. Two shots are held at a time.
+    A frame ends where the next one starts. Two are in memory at a time.
     """
-    before: Link | None = None
-    earlier: Shot | None = None
-    for shot in shots:
+    before: FlowPair | None = None
+    earlier: TimedFrame | None = None
+    for timed in timed_frames:
         if earlier is not None:
-            after = link(earlier.photo, shot.photo)
-            earlier = replace(earlier, end=shot.start)
+            after = flow_pair(earlier.photo, timed.photo)
+            earlier = replace(earlier, end=timed.start)
             flow = neighbour_flow(before, after, shutter)
             yield Scene(earlier, animator, flow, after is not None)
             before = after
-        earlier = shot
+        earlier = timed
     if earlier is not None:
         yield Scene(earlier, animator, neighbour_flow(before, None, shutter), False)
 
 
-# --- what is shown --------------------------------------------------------------------------------
+# --- output frames ---
 
 
-class Moment(NamedTuple):
-    """An instant of the new film.
+class Instant(NamedTuple):
+    """An instant of the output.
 
     Attributes:
         place: in the interval of a frame, from 0 at its start to 1 at its end.
-        show: when it is shown, in whatever the writer counts.
+        show: its timestamp, in the unit of the writer.
     """
 
     place: float
     show: int
 
 
-class Join(NamedTuple):
-    """How the clips of two successive frames differ at the moment half-way between them.
+class Joining(NamedTuple):
+    """Flow between the two predictions of the instant half-way between successive frames.
 
     Attributes:
-        forth: (H, W, 2) pixels, the flow from the earlier one's picture of it to the later one's.
-        back: (H, W, 2) pixels, that from the later one's to the earlier one's.
+        forth: (H, W, 2) pixels, from the earlier clip's prediction to the later one's.
+        back: (H, W, 2) pixels, from the later clip's prediction to the earlier one's.
     """
 
     forth: Flow
     back: Flow
 
 
-def join(left: Scene, right: Scene, shutter: float) -> Join | None:
+def joining_flow(left: Scene, right: Scene, shutter: float) -> Joining | None:
     """Compare the clips of two successive frames; None across a cut."""
     if not left.joined:
         return None
-    size = left.shot.photo.shape[:2]
-    reach = min(1 / shutter, _FURTHEST)
+    size = left.timed.photo.shape[:2]
+    reach = min(1 / shutter, _MAX_EXTRAPOLATION)
     seen = [fit(s.clip.at(t), FLOW_SIDE) for s, t in ((left, reach), (right, -reach))]
     forth, back = estimate_flow(*seen), estimate_flow(*seen[::-1])
-    return Join(resize_flow(forth, size), resize_flow(back, size))
+    return Joining(resize_flow(forth, size), resize_flow(back, size))
 
 
 def picture(
-    left: Scene | None, right: Scene | None, joint: Join | None, offset: float, shutter: float
+    left: Scene | None, right: Scene | None, joining: Joining | None, offset: float, shutter: float
 ) -> Pixels:
-    """What was to be seen at an instant between the middles of two successive frames.
+    """The picture at an instant between the middles of two successive frames.
 
     Args:
         left, right: the frames; one is None before the first and after the last.
-        joint: how they meet; None where they do not.
+        joining: flow that joins their clips; None across a cut.
         offset: from 0 in the middle of the left one to 1 in that of the right one.
         shutter: share of each interval that is exposed.
 
@@ -361,21 +364,21 @@ def picture(
         (H, W, 3) uint8 sRGB.
     """
     # Half an exposure is 1.
-    since = min(2 * offset / shutter, _FURTHEST)
-    until = max(2 * (offset - 1) / shutter, -_FURTHEST)
-    if left is None or (joint is None and offset > 0.5 and right is not None):
+    since = min(2 * offset / shutter, _MAX_EXTRAPOLATION)
+    until = max(2 * (offset - 1) / shutter, -_MAX_EXTRAPOLATION)
+    if left is None or (joining is None and offset > 0.5 and right is not None):
         assert right is not None
         return right.clip.at(until)
-    if right is None or joint is None or offset == 0:
+    if right is None or joining is None or offset == 0:
         return left.clip.at(since)
-    earlier = _moved(left.clip.at(since), joint.forth, offset)
-    later = _moved(right.clip.at(until), joint.back, 1 - offset)
+    earlier = _warped(left.clip.at(since), joining.forth, offset)
+    later = _warped(right.clip.at(until), joining.back, 1 - offset)
     mixed = cv2.addWeighted(earlier, 1 - offset, later, offset, 0)
     return mixed.astype(np.uint8, copy=False)
 
 
-def _moved(image: Pixels, flow: Flow, share: float) -> Pixels:
-    """An image carried by a share of a flow, which is taken to be smooth."""
+def _warped(image: Pixels, flow: Flow, share: float) -> Pixels:
+    """An image warped by a share of a flow, assumed to be smooth."""
     height, width = flow.shape[:2]
     x = np.arange(width, dtype=np.float32) - np.float32(share) * flow[..., 0]
     y = np.arange(height, dtype=np.float32)[:, None] - np.float32(share) * flow[..., 1]
@@ -384,12 +387,12 @@ def _moved(image: Pixels, flow: Flow, share: float) -> Pixels:
 
 
 def pictures(
-    scenes: Iterable[tuple[Scene, list[Moment]]], shutter: float
+    scenes: Iterable[tuple[Scene, list[Instant]]], shutter: float
 ) -> Iterator[tuple[Pixels, int]]:
-    """The pictures of all moments in order, each with its time.
+    """The pictures of all instants in order, each with its time.
 
     Args:
-        scenes: successive frames, each with the moments of its interval; two are held at a time.
+        scenes: successive frames, each with the instants of its interval; two are held at a time.
         shutter: share of each interval that is exposed.
 
     Yields:
@@ -397,18 +400,18 @@ def pictures(
     """
     left: Scene | None = None
     waiting: list[tuple[float, int]] = []
-    for right, moments in scenes:
+    for right, instants in scenes:
         if (count := right.animator.model.native_frames) is not None:
-            # There is nothing between the model's frames: the nearest one is shown.
-            for moment in moments:
-                time = min(max((moment.place - 0.5) / shutter + 0.5, 0.0), 1.0)
-                yield right.clip.frames[round(time * (count - 1))], moment.show
+            # The model has no frames in between: the nearest one is taken.
+            for instant in instants:
+                time = min(max((instant.place - 0.5) / shutter + 0.5, 0.0), 1.0)
+                yield right.clip.frames[round(time * (count - 1))], instant.show
             continue
-        waiting += [(m.place + 0.5, m.show) for m in moments if m.place < 0.5]
-        joint = join(left, right, shutter) if left and waiting else None
+        waiting += [(m.place + 0.5, m.show) for m in instants if m.place < 0.5]
+        joining = joining_flow(left, right, shutter) if left and waiting else None
         for offset, show in waiting:
-            yield picture(left, right, joint, offset, shutter), show
-        left, waiting = right, [(m.place - 0.5, m.show) for m in moments if m.place >= 0.5]
+            yield picture(left, right, joining, offset, shutter), show
+        left, waiting = right, [(m.place - 0.5, m.show) for m in instants if m.place >= 0.5]
     for offset, show in waiting:
         yield picture(left, None, None, offset, shutter), show
 
@@ -417,21 +420,21 @@ def _write_slow(
     target: Path,
     animator: BlurAnimator,
     video: Video,
-    shots: Iterable[Shot],
+    timed_frames: Iterable[TimedFrame],
     frames: int,
     shutter: float,
 ) -> None:
-    """Every frame as so many, each of which is shown for as long as that frame was."""
+    """Slow motion: each frame becomes so many, of the duration of the original frame."""
     ended = [0]
 
-    def scenes() -> Iterator[tuple[Scene, list[Moment]]]:
-        for scene in find_motion(animator, shots, shutter):
-            start, end = (round(time / video.tick) for time in (scene.shot.start, scene.shot.end))
+    def scenes() -> Iterator[tuple[Scene, list[Instant]]]:
+        for scene in find_motion(animator, timed_frames, shutter):
+            start, end = (round(time / video.tick) for time in (scene.timed.start, scene.timed.end))
             first, each = frames * start, end - start
             ended[0] = frames * end
             yield (
                 scene,
-                [Moment((i + 0.5) / frames, first + i * each) for i in range(frames)],
+                [Instant((i + 0.5) / frames, first + i * each) for i in range(frames)],
             )
 
     rate = as_rate(video.fps)
@@ -439,20 +442,24 @@ def _write_slow(
 
 
 def _write_real_time(
-    target: Path, animator: BlurAnimator, shots: Iterable[Shot], fps: float, shutter: float
+    target: Path,
+    animator: BlurAnimator,
+    timed_frames: Iterable[TimedFrame],
+    fps: float,
+    shutter: float,
 ) -> None:
-    """The same duration at another frame rate; each picture is of the middle of its time."""
+    """The same duration at another frame rate; each picture is of the middle of its interval."""
 
-    def scenes() -> Iterator[tuple[Scene, list[Moment]]]:
+    def scenes() -> Iterator[tuple[Scene, list[Instant]]]:
         step = 1 / Fraction(fps)
         number = 0
-        for scene in find_motion(animator, shots, shutter):
-            start, end = scene.shot.start, scene.shot.end
-            moments = []
+        for scene in find_motion(animator, timed_frames, shutter):
+            start, end = scene.timed.start, scene.timed.end
+            instants = []
             while (time := (number + Fraction(1, 2)) * step) < end:
-                moments.append(Moment(float((time - start) / (end - start)), number))
+                instants.append(Instant(float((time - start) / (end - start)), number))
                 number += 1
-            yield scene, moments
+            yield scene, instants
         if not number:
             raise InputError(
                 f"at {fps:g} frames per second nothing is shown of {float(end):.2g} s: give more"

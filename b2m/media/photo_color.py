@@ -46,7 +46,7 @@ def to_srgb(
         channels: (H, W, 1 | 3) uint8 or uint16; (H, W, 4) uint8 CMYK.
         opened: the photo as Pillow knows it.
         name: for sentences.
-        notes: to which doubts are added.
+        notes: list that warnings are appended to.
         points: see `photo_files.code_points`.
         adobe: whether EXIF tells of Adobe RGB.
 

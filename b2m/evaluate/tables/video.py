@@ -33,7 +33,7 @@ from b2m.evaluate.scoring import (
 from b2m.evaluate.table import ALWAYS, Group, Options, Table
 from b2m.evaluate.test_sets import INSTANTS, averaged_frames
 from b2m.guidance.quantize import from_flow
-from b2m.inference import video as film
+from b2m.inference import video
 from b2m.inference.animator import BlurAnimator
 from b2m.media.image import Pixels
 from b2m.motion.fields import STILL_THRESHOLD, resize_flow
@@ -74,7 +74,7 @@ class Blurred(NamedTuple):
         filmed: (T, H, W, 3), what the finished video shows.
     """
 
-    scene: film.Scene
+    scene: video.Scene
     sharp: Frames
     filmed: Frames
 
@@ -112,7 +112,7 @@ class VideoTable(Table):
         scene, sharp = sample.scene, sample.sharp
         flow = flow_over(sharp)
         moving, seen = moving_pixels(flow), swept_mask(flow)
-        photo, guidance = scene.shot.photo, from_flow(flow)
+        photo, guidance = scene.timed.photo, from_flow(flow)
         true = scene.animator.animate(photo, guidance=guidance, frames=FRAMES)[0]
         shown: dict[str, Frames] = {
             PHOTO: np.broadcast_to(photo, sharp.shape),
@@ -177,21 +177,21 @@ def _step(earlier: Pixels, later: Pixels, seen: Mask) -> float:
 def _blurred_frames(animator: BlurAnimator, path: Path, samples: int) -> Iterator[Blurred]:
     """The blurred frames of a clip; the sharp ones of a few are held at a time."""
     made_of: deque[Frames] = deque()
-    scenes: deque[film.Scene] = deque()
+    scenes: deque[video.Scene] = deque()
 
-    def shots() -> Iterator[film.Shot]:
+    def shots() -> Iterator[video.TimedFrame]:
         for number, (photo, sharp) in enumerate(averaged_frames(path, samples)):
             made_of.append(sharp)
-            yield film.Shot(photo, Fraction(number), Fraction(number + 1))
+            yield video.TimedFrame(photo, Fraction(number), Fraction(number + 1))
 
-    def timed() -> Iterator[tuple[film.Scene, list[film.Moment]]]:
-        moments = [film.Moment((index + 0.5) / FRAMES, index) for index in range(FRAMES)]
-        for scene in film.find_motion(animator, shots(), SHUTTER):
+    def timed() -> Iterator[tuple[video.Scene, list[video.Instant]]]:
+        moments = [video.Instant((index + 0.5) / FRAMES, index) for index in range(FRAMES)]
+        for scene in video.find_motion(animator, shots(), SHUTTER):
             scenes.append(scene)
             yield scene, moments
 
     filmed: list[Pixels] = []
-    for frame, _ in film.pictures(timed(), SHUTTER):
+    for frame, _ in video.pictures(timed(), SHUTTER):
         filmed.append(frame)
         if len(filmed) == FRAMES:
             yield Blurred(scenes.popleft(), made_of.popleft(), np.stack(filmed))

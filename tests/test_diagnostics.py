@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from b2m.inference import diagnostics as doubts
+from b2m.inference import diagnostics
 
 
-def everywhere(vector, height=120, width=160):
+def uniform(vector, height=120, width=160):
     return np.broadcast_to(np.float32(vector), (height, width, 2)).copy()
 
 
@@ -28,22 +28,22 @@ def scene(vector, lights, size=1):
 def test_lights_that_move_leave_streaks(vector):
     photo = scene(vector, [(60, 80), (30, 50)])
     assert photo.max() == 255
-    assert doubts.burnt_streaks(photo, everywhere(vector))
-    assert doubts.burnt_streaks(photo, -everywhere(vector))
+    assert diagnostics.burnt_streaks(photo, uniform(vector))
+    assert diagnostics.burnt_streaks(photo, -uniform(vector))
     # Something else moved, or moved another way, or nothing.
-    assert not doubts.burnt_streaks(photo, everywhere((-vector[1], vector[0])))
-    assert not doubts.burnt_streaks(photo, everywhere((0, 0)))
+    assert not diagnostics.burnt_streaks(photo, uniform((-vector[1], vector[0])))
+    assert not diagnostics.burnt_streaks(photo, uniform((0, 0)))
 
 
 def test_dots_skies_and_dim_photos_are_no_streaks():
-    assert not doubts.burnt_streaks(scene((1, 0), [(60, 80)], size=3), everywhere((1, 0)))
-    assert not doubts.burnt_streaks(scene((20, 0), []), everywhere((20, 0)))
+    assert not diagnostics.burnt_streaks(scene((1, 0), [(60, 80)], size=3), uniform((1, 0)))
+    assert not diagnostics.burnt_streaks(scene((20, 0), []), uniform((20, 0)))
     sky = scene((20, 0), [])
     sky[:50] = 255
-    assert not doubts.burnt_streaks(sky, everywhere((20, 0)))
+    assert not diagnostics.burnt_streaks(sky, uniform((20, 0)))
     disc = scene((12, 0), [])
     cv2.circle(disc, (80, 60), 15, (255, 255, 255), -1)
-    assert not doubts.burnt_streaks(disc, everywhere((12, 0)))
+    assert not diagnostics.burnt_streaks(disc, uniform((12, 0)))
 
 
 @pytest.mark.parametrize("vector", [(20, 0), (0, 14), (-15, 12)])
@@ -57,36 +57,36 @@ def test_what_is_white_is_no_light(vector):
     moved = [ndimage.shift(light, (vector[1] * s, vector[0] * s, 0), order=1) for s in steps]
     photo = np.rint(255 * np.mean(moved, 0) ** (1 / 2.2)).astype(np.uint8)
     assert (photo.min(axis=-1) >= 245).sum() > 50
-    assert not doubts.burnt_streaks(photo, everywhere(vector))
+    assert not diagnostics.burnt_streaks(photo, uniform(vector))
 
 
 def test_bars_alike_tell_of_motion_that_was_not_found():
     places = [(20, 30), (40, 90), (60, 60), (80, 110), (100, 45)]
-    still = everywhere((0, 0))
-    assert doubts.burnt_streaks(scene((16, 12), places), still)
-    assert not doubts.burnt_streaks(scene((16, 12), places[:2]), still)
+    still = uniform((0, 0))
+    assert diagnostics.burnt_streaks(scene((16, 12), places), still)
+    assert not diagnostics.burnt_streaks(scene((16, 12), places[:2]), still)
     # Bars in all directions are no motion.
     star = scene((0, 0), [])
     for turn, (row, column) in enumerate(places):
         x, y = 12 * np.cos(turn * np.pi / 5), 12 * np.sin(turn * np.pi / 5)
         ends = [(round(column + s * x), round(row + s * y)) for s in (-1, 1)]
         cv2.line(star, *ends, (255, 255, 255), 2)
-    assert not doubts.burnt_streaks(star, still)
+    assert not diagnostics.burnt_streaks(star, still)
 
 
 def test_streaks_of_different_signs_are_lines():
     """The signs of a line mean nothing: a streak whose halves differ is one still."""
-    flow = everywhere((20, 0))
+    flow = uniform((20, 0))
     flow[:, ::2] *= -1
-    assert doubts.burnt_streaks(scene((20, 0), [(60, 80)]), flow)
+    assert diagnostics.burnt_streaks(scene((20, 0), [(60, 80)]), flow)
 
 
 def test_blur_longer_than_a_quarter():
-    assert doubts.too_long(everywhere((20, 20))) is None
-    assert doubts.too_long(everywhere((18, 25))) == pytest.approx(np.hypot(18, 25), rel=1e-5)
-    flow = everywhere((0, 0))
+    assert diagnostics.too_long(uniform((20, 20))) is None
+    assert diagnostics.too_long(uniform((18, 25))) == pytest.approx(np.hypot(18, 25), rel=1e-5)
+    flow = uniform((0, 0))
     flow[:3, :30] = 100  # a few pixels err
-    assert doubts.too_long(flow) is None
+    assert diagnostics.too_long(flow) is None
 
 
 def test_motion_that_changes_nothing_stands_still():
@@ -95,23 +95,23 @@ def test_motion_that_changes_nothing_stands_still():
     smooth = ndimage.gaussian_filter(random.normal(0, 1000, (120, 160, 3)), (30, 30, 0))
     for photo, still in ((128 + detail, False), (128 + smooth, True)):
         photo = photo.clip(0, 255).astype(np.uint8)
-        assert doubts.stands_still(photo, everywhere((8, 3)), 3.0) == still
-        assert doubts.stands_still(photo, everywhere((2, 1)), 3.0)
+        assert diagnostics.stands_still(photo, uniform((8, 3)), 3.0) == still
+        assert diagnostics.stands_still(photo, uniform((2, 1)), 3.0)
     # A small thing that moves is motion; the signs mean nothing.
-    line = everywhere((0, 0))
+    line = uniform((0, 0))
     line[40:50, 60:70] = (8, 3)
     line[::2] *= -1
-    assert not doubts.stands_still((128 + detail).clip(0, 255).astype(np.uint8), line, 3.0)
+    assert not diagnostics.stands_still((128 + detail).clip(0, 255).astype(np.uint8), line, 3.0)
 
 
 def test_guidance_of_what_does_not_move():
-    flow = everywhere((0, 0))
+    flow = uniform((0, 0))
     flow[:, :40] = (8, 0)
     guidance = np.zeros((240, 320, 2), np.int8)  # twice the size
     guidance[:, :80] = 1
-    assert doubts.unseen(guidance, flow, 3) is None
+    assert diagnostics.unseen(guidance, flow, 3) is None
     guidance[:, 80:120] = 1
-    assert doubts.unseen(guidance, flow, 3) is None
+    assert diagnostics.unseen(guidance, flow, 3) is None
     guidance[:, 120:240] = -1
-    assert doubts.unseen(guidance, flow, 3) == pytest.approx(2 / 3)
-    assert doubts.unseen(np.zeros_like(guidance), flow, 3) is None
+    assert diagnostics.unseen(guidance, flow, 3) == pytest.approx(2 / 3)
+    assert diagnostics.unseen(np.zeros_like(guidance), flow, 3) is None

@@ -21,9 +21,9 @@ import b2m
 from b2m.blur import average_bytes, encode_bytes
 from b2m.cli import app as cli
 from b2m.errors import InputError, OutputError
-from b2m.inference import video as film
+from b2m.inference import video
 from b2m.inference.animator import BlurAnimator
-from b2m.inference.video import Shot
+from b2m.inference.video import TimedFrame
 from b2m.media.video import Video, read_video, write_mp4, write_timed_mp4
 from b2m.metrics import psnr
 from b2m.models.animator import Encoding, MotionAnimator, MotionAnimatorConfig
@@ -96,14 +96,14 @@ def blurry(tmp_path):
 
 
 def shots(photos):
-    return [Shot(photo, Fraction(i), Fraction(i + 1)) for i, photo in enumerate(photos)]
+    return [TimedFrame(photo, Fraction(i), Fraction(i + 1)) for i, photo in enumerate(photos)]
 
 
 def made(animator, photos, shutter, frames=7):
     """The pictures of a slow motion, straight from the frames."""
-    places = [film.Moment((i + 0.5) / frames, 0) for i in range(frames)]
-    scenes = ((scene, places) for scene in film.find_motion(animator, shots(photos), shutter))
-    return [frame for frame, _ in film.pictures(scenes, shutter)]
+    places = [video.Instant((i + 0.5) / frames, 0) for i in range(frames)]
+    scenes = ((scene, places) for scene in video.find_motion(animator, shots(photos), shutter))
+    return [frame for frame, _ in video.pictures(scenes, shutter)]
 
 
 def steps(frames):
@@ -173,26 +173,26 @@ def test_a_clip_that_knows_too_little_of_the_motion_still_joins(monkeypatch):
 
 def test_flow_over_the_exposure_from_both_neighbours_or_one():
     photos, _ = pan(3)
-    before, after = film.link(photos[0], photos[1]), film.link(photos[1], photos[2])
+    before, after = video.flow_pair(photos[0], photos[1]), video.flow_pair(photos[1], photos[2])
     inside = np.s_[16:-16, 32:-32]
     for pair in ((before, after), (before, None), (None, after)):
-        whole, half = film.neighbour_flow(*pair), film.neighbour_flow(*pair, 0.5)
+        whole, half = video.neighbour_flow(*pair), video.neighbour_flow(*pair, 0.5)
         assert np.median(whole[inside][..., 0]) == pytest.approx(-PACE, abs=0.5)
         assert np.median(np.abs(whole[inside][..., 1])) < 0.5
         np.testing.assert_allclose(half, whole / 2, rtol=1e-4)
-    assert film.neighbour_flow(None, None) is None
+    assert video.neighbour_flow(None, None) is None
 
 
 def test_cuts_are_told_from_pans_and_lights():
     world, other = texture(width=600), texture(width=600, seed=5) * [0.4, 0.6, 1.0]
     here = view(world, 50)
-    assert film.is_cut(here, view(other.astype(np.float32), 50))
-    assert film.is_cut(here, np.zeros_like(here))
-    assert not film.is_cut(here, here)
-    assert not film.is_cut(here, view(world, 50 + WIDTH // 3))
-    assert not film.is_cut(here, (here * 0.6).astype(np.uint8))
+    assert video.is_cut(here, view(other.astype(np.float32), 50))
+    assert video.is_cut(here, np.zeros_like(here))
+    assert not video.is_cut(here, here)
+    assert not video.is_cut(here, view(world, 50 + WIDTH // 3))
+    assert not video.is_cut(here, (here * 0.6).astype(np.uint8))
     black = np.zeros_like(here)
-    assert not film.is_cut(black, black)
+    assert not video.is_cut(black, black)
 
 
 @pytest.mark.parametrize("shutter", [1.0, 0.3])
@@ -200,14 +200,14 @@ def test_nothing_leads_across_a_cut(animator, shutter):
     photos, _ = pan(2)
     others = [(photo * [0.2, 0.2, 1.0]).astype(np.uint8) for photo in photos]
     others = [np.ascontiguousarray(photo[::-1]) for photo in others]
-    joined = [scene.joined for scene in film.find_motion(animator, shots(photos + others), 1.0)]
+    joined = [scene.joined for scene in video.find_motion(animator, shots(photos + others), 1.0)]
     assert joined == [True, False, True, False]
     frames = made(animator, photos + others, shutter)
     reds = [frame[..., 0].mean() for frame in frames]
     assert min(reds[:14]) > 90 and max(reds[14:]) < 40
     # A frame between two cuts knows of no neighbour, and is animated all the same.
     alone = [photos[0], others[0], photos[1]]
-    scenes = list(film.find_motion(animator, shots(alone), 1.0))
+    scenes = list(video.find_motion(animator, shots(alone), 1.0))
     assert [scene.flow is None for scene in scenes] == [True, True, True]
     assert len(made(animator, alone, 1.0)) == 21
 
@@ -283,13 +283,13 @@ def test_three_frames_at_most_are_held(tmp_path, animator, monkeypatch):
 
     monkeypatch.setattr(Video, "timed", watched)
     ahead = []
-    rendered = film.picture
+    rendered = video.picture
 
     def shown(*arguments):
         ahead.append(len(read))
         return rendered(*arguments)
 
-    monkeypatch.setattr(film, "picture", shown)
+    monkeypatch.setattr(video, "picture", shown)
     animator.animate_video(source, target)
     assert len(read) == 12
     assert max(most) <= 3
