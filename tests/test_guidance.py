@@ -147,7 +147,7 @@ def test_png_snaps_within_64_and_transparent_is_still() -> None:
     assert [tuple(vector) for vector in found[0, :4]] == [(1, -1), (0, 0), (0, 0), (-1, 1)]
     for color in ((128, 128, 128), (255, 255, 255), (128, 0, 128)):
         wrong = near.copy()
-        wrong[7, 9, :3] = color
+        wrong[7:11, 9:13, :3] = color
         with pytest.raises(InputError, match=r"x=9, y=7") as caught:
             guidance.from_png(wrong)
         for word in (str(color), "black", "red", "green", "yellow", "blue"):

@@ -1,6 +1,6 @@
 """Guidance as a picture in five pure colours, those of Zhong et al. (Animation from Blur, 2022).
 
-Here only colours and vectors are told from each other; what a guidance is, `b2m.guidance` knows.
+It converts between colours and vectors; `b2m.guidance` defines guidance.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ PALETTE: dict[tuple[int, int], tuple[int, int, int]] = {
 
 SNAP_DISTANCE = 64
 
-_SPECK = 3  # pixels; what is no wider may have lost its pure colour when it was scaled down
-_REACH = 3  # pixels; so far beside a smoothed edge are the colours that it mixes
+_SPECK = 3  # pixels; the width of smoothed edges and scaled strokes, whose colours are mixed
 _MEANINGS = {
     "black (or transparent)": "still",
     "red": "up-right",
@@ -38,8 +37,6 @@ _MEANINGS = {
 }
 _VECTORS = np.array(list(PALETTE), np.int8)
 _COLORS = np.array(list(PALETTE.values()), np.uint8)
-_NONE = len(_COLORS)
-_PLACES = np.array((1 << 16, 1 << 8, 1), np.int32)  # the three bytes of a colour as one number
 _CLASS_OF = np.zeros(9, np.uint8)
 _CLASS_OF[3 * (_VECTORS[:, 1] + 1) + _VECTORS[:, 0] + 1] = np.arange(5)
 
@@ -65,11 +62,9 @@ def from_png(image: ImageLike) -> NDArray[np.int8]:
     """Read guidance from a picture in the five colours of :data:`PALETTE`.
 
     Args:
-        image: path, bytes, PIL image, or (H, W, 3|4) uint8 array. Transparent pixels are still; a
-            pixel within 64 (Euclidean, 0 to 255) of one of the colours is taken for it. One on a
-            smoothed edge, with two or more of the colours up to 3 pixels away, is taken for the
-            nearest of these; a speck of up to 3 pixels that is a mix of black and one colour, for
-            the nearer of both.
+        image: path, bytes, PIL image, or (H, W, 3|4) uint8 array. Transparent pixels are still,
+            others get the nearest colour. Areas wider than 3 pixels that are farther than 64
+            (Euclidean, 0 to 255) from all of them are refused; smoothed edges are narrower.
 
     Returns:
         (H, W, 2) int8 of the picture's size.
@@ -86,83 +81,32 @@ def from_png(image: ImageLike) -> NDArray[np.int8]:
             )
     else:
         pixels = np.asarray(decode(image).convert("RGBA"))
-    height, width = pixels.shape[:2]
-    classes = np.empty((height, width), np.uint8)
-    for rows in row_strips(height, width):
-        classes[rows] = _nearly_pure(pixels[rows])
-    guidance = np.empty((height, width, 2), np.int8)
-    for rows in row_strips(height, width):
-        top = max(rows.start - _REACH, 0)
-        strip = _unsmoothed(classes[top : rows.stop + _REACH], pixels[top : rows.stop + _REACH])
-        strip = strip[rows.start - top :][: rows.stop - rows.start]
-        if (strip == _NONE).any():
-            y, x = (np.argwhere(strip == _NONE)[0] + (rows.start, 0)).tolist()
-            allowed = ", ".join(f"{name} for {meaning}" for name, meaning in _MEANINGS.items())
-            name = image if isinstance(image, str | os.PathLike) else "guidance"
-            raise InputError(
-                f"{name} has the colour {tuple(pixels[y, x, :3].tolist())} at x={x}, y={y}: "
-                f"use pure {allowed}; save it as PNG, without smoothing"
-            )
-        guidance[rows] = _VECTORS[strip]
+    classes, impure = (np.empty(pixels.shape[:2], np.uint8) for _ in range(2))
+    for rows in row_strips(*pixels.shape[:2]):
+        classes[rows], impure[rows] = _nearest(pixels[rows])
+    square = np.ones((_SPECK + 1, _SPECK + 1), np.uint8)
+    wide = cv2.erode(impure, square, anchor=(0, 0), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    if wide.any():  # its upper left pixel
+        y, x = np.unravel_index(int(wide.argmax()), wide.shape)
+        allowed = ", ".join(f"{name} for {meaning}" for name, meaning in _MEANINGS.items())
+        name = image if isinstance(image, str | os.PathLike) else "guidance"
+        raise InputError(
+            f"{name} has the colour {tuple(pixels[y, x, :3].tolist())} at x={x}, y={y}: "
+            f"use pure {allowed}; save it as PNG, without smoothing"
+        )
+    guidance: NDArray[np.int8] = _VECTORS[classes]
     return guidance
 
 
-def _nearly_pure(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Class numbers 0 to 4 of what is near one of the colours, `_NONE` of the rest."""
-    color = pixels[..., :3].astype(np.int32) @ _PLACES
-    classes = np.full(color.shape, _NONE, np.uint8)
-    for number, pure in enumerate(_COLORS @ _PLACES):
-        classes[color == pure] = number
-    if pixels.shape[2] == 4:
-        classes[pixels[..., 3] < 128] = 0
-    impure = classes == _NONE
-    difference = pixels[impure, None, :3].astype(np.int32) - _COLORS
+def _nearest(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Class numbers 0 to 4 of the nearest colours, and where they are too far: (h, w) both."""
+    classes, impure = np.zeros((2, *pixels.shape[:2]), np.uint8)
+    opaque = np.ones(classes.shape, bool) if pixels.shape[2] == 3 else pixels[..., 3] >= 128
+    difference = pixels[opaque, None, :3].astype(np.int32) - _COLORS  # (N, 5, 3)
     distance = (difference * difference).sum(axis=-1)
-    nearest = distance.argmin(axis=-1)
-    classes[impure] = np.where(distance.min(axis=-1) <= SNAP_DISTANCE**2, nearest, _NONE)
-    return classes
-
-
-def _unsmoothed(classes: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Put pixels of smoothed edges into the nearest class of those beside them.
-
-    Args:
-        classes: (h, w) of `_nearly_pure`.
-        pixels: (h, w, 3|4) they were found from.
-
-    Returns:
-        (h, w), `_NONE` where a pixel is neither on an edge nor of a speck.
-    """
-    rows, columns = np.nonzero(classes == _NONE)
-    if not len(rows):
-        return classes
-    window = np.ones((2 * _REACH + 1, 2 * _REACH + 1), np.uint8)
-    masks = [cv2.dilate((classes == number).astype(np.uint8), window) for number in range(_NONE)]
-    beside = np.stack([mask[rows, columns] > 0 for mask in masks], axis=-1)
-    colors = pixels[rows, columns, :3].astype(np.float32)
-    away = np.linalg.norm(colors[:, None] - _COLORS, axis=-1)
-    nearest = np.where(beside, away, np.inf).argmin(axis=1)
-    found = np.where(beside.sum(axis=1) > 1, nearest, _NONE)
-    # Of a speck that was scaled down nothing pure is left: it may be one colour over black.
-    pure = _COLORS[1:].astype(np.float32)
-    shares = np.clip(colors @ pure.T / (pure * pure).sum(axis=1), 0, 1)
-    rest = np.linalg.norm(colors[:, None] - shares[..., None] * pure, axis=-1)
-    color, each = rest.argmin(axis=1), np.arange(len(rest))
-    mixed = (found == _NONE) & _specks(classes == _NONE)[rows, columns]
-    mixed &= rest[each, color] <= SNAP_DISTANCE
-    found[mixed] = np.where(shares[each, color] > 0.5, color + 1, 0)[mixed]
-    classes = classes.copy()
-    classes[rows, columns] = found
-    return classes
-
-
-def _specks(unknown: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels of those pieces that are nowhere wider than `_SPECK` pixels."""
-    number, pieces = cv2.connectedComponents(unknown.astype(np.uint8), connectivity=8)
-    square = np.ones((_SPECK + 1, _SPECK + 1), np.uint8)
-    wide = np.zeros(number, bool)
-    wide[pieces[cv2.morphologyEx(unknown.astype(np.uint8), cv2.MORPH_OPEN, square) > 0]] = True
-    return unknown & ~wide[pieces]
+    classes[opaque] = distance.argmin(axis=-1)
+    impure[opaque] = distance.min(axis=-1) > SNAP_DISTANCE**2
+    return classes, impure.astype(bool)
 
 
 def _classes(guidance: NDArray[np.int8]) -> NDArray[np.uint8]:
