@@ -1,4 +1,4 @@
-"""Guidance from user input: directions, strokes, masks, regions turned round or held still."""
+"""Guidance from user input: directions, strokes, masks, regions reversed or held still."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _direction(given: str | Sequence[float]) -> tuple[float, float]:
 
 
 def _array(given: object) -> NDArray[Any]:
-    """As an array; lists of different lengths, which make none, become an empty one."""
+    """As an array; ragged lists become an empty one."""
     try:
         return np.asarray(given)
     except ValueError:
@@ -73,24 +73,24 @@ class Directed(Protocol):
 Base = Directed | NDArray[Any] | str
 
 
-_SIGN_PIXELS = 512  # on the longest side; plenty for the signs of one region
-_STROKE_PLACES = 400  # at which it is seen what a stroke runs over
+_SIGN_PIXELS = 512  # on the longest side, at which the sign of a region is determined
+_STROKE_PLACES = 400  # points sampled on a stroke
 
 
 class _Scene(NamedTuple):
-    """What is edited, with what is known about it."""
+    """What is edited."""
 
-    guidance: Guidance  # a copy of its own, which is written to
-    before: Guidance  # the same as it was
+    guidance: Guidance  # written to
+    before: Guidance  # unchanged
     flow: NDArray[np.float32] | None  # None where only quadrants are known
     regions: Labels
 
 
 def from_direction(base: Base, direction: str, photo: NDArray[np.uint8] | None = None) -> Guidance:
-    """Guidance in which everything that moves goes along its own line, but towards a direction.
+    """Guidance in which everything moves along its motion axis, towards a direction.
 
-    Each coherent region goes as a whole, so that what turns or bends is not torn: forwards or
-    backwards as brings it farther that way.
+    Each coherent region gets one sign, the one that moves it farther that way, so that regions that
+    rotate or bend are not split.
 
     Args:
         base: a clip, or a flow as for :func:`from_strokes`.
@@ -123,12 +123,12 @@ def from_strokes(
     *,
     radius: float | None = None,
 ) -> Guidance:
-    """Guidance from strokes over a photo: things went as the strokes were drawn.
+    """Guidance from strokes over a photo: objects moved as the strokes were drawn.
 
-    A stroke takes every coherent region that it runs over, or close by, for a third of its way or
-    more, or else the one in which it begins. Where the motion axis is known, a region goes along
-    it, forwards or backwards as agrees better with the stroke, piece by piece; if only guidance is
-    known, it gets the quadrant from the stroke's first point to its last. Later strokes prevail.
+    A stroke selects every coherent region under or next to a third of its length or more, or else
+    the one in which it begins. Where the motion axis is known, a region gets the sign that agrees
+    better with the stroke, piece by piece; if only guidance is known, it gets the quadrant from the
+    stroke's first point to its last. Later strokes take precedence.
 
     Args:
         strokes: lists of two points or more, (x, y) in pixels of the photo as shown.
@@ -163,7 +163,7 @@ def from_strokes(
         numbers, counts = np.unique(labels[labels > 0], return_counts=True)
         taken = numbers[counts * 3 >= len(labels)]
         if not len(taken) and labels[0]:
-            taken = labels[:1]  # an arrow that flies out of a thing
+            taken = labels[:1]  # an arrow that leaves an object
         if len(taken) and scene.flow is not None:
             for number in taken.tolist():
                 box, under = boxes[number - 1], labels == number
@@ -188,7 +188,7 @@ def from_strokes(
 def from_mask(
     mask: NDArray[np.bool_], direction: str | Sequence[float], base: Base = "still"
 ) -> Guidance:
-    """Guidance in which what a mask covers moves towards a direction.
+    """Guidance in which the pixels under a mask move towards a direction.
 
     Args:
         mask: (H, W) bool.
@@ -223,13 +223,13 @@ def reverse(
     region: NDArray[np.bool_] | Sequence[float] | None = None,
     photo: NDArray[np.uint8] | None = None,
 ) -> Guidance:
-    """The same motion backwards, everywhere or in one region.
+    """The same motion reversed, everywhere or in one region.
 
     Args:
         base: a clip, a flow or guidance, as for :func:`from_strokes`.
         region: (H, W) bool; or a point (x, y) in pixels of the photo as shown, which takes the
-            coherent region there; None for all. Without motion axes, a region of guidance is
-            what hangs together and nowhere meets its opposite.
+            coherent region there; None for all. Without motion axes, regions of guidance are
+            connected pixels whose directions are not opposite.
         photo: (H, W, 3) uint8; its edges help a flow's regions.
 
     Returns:
@@ -252,7 +252,7 @@ def hold(
     region: NDArray[np.bool_] | Sequence[float],
     photo: NDArray[np.uint8] | None = None,
 ) -> Guidance:
-    """The same motion, but that of one region, which stands still.
+    """The same motion, with one region held still.
 
     Args:
         base: a clip, a flow or guidance, as for :func:`from_strokes`.
@@ -316,7 +316,7 @@ def _scene(
 def _chosen(
     base: Base, region: NDArray[np.bool_] | Sequence[float], photo: NDArray[np.uint8] | None
 ) -> tuple[_Scene, NDArray[np.bool_]]:
-    """A base, and what a mask or a point means in it."""
+    """A base, and the pixels that a mask or a point selects in it."""
     array = _array(region)
     scene = _scene(base, photo, regions=array.ndim == 1)
     if array.ndim > 1:

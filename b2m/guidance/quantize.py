@@ -1,7 +1,4 @@
-"""Guidance as numbers: five classes per pixel, from flow, checked, resized.
-
-See `b2m.guidance`, under which all of this is known.
-"""
+"""Guidance as arrays: quantised from flow, validated, resized. Exported by `b2m.guidance`."""
 
 from __future__ import annotations
 
@@ -145,7 +142,7 @@ def validate(guidance: object, height: int, width: int) -> Guidance:
 
 
 def resize(guidance: Guidance, size: tuple[int, int]) -> Guidance:
-    """Scale guidance to ``size`` = (height, width); each pixel takes the nearest's word.
+    """Scale guidance to ``size`` = (height, width); nearest neighbour.
 
     Raises:
         InputError: not a guidance, or a side below 1.

@@ -1,4 +1,4 @@
-"""Motion fields: warping along them, estimating them, and what changes of the frame do to them.
+"""Motion fields: warping, estimation, and flips, rotations and resizes of grid and vectors.
 
 A flow is a displacement in pixels over the whole exposure, x to the right and y down. As an array
 it is (H, W, 2) float32, as a tensor (B, 2, H, W). Unless another grid is named, a vector belongs to
@@ -26,7 +26,7 @@ STILL_THRESHOLD = 3.0
 """Pixels over the whole exposure under which a pixel counts as still: 0.5 px for each of the six
 steps between seven frames (Zhong et al. 2022)."""
 
-_SPARSE = 320  # pixels on the longest side, from which on every second one says enough
+_SPARSE = 320  # pixels on the longest side, from which on every second one is sampled
 
 
 def warp(image: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
@@ -119,7 +119,7 @@ def to_first_grid(flow: Flow, iterations: int = 20) -> Flow:
 
     Args:
         flow: (H, W, 2) pixels over the whole exposure.
-        iterations: at most so many fixed-point steps; fewer where nothing moves on.
+        iterations: of the fixed-point equation at most; fewer once it has converged.
 
     Returns:
         (H, W, 2) float32. Where a surface is hidden at one of the two instants no vector satisfies
@@ -149,7 +149,7 @@ def _move_grid(flow: Flow, share: float, iterations: int) -> Flow:
     return to_array(moved)
 
 
-# --- changing the frame changes the vectors -------------------------------------------------------
+# --- flips, rotations and resizes change the vectors, too -----------------------------------------
 
 
 def flip_flow(flow: NDArray[_Scalar], *, horizontal: bool = True) -> NDArray[_Scalar]:
@@ -188,13 +188,13 @@ def resize_flow(flow: Flow, size: tuple[int, int]) -> Flow:
     return resized
 
 
-# --- what a motion would change in a photo -------------------------------------------------------
+# --- visibility of a motion -----------------------------------------------------------------------
 
 
 def change_between(
     photo: Pixels, flow: NDArray[np.float32], other: NDArray[np.float32]
 ) -> NDArray[np.int16]:
-    """About how the last frames of two motions differ: the photo moved along either.
+    """Approximate difference of the last frames of two motions: the photo warped along either.
 
     Args:
         photo: (H, W, 3) uint8 sRGB.
@@ -215,5 +215,5 @@ def change_between(
 
 
 def sampling_step(flow: NDArray[np.float32]) -> int:
-    """Every how many pixels of a field it is enough to look: 2 where it is large."""
+    """Step at which a field is sampled: 2 where it is large, else 1."""
     return 2 if max(flow.shape[:2]) >= _SPARSE else 1

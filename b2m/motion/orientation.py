@@ -1,4 +1,4 @@
-"""Signs of motion axes: blur tells each pixel's axis, and neighbours are made to agree."""
+"""Signs of motion axes: blur shows each pixel's axis; signs are chosen so that neighbours agree."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from b2m.media.image import row_strips
 
 _GRID = 48  # cells on the longest side
 _LEAST_MOTION = 0.5  # pixels; a cell's mean, so that small movers in a still cell still count
-_LEAST_COSINE = 0.5  # lines further apart than 60 degrees say nothing of each other's sign
+_LEAST_COSINE = 0.5  # axes more than 60 degrees apart do not determine each other's sign
 
 
 def length_of(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -54,7 +54,7 @@ def coherent_signs(line: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def coarse_lines(line: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Mean line per cell, (h, w, 2) with a sign without meaning."""
+    """Mean motion axis per cell, (h, w, 2); its sign has no meaning."""
     doubled = np.empty((*line.shape[:2], 2), np.float32)
     for rows in row_strips(*line.shape[:2]):
         doubled[rows] = doubled_angle(line[rows])
@@ -70,7 +70,7 @@ def doubled_angle(line: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def halved_angle(doubled: NDArray[np.float32]) -> NDArray[np.float32]:
-    """One of the two vectors of each line."""
+    """One of the two vectors of each motion axis."""
     length, angle = length_of(doubled), np.arctan2(doubled[..., 1], doubled[..., 0]) / 2
     halved = length[..., None] * np.stack((np.cos(angle), np.sin(angle)), axis=-1)
     return halved.astype(np.float32)
@@ -102,8 +102,8 @@ def _signed_cells(cells: NDArray[np.float32]) -> NDArray[np.float32]:
     both = moving[start] & moving[end]
     start, end = start[both], end[both]
     cosine = np.abs((vectors[start] * vectors[end]).sum(axis=1)) / (lengths[start] * lengths[end])
-    alike = cosine > _LEAST_COSINE
-    start, end, cosine = start[alike], end[alike], cosine[alike]
+    similar = cosine > _LEAST_COSINE
+    start, end, cosine = start[similar], end[similar], cosine[similar]
     weight = cosine * np.minimum(lengths[start], lengths[end])
     shape = (len(vectors), len(vectors))
     # The tree of least negative weight is the one of greatest weight.
@@ -119,9 +119,9 @@ def _signed_cells(cells: NDArray[np.float32]) -> NDArray[np.float32]:
         for child in order[1:]:
             if vectors[child] @ vectors[parents[child]] < 0:
                 vectors[child] *= -1
-        if _goes_backwards(vectors[inside], x[inside], y[inside]):
+        if _needs_reversal(vectors[inside], x[inside], y[inside]):
             vectors[inside] *= -1
-    # What lies between moving cells takes the sign of the nearest.
+    # Still cells take the sign of the nearest moving one.
     nearest = distance_transform_edt(
         ~moving.reshape(height, width), return_distances=False, return_indices=True
     )
@@ -129,8 +129,8 @@ def _signed_cells(cells: NDArray[np.float32]) -> NDArray[np.float32]:
     return signed.astype(np.float32)
 
 
-def _goes_backwards(vectors: NDArray[np.float64], x: NDArray[np.intp], y: NDArray[np.intp]) -> bool:
-    """Whether a region must be turned round to go the way :func:`coherent_signs` promises."""
+def _needs_reversal(vectors: NDArray[np.float64], x: NDArray[np.intp], y: NDArray[np.intp]) -> bool:
+    """Whether a region must be reversed to follow the convention of :func:`coherent_signs`."""
     total = vectors.sum(axis=0)
     if np.hypot(*total) > 0.1 * np.hypot(vectors[:, 0], vectors[:, 1]).sum():
         chosen = total[0] if abs(total[0]) > 0.2 * abs(total[1]) else total[1]

@@ -1,9 +1,9 @@
-"""What moves against the camera, from one motion field (the use of Argaw et al. 2021b, Fig. 7).
+"""Moving-object segmentation from one motion field (an application of Argaw et al. 2021b, Fig. 7).
 
-They feed flow to a network for segmentation together with the picture. Ours needs no weights: the
-camera's motion is fitted robustly to the field as a homography, from the positions of points when
-the shutter opens to those when it closes, and what disagrees moves by itself, unless too little of
-it would show in the photo for anyone to tell. Pure: imports no model.
+The paper feeds flow and photo to a segmentation network. Ours needs no weights: the camera motion
+is fitted robustly to the field as a homography, from the positions of points when the shutter opens
+to those when it closes, and connected outliers are moving objects, unless their motion would hardly
+be visible in the photo. Imports no model.
 """
 
 from __future__ import annotations
@@ -21,20 +21,19 @@ from b2m.motion.orientation import coherent_signs
 _POINTS = 60  # on the longest side of the grid to which the camera is fitted
 _TOLERANCES = (1.5, 3.0)  # pixels, of the fit; the second for coarse flow, where the first fails
 _LEAST_INLIERS = 0.25  # of the points; with fewer, no camera motion explains the field
-_SHARE = 0.4  # of the camera's motion, by which seen motion errs
-_LEAST_AREA = 0.002  # of the photo; smaller things are errors
-_CALM = 5  # pixels over which the mask is smoothed, at least; a 150th of the longest side
-_LONGEST_SIDE = 2048  # pixels; outlines of larger photos are smoother than that anyway
-# Skies and walls look alike whether they move with the camera or not, and the flow there is a
-# guess, mostly zero. What moves is believed if this share of it would change by more than so many
-# sRGB codes along the camera's motion or its own. On 61 validation scenes with true flow this costs
-# nothing up to 0.2; from 0.3 on, blank things that do move are lost.
+_SHARE = 0.4  # of the camera's motion: the error of estimated motion
+_LEAST_AREA = 0.002  # of the photo; smaller objects are errors
+_MEDIAN_SIDE = 5  # pixels: least side of the median filter; else a 150th of the longest side
+_LONGEST_SIDE = 2048  # pixels; larger photos are segmented at this size
+# In areas without texture the flow is arbitrary, mostly zero. An object is kept if this share of it
+# would change by more than so many sRGB codes along the camera's motion or its own. On 61
+# validation scenes with true flow this loses nothing up to 0.2, and moving objects from 0.3 on.
 _VISIBLE = 12
-_CONVINCED = 0.2
+_VISIBLE_SHARE = 0.2
 
 
 def segment(photo: Pixels, flow: Flow) -> NDArray[np.bool_]:
-    """What moves against the camera in a photo of any size.
+    """Segment what moves relative to the background in a photo of any size.
 
     Args:
         photo: (H, W, 3) uint8 sRGB.
@@ -56,12 +55,12 @@ def segment(photo: Pixels, flow: Flow) -> NDArray[np.bool_]:
 def moving_mask(
     flow: Flow, threshold: float = STILL_THRESHOLD, photo: Pixels | None = None
 ) -> NDArray[np.bool_]:
-    """Which pixels move against the camera.
+    """Pixels that move relative to the background.
 
     Args:
         flow: (H, W, 2) pixels over the whole exposure. The signs of its vectors do not matter.
-        threshold: pixels; what differs by less from the camera's motion goes with it.
-        photo: (H, W, 3) uint8 sRGB, in which what moves must show; None believes all of the flow.
+        threshold: pixels; what differs by less from the camera's motion belongs to the background.
+        photo: (H, W, 3) uint8 sRGB, in which the motion must be visible; None skips this test.
 
     Returns:
         (H, W) bool.
@@ -72,22 +71,22 @@ def moving_mask(
     middle = np.stack((columns, rows), axis=-1)
     camera = _camera(middle, flow)
     first, last = middle - flow / 2, middle + flow / 2
-    # A thing whose sign was taken wrongly goes with the camera all the same.
-    apart = np.minimum(_error(camera, first, last), _error(camera, last, first))
+    # The sign of each vector is open: the nearer one counts.
+    residual = np.minimum(_error(camera, first, last), _error(camera, last, first))
     expected = _error(camera, first, first)
-    moving = (apart > np.maximum(threshold, _SHARE * expected)).astype(np.uint8)
-    side = max(_CALM, max(height, width) // 150) | 1
+    moving = (residual > np.maximum(threshold, _SHARE * expected)).astype(np.uint8)
+    side = max(_MEDIAN_SIDE, max(height, width) // 150) | 1
     moving = np.asarray(cv2.medianBlur(moving, side), np.uint8)
     shows = None
     if photo is not None:
-        carried = _carried(camera, middle) - middle
-        ways = (change_between(photo, way, -way).max(axis=-1) for way in (carried, flow))
+        displaced = _displaced(camera, middle) - middle
+        ways = (change_between(photo, way, -way).max(axis=-1) for way in (displaced, flow))
         shows = np.maximum(*ways) > _VISIBLE
-    return _things(moving, _LEAST_AREA * height * width, shows)
+    return _components(moving, _LEAST_AREA * height * width, shows)
 
 
 def _camera(middle: NDArray[Any], flow: Flow) -> NDArray[np.float64]:
-    """The homography (3, 3) from shutter open to shutter closed that most of the field obeys."""
+    """The homography (3, 3) from shutter open to shutter closed that fits most of the field."""
     step = max(1, max(flow.shape[:2]) // _POINTS)
     offset = min(step // 2, min(flow.shape[:2]) - 1)
     points = middle[offset::step, offset::step].reshape(-1, 2)
@@ -105,27 +104,27 @@ def _camera(middle: NDArray[Any], flow: Flow) -> NDArray[np.float64]:
     return np.eye(3)
 
 
-def _carried(camera: NDArray[np.float64], start: NDArray[Any]) -> NDArray[np.float32]:
-    """(H, W, 2) pixels: where the camera's motion takes the starts."""
+def _displaced(camera: NDArray[np.float64], start: NDArray[Any]) -> NDArray[np.float32]:
+    """(H, W, 2) pixels: the starts, displaced by the camera's motion."""
     taken: Any = cv2.perspectiveTransform(start.reshape(-1, 1, 2), camera)
     return np.asarray(taken.reshape(start.shape), np.float32)
 
 
 def _error(camera: NDArray[np.float64], start: NDArray[Any], end: NDArray[Any]) -> NDArray[Any]:
-    """(H, W) pixels from where the camera's motion takes the starts to the ends."""
-    distance = _carried(camera, start) - end
+    """(H, W) pixels: distance of the ends from the starts displaced by the camera's motion."""
+    distance = _displaced(camera, start) - end
     return np.hypot(distance[..., 0], distance[..., 1]).astype(np.float32)
 
 
-def _things(
+def _components(
     mask: NDArray[np.uint8], least: float, shows: NDArray[np.bool_] | None
 ) -> NDArray[np.bool_]:
-    """The connected parts of a mask that are large enough and show enough.
+    """The connected components of a mask that are large and visible enough.
 
     Args:
         mask: (H, W) 0 or 1.
         least: pixels.
-        shows: (h, w), of every pixel or of every second one; None lets all parts show.
+        shows: (h, w) where motion is visible, at every pixel or every second one; None for all.
     """
     _, labels, boxes, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     kept = boxes[:, cv2.CC_STAT_AREA] >= least
@@ -133,6 +132,6 @@ def _things(
         step = -(-len(labels) // len(shows))
         part = labels[::step, ::step].ravel()
         showing = np.bincount(part, shows.ravel(), len(kept))
-        kept &= showing >= _CONVINCED * np.bincount(part, minlength=len(kept))
+        kept &= showing >= _VISIBLE_SHARE * np.bincount(part, minlength=len(kept))
     kept[0] = False
     return np.asarray(kept[labels], np.bool_)
