@@ -15,16 +15,13 @@ from b2m.data.datasets import (
     BlurClipDataset,
     MixedClips,
     MixSampler,
-    StreamBatches,
     _varied,
     mixed_loader,
 )
 from b2m.data.recipes import RECIPES
 from b2m.data.rotation import RotationConfig
-from b2m.data.scenes import SceneConfig
 from b2m.data.storage import read_index, read_sample
-from b2m.data.stream import SHARES, SceneStream
-from b2m.data.textures import procedural_cutouts, procedural_textures
+from b2m.data.stream import SHARES
 from b2m.errors import InputError
 from b2m.guidance.quantize import quantise
 from b2m.media.image import write_png
@@ -211,32 +208,3 @@ def test_what_does_not_go_together_is_refused(folder, tmp_path):
         BlurClipDataset(folder, "test", 16, 5)
     with pytest.raises(InputError, match="b2m data build"):
         BlurClipDataset(tmp_path, "test")
-
-
-# --- rendered on the fly -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_streams_give_batches_in_a_loader(workers):
-    photos, cutouts = procedural_textures(2, 64), procedural_cutouts(2, 32)
-    config = SceneConfig(size=32, blur=(2.0, 5.0))
-
-    def stream(rank, ranks):
-        return SceneStream(
-            photos, cutouts, lambda *_: config, crop=24, batch=2, reuse=1, turning=0.2,
-            rank=rank, ranks=ranks,
-        )  # fmt: skip
-
-    data = StreamBatches(stream, 3)
-    batches = list(
-        DataLoader(
-            data, None, num_workers=workers, multiprocessing_context="fork" if workers else None
-        )
-    )
-    assert len(batches) == 3
-    assert {batch["photo"].shape for batch in batches} == {(2, 3, 24, 24)}
-    alone = stream(0, max(1, workers))(0)
-    assert torch.equal(batches[0]["photo"], alone["photo"])
-    assert len({batch["photo"].sum().item() for batch in batches}) == 3
-    data.set_epoch(1)
-    assert not torch.equal(next(iter(data))["photo"], batches[0]["photo"])

