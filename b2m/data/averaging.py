@@ -59,11 +59,7 @@ class Averaging:
     size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant.
-
-        Raises:
-            InputError: which value, and what is possible.
-        """
+        """Refuse what cannot be meant, by an InputError that says what is possible."""
         dense = self.factor > 1 or self.max_step is not None
         few = 0 < self.average < self.frames and self.max_step is None
         wrong = {

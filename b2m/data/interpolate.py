@@ -107,9 +107,7 @@ def _carry(
 ) -> tuple[Flow, NDArray[np.float32]]:
     """Carry a flow along itself by a share of the way; what lands together is averaged by trust.
 
-    Returns:
-        The flow at that time, and how well each place is covered: 1 by what can be trusted, near 0
-        by nothing.
+    With it comes how well each place is covered: 1 by what can be trusted, near 0 by nothing.
     """
     height, width = flow.shape[:2]
     rows, columns = np.indices((height, width), np.float32)

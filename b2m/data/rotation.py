@@ -183,12 +183,7 @@ def _expose(
 ) -> tuple[Tensor, Tensor]:
     """Mean over the exposure and kept frames (B, 1 + T, 3, H, W), linear light; and the flow.
 
-    Args:
-        look: what cameras of orientations (B, 3, 3) see, (B, 3, H, W).
-        turn: the cameras.
-        size: side of the frames.
-        frames: kept.
-        steps: at least so many between the first and the last instant.
+    `look` gives what cameras of orientations (B, 3, 3) see, at so many steps or more.
     """
     fine = max(1, math.ceil(steps / (frames - 1)))
     total = torch.zeros((), device=turn.camera.device)

@@ -146,11 +146,7 @@ def draw_textures(
 
 
 def _star_masks(random: Random, count: int, side: int, extent: Tensor) -> Tensor:
-    """Random star-shaped outlines, at most 0.7 extent (count,) from their middles.
-
-    Returns:
-        (count, 1, side, side) in [0, 1].
-    """
+    """Star-shaped outlines up to 0.7 extent (count,) from their middles: (count, 1, side, side)."""
     axis = torch.arange(side, device=random.device) + 0.5 - side / 2
     angle = torch.atan2(axis[:, None], axis[None, :]).expand(count, side, side)
     radius = torch.hypot(axis[:, None], axis[None, :])
@@ -172,15 +168,10 @@ def tint(random: Random, count: int) -> Tensor:
 
 
 def _defocus(canvas: Tensor, chosen: Tensor, random: Random) -> None:
-    """Put backgrounds (B, 4, S, S) in linear light out of focus, in place.
+    """Put the chosen ones of (B, 4, S, S) backgrounds in linear light out of focus, in place.
 
     A lens out of focus spreads each point over a disc. Half of the backgrounds are so everywhere,
     the others more and more towards one side.
-
-    Args:
-        canvas: changed where chosen.
-        chosen: (B,) bool.
-        random: draws radii up to `_MOST_DEFOCUS` and sides.
     """
     side = canvas.shape[-1]
     axis = torch.linspace(-1, 1, side, device=canvas.device)
@@ -329,11 +320,7 @@ def pixel_grid(size: int, device: torch.device) -> Tensor:
 
 
 def _places(layers: _Layers, grid: Tensor, time: float) -> tuple[Tensor, Tensor]:
-    """What each pixel sees at a time, in pixels from the middle of the textures.
-
-    Returns:
-        Places on the backgrounds (B, N, 2) and on the things (P, N, 2).
-    """
+    """What pixels see at a time: places on backgrounds (B, N, 2) and things (P, N, 2), pixels."""
     camera, own = (torch.linalg.inv(matrices) for matrices in _matrices(layers, time))
     shift = torch.eye(3, device=grid.device).repeat(len(own), 1, 1)
     shift[:, :2, 2] = -layers.centre

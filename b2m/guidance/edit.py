@@ -374,12 +374,7 @@ def _direct(
 ) -> None:
     """Turn a region whose line is known so that it goes as it is told.
 
-    Args:
-        scene: whose guidance is written to.
-        number: of the region.
-        box: which it fills.
-        directions: (N, 2) at some of its pixels; or (2,), one for all of them.
-        places: rows and columns of those pixels in the scene; None for all.
+    That is by directions (N, 2) at some places, rows and columns, or by one for all of them (2,).
     """
     assert scene.flow is not None
     inside = scene.regions[box] == number

@@ -331,11 +331,7 @@ def _load(opened: Image.Image, name: str) -> None:
 def _channels(
     opened: Image.Image, deep: NDArray[np.uint16] | None, name: str, notes: list[str]
 ) -> tuple[NDArray[Any], Pixels | None]:
-    """The colours of a file as they are stored, and its opacity.
-
-    Returns:
-        (H, W, 1 | 3) uint8 or uint16, or (H, W, 4) uint8 CMYK; and (H, W) uint8 or None.
-    """
+    """Colours as stored, (H, W, 1 | 3) uint8 or uint16 or (H, W, 4) CMYK, and opacity (H, W)."""
     if deep is not None:
         photo_files.note_dark(deep[..., :3], name, notes)
         alpha = _flatten_array(deep[..., 3:])[..., 0] if deep.shape[2] == 4 else None

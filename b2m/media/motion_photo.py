@@ -104,11 +104,7 @@ def write_motion_photo(
 
 
 def _encoded(photo: Photo) -> bytes:
-    """A photo as a JPEG, with the EXIF and XMP it came with, now that it is upright.
-
-    Raises:
-        InputError: a JPEG cannot hold so much EXIF.
-    """
+    """A photo as a JPEG, with the EXIF and XMP it came with, now that it is upright."""
     data = photo.exif or b""
     data = data if data.startswith(_EXIF) or not data else _EXIF + data
     if len(data) > _MOST:

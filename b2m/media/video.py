@@ -272,13 +272,7 @@ def _encoding(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _alike(frames: Iterable[Pixels], most: int | None = None, kind: str = "") -> Iterator[Pixels]:
-    """The frames, each checked to be as the first; at least one.
-
-    Args:
-        frames: (H, W, 3) uint8.
-        most: pixels of a side.
-        kind: of file, which has no more.
-    """
+    """The frames, each checked to be as the first; at least one, no side above what a file has."""
     shape = None
     for number, frame in enumerate(frames):
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:

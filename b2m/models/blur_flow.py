@@ -99,11 +99,7 @@ class BlurFlowNetConfig:
     norm: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built.
-
-        Raises:
-            ValueError: says which size is not possible.
-        """
+        """Refuse sizes with which there is no network, by a ValueError that says which."""
         check_least(self, widths=2, decoder=1, context=1, transformer=1)
 
     # One switch for all three: saved configs have these keys and no others, and loading is strict.
@@ -219,16 +215,7 @@ class _FeatureDecoder(nn.Module):
 
 
 class _FlowLevel(nn.Module):
-    """Flow at one level from features of both frames and the coarser level (Eq. 3 to 5).
-
-    Args:
-        width: channels of the features.
-        decoder: channels of the dense convolutions.
-        stride: pixels of the photo in one of this level.
-        coarsest: whether there is no coarser level.
-        norm: whether convolutions have batch norms.
-        lines: whether lines are predicted, not vectors.
-    """
+    """Flow at one level from features of both frames and the coarser level (Eq. 3 to 5)."""
 
     def __init__(
         self, width: int, decoder: _Five, stride: int, coarsest: bool, norm: bool, lines: bool
@@ -244,17 +231,8 @@ class _FlowLevel(nn.Module):
     def forward(
         self, first: Tensor, last: Tensor, coarser: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, Tensor]:
-        """One step.
-
-        Args:
-            first: (B, width, H, W) features of the first frame.
-            last: of the last frame.
-            coarser: what the coarser level returned.
-
-        Returns:
-            Decoded features (B, decoder[-1], H, W), and lines or vectors (B, 2, H, W) in
-            `_FLOW_SCALE`.
-        """
+        """Features (B, width, H, W) of both frames, and what the coarser level returned, to decoded
+        features (B, decoder[-1], H, W) and lines or vectors (B, 2, H, W) in `_FLOW_SCALE`."""
         if coarser is None or self.doubled_line is None or self.doubled_features is None:
             seen = [correlate(first, last), first]
         else:

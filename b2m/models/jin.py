@@ -76,11 +76,7 @@ class JinSequenceConfig:
     far_blocks: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built.
-
-        Raises:
-            ValueError: says which size is not possible.
-        """
+        """Refuse sizes with which there is no network, by a ValueError that says which."""
         check_least(self, middle=1, colour=1, middle_blocks=1, near_blocks=1, far_blocks=1)
         if self.pair < 4 or self.pair % 4:
             raise ValueError(f"pair {self.pair} must be a multiple of 4")
@@ -165,13 +161,8 @@ def _norm_relu_conv(
 class _Trunk(nn.Module):
     """Pictures, each colour by itself, to the change of the last of them.
 
-    Args:
-        fold: side of the squares of pixels that become channels.
-        stems: channels that each picture gets.
-        blocks: blocks that look near, before and after those that look far.
-        reach: dilations of the groups of blocks that look far.
-        together: what brings the colours together.
-        colour: its channels.
+    Squares of `fold` pixels become channels, `stems` of each picture; blocks look near before and
+    after those that look far, and `together` brings the colours together.
     """
 
     def __init__(
@@ -323,14 +314,7 @@ class JinSequence(HubModel):
 def _outwards(network: _Trunk, photo: Tensor, inner: Tensor, ends: Tensor) -> Tensor:
     """The next pair: each of the two ends so far, changed by what goes on from inside to there.
 
-    Args:
-        network: for both.
-        photo: (B, 3, H, W).
-        inner: (B, 2, 3, H, W), the frames inside the ends; no gradient goes there.
-        ends: (B, 2, 3, H, W), nor there.
-
-    Returns:
-        (B, 2, 3, H, W).
+    No gradient goes to the frames inside, (B, 2, 3, H, W), nor to the ends.
     """
     inside, end = inner.detach().flatten(0, 1), ends.detach().flatten(0, 1)  # (2B, 3, H, W)
     change = network(photo.repeat_interleave(2, 0), inside, end)

@@ -108,11 +108,7 @@ class VideoRestorerConfig:
     norm: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built.
-
-        Raises:
-            ValueError: says which size is not possible.
-        """
+        """Refuse sizes with which there is no network, by a ValueError that says which."""
         check_least(self, widths=2, context=1, finest=2, dense=1, transformer=1)
         if self.frames < 3 or self.frames % 2 == 0:
             raise ValueError(f"frames {self.frames} must be odd, and at least 3")
@@ -175,11 +171,7 @@ class Restoration(NamedTuple):
 class _Decoder(nn.Module):
     """Features to pictures at five scales, from the coarsest to the full one.
 
-    Args:
-        deepest: channels at the coarsest level of the encoder.
-        seen: channels of what joins at each scale.
-        config: of the whole network; it gives as many channels at each scale as the encoder has
-            there.
+    It has as many channels at each scale as the encoder has there, and is joined by those `seen`.
     """
 
     def __init__(self, deepest: int, seen: list[int], config: VideoRestorerConfig) -> None:
@@ -200,16 +192,8 @@ class _Decoder(nn.Module):
     def forward(
         self, features: Tensor, seen: list[Tensor], photos: list[Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
-        """Decode one frame.
-
-        Args:
-            features: (B, deepest, H / 32, W / 32).
-            seen: one (B, C, h, w) for each scale, from a sixteenth to the full one.
-            photos: (B, 3, h, w), the photo at these scales.
-
-        Returns:
-            The last features, (B, widths[-1], H, W), and a picture for each scale.
-        """
+        """The last features, (B, widths[-1], H, W), and a picture for each scale, out of
+        (B, deepest, H / 32, W / 32) and what is seen at the scales, a sixteenth to the full one."""
         images: list[Tensor] = []
         for place, (joining, photo) in enumerate(zip(seen, photos, strict=True)):
             parts = [self.doubled[place](features), joining]
@@ -260,15 +244,9 @@ class _OtherFrame(nn.Module):
     def forward(
         self, encoded: list[Tensor], middle: list[Tensor], photos: list[Tensor]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """The frame and its transformations.
+        """A picture for each scale, and (B, 2, 3) maps from the coarsest to the finest.
 
-        Args:
-            encoded: the encoder's features, the finest first.
-            middle: the middle frame at each scale, from a sixteenth to the full one.
-            photos: the photo at these scales.
-
-        Returns:
-            A picture for each scale, and (B, 2, 3) maps from the coarsest scale to the finest.
+        The encoder's features come finest first, pictures from a sixteenth to the full scale.
         """
         transforms: list[Tensor] = []
         features = self._moved(4, encoded[4], transforms)
