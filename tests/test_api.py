@@ -22,7 +22,6 @@ from b2m.errors import InputError, OutputError
 from b2m.inference import multiscale as scales
 from b2m.inference.animator import BlurAnimator
 from b2m.inference.clip import Clip
-from b2m.media import image as media
 from b2m.media.video import read_video
 from b2m.models.animator import Encoding, MotionAnimator, MotionAnimatorConfig
 from b2m.models.animator import render as render_frame
@@ -534,7 +533,7 @@ def test_a_prepared_photo_serves_many_times(animator):
 def small_work(monkeypatch):
     """Photos of more than 48 x 64 pixels count as large, and rows go in strips."""
     monkeypatch.setattr(scales, "WORKING_PIXELS", 48 * 64)
-    monkeypatch.setattr(media, "_STRIP_PIXELS", 1200)
+    monkeypatch.setattr("b2m.media.color_spaces._STRIP_PIXELS", 1200)
 
 
 @pytest.mark.parametrize("size", [(144, 192), (131, 250), (300, 90)])
@@ -575,7 +574,7 @@ def test_large_photos_have_no_seams(small_work, sliding, monkeypatch):
     prepared = replace(animator.prepare(photo(144, 192)), encode_detail=None)
     clip = animator.animate(prepared)[0]
     in_strips, flow, guidance = clip.frames, clip.flow, clip.guidance
-    monkeypatch.setattr(media, "_STRIP_PIXELS", 1 << 20)
+    monkeypatch.setattr("b2m.media.color_spaces._STRIP_PIXELS", 1 << 20)
     whole = animator.animate(prepared)[0]
     assert apart(in_strips, whole.frames) == 0
     assert (flow == whole.flow).all()

@@ -13,7 +13,6 @@ from PIL import Image, ImageDraw
 
 from b2m import guidance, motion
 from b2m.errors import InputError
-from b2m.media import image as media
 
 VECTORS = ((0, 0), (1, -1), (-1, -1), (-1, 1), (1, 1))
 
@@ -220,7 +219,7 @@ def test_png_snaps_specks_of_which_nothing_pure_is_left(method: Image.Resampling
 def test_png_edges_are_snapped_alike_in_all_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     picture = ellipses(4, "yellow", "blue").resize((160, 120), Image.Resampling.LANCZOS)
     whole = guidance.from_png(picture)
-    monkeypatch.setattr(media, "_STRIP_PIXELS", 160 * 7)
+    monkeypatch.setattr("b2m.media.color_spaces._STRIP_PIXELS", 160 * 7)
     np.testing.assert_array_equal(guidance.from_png(picture), whole)
 
 

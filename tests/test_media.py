@@ -173,7 +173,7 @@ def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     rgba = RANDOM.integers(0, 256, (37, 29, 4), np.uint8)
     sources = (rgba, rgba / 255, encoded(Image.fromarray(rgba)))
     whole = [read(source) for source in sources]
-    monkeypatch.setattr(media, "_STRIP_PIXELS", 64)
+    monkeypatch.setattr("b2m.media.color_spaces._STRIP_PIXELS", 64)
     for source, expected in zip(sources, whole, strict=True):
         np.testing.assert_array_equal(read(source), expected)
 

@@ -17,7 +17,6 @@ from scipy import ndimage
 
 from b2m import motion
 from b2m.errors import InputError, OutputError
-from b2m.media import image as media
 from b2m.motion.fields import double_angle, half_angle
 
 RANDOM = np.random.default_rng(0)
@@ -317,7 +316,7 @@ def test_strips_do_not_show(height: int, width: int) -> None:
     flow = np.random.default_rng(height).normal(0, 3, (height, width, 2)).astype(np.float32)
     whole = motion.flow_to_color(flow)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(media, "_STRIP_PIXELS", 37)
+        patch.setattr("b2m.media.color_spaces._STRIP_PIXELS", 37)
         np.testing.assert_array_equal(motion.flow_to_color(flow), whole)
 
 

@@ -361,13 +361,13 @@ def _read_frame(path: Path) -> Pixels:
 
 def _decode(path: Path, first: int, footage: Footage) -> Iterator[tuple[int, Pixels]]:
     """Frames of a video with their numbers, from the first wanted one to where it ends."""
-    from b2m.media.video_reader import decode, display_of, open_video
+    from b2m.media.video_reader import aspect_of, decode, open_video, picture_of
 
     # Containers look for keys by the times of decoding, and may give one that is shown too late.
     begins = [first, max(0, first - _FARTHER_BACK), 0] if footage.origin is not None else [0]
     for begin in dict.fromkeys(begins):
         with open_video(path) as (container, stream):
-            display = display_of(stream)
+            aspect = aspect_of(stream)
             if begin and footage.origin is not None:
                 # A little after the frame, as times are rounded.
                 target = footage.origin + (begin + 0.4) * footage.period
@@ -377,7 +377,7 @@ def _decode(path: Path, first: int, footage: Footage) -> Iterator[tuple[int, Pix
                 if begin and count == 0 and place > first:
                     break
                 if place >= first:
-                    yield place, display.pixels(frame)
+                    yield place, picture_of(frame, aspect)
             else:
                 return
 

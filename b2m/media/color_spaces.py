@@ -104,7 +104,7 @@ def transfer_curve(code: int, levels: int) -> Curve | None:
     """Light for each value by a transfer characteristic of H.273; None for those of sRGB's kind.
 
     BT.709 and its kin are shown as sRGB is, as browsers and players do. PQ comes in units of
-    `REFERENCE_WHITE`; HLG is the light of the scene, see `hdr_to_srgb`.
+    `REFERENCE_WHITE`; HLG is the light of the scene, see `convert`.
     """
     value = _steps(levels)
     if code == 4:
@@ -157,7 +157,7 @@ def convert(
     height, width = pixels.shape[:2]
     result = np.empty((height, width, 3), np.uint8)
     encoded, mixed = _encoded(), matrix.T.astype(np.float32)
-    for rows in _strips(height, width):
+    for rows in row_strips(height, width):
         strip = pixels[rows]
         if strip.shape[2] == 1:
             light = np.repeat(curves[0][strip], 3, axis=2)
@@ -183,44 +183,35 @@ def _squeezed(light: Curve) -> Curve:
     return light * (squeezed / np.maximum(most, 1e-6))
 
 
-def _strips(height: int, width: int) -> Iterator[slice]:
+def row_strips(height: int, width: int) -> Iterator[slice]:
+    """Row ranges of about a million pixels, so that no temporary is as large as the image."""
     rows = max(1, _STRIP_PIXELS // max(width, 1))
     return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
-
-
-def hdr_to_srgb(pixels: NDArray[Any], transfer: int, gamut: int) -> Pixels:
-    """(H, W, 3) uint8 or uint16 in PQ (16) or HLG (18) as uint8 sRGB.
-
-    What is not brighter than four fifths of `REFERENCE_WHITE` keeps its colour; what is brighter is
-    squeezed into the rest.
-    """
-    curve = transfer_curve(transfer, np.iinfo(pixels.dtype).max + 1)
-    assert curve is not None
-    return convert(pixels, (curve,), GAMUTS.get(gamut, np.eye(3)), HDR_TRANSFERS[transfer])
-
-
-def wide_gamut_to_srgb(pixels: NDArray[Any], gamut: int) -> Pixels:
-    """(H, W, 3) uint8 or uint16 with primaries of `GAMUTS` and sRGB's curve as uint8 sRGB."""
-    levels = np.iinfo(pixels.dtype).max + 1
-    return convert(pixels, (srgb_curve(levels),), GAMUTS[gamut])
 
 
 def from_code_points(
     pixels: NDArray[Any], primaries: int, transfer: int
 ) -> tuple[Pixels | None, str]:
-    """A picture by the code points of H.273, as AVIF and PNG (cICP) name them.
+    """A picture by the code points of H.273, as videos, AVIF and PNG (cICP) name them.
+
+    Of HDR, what is not brighter than four fifths of `REFERENCE_WHITE` keeps its colour; what is
+    brighter is squeezed into the rest.
+
+    Args:
+        pixels: (H, W, 3) uint8 or uint16.
+        primaries: of colours.
+        transfer: characteristic.
 
     Returns:
         (H, W, 3) uint8 sRGB, None where it is that already; and "PQ", "HLG" or "".
     """
     levels = np.iinfo(pixels.dtype).max + 1
-    if transfer in HDR_TRANSFERS:
-        return hdr_to_srgb(pixels, transfer, primaries), HDR_TRANSFERS[transfer]
     curve = transfer_curve(transfer, levels)
     if primaries not in GAMUTS and curve is None:
         return None, ""
     curve = srgb_curve(levels) if curve is None else curve
-    return convert(pixels, (curve,), GAMUTS.get(primaries, np.eye(3))), ""
+    mode = HDR_TRANSFERS.get(transfer, "")
+    return convert(pixels, (curve,), GAMUTS.get(primaries, np.eye(3)), mode), mode
 
 
 # --- ICC profiles ---------------------------------------------------------------------------------

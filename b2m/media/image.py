@@ -22,6 +22,7 @@ from PIL import ExifTags, Image
 from b2m.errors import InputError
 from b2m.files import atomic_path, check_file
 from b2m.media import photo_files
+from b2m.media.color_spaces import row_strips as row_strips
 from b2m.media.file_kinds import HEAD_BYTES, HEIC, is_video, kind_of
 from b2m.media.photo_color import is_adobe_rgb, to_srgb
 
@@ -47,7 +48,6 @@ _DESCRIPTIVE = frozenset(  # tags of what a photo shows, by whom and when
 )
 _EMPTY_EXIF = 20  # bytes
 _JPEG_START = b"\xff\xd8\xff"
-_STRIP_PIXELS = 1 << 20
 # Pillow's own guard sits below MAX_PIXELS and is global, so it is lifted under a lock.
 _open_lock = threading.Lock()
 
@@ -126,7 +126,8 @@ def read_image(image: ImageLike) -> Photo:
         if alpha is not None:
             pixels = _flattened(pixels, alpha, name)
         orientation, exposure_time = _quietly(_of_exif, exif, (1, None))
-        pixels = _upright(pixels, orientation)
+        down, across = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+        pixels = turned(pixels, orientation > 4, down, across)
         xmp = opened.info.get("xmp")
         kept = _quietly(lambda exif: _kept(exif, opened), exif, None)
     finally:
@@ -244,12 +245,6 @@ def from_nearest(
     nearest = np.zeros((labels.max() + 1, values.shape[2]), values.dtype)
     nearest[labels[known]] = values[known]
     return nearest[labels], np.asarray(away, np.float32)
-
-
-def row_strips(height: int, width: int) -> Iterator[slice]:
-    """Row ranges of about a million pixels, so that no temporary is as large as the image."""
-    rows = max(1, _STRIP_PIXELS // max(width, 1))
-    return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
 
 
 # --- reading, step by step -----------------------------------------------------------------------
@@ -519,13 +514,12 @@ def _turned_upright(exif: bytes) -> bytes | None:
     return bytes(changed)
 
 
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    if orientation == 1:
-        return pixels
-    if orientation in (5, 6, 7, 8):
+def turned(pixels: Pixels, swapped: bool, upside_down: bool, mirrored: bool) -> Pixels:
+    """An image (H, W, C) with its axes swapped, and then turned upside down, or left to right."""
+    if swapped:
         pixels = pixels.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
+    if upside_down:
         pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
+    if mirrored:
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)

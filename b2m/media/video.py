@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import re
 import secrets
 import shutil
-import struct
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from b2m.errors import InputError, OutputError
 from b2m.files import atomic_path, explain_write_error
 from b2m.media.image import Pixels
 from b2m.media.video_reader import Video as Video
+from b2m.media.video_reader import pulled
 from b2m.media.video_reader import read_video as read_video
 
 _SPOOL_BYTES = 256 << 20
-_SAMPLED_PIXELS = 1 << 16
 # Rows Y, Cb, Cr of BT.709 in studio range, from 8-bit RGB; the last column is the offset.
 _BT709 = np.array(
     [
@@ -40,6 +38,7 @@ _BT709 = np.array(
 _H264_SIDE, _WEBP_SIDE, _GIF_SIDE = 16384, 16383, 65535  # pixels
 _LONGEST_SECONDS = 3600  # that a frame is shown
 _LONGEST_GIF = 65535 / 100  # seconds, in a GIF
+_GIF_TICK = Fraction(1, 100)  # seconds
 _FRAME_NAME = re.compile(r"frame_\d{4,}\.png")
 
 
@@ -149,46 +148,69 @@ def write_gif(path: str | os.PathLike[str], frames: Iterable[Pixels], fps: float
     hundredths of a second: frames last whole ones that add up right, and two at least.
     Arguments and errors as :func:`write_mp4`.
     """
-    rate = _rate(fps)
-    too_slow = InputError(
-        f"fps is {fps:g}: a GIF shows a picture for {_LONGEST_GIF:.0f} s at the most; give at "
-        "least 0.02, or write another format"
-    )
-    if rate * _LONGEST_GIF < 1:
-        raise too_slow
+    if _rate(fps) * _LONGEST_GIF < 1:
+        raise InputError(
+            f"fps is {fps:g}: a GIF shows a picture for {_LONGEST_GIF:.0f} s at the most; give at "
+            "least 0.02, or write another format"
+        )
+    import av
+
     with (
         tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool,
         atomic_path(path) as temporary,
+        _encoding(path),
     ):
-        shape: tuple[int, ...] = ()
-        samples: list[Pixels] = []
-        for frame in _alike(frames, _GIF_SIDE, "GIF"):
-            shape = frame.shape
+        # The palette is known once all frames have been seen.
+        alike = _alike(frames, _GIF_SIDE, "GIF")
+        first = next(alike)
+        height, width, _ = first.shape
+        kind = {"width": width, "height": height, "format": "rgb24", "time_base": _GIF_TICK}
+        search, count = av.filter.Graph(), 0
+        nodes = search.add_buffer(**kind), search.add("palettegen", "reserve_transparent=0")
+        search.link_nodes(*nodes, search.add("buffersink")).configure()
+        for count, frame in enumerate(chain([first], alike), 1):
             spool.write(frame.tobytes())
-            step = max(1, math.isqrt(shape[0] * shape[1] // _SAMPLED_PIXELS))
-            samples.append(frame[::step, ::step].reshape(-1, 3))
-        count = len(samples)
-        palette = _palette(np.concatenate(samples))
-        indexed = _dithering(palette, shape)
-        spool.seek(0)
+            search.vpush(_rgb(frame, count))
+        search.vpush(None)
+        (palette,) = pulled(search)
+        palette.pts = 0
+        ends = [round(100 * number / fps) for number in range(count + 1)]
+        lasts = [max(2, after - before) for before, after in pairwise(ends)]
+        dither = av.filter.Graph()
+        source = dither.add_buffer(**kind)
+        kind |= {"width": palette.width, "height": palette.height, "format": palette.format.name}
+        colors = dither.add_buffer(**kind)
+        mix = dither.add("paletteuse", "dither=bayer:bayer_scale=4")
+        source.link_to(mix, 0, 0)
+        colors.link_to(mix, 0, 1)
+        mix.link_to(dither.add("buffersink"))
+        dither.configure()
+        options = {"final_delay": str(lasts[-1])}
+        with av.open(str(temporary), "w", format="gif", options=options) as container:
+            stream: Any = container.add_stream("gif")
+            stream.width, stream.height, stream.pix_fmt = width, height, "pal8"
+            stream.time_base = stream.codec_context.time_base = _GIF_TICK
+            colors.push(palette)
+            colors.push(None)
+            spool.seek(0)
+            for time in accumulate(lasts[:-1], initial=0):
+                pixels = np.frombuffer(spool.read(first.nbytes), np.uint8).reshape(first.shape)
+                source.push(_rgb(pixels, time))
+                for picture in pulled(dither):
+                    container.mux(stream.encode(picture))
+            source.push(None)
+            for picture in pulled(dither):
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode(None))
 
-        def pictures() -> Iterator[Image.Image]:
-            for _ in range(count):
-                data = spool.read(math.prod(shape))
-                picture = Image.fromarray(indexed(np.frombuffer(data, np.uint8).reshape(shape)))
-                picture.putpalette(palette.tobytes())
-                yield picture
 
-        ends = [round(100 * (i + 1) / fps) for i in range(count)]
-        lasts = [max(2, b - a) * 10 for a, b in zip([0, *ends], ends, strict=False)]
-        stream = pictures()
-        try:
-            next(stream).save(
-                temporary, format="GIF", save_all=True, append_images=stream, duration=lasts,
-                loop=0, optimize=False, disposal=1,
-            )  # fmt: skip
-        except struct.error as error:  # of pictures that are alike, Pillow makes one
-            raise too_slow from error
+def _rgb(frame: Pixels, time: int) -> Any:
+    """PyAV's frame of a GIF, shown at a time in hundredths of a second."""
+    import av
+
+    picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+    picture.pts, picture.time_base = time, _GIF_TICK
+    return picture
 
 
 def write_png_folder(path: str | os.PathLike[str], frames: Iterable[Pixels]) -> list[Path]:
@@ -305,52 +327,3 @@ def _to_yuv420(frame: Pixels) -> Pixels:
     chroma = [cv2.resize(plane, half, interpolation=cv2.INTER_AREA) for plane in (blue, red)]
     planes = np.concatenate([np.ravel(plane) for plane in (luma, *chroma)])
     return planes.reshape(height * 3 // 2, width)
-
-
-def _palette(samples: Pixels) -> Pixels:
-    """At most 256 colours, (N, 3), by median cut and a few steps of k-means."""
-    kept = samples[:: max(1, len(samples) // _SAMPLED_PIXELS)]
-    picture = Image.fromarray(np.ascontiguousarray(kept[None]))
-    # Pillow's k-means ends when a step moves fewer pixels than this to another colour.
-    settled = 1 + len(kept) // 50
-    chosen = picture.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=settled)
-    table = np.array(chosen.getpalette(), np.uint8).reshape(-1, 3)
-    return np.unique(table, axis=0)
-
-
-def _dithering(palette: Pixels, shape: tuple[int, ...]) -> Callable[[Pixels], Pixels]:
-    """A function from (H, W, 3) to palette indices (H, W) that dithers the same at every time."""
-    from scipy.spatial import KDTree
-
-    tree = KDTree(palette.astype(np.float32))
-    # Nearest colours by the upper six bits of each channel, found as they are met: a clip shows
-    # few of the 2^18 cells, and finding them all would take longer than the rest of the GIF.
-    nearest = np.zeros(1 << 18, np.uint8)
-    found = np.zeros(1 << 18, np.bool_)
-    # As strong as neighbouring colours of the palette are apart, so that flat areas stay clean.
-    apart = tree.query(palette, k=2)[0][:, 1] if len(palette) > 1 else np.zeros(1)
-    strength = float(np.clip(np.median(apart), 4, 24))
-    offsets = np.rint((_bayer() - 0.5) * strength).astype(np.int16)
-    tiles = (-(-shape[0] // 8), -(-shape[1] // 8))
-    pattern = np.tile(offsets, tiles)[: shape[0], : shape[1], None]
-
-    def indexed(frame: Pixels) -> Pixels:
-        moved = np.clip(frame + pattern, 0, 255).astype(np.uint32) >> 2
-        cells = (moved[..., 0] << 12) | (moved[..., 1] << 6) | moved[..., 2]
-        met = np.zeros_like(found)
-        met[cells] = True
-        new = np.flatnonzero(met & ~found)
-        centres = np.stack([new >> 12, new >> 6, new], axis=-1) % 64 * 4 + 1.5
-        nearest[new] = tree.query(centres)[1]
-        found[new] = True
-        return nearest[cells]
-
-    return indexed
-
-
-def _bayer() -> NDArray[np.float32]:
-    """The 8 x 8 threshold matrix of ordered dithering, values in (0, 1)."""
-    matrix = np.zeros((1, 1))
-    for _ in range(3):
-        matrix = np.block([[4 * matrix, 4 * matrix + 2], [4 * matrix + 3, 4 * matrix + 1]])
-    return ((matrix + 0.5) / 64).astype(np.float32)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 
 from b2m.errors import InputError
 from b2m.files import check_file
-from b2m.media.color_spaces import GAMUTS, HDR_TRANSFERS, hdr_to_srgb, wide_gamut_to_srgb
+from b2m.media.color_spaces import GAMUTS, HDR_TRANSFERS, from_code_points
 from b2m.media.file_kinds import HEAD_BYTES, is_playlist, kind_of, photo_kind
-from b2m.media.image import Pixels, on_white
+from b2m.media.image import Pixels, on_white, turned
 
 MAX_FRAME_PIXELS = 50_000_000
 """Videos with larger frames are refused from their header, before anything is decoded."""
@@ -81,7 +80,7 @@ class Video:
         usual = 1 / Fraction(self.fps).limit_denominator(1_000_000)
         with open_video(self.path, self.max_pixels) as (container, stream):
             last = ((stream.start_time or 0) + (stream.duration or 0)) * self.tick
-            display = display_of(stream)
+            aspect = aspect_of(stream)
             count, start, end, moved = 0, Fraction(0), Fraction(0), Fraction(0)
             for frame in decode(container, stream, self.path):
                 # Some files do not say when a frame comes, or say that it comes before another.
@@ -93,7 +92,7 @@ class Video:
                 # Where frames are stored in another order, the duration may be another frame's.
                 end = min(end, last) if start < last else end
                 count += 1
-                yield display.pixels(frame), (start, end)
+                yield picture_of(frame, aspect), (start, end)
             # What has no index may end in silence where it was cut.
             if not len(stream.index_entries) and count < 0.9 * self.frames:
                 raise InputError(_damaged(self.path))
@@ -133,8 +132,7 @@ def read_video(path: str | os.PathLike[str], *, max_pixels: int = MAX_FRAME_PIXE
         first = next(stored_frames(container, stream, file), None)
         if first is None:
             raise InputError(f"{path} is not a video that can be read, or it is damaged")
-        display = display_of(stream)
-        height, width = display.size(first)
+        height, width = picture_of(first, aspect_of(stream)).shape[:2]
         notes = []
         if name := HDR_TRANSFERS.get(int(first.color_trc)):
             notes.append(
@@ -180,24 +178,18 @@ def open_video(path: Path, max_pixels: int = MAX_FRAME_PIXELS) -> Iterator[tuple
         # Without a name, by which FFmpeg would choose among containers.
         nameless = types.SimpleNamespace(read=file.read, seek=file.seek, tell=file.tell)
         limits = {"max_pixels": str(max_pixels)}
+        options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "none", **limits}
         try:
             container = av.open(
-                nameless,
-                "r",
-                options={
-                    "format_whitelist": CONTAINERS,
-                    "protocol_whitelist": "none",
-                    **limits,
-                },
-                io_open=refuse,
-                metadata_errors="replace",
+                nameless, "r", options=options, io_open=refuse, metadata_errors="replace"
             )
         except (av.error.FFmpegError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(_not_a_video(path, head)) from error
         with container:
-            stream = _chosen(container)
+            # Not a cover, nor a still picture beside the film.
+            stream: Any = container.streams.best("video")
             if stream is None or stream.codec_context is None:
                 raise InputError(_not_a_video(path, head))
             context = stream.codec_context
@@ -206,16 +198,10 @@ def open_video(path: Path, max_pixels: int = MAX_FRAME_PIXELS) -> Iterator[tuple
                     f"{path} has frames of {context.width}x{context.height} pixels: at most "
                     f"{max_pixels / 1e6:g} million are read; make it smaller first"
                 )
-            stream.thread_type = (
-                "SLICE" if context.width * context.height > _SLICED_PIXELS else "AUTO"
-            )
+            large = context.width * context.height > _SLICED_PIXELS
+            stream.thread_type = "SLICE" if large else "AUTO"
             context.options = {**context.options, **limits}
             yield container, stream
-
-
-def _chosen(container: Any) -> Any:
-    """The stream that players show: not a cover, nor a still picture beside the film."""
-    return container.streams.best("video")
 
 
 def _not_a_video(path: Path, head: bytes) -> str:
@@ -301,97 +287,62 @@ def _deinterlaced(first: Any, frames: Iterator[Any]) -> Iterator[Any]:
     source = graph.add_buffer(
         width=first.width, height=first.height, format=first.format, time_base=first.time_base
     )
-    filters = [
-        source,
-        graph.add("bwdif", "mode=send_frame:deint=interlaced"),
-        graph.add("buffersink"),
-    ]
-    for before, after in itertools.pairwise(filters):
-        before.link_to(after)
-    graph.configure()
-
-    def pulled() -> Iterator[Any]:
-        while True:
-            try:
-                yield graph.vpull()
-            except (BlockingIOError, EOFError):
-                return
+    graph.link_nodes(
+        source, graph.add("bwdif", "mode=send_frame:deint=interlaced"), graph.add("buffersink")
+    ).configure()
 
     graph.vpush(first)
     for frame in frames:
-        yield from pulled()
+        yield from pulled(graph)
         graph.vpush(frame)
     graph.vpush(None)
-    yield from pulled()
+    yield from pulled(graph)
 
 
-class Orientation(NamedTuple):
-    """How a frame is turned before it is shown: its axes swapped, then flipped."""
-
-    swapped: bool = False
-    flipped_x: bool = False
-    flipped_y: bool = False
-
-
-@dataclass(frozen=True)
-class Display:
-    """How frames of a video become pictures.
-
-    Attributes:
-        aspect: width of a pixel over its height.
-    """
-
-    aspect: Fraction = Fraction(1)
-
-    def size(self, frame: Any) -> tuple[int, int]:
-        """Height and width of the picture that a frame becomes."""
-        height, width = self._square(frame)
-        return (width, height) if orientation_of(frame).swapped else (height, width)
-
-    def _square(self, frame: Any) -> tuple[int, int]:
-        """Height and width with square pixels; the longer side of a pixel is kept."""
-        if self.aspect > 1:
-            return frame.height, round(frame.width * self.aspect)
-        return round(frame.height / self.aspect), frame.width
-
-    def pixels(self, frame: Any) -> Pixels:
-        """A decoded frame of PyAV as (H, W, 3) uint8 sRGB, turned as it is to be shown."""
-        pixels = _srgb(frame)
-        height, width = self._square(frame)
-        if (height, width) != pixels.shape[:2]:
-            scaled = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_CUBIC)
-            pixels = scaled.astype(np.uint8, copy=False)
-        turn = orientation_of(frame)
-        if turn.swapped:
-            pixels = pixels.swapaxes(0, 1)
-        if turn.flipped_y:
-            pixels = pixels[::-1]
-        if turn.flipped_x:
-            pixels = pixels[:, ::-1]
-        return np.ascontiguousarray(pixels)
+def pulled(graph: Any) -> Iterator[Any]:
+    """The frames that a graph of filters has ready."""
+    while True:
+        try:
+            yield graph.vpull()
+        except (BlockingIOError, EOFError):
+            return
 
 
-def display_of(stream: Any) -> Display:
-    """How the frames of PyAV's stream are shown."""
+def aspect_of(stream: Any) -> Fraction:
+    """Width of a pixel of PyAV's stream over its height, as far as that can be true."""
     aspect = stream.sample_aspect_ratio
     if not aspect or not 1 / _LARGEST_ASPECT <= aspect <= _LARGEST_ASPECT:
-        return Display()
-    width, height = stream.codec_context.width, stream.codec_context.height
-    if width * height * max(aspect, 1 / aspect) > MAX_FRAME_PIXELS:
-        return Display()
-    return Display(Fraction(aspect))
+        return Fraction(1)
+    pixels = stream.codec_context.width * stream.codec_context.height
+    return Fraction(aspect if pixels * max(aspect, 1 / aspect) <= MAX_FRAME_PIXELS else 1)
 
 
-def orientation_of(frame: Any) -> Orientation:
-    """What the display matrix of PyAV's frame asks for, to the nearest quarter turn."""
+def picture_of(frame: Any, aspect: Fraction) -> Pixels:
+    """A decoded frame of PyAV as it is shown: (H, W, 3) uint8 sRGB, square pixels, upright.
+
+    Args:
+        frame: as it is stored.
+        aspect: see `aspect_of`; the longer side of a pixel is kept.
+    """
+    pixels = _srgb(frame)
+    height, width = pixels.shape[:2]
+    size = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+    if size != (width, height):
+        scaled = cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC)
+        pixels = scaled.astype(np.uint8, copy=False)
+    return turned(pixels, *_orientation(frame))
+
+
+def _orientation(frame: Any) -> tuple[bool, bool, bool]:
+    """What the display matrix of a frame asks for, to the nearest quarter turn; see `turned`."""
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
-        return Orientation()
+        return False, False, False
     # A point (x, y) is shown at (a x + c y, b x + d y).
     a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), np.int32)[:9].tolist()
     if abs(a) + abs(d) >= abs(b) + abs(c):
-        return Orientation(False, a < 0, d < 0)
-    return Orientation(True, c < 0, b < 0)
+        return False, d < 0, a < 0
+    return True, b < 0, c < 0
 
 
 def _srgb(frame: Any) -> Pixels:
@@ -409,7 +360,9 @@ def _srgb(frame: Any) -> Pixels:
     gamut = int(frame.color_primaries)
     if hdr:
         deep = frame.to_ndarray(format="rgb48le", **how)
-        return hdr_to_srgb(deep, int(frame.color_trc), gamut if gamut in GAMUTS else 9)
+        found, _ = from_code_points(deep, gamut if gamut in GAMUTS else 9, int(frame.color_trc))
+        assert found is not None
+        return found
     if any(component.is_alpha for component in frame.format.components) or (
         frame.format.name == "pal8"
     ):
@@ -417,7 +370,8 @@ def _srgb(frame: Any) -> Pixels:
         pixels = on_white(rgba[..., :3], rgba[..., 3])
     else:
         pixels = frame.to_ndarray(format="rgb24", **how)
-    return wide_gamut_to_srgb(pixels, gamut) if gamut in GAMUTS else pixels
+    converted, _ = from_code_points(pixels, gamut, 1)
+    return pixels if converted is None else converted
 
 
 # --- what was cut ---------------------------------------------------------------------------------
