@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -122,13 +123,14 @@ def clip_sheet(
     """
     small = fit(photo, max_tile)
     size = small.shape[:2]
-    pieces = [
-        np.ascontiguousarray(_to_size(frame, size)) for frame in (fit(f, max_tile) for f in frames)
+    pieces: list[Any] = [
+        cv2.resize(fit(frame, max_tile), size[::-1], interpolation=cv2.INTER_AREA)
+        for frame in frames
     ]
     instants = [i / max(len(pieces) - 1, 1) for i in range(len(pieces))]
     longest = _typical_longest(flow)
     largest = max(longest, STILL_THRESHOLD)  # what counts as still shall look still
-    shrunk = _flow_to_size(flow, size)
+    shrunk = resize_flow(flow, size)
     shrunk_largest = largest * max(size) / max(flow.shape[:2])
     lengths = np.hypot(shrunk[..., 0], shrunk[..., 1])[..., None]
     clipped = shrunk * np.minimum(1, shrunk_largest / np.maximum(lengths, 1e-6))
@@ -264,39 +266,23 @@ def _arrow(
     barbs = (neck + across * head * 0.45, neck - across * head * 0.45)
     # A dark rim keeps every colour readable on every picture.
     for paint, extra in (((12, 12, 14), 2 * scale), (color, 0)):
-        _line(canvas, tail, neck, paint, round(1.5 * scale) + extra)
+        start, end = np.rint((tail, neck)).astype(int).tolist()
+        cv2.line(canvas, start, end, paint, round(1.5 * scale) + extra, cv2.LINE_AA)
         corners = np.rint(np.stack((tip, *barbs))).astype(np.int32)
         if extra:
             cv2.polylines(canvas, [corners], True, paint, extra, cv2.LINE_AA)
         cv2.fillPoly(canvas, [corners], paint, cv2.LINE_AA)
 
 
-def _line(
-    canvas: Any,
-    start: NDArray[np.float64],
-    end: NDArray[np.float64],
-    color: tuple[int, ...],
-    thickness: int,
-) -> None:
-    first, last = (tuple(np.rint(point).astype(int).tolist()) for point in (start, end))
-    cv2.line(canvas, first, last, color, thickness, cv2.LINE_AA)
-
-
 def _with_wheel(picture: Pixels, largest: float) -> Pixels:
     """The flow's colours with the wheel in the emptiest corner; its rim is ``largest`` pixels."""
     height, width = picture.shape[:2]
     side = min(max(44, round(0.24 * max(height, width))), min(height, width))
-    wheel = Image.fromarray(color_wheel(side * _OVERSAMPLING)).resize(
-        (side, side), Image.Resampling.BOX
-    )
+    wheel = Image.fromarray(color_wheel(side * _OVERSAMPLING))
+    wheel = wheel.resize((side, side), Image.Resampling.BOX)
     margin = min(6, (min(height, width) - side) // 2)
-    corners = [
-        (x, y) for y in (height - side - margin, margin) for x in (width - side - margin, margin)
-    ]
-    corner = max(
-        corners,
-        key=lambda place: picture[place[1] : place[1] + side, place[0] : place[0] + side].mean(),
-    )
+    corners = product((width - side - margin, margin), (height - side - margin, margin))
+    corner = max(corners, key=lambda at: picture[at[1] :, at[0] :][:side, :side].mean())
     page = Image.fromarray(picture)
     draw = ImageDraw.Draw(page)
     rim = (corner[0] - 1, corner[1] - 1, corner[0] + side, corner[1] + side)
@@ -307,16 +293,6 @@ def _with_wheel(picture: Pixels, largest: float) -> Pixels:
     middle = (corner[0] + side / 2, corner[1] + side / 2)
     draw.text(middle, text, _INK, font, anchor="mm", stroke_width=2, stroke_fill=_PAPER)
     return np.array(page)
-
-
-def _to_size(frame: Pixels, size: tuple[int, int]) -> Pixels:
-    if frame.shape[:2] == size:
-        return frame
-    return cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-
-
-def _flow_to_size(flow: Flow, size: tuple[int, int]) -> Flow:
-    return flow if flow.shape[:2] == size else resize_flow(flow, size)
 
 
 def _typical_longest(flow: Flow) -> float:
