@@ -14,7 +14,7 @@ from b2m.data.sample import Sample
 from b2m.data.scenes import SceneConfig
 from b2m.errors import InputError
 from b2m.evaluate import methods
-from b2m.evaluate.methods import Method, dilate, erode, find_method, shuffle
+from b2m.evaluate.methods import Method, cost, dilate, erode, find_method, shuffle
 from b2m.evaluate.paper_tables import PAPER_TABLES, PaperTable
 from b2m.evaluate.run import evaluate, tables
 from b2m.evaluate.scoring import PHOTO
@@ -42,7 +42,7 @@ def small(monkeypatch):
     """Small photos, quick costs, and no perceptual metric."""
     monkeypatch.setattr(evaluate_papers, "SIZE", 48)
     monkeypatch.setattr(evaluate_papers, "BLUR", (8.0, 12.0))
-    monkeypatch.setattr(evaluate_papers, "cost", lambda model: (1.0, 2.0))
+    monkeypatch.setattr(methods, "cost", lambda model: (1.0, 2.0))
     monkeypatch.setattr(evaluate_papers, "load_lpips", lambda: None)
 
 
@@ -363,7 +363,7 @@ def test_a_clip_in_which_nothing_moves_takes_nothing_from_the_other_groups(
 
     still = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     write_mp4(tmp_path / "still.mp4", (still for _ in range(14)), 30)
-    monkeypatch.setattr(evaluate_papers, "cost", lambda model: (1.0, 2.0))
+    monkeypatch.setattr(methods, "cost", lambda model: (1.0, 2.0))
     monkeypatch.setenv("B2M_RUNS", str(tmp_path / "runs"))
 
     class Known(TableOfPaper):
@@ -393,7 +393,7 @@ def test_tables_that_lack_what_they_measure_are_refused(tmp_path):
 def test_costs(monkeypatch):
     monkeypatch.setattr(methods, "COST_SIZE", (48, 64))
     model = BlurDecomposer(BlurDecomposer.config_class.tiny()).eval()
-    gmacs, seconds = methods.cost(model)
+    gmacs, seconds = cost(model)
     counted = []
 
     def count(module, given, result):

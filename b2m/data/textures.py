@@ -7,6 +7,7 @@ operation on CPU and GPU alike.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +120,7 @@ def _read(path: Path) -> NDArray[np.uint8]:
     return cv2.cvtColor(image, code).astype(np.uint8, copy=False)
 
 
-def split_files(folder: str | Path, split: str) -> list[Path]:
+def split_files(folder: str | os.PathLike[str], split: str) -> list[Path]:
     """The images of one split of a folder, in the order of their names.
 
     Folders named train, val and test inside it are the splits. A folder without them is dealt out
@@ -144,7 +145,9 @@ def split_files(folder: str | Path, split: str) -> list[Path]:
     return paths
 
 
-def load_textures(folder: str | Path | None, split: str, *, cutouts: bool = False) -> Textures:
+def load_textures(
+    folder: str | os.PathLike[str] | None, split: str, *, cutouts: bool = False
+) -> Textures:
     """Photos or cut-outs of one split; made-up ones where there is no folder.
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from b2m.assets import runs_folder
 from b2m.data.sample import Sample
 from b2m.errors import InputError
 from b2m.evaluate.scoring import TRIES, Frames
@@ -117,6 +118,9 @@ def _load(kind: type[_Model], recipe: str, weights: Weights, runs: Path) -> _Mod
 
 # --- what they make of a photo --------------------------------------------------------------------
 
+_Maker = Callable[[str, HubModel, Weights], Method]
+"""From a name, a model and the folder of other weights."""
+
 
 def _run(model: nn.Module, sample: Sample, guidance: Guidance | None = None) -> Frames:
     device = next(model.parameters()).device
@@ -131,9 +135,7 @@ def _unguided(name: str, model: HubModel, weights: Weights) -> Method:
     return Method(name, lambda sample: [_run(model, sample)], model, order_invariant=True)
 
 
-def _guided(
-    guidance: Callable[[Sample], Guidance | None],
-) -> Callable[[str, HubModel, Weights], Method]:
+def _guided(guidance: Callable[[Sample], Guidance | None]) -> _Maker:
     """A model of frames that is given guidance."""
 
     def make(name: str, model: HubModel, weights: Weights) -> Method:
@@ -146,9 +148,8 @@ def _true(sample: Sample) -> Guidance:
     return from_flow(sample.known_flow)
 
 
-def _spoilt(change: Callable[[Guidance], Guidance]) -> Callable[[str, HubModel, Weights], Method]:
-    """True guidance with a fault."""
-    return _guided(lambda sample: change(_true(sample)))
+def _hint(sample: Sample) -> Guidance | None:
+    return sample.hint
 
 
 def _finer_guidance(name: str, model: HubModel, weights: Weights) -> Method:
@@ -181,45 +182,25 @@ def _sampled(name: str, model: HubModel, weights: Weights) -> Method:
     return Method(name, clips, model, TRIES)
 
 
-def _animated(name: str, model: HubModel, weights: Weights) -> Method:
-    """The animator's own proposals."""
-    animator = BlurAnimator(model)
-
-    def clips(sample: Sample) -> list[Frames]:
-        found = animator.animate(sample.photo, frames=len(sample.frames), motions=max(TRIES))
-        return [clip.raw_frames for clip in found]
-
-    def flow(sample: Sample) -> Flow:
-        return animator.animate(sample.photo)[0].flow
-
-    return Method(name, clips, model, TRIES, flow=flow)
-
-
-def _animated_alone(name: str, model: HubModel, weights: Weights) -> Method:
-    """The animator's first proposal, in the better order."""
-    proposals = _animated(name, model, weights)
-    animator = BlurAnimator(model)
-
-    def clips(sample: Sample) -> list[Frames]:
-        return [animator.animate(sample.photo, frames=len(sample.frames))[0].raw_frames]
-
-    return Method(name, clips, model, order_invariant=True, flow=proposals.flow)
-
-
-def _animated_as(
-    guidance: Callable[[Sample], Guidance | None],
-) -> Callable[[str, HubModel, Weights], Method]:
-    """The animator with guidance."""
+def _animated(
+    guidance: Callable[[Sample], Guidance | None] | None = None,
+    tries: tuple[int, ...] = (1,),
+    order_invariant: bool = False,
+) -> _Maker:
+    """The animator with guidance, or its own proposals."""
 
     def make(name: str, model: HubModel, weights: Weights) -> Method:
         animator = BlurAnimator(model)
 
         def clips(sample: Sample) -> list[Frames]:
-            said = guidance(sample)
-            clip = animator.animate(sample.photo, guidance=said, frames=len(sample.frames))[0]
-            return [clip.raw_frames]
+            said, count = guidance and guidance(sample), len(sample.frames)
+            found = animator.animate(sample.photo, guidance=said, frames=count, motions=max(tries))
+            return [clip.raw_frames for clip in found]
 
-        return Method(name, clips, model)
+        def flow(sample: Sample) -> Flow:
+            return animator.animate(sample.photo)[0].flow
+
+        return Method(name, clips, model, tries, order_invariant, None if guidance else flow)
 
     return make
 
@@ -283,17 +264,18 @@ def shuffle(guidance: Guidance, seed: int = 0) -> Guidance:
 
 # --- methods by name -----------------------------------------------------------------------------
 
-_METHODS: dict[str, tuple[str, Callable[[str, HubModel, Weights], Method]]] = {
+_PROPOSALS, _ALONE = _animated(tries=TRIES), _animated(order_invariant=True)
+_METHODS: dict[str, tuple[str, _Maker]] = {
     "Jin": ("jin-compact", _unguided),
     "VideoRestorer": ("video-restorer-compact", _unguided),
     "Jin, trained on rotation": ("jin-rotation", _unguided),
     "VideoRestorer, trained on rotation": ("video-restorer-rotation", _unguided),
     "decomposer": ("decomposer-compact", _sampled),
     "decomposer, true guidance": ("decomposer-compact", _guided(_true)),
-    "decomposer, guidance from video": ("decomposer-compact", _guided(lambda sample: sample.hint)),
-    "decomposer, eroded guidance": ("decomposer-compact", _spoilt(erode)),
-    "decomposer, dilated guidance": ("decomposer-compact", _spoilt(dilate)),
-    "decomposer, random guidance": ("decomposer-compact", _spoilt(shuffle)),
+    "decomposer, guidance from video": ("decomposer-compact", _guided(_hint)),
+    "decomposer, eroded guidance": ("decomposer-compact", _guided(lambda s: erode(_true(s)))),
+    "decomposer, dilated guidance": ("decomposer-compact", _guided(lambda s: dilate(_true(s)))),
+    "decomposer, random guidance": ("decomposer-compact", _guided(lambda s: shuffle(_true(s)))),
     "decomposer of one stage, true guidance": ("decomposer-one-stage", _guided(_true)),
     "decomposer, from nothing": ("decomposer-from-nothing", _guided(_true)),
     "decomposer of one stage, from nothing": ("decomposer-from-nothing-one-stage", _guided(_true)),
@@ -301,16 +283,16 @@ _METHODS: dict[str, tuple[str, Callable[[str, HubModel, Weights], Method]]] = {
     "decomposer, 8 directions": ("decomposer-8-directions", _finer_guidance),
     "decomposer, 16 directions": ("decomposer-16-directions", _finer_guidance),
     "decomposer trained without guidance": ("decomposer-unguided", _unguided),
-    "animator": ("animator", _animated),
-    "animator, better order": ("animator", _animated_alone),
-    "animator, true guidance": ("animator", _animated_as(_true)),
-    "animator, guidance from video": ("animator", _animated_as(lambda sample: sample.hint)),
-    "animator on the same budget": ("animator-short", _animated),
-    "animator on the same budget, better order": ("animator-short", _animated_alone),
-    "animator of scenes": ("animator-short-scenes", _animated_alone),
-    "animator of scenes and rotation": ("animator-short-rotation", _animated_alone),
-    "animator of scenes and real clips": ("animator-short-clips", _animated_alone),
-    "animator of the mix": ("animator-short-mix", _animated_alone),
+    "animator": ("animator", _PROPOSALS),
+    "animator, better order": ("animator", _ALONE),
+    "animator, true guidance": ("animator", _animated(_true)),
+    "animator, guidance from video": ("animator", _animated(_hint)),
+    "animator on the same budget": ("animator-short", _PROPOSALS),
+    "animator on the same budget, better order": ("animator-short", _ALONE),
+    "animator of scenes": ("animator-short-scenes", _ALONE),
+    "animator of scenes and rotation": ("animator-short-rotation", _ALONE),
+    "animator of scenes and real clips": ("animator-short-clips", _ALONE),
+    "animator of the mix": ("animator-short-mix", _ALONE),
     "BlurFlowNet": ("blur-flow-compact", _flow_alone),
     "BlurFlowNet, fine-tuned on video": ("blur-flow-fine-tuned", _flow_alone),
     "BlurFlowNet without refining block": ("blur-flow-stn", _flow_alone),
@@ -332,6 +314,23 @@ NAMES = tuple(_METHODS)
 def recipe_of(name: str) -> str:
     """The recipe whose weights a method has."""
     return _METHODS[name][0]
+
+
+def find_methods(
+    names: Sequence[str], weights: Weights
+) -> tuple[list[Method], list[str], dict[str, Cost]]:
+    """Methods whose trained weights are there, names of the others, and what the former cost.
+
+    Args:
+        names: of `NAMES`.
+        weights: a folder of checkpoints, beside those of trainings in `b2m.assets.runs_folder()`.
+    """
+    found = {name: find_method(name, weights, runs_folder()) for name in names}
+    there = [method for method in found.values() if method is not None]
+    measured = {recipe_of(one.name): one.model for one in there}
+    costs = {recipe: cost(model) for recipe, model in measured.items()}
+    missing = [name for name, method in found.items() if method is None]
+    return there, missing, {one.name: costs[recipe_of(one.name)] for one in there}
 
 
 # --- the animator, for tables of its own ---------------------------------------------------------

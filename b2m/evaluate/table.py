@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from b2m.data.clips import find_clips
 from b2m.data.sample import Sample
-from b2m.data.scenes import SceneConfig
+from b2m.data.scenes import Kind, SceneConfig
 from b2m.evaluate.report import Columns, Row
 from b2m.evaluate.scoring import Scores, Tally
 from b2m.evaluate.test_sets import scene_samples
@@ -165,6 +165,15 @@ class Table:
         return scene_samples(
             found.photos, found.cutouts, config, count, split=found.split, number=place << 20
         )
+
+    def movers_and_camera(self, size: int, blur: tuple[float, float], pool: str) -> Iterator[Group]:
+        """Half of the samples as scenes of movers before a static camera, half of camera motion."""
+        asked = self.asked or 0
+        kinds: dict[Kind, int] = {"movers": asked - asked // 2, "camera": asked // 2}
+        for place, (kind, count) in enumerate(kinds.items()):
+            config = SceneConfig(size=size, blur=blur, kind=kind)
+            found = self.scenes(config, count, 2 * self.options.seed + place)
+            yield Group(kind, found, count, "scene", pool=pool)
 
     @property
     def made_up(self) -> str:

@@ -39,10 +39,7 @@ def scene_samples(
     number: int,
 ) -> Iterator[Sample]:
     """Rendered scenes: those of the table "scenes", given the same configuration and number."""
-    textures = (
-        load_textures(None if photos is None else Path(photos), split),
-        load_textures(None if cutouts is None else Path(cutouts), split, cutouts=True),
-    )
+    textures = load_textures(photos, split), load_textures(cutouts, split, cutouts=True)
     return _rendered(lambda seed: render(*textures, config, _BATCH, seed), count, number)
 
 
@@ -55,7 +52,7 @@ def rotation_samples(
     number: int,
 ) -> Iterator[Sample]:
     """Ordinary photos before which the camera turns (Argaw 2021a, section 3)."""
-    textures = load_textures(None if photos is None else Path(photos), split)
+    textures = load_textures(photos, split)
     return _rendered(lambda seed: render_rotation(textures, config, _BATCH, seed), count, number)
 
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from b2m.data.clips import flow_over, read_windows, swept_mask
 from b2m.data.sample import Sample
-from b2m.data.scenes import Kind, SceneConfig
 from b2m.evaluate import methods
 from b2m.evaluate.methods import Predict, Prediction, measure_costs
 from b2m.evaluate.report import Row
@@ -27,7 +26,7 @@ from b2m.motion.fields import STILL_THRESHOLD
 from b2m.registry import register_table
 
 SCENE_SIZE = 192
-LARGE_SIZE = 768
+LARGE_SIZE = 768  # pixels
 SCENE_BLUR = (4.0, 32.0)
 
 COLUMNS = {
@@ -171,12 +170,7 @@ class ScenesTable(AnimatorTable):
 
     def groups(self) -> Iterator[Group]:
         """Half of the samples of each kind."""
-        asked = self.asked or 0
-        kinds: dict[Kind, int] = {"movers": asked - asked // 2, "camera": asked // 2}
-        for place, (kind, count) in enumerate(kinds.items()):
-            config = SceneConfig(size=self.size, blur=SCENE_BLUR, kind=kind)
-            found = self.scenes(config, count, 2 * self.options.seed + place)
-            yield Group(kind, found, count, "scene", pool="all")
+        return self.movers_and_camera(self.size, SCENE_BLUR, "all")
 
     def notes(self) -> list[str]:
         """What was measured, and how."""

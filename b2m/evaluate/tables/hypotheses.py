@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from b2m.data.sample import Sample
-from b2m.data.scenes import Kind, SceneConfig
 from b2m.errors import InputError
 from b2m.evaluate.scoring import (
     LEAST_MOVING,
@@ -108,12 +107,7 @@ class HypothesesTable(Table):
 
     def groups(self) -> Iterator[Group]:
         """Half of the scenes of each kind, and each real clip."""
-        asked = self.asked or 0
-        kinds: dict[Kind, int] = {"movers": asked - asked // 2, "camera": asked // 2}
-        for place, (kind, count) in enumerate(kinds.items()):
-            config = SceneConfig(size=self.size, blur=self.blur, kind=kind)
-            found = self.scenes(config, count, 2 * self.options.seed + place)
-            yield Group(kind, found, count, "scene", pool="all scenes")
+        yield from self.movers_and_camera(self.size, self.blur, "all scenes")
         for path in self.clips():
             yield Group(path.stem, clip_samples(path, self.windows), unit="window")
 

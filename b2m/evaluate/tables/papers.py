@@ -21,7 +21,7 @@ from b2m.data.rotation import RotationConfig
 from b2m.data.sample import Sample, at_instants
 from b2m.data.scenes import Kind, SceneConfig
 from b2m.errors import InputError
-from b2m.evaluate.methods import Cost, Method, cost, find_method, recipe_of
+from b2m.evaluate.methods import Cost, Method, find_methods, recipe_of
 from b2m.evaluate.paper_tables import PAPER_TABLES, PaperTable
 from b2m.evaluate.report import Row
 from b2m.evaluate.scoring import (
@@ -110,16 +110,11 @@ class TableOfPaper(Table):
 
     def find(self) -> list[Method]:
         """The methods whose weights are there, and what they cost."""
-        names, weights = self.paper.methods, self.options.weights
-        found = {name: find_method(name, weights, runs_folder()) for name in names}
-        there = [method for method in found.values() if method is not None]
+        names = self.paper.methods
+        there, self.missing, self.costs = find_methods(names, self.options.weights)
         if not there:
-            wanted = ", ".join(sorted({recipe_of(name) for name in found}))
+            wanted = ", ".join(sorted({recipe_of(name) for name in names}))
             raise InputError(f"no weights for this table: train any of {wanted} first")
-        measured = {recipe_of(one.name): one.model for one in there}
-        recipes = {recipe: cost(model) for recipe, model in measured.items()}
-        self.costs = {method.name: recipes[recipe_of(method.name)] for method in there}
-        self.missing = [name for name, method in found.items() if method is None]
         return there
 
     def data_set(self, folder: str) -> Group:
@@ -282,12 +277,18 @@ class TableOfPaper(Table):
                 "grid and, as in the paper, on the first's. Jin, VideoRestorer: "
                 "optical flow (DIS) from the first to the last of their frames.",
             ]
-        instants = self.paper.instants
+        told, seen = (
+            f"{self.paper.instants} frames of each clip are judged, evenly from its first to its "
+            "last.",
+            "SSIM of the first, middle and last, whole.",
+        )
+        if self.paper.instants == 1:
+            told, seen = "The middle frame alone is judged.", "SSIM of the whole frame."
         return [
             *notes,
             "PSNR: in the given order for what guidance directs and best of N, in the better order "
             "for the others; first, middle, last and SSIM as PSNR. "
-            f"{_told(instants)} {_perceived(instants)} "
+            f"{told} {seen} "
             "ST-LPIPS (Ghildyal and Liu 2022), where its package is installed: of the same frames "
             f"of every {_LPIPS_EVERY}th photo.",
         ]
@@ -317,18 +318,6 @@ class TableOfPaper(Table):
                 label = "clip PSNR, better order (dB)"
                 plots.draw_training(written[1], logs, "psnr", label)
         return written
-
-
-def _told(instants: int) -> str:
-    if instants == 1:
-        return "The middle frame alone is judged."
-    return f"{instants} frames of each clip are judged, evenly from its first to its last."
-
-
-def _perceived(instants: int) -> str:
-    if instants == 1:
-        return "SSIM of the whole frame."
-    return "SSIM of the first, middle and last, whole."
 
 
 for _name, _paper in PAPER_TABLES.items():

@@ -42,7 +42,7 @@ class SharpTable(Table):
     def groups(self) -> Iterator[Group]:
         """The photos of the split."""
         assert self.options.photos is not None
-        paths = split_files(Path(self.options.photos), self.options.split)[: self.asked]
+        paths = split_files(self.options.photos, self.options.split)[: self.asked]
         yield Group("all photos", paths, len(paths))
 
     def judge(self, sample: Path) -> Iterator[tuple[str, Scores]]:

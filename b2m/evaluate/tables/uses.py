@@ -9,14 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from b2m.assets import runs_folder
 from b2m.data.line_blur import SETS, SIZE, line_samples
 from b2m.data.sample import Sample
 from b2m.data.scenes import Kind, SceneConfig
 from b2m.data.textures import split_files
 from b2m.deconvolution import deblur_with_flow
 from b2m.evaluate import methods
-from b2m.evaluate.methods import Cost, cost, find_method
+from b2m.evaluate.methods import Cost
 from b2m.evaluate.report import Row
 from b2m.evaluate.scoring import Scores, Tally
 from b2m.evaluate.table import Group, Options, Table
@@ -63,11 +62,8 @@ class UseTable(Table):
 
     def find(self) -> Flows:
         """The flow of the methods whose weights are there, and what they cost."""
-        found = {name: find_method(name, self.options.weights, runs_folder()) for name in _METHODS}
-        there = {name: one for name, one in found.items() if one is not None}
-        self.missing = [name for name in found if name not in there]
-        self.costs = {name: cost(one.model) for name, one in there.items()}
-        return {name: one.motion for name, one in there.items()}
+        there, self.missing, self.costs = methods.find_methods(_METHODS, self.options.weights)
+        return {one.name: one.motion for one in there}
 
     def compute(self) -> list[Row]:
         """The loop, and a row for each method that could not be run."""
@@ -198,7 +194,7 @@ class DeconvolutionTable(UseTable):
     def photos(self) -> list[Pixels]:
         """Sharp photos of the split."""
         assert self.options.photos is not None
-        paths = split_files(Path(self.options.photos), self.options.split)
+        paths = split_files(self.options.photos, self.options.split)
         return [read_image(path).pixels for path in paths]
 
     def groups(self) -> Iterator[Group]:
