@@ -267,8 +267,10 @@ def find_weights(
         return _resolve(os.fspath(weights), name, "weights", revision)
     variable = os.environ.get("B2M_WEIGHTS")
     # A folder of checkpoints in B2M_WEIGHTS need not hold them all: others come from the package.
-    if variable and not _holds_only_others(Path(variable).expanduser(), name):
-        return _resolve(variable, name, "B2M_WEIGHTS", revision)
+    if variable:
+        folder = Path(variable).expanduser()
+        if _within(folder, name) or not any(folder.glob(f"*/{CONFIG_FILE}")):
+            return _resolve(variable, name, "B2M_WEIGHTS", revision)
     if name is None:
         raise InputError("no weights named: give a folder or a Hub id")
     places = (_PACKAGE_WEIGHTS / name, _REPOSITORY_WEIGHTS / name)
@@ -450,10 +452,6 @@ def _within(folder: Path, name: str | None) -> Path | None:
     return next((place for place in candidates if (place / CONFIG_FILE).is_file()), None)
 
 
-def _holds_only_others(folder: Path, name: str | None) -> bool:
-    return _within(folder, name) is None and any(folder.glob(f"*/{CONFIG_FILE}"))
-
-
 def _resolve(given: str, name: str | None, what: str, revision: str | None) -> Path:
     folder = Path(given).expanduser()
     if folder.is_dir():
@@ -602,11 +600,12 @@ def plan(folder: Path, repo_id: str, *, space: bool = False, owner: str | None =
         and not _LEFT_OUT.search(path.relative_to(folder).as_posix())
     ]
     files: dict[str, bytes | Path] = {p.relative_to(folder).as_posix(): p for p in paths}
-    sdk = None
-    if space:
-        sdk = _checked_space(folder, files)
-    else:
-        _check_weights(folder, files)
+    sdk = _checked_space(folder, files) if space else None
+    if not space and (missing := [name for name in _WEIGHTS_FILES if name not in files]):
+        hint = "; for a Space give --space" if "app.py" in files else ""
+        raise InputError(
+            f"'{folder}' is no whole checkpoint: it lacks {' and '.join(missing)}{hint}"
+        )
     nameless = []
     account = (owner or OWNER).encode()
     for name in _NAMING:
@@ -615,32 +614,19 @@ def plan(folder: Path, repo_id: str, *, space: bool = False, owner: str | None =
             files[name] = text.replace(_source(b"OWNER"), _source(account))
             if account == b"OWNER":
                 nameless.append(name)
-    if space:
+    if space:  # the front matter names its own id, and its account's models
         card = files[CARD_FILE]
         before = card if isinstance(card, bytes) else card.read_bytes()
-        if (named := _named_card(before, repo_id.encode())) != before:
-            files[CARD_FILE] = named
+        head, fence, rest = before.partition(b"\n---\n")
+        head = head.replace(b"/spaces/OWNER/b2m/", f"/spaces/{repo_id}/".encode())
+        head = head.replace(b"- OWNER/", f"- {repo_id.split('/')[0]}/".encode())
+        if head + fence + rest != before:
+            files[CARD_FILE] = head + fence + rest
     return Upload(repo_id, space, sdk, files, tuple(nameless))
-
-
-def _named_card(card: bytes, repo_id: bytes) -> bytes:
-    """The front matter of a Space with its own id, and its account's models."""
-    head, fence, rest = card.partition(b"\n---\n")
-    head = head.replace(b"/spaces/OWNER/b2m/", b"/spaces/" + repo_id + b"/")
-    head = head.replace(b"- OWNER/", b"- " + repo_id.split(b"/")[0] + b"/")
-    return head + fence + rest
 
 
 def _source(account: bytes) -> bytes:
     return b"github.com/" + account + b"/"
-
-
-def _check_weights(folder: Path, files: dict[str, bytes | Path]) -> None:
-    if missing := [name for name in _WEIGHTS_FILES if name not in files]:
-        hint = "; for a Space give --space" if "app.py" in files else ""
-        raise InputError(
-            f"'{folder}' is no whole checkpoint: it lacks {' and '.join(missing)}{hint}"
-        )
 
 
 def _checked_space(folder: Path, files: dict[str, bytes | Path]) -> str:

@@ -238,7 +238,8 @@ def animate(
         clips = animator.animate(prepared, guidance=hint, frames=frames, motions=motions, seed=seed)
         warn(photo, clips[0].summary)
         if len(clips) < motions:
-            warn(photo, [f"{_counted(len(clips))} in which it may have gone clearly differ"])
+            ways = f"{len(clips)} way{'s' if len(clips) > 1 else ''}"
+            warn(photo, [f"no more than {ways} in which it may have gone clearly differ"])
         for number in range(1, len(clips) + 1):
             clip = clips.pop(0)  # its frames need not outlive it
             stem = numbered(name, number)
@@ -499,10 +500,6 @@ def _save(clip: Clip, kind: str, target: Path, fps: float | None, max_side: int)
         clip.save(f"{target}{os.sep}")
     else:
         clip.save(target, fps=fps, max_side=max_side)
-
-
-def _counted(ways: int) -> str:
-    return f"no more than {ways} way{'s' if ways > 1 else ''}"
 
 
 def _row(photo: Path, clip: Clip, number: int) -> Row:

@@ -153,20 +153,9 @@ def build(
 
     if recipe not in RECIPES:
         raise ArgumentError(f"--recipe is '{recipe}': choose from {', '.join(RECIPES)}")
-    given = {
-        "--window": window,
-        "--step": step,
-        "--gamma": gamma,
-        "--interpolate": interpolate,
-        "--flow": flow,
-        "--max-step": max_step,
-        "--most": most,
-        "--frames": frames,
-        "--size": size,
-        "--fps": fps,
-        "--count": count,
-        "--blur": blur,
-    }
+    given = {"--window": window, "--size": size, "--fps": fps, "--count": count, "--blur": blur}
+    values = (step, gamma, interpolate, flow, max_step, most, frames)
+    given |= dict(zip(_AVERAGING, values, strict=True))
     chosen = _chosen(RECIPES[recipe], {name: v for name, v in given.items() if v is not None})
     if workers is not None:
         at_least(workers, 1, "--workers", "one process is needed")
@@ -206,9 +195,7 @@ def _tell(folder: Path, count: int) -> None:
 _AVERAGING = ("--step", "--gamma", "--interpolate", "--flow", "--max-step", "--most", "--frames")
 _DRAWN = {"--count", "--frames", "--size"}
 _OPTIONS = {
-    "average": {"--flow", "--fps", "--frames", "--gamma", "--interpolate"}
-    | {"--max-step", "--most", "--size"}
-    | {"--step", "--window"},
+    "average": {*_AVERAGING, "--fps", "--size", "--window"},
     "between": {"--frames", "--gamma", "--interpolate"},
     "panorama": _DRAWN,
     "rotation": _DRAWN | {"--blur"},

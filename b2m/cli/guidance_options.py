@@ -126,7 +126,12 @@ def read_directions(
     if scale and picture is None:
         raise ArgumentError("--scale-guidance stretches a picture: name it with --guidance")
     if direction is not None:
-        _check_direction(direction)
+        from b2m.guidance.quantize import DIRECTIONS
+
+        if direction not in DIRECTIONS:
+            raise ArgumentError(
+                f"--direction is '{direction}': choose from {', '.join(DIRECTIONS)}"
+            )
     lines = [
         _points("--stroke", given, 2, "two points or more as x0,y0,x1,y1")
         for given in strokes or ()
@@ -136,15 +141,15 @@ def read_directions(
         for given in turned or ()
         for point in _points("--reverse", given, 1, "a point as x,y")
     ]
-    painted = None if picture is None else _read_picture(picture)
+    painted = None
+    if picture is not None:
+        from b2m.guidance.palette import from_png
+
+        try:
+            painted = from_png(picture)
+        except InputError as error:
+            raise ArgumentError(f"--guidance: {error}") from error
     return Directions(direction, picture, painted, scale, lines, places)
-
-
-def _check_direction(direction: str) -> None:
-    from b2m.guidance.quantize import DIRECTIONS
-
-    if direction not in DIRECTIONS:
-        raise ArgumentError(f"--direction is '{direction}': choose from {', '.join(DIRECTIONS)}")
 
 
 def _points(option: str, given: str, least: int, wanted: str) -> Points:
@@ -159,12 +164,3 @@ def _points(option: str, given: str, least: int, wanted: str) -> Points:
     if not numbers or not all(math.isfinite(number) for number in numbers):
         raise ArgumentError(f"{option} is '{given}': give {wanted}, in pixels of the photo")
     return list(zip(numbers[::2], numbers[1::2], strict=True))
-
-
-def _read_picture(path: Path) -> Guidance:
-    from b2m.guidance.palette import from_png
-
-    try:
-        return from_png(path)
-    except InputError as error:
-        raise ArgumentError(f"--guidance: {error}") from error

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -352,11 +351,8 @@ def _genblur(folder: Path, way: str) -> list[Source]:
             if read is _dvd and not (place / _DVD_VIDEOS).is_dir():
                 continue  # one's own videos are no part of DVD, with its split and licence
             try:
-                sources += [one for one in read(place, way) if one.path not in _paths(sources)]
+                known = {one.path for one in sources}
+                sources += [one for one in read(place, way) if one.path not in known]
             except InputError:
                 continue
     return [one for one in sources if not one.pairs] or _video(folder, way)
-
-
-def _paths(sources: Sequence[Source]) -> set[Path]:
-    return {one.path for one in sources}

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from b2m.data.build.generators import is_rendered, plan, tasks_of
 from b2m.data.build.progress import BuildProgress
-from b2m.data.build.task import SourcePlan, Task
+from b2m.data.build.task import SourcePlan
 from b2m.data.build.workers import on_processes, on_ray
 from b2m.data.recipes import Recipe
 from b2m.data.storage import (
@@ -130,7 +130,15 @@ def build(
             (folder / name).mkdir(exist_ok=True)
         if ledger.done < ledger.total or not ledger.is_finished:
             ledger.begin()
-            tasks = _tasks(recipe, offers, parts, ledger)
+            offered = {offer.source.name: offer for offer in offers}
+            tasks = (
+                task
+                for part in parts
+                if (offer := offered.get(part.source))
+                for task in tasks_of(
+                    recipe, offer, part.number, part.first, part.count, ledger.is_done
+                )
+            )
             with tqdm(
                 total=ledger.total, initial=ledger.done, unit=" samples", dynamic_ncols=True
             ) as bar:
@@ -238,12 +246,3 @@ def _look_through(folder: Path, ledger: BuildProgress) -> None:
             elif place := place_of(name, entry.name):
                 ledger.found(place)
     ledger.forget_lost()
-
-
-def _tasks(
-    recipe: Recipe, offers: list[SourcePlan], parts: list[Part], ledger: BuildProgress
-) -> Iterator[Task]:
-    offered = {offer.source.name: offer for offer in offers}
-    for part in parts:
-        if offer := offered.get(part.source):
-            yield from tasks_of(recipe, offer, part.number, part.first, part.count, ledger.is_done)
