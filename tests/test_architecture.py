@@ -1,6 +1,7 @@
 """The house stays in order: who may import whom, how long a file gets, what is documented."""
 
 import ast
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -115,6 +116,15 @@ def modules_after(code):
     )
     assert result.returncode == 0, result.stderr
     return set(result.stdout.split())
+
+
+def test_the_journeys_name_functions_that_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    text = text[text.index("### Three journeys") : text.index("### Adding")]
+    names = [name for name in re.findall(r"`([\w.]+)`", text) if name.split(".")[0] in FLOOR]
+    assert len(names) > 20
+    for name in names:
+        pkgutil.resolve_name(f"b2m.{name}")
 
 
 def test_import_is_lazy():
