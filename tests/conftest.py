@@ -2,6 +2,7 @@
 
 import os
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,15 @@ def page_server():
 
     with serve() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def page_modules():
+    """Lets tests import the modules of the page, which lie beside it."""
+    folder = str(Path(__file__).parents[1] / "demo" / "gradio")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield
 
 
 def failed_under_ci(report):

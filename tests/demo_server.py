@@ -39,15 +39,20 @@ class Server:
         return 1024 * int(status.split("VmRSS:")[1].split()[0])
 
 
-@contextlib.contextmanager
-def serve(*arguments, **environment):
-    """What Python makes of the arguments, by default the page; it knows nothing of a checkout."""
+def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return free.getsockname()[1]
+
+
+@contextlib.contextmanager
+def serve(*arguments, ready="config", **environment):
+    """What Python makes of the arguments, by default the page; it knows nothing of a checkout."""
+    port = free_port()
     with tempfile.TemporaryDirectory() as temporary:
         environment = os.environ | {
             "GRADIO_SERVER_PORT": str(port),
+            "STREAMLIT_SERVER_PORT": str(port),
             "GRADIO_ANALYTICS_ENABLED": "False",
             "HF_HUB_OFFLINE": "1",
             "TMPDIR": temporary,
@@ -62,7 +67,7 @@ def serve(*arguments, **environment):
         try:
             for _ in range(1200):
                 try:
-                    urllib.request.urlopen(f"{address}/config", timeout=5).close()
+                    urllib.request.urlopen(f"{address}/{ready}", timeout=5).close()
                     break
                 except OSError:
                     assert process.poll() is None, f"the app has ended: {log.read_text()}"

@@ -1,12 +1,17 @@
 """Made pictures, and what happens to them while a shutter is open."""
 
+import io
 import math
+import struct
+import zlib
 
 import cv2
 import numpy as np
+import torch
 from scipy import ndimage
 
-from b2m.models.animator import Features
+from b2m.models.animator import Encoding, Features
+from b2m.motion.fields import double_angle
 
 
 def slid(photo, vector, count=9):
@@ -25,6 +30,37 @@ def leaves(height, width, seed=0):
         color = rng.integers(20, 236, 3).tolist()
         cv2.circle(picture, centre, int(radius), color, -1, cv2.LINE_AA)
     return picture
+
+
+def file_of(image, kind="PNG", **options):
+    """A picture of Pillow's as the bytes of a file."""
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def png(pixels, *chunks):
+    """A PNG of (H, W[, C]) uint8 or uint16 with further chunks, each (name, data)."""
+    deep = pixels.dtype == np.uint16
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[1 if pixels.ndim == 2 else pixels.shape[2]]
+    height, width = pixels.shape[:2]
+    rows = pixels.astype(">u2" if deep else np.uint8)
+    data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows), 1)
+    return _png(width, height, 16 if deep else 8, kind, *chunks, (b"IDAT", data))
+
+
+def png_claiming(width, height):
+    """A PNG that says how large it is, and has next to nothing inside."""
+    return _png(width, height, 8, 2, (b"IDAT", zlib.compress(bytes(64))))
+
+
+def _png(width, height, bits, kind, *chunks):
+    data = b"\x89PNG\r\n\x1a\n"
+    header = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
+    for name, body in ((b"IHDR", header), *chunks, (b"IEND", b"")):
+        checksum = struct.pack(">I", zlib.crc32(name + body))
+        data += struct.pack(">I", len(body)) + name + body + checksum
+    return data
 
 
 # --- colour spaces, straight from their standards -------------------------------------------------
@@ -114,3 +150,13 @@ def see_as(monkeypatch, model, encode):
     whatever guidance says."""
     monkeypatch.setattr(model, "features", lambda photo: Features(photo, photo, photo))
     monkeypatch.setattr(model, "decode", lambda features, guidance=None: encode(features.photo))
+
+
+def sliding(middle, vector):
+    """The encoding of a picture (1, 3, H, W) of which all slides by one vector."""
+    size = middle.shape[-2:]
+    flow = torch.tensor(vector, dtype=torch.float32).view(1, 2, 1, 1).expand(1, 2, *size)
+    zeros = torch.zeros(1, 6, *size)
+    known = torch.full((1, 1, *size), 20.0)
+    line = double_angle(flow)
+    return Encoding(middle.float(), line, zeros[:, :2], zeros[:, :3], zeros, known, known)

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from made_pictures import apart, decoded, encoded, psnr, see_as
+from made_pictures import apart, decoded, encoded, file_of, psnr, see_as
+from made_pictures import sliding as translation
 from PIL import Image, TiffImagePlugin
 from scipy import ndimage
 from torch.nn import functional
@@ -23,7 +24,7 @@ from b2m.inference import multiscale as scales
 from b2m.inference.animator import BlurAnimator
 from b2m.inference.clip import Clip
 from b2m.media.video import read_video
-from b2m.models.animator import Encoding, MotionAnimator, MotionAnimatorConfig
+from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
 from b2m.models.animator import render as render_frame
 from b2m.motion.fields import double_angle
 
@@ -65,12 +66,8 @@ def sliding(monkeypatch):
 
 def slide(photo, flow, middle=None):
     """The encoding of one translation; the middle is the photo where none is given."""
-    height, width = photo.shape[-2:]
-    middle = photo if middle is None else torch.from_numpy(middle).permute(2, 0, 1)[None].float()
-    constant = torch.tensor(flow, dtype=torch.float32).view(1, 2, 1, 1).expand(1, 2, height, width)
-    zeros = torch.zeros(1, 6, height, width)
-    known = torch.full_like(zeros[:, :1], 20.0)
-    return Encoding(middle, double_angle(constant), zeros[:, :2], zeros[:, :3], zeros, known, known)
+    middle = photo if middle is None else torch.from_numpy(middle).permute(2, 0, 1)[None]
+    return translation(middle, flow)
 
 
 def texture(height=48, width=64, seed=0, sigma=2.0):
@@ -105,16 +102,10 @@ def patches(height, width, seed=0):
 # --- photos of every kind ------------------------------------------------------------------------
 
 
-def png(image, **options):
-    file = io.BytesIO()
-    image.save(file, format="PNG", **options)
-    return file.getvalue()
-
-
 def test_exposure_time_and_warnings_of_the_photo(animator, tmp_path):
     exif = Image.Exif()
     exif[0x829A] = TiffImagePlugin.IFDRational(1, 8)
-    data = png(Image.fromarray(photo()), exif=exif)
+    data = file_of(Image.fromarray(photo()), exif=exif)
     assert animator.animate(data)[0].exposure_time == 0.125
     assert animator.animate(photo())[0].exposure_time is None
     moving = tmp_path / "moving.gif"

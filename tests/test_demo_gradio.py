@@ -1,13 +1,15 @@
 """The page: its edits, its files and what it tells; test_demo_server.py asks it as programs do."""
 
+import asyncio
 import base64
 import io
 import os
 import shutil
-import sys
+import threading
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -15,26 +17,25 @@ import pytest
 from PIL import Image
 
 gradio = pytest.importorskip("gradio", reason="gradio, which serves the page, is not installed")
-from demo_server import APP, small_photo  # noqa: E402
+from demo_server import small_photo  # noqa: E402
 
 from b2m.media import video  # noqa: E402
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 APART = EXAMPLES / "moving-apart.jpg"
+BLANK = np.zeros((426, 640, 3))
 LEFT, RIGHT = np.s_[190:240, 175:215], np.s_[270:320, 420:500]  # the two things in it
 LENGTHS = 18, 24  # pixels to the side over the exposure, as `examples/make.py` moved them
 """Guidance is an input of the network: once something was said, lengths are found anew."""
 
 
 @pytest.fixture(scope="module")
-def app():
-    """The modules of the page."""
-    sys.path.insert(0, str(APP.parent))
+def app(page_modules):
+    """The modules of the page that make clips, and that answer."""
     import actions
     import clips
 
-    yield clips, actions
-    sys.path.remove(str(APP.parent))
+    return clips, actions
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def test_long_lines_lose_points_and_nothing_else(app):
     clips, _ = app
     angles = np.linspace(0, 12 * np.pi, 6000)
     spiral = np.stack([300 + 20 * angles * np.cos(angles), 200 + 5 * angles * np.sin(angles)], 1)
-    line = np.array(clips.edit_with("stroke", spiral, np.zeros((426, 640, 3)))["points"])
+    line = np.array(clips.edit_with("stroke", spiral, BLANK)["points"])
     assert len(line) <= clips.MOST_POINTS
     np.testing.assert_allclose(line[[0, -1]], spiral[[0, -1]], atol=1e-3)
     starts, steps = line[:-1, None], np.diff(line, axis=0)[:, None]  # pieces, then points
@@ -119,17 +120,14 @@ def test_long_lines_lose_points_and_nothing_else(app):
     nearest = starts + share.clip(0, 1)[..., None] * steps
     assert np.linalg.norm(spiral - nearest, axis=-1).min(0).max() < 0.6
     wild = np.random.default_rng(0).uniform(0, 400, (5000, 2))
-    assert (
-        len(clips.edit_with("stroke", wild, np.zeros((426, 640, 3)))["points"]) <= clips.MOST_POINTS
-    )
+    assert len(clips.edit_with("stroke", wild, BLANK)["points"]) <= clips.MOST_POINTS
 
 
 def test_a_brush_covers_all_of_its_way(app):
     clips, _ = app
-    photo = np.zeros((426, 640, 3))
     zigzag = [(x, y) for y in range(20, 410, 15) for x in range(20, 620, 2)]
     for points in (zigzag, [(100.0, 200.0)]):
-        edit = clips.edit_with("red", points, photo)
+        edit = clips.edit_with("red", points, BLANK)
         mask = clips.painted(edit["points"], 10, 426, 640)
         canvas = np.zeros((426, 640), np.uint8)
         for x, y in points:
@@ -137,13 +135,16 @@ def test_a_brush_covers_all_of_its_way(app):
         # Nothing is left out, and beyond the rim only the ways back to the left are added.
         assert (mask | ~canvas.astype(bool)).mean() > 0.999
     assert mask.sum() == pytest.approx(np.pi * 10.5**2, rel=0.1)
+    wide = np.zeros((400, 600, 3))
+    sizes = [clips.edit_with("red", [(9, 9)], wide, brush)["radius"] for brush in (0.02, 0.1, 9)]
+    assert sizes == [6, 30, 90]
 
 
 @pytest.mark.parametrize("tool", ["wand", "reverse", "shuffle", ""])
 def test_unknown_tools_are_refused(app, directed, tool):
     clips, _ = app
     with pytest.raises(clips.b2m.InputError, match=f"no tool '{tool}'"):
-        clips.edit_with(tool, [(1, 2)], np.zeros((426, 640, 3)))
+        clips.edit_with(tool, [(1, 2)], BLANK)
     if tool in ("wand", ""):
         with pytest.raises(clips.b2m.InputError, match="nothing that can be done"):
             directed({"kind": tool})
@@ -152,7 +153,7 @@ def test_unknown_tools_are_refused(app, directed, tool):
 @pytest.mark.parametrize("points", [[], None, [1, 2, 3], [("a", 1)], [(float("nan"), 1)]])
 def test_lines_without_points_are_refused(app, points):
     with pytest.raises(app[0].b2m.InputError, match="draw it again"):
-        app[0].edit_with("stroke", points, np.zeros((426, 640, 3)))
+        app[0].edit_with("stroke", points, BLANK)
 
 
 def test_videos_are_made_by_the_animator_or_not_at_all(app, tmp_path):
@@ -346,17 +347,17 @@ def test_a_tap_on_nothing_is_a_hint_and_changes_nothing(app, monkeypatch):
     assert [part for part in found if part != gradio.skip()] == [actions.IDLE]
 
 
-def test_the_brush_has_a_size(app):
-    clips, _ = app
-    photo = np.zeros((400, 600, 3))
-    sizes = [clips.edit_with("red", [(9, 9)], photo, brush)["radius"] for brush in (0.02, 0.1, 9)]
-    assert sizes == [6, 30, 90]
-
-
-def test_the_endpoint_takes_directions(app, half, tmp_path, monkeypatch):
+@pytest.fixture
+def made(app, monkeypatch):
+    """The clips that are made while a test asks."""
     clips, actions = app
-    made, seen = [], clips.clip_of
-    monkeypatch.setattr(actions, "clip_of", lambda *given: made.append(seen(*given)) or made[-1])
+    found, seen = [], clips.clip_of
+    monkeypatch.setattr(actions, "clip_of", lambda *given: found.append(seen(*given)) or found[-1])
+    return found
+
+
+def test_the_endpoint_takes_directions(app, half, tmp_path, made):
+    _, actions = app
 
     def asked(**options):
         actions.animate(half, frames=3, **options)
@@ -379,10 +380,8 @@ def test_the_endpoint_takes_directions(app, half, tmp_path, monkeypatch):
             asked(**wrong)
 
 
-def test_edits_of_a_large_photo_are_in_its_own_pixels(app, large, monkeypatch):
-    clips, actions = app
-    made, seen = [], clips.clip_of
-    monkeypatch.setattr(actions, "clip_of", lambda *given: made.append(seen(*given)) or made[-1])
+def test_edits_of_a_large_photo_are_in_its_own_pixels(app, large, made):
+    _, actions = app
     actions.animate(large, frames=3, direction="left", reverse=[[195, 215]])
     small = tuple(slice(part.start // 2, part.stop // 2) for part in LEFT)
     assert across(made[-1], small) > 1
@@ -399,8 +398,6 @@ def test_where_photos_are_is_told(app, monkeypatch):
 
 
 def test_a_link_holds_settings_alone(app):
-    from types import SimpleNamespace
-
     import app as page
 
     def asked(**given):
@@ -415,8 +412,6 @@ def test_a_link_holds_settings_alone(app):
 
 def endless_job(photo=None):
     """A thread with a job of the visitor "page", and a list that is filled when it is cancelled."""
-    import threading
-
     import limits
 
     ended, begun = [], threading.Event()
@@ -437,9 +432,6 @@ def endless_job(photo=None):
 
 
 def test_a_job_can_be_cancelled(app):
-    import asyncio
-    from types import SimpleNamespace
-
     import limits
 
     worker, ended = endless_job()
@@ -451,16 +443,21 @@ def test_a_job_can_be_cancelled(app):
     assert ended and not limits._jobs
 
 
-def test_what_another_photo_asked_for_is_not_shown(app, tmp_path, monkeypatch):
-    from types import SimpleNamespace
+@pytest.fixture
+def page(app, monkeypatch):
+    """The request of the one page that is open."""
+    import attended
 
+    for module in (attended, app[1]):
+        monkeypatch.setattr(module, "visitor", lambda: "page")
+    return SimpleNamespace(session_hash="page")
+
+
+def test_what_another_photo_asked_for_is_not_shown(app, page, tmp_path):
     import attended
     import limits
 
     _, actions = app
-    for module in (attended, actions):
-        monkeypatch.setattr(module, "visitor", lambda: "page")
-    page = SimpleNamespace(session_hash="page")
     first, second = (str(small_photo(tmp_path, number)) for number in (1, 2))
     worker, ended = endless_job(first)
     actions.begin(first, page)  # the same photo anew needs it still
@@ -479,16 +476,10 @@ def test_what_another_photo_asked_for_is_not_shown(app, tmp_path, monkeypatch):
     assert actions.again(first, [], 1, 7, 1.0, False, "animator") == gradio.skip()
 
 
-def test_a_photo_that_follows_at_once_is_not_lost(app, tmp_path, monkeypatch):
+def test_a_photo_that_follows_at_once_is_not_lost(app, page, tmp_path):
     """Gradio drops what waits behind an event that fails."""
-    from types import SimpleNamespace
-
-    import attended
-
     _, actions = app
-    for module in (attended, actions):
-        monkeypatch.setattr(module, "visitor", lambda: "page")
-    page, settings = SimpleNamespace(session_hash="page"), ([], 1, 7, 1.0, False, "animator")
+    settings = ([], 1, 7, 1.0, False, "animator")
     photo, none = str(small_photo(tmp_path, 1)), tmp_path / "none.png"
     none.write_text("Dear photo,")
 
@@ -510,21 +501,11 @@ def test_a_photo_that_follows_at_once_is_not_lost(app, tmp_path, monkeypatch):
     assert actions.again(photo, *settings) != gradio.skip()
 
 
-def test_large_photos_are_shown_small_and_saved_in_full(app, large):
+def test_large_photos_are_shown_small_and_saved_in_full_whatever_their_format(app, large, tmp_path):
     clips, actions = app
-    assert clips.preview(large, "animator").scale == 2
     edits = [{"kind": "tap", "point": [97.5, 107.5]}]
     before = clips.full_clip_of(large, "animator", [], frames=3)
-    full = clips.full_clip_of(large, "animator", edits, frames=3)
-    assert full.photo.shape == (426, 640, 3)
-    assert_moves(full, before, left=-1)
-    saved = actions.save(large, edits, 1, 3, 1.0, False, "animator", "Sharp frame")
-    with Image.open(saved) as photo:
-        assert photo.size == (640, 426)
-
-
-def test_a_motion_photo_of_a_large_photo_is_that_photo_whatever_its_format(app, large, tmp_path):
-    clips, actions = app
+    assert_moves(clips.full_clip_of(large, "animator", edits, frames=3), before, left=-1)
     with Image.open(APART) as opened:
         opened.save(tmp_path / "large.png")
         given = np.asarray(opened).astype(float)
@@ -554,13 +535,6 @@ def weights(app, monkeypatch):
     yield said
     monkeypatch.undo()
     forgotten()
-
-
-def test_models_at_hand(app):
-    clips, _ = app
-    assert clips.default_model() == clips.models()[0] == "animator"
-    assert clips.loaded("animator")[1] == "bundled"
-    assert clips.loaded.cache_info().maxsize == 1  # one in memory
 
 
 def test_weights_that_cannot_be_had_are_told_and_not_kept_in_mind(app, weights, tmp_path):

@@ -2,21 +2,19 @@
 
 import asyncio
 import contextlib
-import struct
-import sys
 import threading
 import time
 import urllib.error
 import urllib.request
-import zlib
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from made_pictures import png_claiming
 from PIL import Image
 
 gradio = pytest.importorskip("gradio", reason="gradio, which serves the page, is not installed")
-from demo_server import APP, small_photo  # noqa: E402
+from demo_server import small_photo  # noqa: E402
 from gradio_client import handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
 
@@ -25,31 +23,16 @@ from b2m.media import video  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def modules():
-    sys.path.insert(0, str(APP.parent))
+def modules(page_modules):
     import actions
-    import clips
     import limits
 
-    yield SimpleNamespace(actions=actions, clips=clips, limits=limits)
-    sys.path.remove(str(APP.parent))
-
-
-def claiming(path, width, height):
-    """A PNG that says how large it is, and has nothing inside."""
-
-    def chunk(name, data):
-        packed = struct.pack(">I", len(data)) + name + data
-        return packed + struct.pack(">I", zlib.crc32(name + data))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 6, 0, 0, 0))
-    data = chunk(b"IDAT", zlib.compress(b"\0"))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + data + chunk(b"IEND", b""))
-    return path
+    return SimpleNamespace(actions=actions, limits=limits)
 
 
 def test_a_large_photo_is_refused_by_its_header(modules, tmp_path):
-    path = claiming(tmp_path / "large.png", 14000, 14000)
+    path = tmp_path / "large.png"
+    path.write_bytes(png_claiming(14000, 14000))
     start = time.perf_counter()
     for action in (modules.actions.flow, modules.actions.deblur, modules.actions.segment):
         with pytest.raises(gradio.Error, match="up to 50 megapixels"):

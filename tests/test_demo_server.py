@@ -4,16 +4,15 @@ import asyncio
 import base64
 import json
 import shutil
-import struct
 import textwrap
 import time
 import urllib.request
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from made_pictures import png_claiming
 from PIL import Image
 
 pytest.importorskip("gradio", reason="gradio, which serves the page, is not installed")
@@ -24,8 +23,7 @@ from gradio_client.exceptions import AppError
 from b2m.media import video
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-CLIENTS = 20
-META = {"_type": "gradio.FileData"}
+CLIENTS = 10
 USUAL = {
     "animate": [7, 1.0, False, 1, "", "", None, None, None],
     "video": [1.0, ""],
@@ -55,44 +53,19 @@ def test_endpoints(server):
         assert set(np.unique(mask)) <= {0, 255}
 
 
-def test_endpoints_are_described(server):
-    described = server.client().view_api(return_format="dict")
-    named = described["named_endpoints"]
-    assert set(named) == {"/animate", "/flow", "/deblur", "/segment", "/video"}
-    first, *others = named["/animate"]["parameters"]
-    assert first["parameter_name"] == "photo" and not first["parameter_has_default"]
-    assert all(parameter["parameter_has_default"] for parameter in others)
-    assert [value["label"] for value in named["/animate"]["returns"]] == [
-        "Result",
-        "Summary",
-    ]
-
-
 def test_an_empty_name_is_the_usual_model(server, tmp_path):
     photo = handle_file(small_photo(tmp_path, 0))
     client = server.client()
     _, known = client.predict(photo, model="", api_name="/animate")
     assert "Model: animator (bundled)" in known
-    film = tmp_path / "film.mp4"
-    video.write_mp4(film, [np.zeros((32, 32, 3), np.uint8)] * 3, 30)
-    assert client.predict(handle_file(film), model="", api_name="/video")
+    assert client.predict(handle_file(black(tmp_path)), model="", api_name="/video")
 
 
-@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
-@pytest.mark.parametrize(
-    "given",
-    [
-        {},
-        {"path": None},
-        {"path": 5},
-        {"path": "/etc/passwd"},
-        {"path": "x", "url": "http://127.0.0.1:9/a.jpg"},
-    ],
-)
-def test_files_that_are_none_are_told_in_plain_words(server, given, meta):
-    for endpoint in ("animate", "flow", "deblur", "segment", "video"):
-        said = answered(server, endpoint, given | meta)
-        assert "event: error" in said and "upload it first" in said, (endpoint, said)
+def black(folder):
+    """A short video."""
+    path = folder / "film.mp4"
+    video.write_mp4(path, [np.zeros((32, 32, 3), np.uint8)] * 3, 30)
+    return path
 
 
 def test_requests_that_leave_values_out_are_told_which_there_are(server, monkeypatch):
@@ -107,7 +80,7 @@ def test_the_example_in_the_readme(server, monkeypatch, tmp_path):
     text = (APP.parent / "README.md").read_text("utf-8")
     code = textwrap.dedent(text.split("```python\n")[1].split("```")[0])
     monkeypatch.chdir(tmp_path)
-    shutil.copyfile(EXAMPLES / "moving-apart.jpg", tmp_path / "photo.jpg")
+    shutil.copyfile(EXAMPLES / "cat-roll.jpg", tmp_path / "photo.jpg")
     found = {}
     exec(code.replace("http://127.0.0.1:7860", server.address), found)
     assert len(list(video.read_video(found["clip"]))) == 15
@@ -116,7 +89,7 @@ def test_the_example_in_the_readme(server, monkeypatch, tmp_path):
 
 def test_a_web_address_that_is_not_for_the_server_is_told_in_plain_words(server):
     for address in ("http://127.0.0.1:9/a.jpg", "http://169.254.169.254/latest/a.jpg"):
-        said = answered(server, "deblur", {"path": address, "meta": META})
+        said = answered(server, "deblur", file_data(address))
         assert "event: error" in said and "cannot be fetched from here" in said, said
 
 
@@ -155,10 +128,12 @@ def test_tools(server, tmp_path):
     assert "motion-blurred photo" in tools["animate"].description
     strokes = tools["animate"].inputSchema["properties"]["strokes"]
     assert strokes["type"] == "array" and "under a stroke" in strokes["description"]
-    assert {"direction", "strokes", "reverse", "guidance"} <= set(
+    assert {"photo", "direction", "reverse", "guidance"} <= set(
         tools["animate"].inputSchema["properties"]
     )
-    assert "photo" in tools["animate"].inputSchema["properties"]
+    assert set(server.client().view_api(return_format="dict")["named_endpoints"]) == {
+        f"/{name}" for name in tools
+    }
 
 
 def refused(server, photo, **options):
@@ -171,24 +146,16 @@ def test_bad_uploads_are_told_in_plain_words(server, tmp_path):
     bad = tmp_path / "letter.jpg"
     bad.write_text("Dear photo,")
     assert "letter.jpg is not an image" in refused(server, handle_file(bad), api_name="/animate")
-    # 400 million pixels, of which nothing but the header is there.
-    size = struct.pack(">IIBBBBB", 20000, 20000, 8, 2, 0, 0, 0)
-    data = b"\x89PNG\r\n\x1a\n"
-    for kind, body in ((b"IHDR", size), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")):
-        checksum = struct.pack(">I", zlib.crc32(kind + body))
-        data += struct.pack(">I", len(body)) + kind + body + checksum
     huge = tmp_path / "huge.png"
-    huge.write_bytes(data)
+    huge.write_bytes(png_claiming(20000, 20000))
     assert "at most 200 million" in refused(server, handle_file(huge), api_name="/deblur")
     photo = handle_file(small_photo(tmp_path, 0))
     said = refused(server, photo, model="x", api_name="/animate")
     assert "Model: 'x' is not 'animator'" in said
-    for name, value, label in (("frames", 5000, "Frames"), ("frames", 2, "Frames")):
-        said = refused(server, photo, **{name: value}, api_name="/animate")
-        assert f"{label}: '{value}' is not 3 to 31" in said
-    film = tmp_path / "film.mp4"
-    video.write_mp4(film, [np.zeros((32, 32, 3), np.uint8)] * 3, 30)
-    said = refused(server, handle_file(film), shutter=2, api_name="/video")
+    for value in (5000, 2):
+        said = refused(server, photo, frames=value, api_name="/animate")
+        assert f"Frames: '{value}' is not 3 to 31" in said
+    said = refused(server, handle_file(black(tmp_path)), shutter=2, api_name="/video")
     assert "Shutter fraction (180° = 0.5): '2' is not 0.1 to 1" in said
     cat = handle_file(EXAMPLES / "cat-roll.jpg")
     for motion in (0, -1, 3):
@@ -207,15 +174,8 @@ def test_bad_uploads_are_told_in_plain_words(server, tmp_path):
 
 
 def test_uploads_have_a_size(server):
-    body = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
-    body += bytes(65 << 20) + b"\r\n--b--\r\n"
-    request = urllib.request.Request(
-        f"{server.address}/gradio_api/upload",
-        body,
-        {"Content-Type": "multipart/form-data; boundary=b"},
-    )
     with pytest.raises((urllib.error.URLError, ConnectionError)) as caught:
-        urllib.request.urlopen(request, timeout=60)
+        post_file(server, bytes(65 << 20))
     assert getattr(caught.value, "code", 413) == 413
 
 
@@ -229,14 +189,17 @@ def test_no_path_of_the_server_is_reachable(server, tmp_path):
     photo = small_photo(tmp_path, 1)
     link = tmp_path / "link.jpg"
     link.symlink_to(photo)
-    meta = {"_type": "gradio.FileData"}
     for picture in (
-        {"path": str(photo), "meta": meta},
+        file_data(str(photo)),
         {"path": str(photo)},  # which Gradio's own check passes over
         {"path": str(link)},
         {"path": str(tmp_path / "none.jpg")},
         {"path": f"{EXAMPLES}/../pyproject.toml"},
         {"path": code},
+        file_data(None),
+        {},
+        {"path": 5},
+        {"path": "x", "url": "http://127.0.0.1:9/a.jpg"},
     ):
         for endpoint in ("deblur", "animate", "flow", "segment", "video"):
             said = answered(server, endpoint, picture)
@@ -247,24 +210,43 @@ def test_no_path_of_the_server_is_reachable(server, tmp_path):
 
 def answered(server, endpoint, picture):
     """What the endpoint says to a file."""
-    data = [picture, *USUAL.get(endpoint, [])]
+    data = [picture, *USUAL.get(endpoint, [])]  # a file and what follows it
     answer = post(server, f"/gradio_api/call/{endpoint}", {"data": data})
     where = f"{server.address}/gradio_api/call/{endpoint}/{answer['event_id']}"
     with urllib.request.urlopen(where, timeout=60) as stream:
         return stream.read().decode()
 
 
+def file_data(path):
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+
 def post(server, where, data):
-    request = urllib.request.Request(
-        f"{server.address}{where}",
-        json.dumps(data).encode(),
-        {"Content-Type": "application/json"},
-    )
+    """Send an object as JSON, or a body of bytes with one file in it."""
+    kind = "multipart/form-data; boundary=b" if isinstance(data, bytes) else "application/json"
+    data = data if isinstance(data, bytes) else json.dumps(data).encode()
+    request = urllib.request.Request(f"{server.address}{where}", data, {"Content-Type": kind})
     with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)
 
 
-def test_twenty_at_once_get_their_own_answers_in_flat_memory(server, tmp_path):
+def post_file(server, content):
+    body = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
+    return post(server, "/gradio_api/upload", body + content + b"\r\n--b--\r\n")[0]
+
+
+def join(server, name, uploaded, *options):
+    """Ask for something as a page does, which is to fetch it from its stream, and is gone."""
+    event = {"data": [file_data(uploaded), *options], "fn_index": named(server, name)}
+    post(server, "/gradio_api/queue/join", event | {"session_hash": "gone"})
+
+
+def stream_of(server):
+    where = f"{server.address}/gradio_api/queue/data?session_hash=gone"
+    return urllib.request.urlopen(where, timeout=60)
+
+
+def test_ten_at_once_get_their_own_answers_in_flat_memory(server, tmp_path):
     photos = [small_photo(tmp_path, number) for number in range(CLIENTS)]
     clients = [server.client() for _ in photos]
 
@@ -294,13 +276,8 @@ def test_whoever_vanishes_during_a_video_frees_the_slot(server, tmp_path):
     wall = np.kron(random.integers(0, 255, (16, 60, 3), np.uint8), np.ones((16, 16, 1), np.uint8))
     path = tmp_path / "long.mp4"
     video.write_mp4(path, (wall[:, 2 * n : 2 * n + 320] for n in range(280)), 30)
-    uploaded = post_file(server, path)
-    data = [{"path": uploaded, "meta": {"_type": "gradio.FileData"}}, 1.0, "animator"]
-    event = {"data": data, "fn_index": named(server, "video"), "session_hash": "gone"}
-    post(server, "/gradio_api/queue/join", event)
-    stream = urllib.request.urlopen(
-        f"{server.address}/gradio_api/queue/data?session_hash=gone", timeout=60
-    )
+    join(server, "video", post_file(server, path.read_bytes()), 1.0, "animator")
+    stream = stream_of(server)
     while b'"index":5,' not in (line := stream.readline()):  # so many frames were read
         assert line and b"process_completed" not in line, line
     assert [*server.temporary.rglob(".a-sharp.*.mp4")]
@@ -323,8 +300,8 @@ def test_two_on_one_machine_have_a_folder_each_that_goes_with_them(server):
         (second,) = homes() - {first}
         assert all(path.stat().st_mode & 0o077 == 0 for path in server.temporary.iterdir())
         for one, home in ((server, first), (other, second)):
-            uploaded = Path(post_file(one, EXAMPLES / "cat-roll.jpg"))
-            assert uploaded.is_relative_to(server.temporary / home)
+            uploaded = post_file(one, (EXAMPLES / "cat-roll.jpg").read_bytes())
+            assert Path(uploaded).is_relative_to(server.temporary / home)
     assert homes() == {first}
 
 
@@ -334,22 +311,10 @@ def test_a_client_that_vanishes_frees_its_slot(server, tmp_path):
     start = time.monotonic()
     client.predict(photo, frames=31, api_name="/animate")
     usual = time.monotonic() - start
-    uploaded = post_file(server, EXAMPLES / "temple-shake.jpg")
+    uploaded = post_file(server, (EXAMPLES / "temple-shake.jpg").read_bytes())
     for _ in range(3):  # asked for, and never fetched; one visitor may have no more waiting
-        data = [
-            {"path": uploaded, "meta": {"_type": "gradio.FileData"}},
-            31,
-            1.0,
-            False,
-            1,
-            "animator",
-            *USUAL["animate"][5:],
-        ]
-        event = {"data": data, "fn_index": named(server, "animate"), "session_hash": "gone"}
-        post(server, "/gradio_api/queue/join", event)
-    stream = urllib.request.urlopen(
-        f"{server.address}/gradio_api/queue/data?session_hash=gone", timeout=60
-    )
+        join(server, "animate", uploaded, 31, *USUAL["animate"][1:])
+    stream = stream_of(server)
     stream.read(1)
     stream.close()
     start = time.monotonic()
@@ -362,15 +327,3 @@ def named(server, name):
     with urllib.request.urlopen(f"{server.address}/config", timeout=60) as answer:
         config = json.load(answer)
     return next(d["id"] for d in config["dependencies"] if d["api_name"] == name)
-
-
-def post_file(server, path):
-    body = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
-    body += path.read_bytes() + b"\r\n--b--\r\n"
-    request = urllib.request.Request(
-        f"{server.address}/gradio_api/upload",
-        body,
-        {"Content-Type": "multipart/form-data; boundary=b"},
-    )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)[0]

@@ -1,20 +1,23 @@
 """The research view: each control, by Streamlit's own driver."""
 
-import contextlib
-import shutil
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from chromium import chromium, find, on_phone, wait_for
+from demo_server import serve
+from made_pictures import file_of
 from PIL import Image
 
 st = pytest.importorskip(
     "streamlit", reason="streamlit, which serves the research view, is not installed"
 )
 from streamlit.testing.v1 import AppTest  # noqa: E402
+
+from b2m import api  # noqa: E402
+from b2m.inference import animator as animators  # noqa: E402
+from b2m.media.video import read_video  # noqa: E402
+from b2m.motion.io import read_flow  # noqa: E402
 
 APP = Path(__file__).parents[1] / "demo" / "streamlit" / "app.py"
 
@@ -100,16 +103,19 @@ def test_each_side_shows_the_motion_and_the_frame_that_are_chosen(monkeypatch):
         np.testing.assert_array_equal(left, right)
 
 
-def test_downloads_are_what_they_say(tmp_path, monkeypatch):
-    from b2m.media.video import read_video
-    from b2m.motion.io import read_flow
-
-    offered = {}
+@pytest.fixture
+def offered(monkeypatch):
+    """What makes the contents of each file that can be downloaded, by its name."""
+    found = {}
 
     def button(label, data, file_name, **options):
-        offered[file_name] = data
+        found[file_name] = data
 
     monkeypatch.setattr(st, "download_button", button)
+    return found
+
+
+def test_downloads_are_what_they_say(tmp_path, offered):
     choose(start())
     for name, data in offered.items():
         (tmp_path / name).write_bytes(data())
@@ -126,8 +132,6 @@ def test_downloads_are_what_they_say(tmp_path, monkeypatch):
 
 
 def test_what_is_shown_already_is_not_made_again(monkeypatch):
-    from b2m import api
-
     made = []
     animate, deciding = api.BlurAnimator.animate, ["frames", "motions", "seed"]
 
@@ -191,24 +195,25 @@ def test_two_models_side_by_side(tmp_path, monkeypatch):
         st.cache_resource.clear()
 
 
-def test_uploads_good_and_bad(tmp_path):
+def upload(app, key, name, content):
+    """Hand over a file: bytes, or a picture as PNG."""
+    content = content if isinstance(content, bytes) else file_of(content)
+    app.file_uploader(key=key).upload(name, content, "image/png").run()
+    assert not app.exception
+
+
+def test_uploads_good_and_bad():
     app = start()
     photo = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
-    Image.fromarray(photo).save(tmp_path / "mine.png")
-    data = (tmp_path / "mine.png").read_bytes()
-    app.file_uploader(key="photo").upload("mine.png", data, "image/png").run()
-    assert not app.exception
+    upload(app, "photo", "mine.png", Image.fromarray(photo))
     assert len(app.table) == 1
     assert not [box for box in app.selectbox if box.label == "Option"]  # there is one alone
     assert any("This photo looks sharp" in text.value for text in app.markdown)
-    app.file_uploader(key="photo").upload("letter.jpg", b"Dear photo,", "image/jpeg").run()
-    assert not app.exception
+    upload(app, "photo", "letter.jpg", b"Dear photo,")
     assert app.error[0].value.startswith("letter.jpg is not an image")
 
 
 def test_too_little_memory_is_told_in_plain_words(monkeypatch):
-    from b2m import api
-
     def hungry(*_, **__):
         raise RuntimeError("DefaultCPUAllocator: not enough memory")
 
@@ -217,34 +222,20 @@ def test_too_little_memory_is_told_in_plain_words(monkeypatch):
     assert "not enough memory for this photo" in app.error[0].value
 
 
-def test_guidance_from_a_picture(tmp_path):
+def test_guidance_from_a_picture():
     app = choose(start())
     app.radio(key="source").set_value("Guidance picture").run()
     assert "Upload a guidance picture" in app.info[0].value
-    Image.new("RGB", (20, 20), (255, 0, 0)).save(tmp_path / "red.png")
-    data = (tmp_path / "red.png").read_bytes()
-    app.file_uploader(key="guidance").upload("red.png", data, "image/png").run()
-    assert not app.exception
-    Image.new("RGB", (20, 20), (128, 128, 128)).save(tmp_path / "grey.png")
-    data = (tmp_path / "grey.png").read_bytes()
-    app.file_uploader(key="guidance").upload("grey.png", data, "image/png").run()
-    assert not app.exception
-    assert "red" in app.error[0].value
+    upload(app, "guidance", "red.png", Image.new("RGB", (20, 20), (255, 0, 0)))
+    assert not app.error
+    upload(app, "guidance", "grey.png", Image.new("RGB", (20, 20), (128, 128, 128)))
     # What is wrong with it is not said of the photo.
     assert app.error[0].value.startswith("grey.png has the colour")
-    app.file_uploader(key="guidance").upload("letter.png", b"Dear,", "image/png").run()
+    upload(app, "guidance", "letter.png", b"Dear,")
     assert app.error[0].value.startswith("letter.png is not an image")
 
 
-def test_large_photos_are_shown_small_and_saved_in_full(tmp_path, monkeypatch):
-    from b2m.inference import animator as animators
-
-    offered = {}
-
-    def button(label, data, file_name, **options):
-        offered[file_name] = data
-
-    monkeypatch.setattr(st, "download_button", button)
+def test_large_photos_are_shown_small_and_saved_in_full(tmp_path, monkeypatch, offered):
     monkeypatch.setattr(animators.preview, "__defaults__", (320 * 213,))
     st.cache_resource.clear()
     try:
@@ -258,8 +249,6 @@ def test_large_photos_are_shown_small_and_saved_in_full(tmp_path, monkeypatch):
     finally:
         st.cache_resource.clear()
     assert Image.open(tmp_path / "clip.MP.jpg").size == (640, 426)
-    from b2m.motion.io import read_flow
-
     flow, small = read_flow(tmp_path / "last.flo"), kept[-1].clip.flow
     assert flow.shape == (426, 640, 2)
     for y, x in ((215, 195), (295, 460)):
@@ -280,44 +269,16 @@ def test_weights_that_cannot_be_had_are_told_and_not_kept_in_mind(tmp_path, monk
 
 def test_it_fits_a_phone_in_a_browser(tmp_path):
     """The uploader lies in the page, photo and clip come, and nothing scrolls sideways."""
-    from test_demo_page import find, wait_for
-
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip(
-            "the pages are opened in Chromium, and chromium and chromedriver are not installed"
-        )
-    selenium = pytest.importorskip(
-        "selenium.webdriver", reason="selenium, which drives Chromium, is not installed"
-    )
-    from selenium.webdriver.chrome.service import Service
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(APP), f"--server.port={port}"]
-    command += ["--server.headless=true", "--server.address=127.0.0.1"]
-    command += ["--browser.gatherUsageStats=false", "--server.fileWatcherType=none"]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    options = selenium.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    browser = selenium.Chrome(options=options, service=Service(driver))
-    try:
-        size = {"width": 360, "height": 780, "deviceScaleFactor": 1, "mobile": True}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-
-        def answers():
-            with contextlib.suppress(OSError):
-                return socket.create_connection(("127.0.0.1", port), 1).close() is None
-
-        wait_for(answers, 300)
-        browser.get(f"http://127.0.0.1:{port}")
-        upload = wait_for(lambda: find(browser, "[data-testid=stMain] input[type=file]"), 300)[0]
-        upload.send_keys(str(APP.parents[2] / "examples" / "cat-roll.jpg"))
+    arguments = ["-m", "streamlit", "run", APP, "--server.headless=true"]
+    arguments += ["--server.address=127.0.0.1", "--browser.gatherUsageStats=false"]
+    with (
+        serve(*arguments, ready="_stcore/health") as server,
+        chromium(tmp_path / "profile", "--disable-gpu") as browser,
+    ):
+        on_phone(browser)
+        browser.get(server.address)
+        place = wait_for(lambda: find(browser, "[data-testid=stMain] input[type=file]"), 300)[0]
+        place.send_keys(str(APP.parents[2] / "examples" / "cat-roll.jpg"))
         media = "const all = [...document.querySelectorAll('[data-testid=stMain] video')];"
         media += "return all.length == 2 && all.every(v => v.autoplay && !v.error)"
         wait_for(lambda: browser.execute_script(media), 300)
@@ -328,7 +289,3 @@ def test_it_fits_a_phone_in_a_browser(tmp_path):
             assert inner["width"] <= outer["width"] + 1
         assert find(browser, "[data-testid=stTable] td")
         assert not find(browser, "[data-testid=stException]")
-    finally:
-        browser.quit()
-        process.terminate()
-        process.wait(20)

@@ -6,7 +6,19 @@ import zlib
 
 import numpy as np
 import pytest
-from made_pictures import BT2020, DISPLAY_P3, hlg, light, mean_apart, pattern, pq, srgb, to_bt2020
+from made_pictures import (
+    BT2020,
+    DISPLAY_P3,
+    file_of,
+    hlg,
+    light,
+    mean_apart,
+    pattern,
+    png,
+    pq,
+    srgb,
+    to_bt2020,
+)
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from b2m.errors import InputError
@@ -54,21 +66,13 @@ def profile(name="a profile", columns=SRGB, curve=2.2, space=b"RGB "):
     return head.ljust(128, b"\0") + table + data
 
 
-def png(pixels, *chunks, palette=None):
-    """A PNG of (H, W[, C]) uint8 or uint16 with further chunks, each (name, data)."""
-    deep = pixels.dtype == np.uint16
-    kind = {1: 0, 2: 4, 3: 2, 4: 6}[1 if pixels.ndim == 2 else pixels.shape[2]]
+def seen(data):
+    return read_image(data).pixels
 
-    def chunk(name, data):
-        packed = name + data
-        return struct.pack(">I", len(data)) + packed + struct.pack(">I", zlib.crc32(packed))
 
-    height, width = pixels.shape[:2]
-    header = struct.pack(">IIBBBBB", width, height, 16 if deep else 8, kind, 0, 0, 0)
-    rows = pixels.astype(">u2" if deep else np.uint8)
-    data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows), 1)
-    parts = [(b"IHDR", header), *chunks, (b"IDAT", data), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+def stored(*given, **options):
+    """What is seen of a picture of Pillow's that was put into a file."""
+    return seen(file_of(*given, **options))
 
 
 def iccp(data):
@@ -96,9 +100,9 @@ CURVES = {
 @pytest.mark.parametrize("name", ["sRGB IEC61966-2.1", "another"])
 def test_profiles_count_by_their_numbers(curve, columns, name):
     data = profile(name, columns, curve)
-    read = read_image(png(PIXELS, iccp(data))).pixels
+    read = seen(png(PIXELS, iccp(data)))
     assert np.abs(read.astype(int) - by_littlecms(Image.fromarray(PIXELS), data)).max() <= 3
-    deep = read_image(png(PIXELS.astype(np.uint16) * 257, iccp(data))).pixels
+    deep = seen(png(PIXELS.astype(np.uint16) * 257, iccp(data)))
     assert np.abs(deep.astype(int) - read).max() <= 1
 
 
@@ -107,7 +111,7 @@ def test_what_is_srgb_is_left_alone():
         ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
         profile("no name", SRGB, (3, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)),
     ):
-        np.testing.assert_array_equal(read_image(png(PIXELS, iccp(data))).pixels, PIXELS)
+        np.testing.assert_array_equal(seen(png(PIXELS, iccp(data))), PIXELS)
 
 
 def test_16_bits_go_through_the_profile():
@@ -115,41 +119,33 @@ def test_16_bits_go_through_the_profile():
     ramp = np.tile(np.linspace(0, 0.08, 320), (16, 1))
     deep = np.rint(ramp * 65535).astype(np.uint16)
     linear = profile("linear", SRGB, 1)
-    read = read_image(png(np.dstack([deep] * 3), iccp(linear))).pixels
+    read = seen(png(np.dstack([deep] * 3), iccp(linear)))
     assert np.abs(read[..., 0] - 255 * srgb(ramp)).max() <= 1
     assert len(np.unique(read)) == 81
     alpha = np.full_like(deep, 65535)
-    read = read_image(png(np.dstack([deep] * 3 + [alpha]), iccp(linear))).pixels
+    read = seen(png(np.dstack([deep] * 3 + [alpha]), iccp(linear)))
     assert len(np.unique(read)) == 81
     grey = profile("grey", curve=1, space=b"GRAY")
     for picture in (deep, np.dstack([deep, alpha])):
-        read = read_image(png(picture, iccp(grey))).pixels
+        read = seen(png(picture, iccp(grey)))
         assert np.abs(read[..., 1] - 255 * srgb(ramp)).max() <= 1
-    buffer = io.BytesIO()
-    Image.fromarray(deep).save(buffer, "TIFF", icc_profile=grey)
-    assert len(np.unique(read_image(buffer.getvalue()).pixels)) == 81
+    assert len(np.unique(stored(Image.fromarray(deep), "TIFF", icc_profile=grey))) == 81
 
 
 def test_profiles_of_grey_and_palette_files():
     grey = PIXELS[..., 0]
     data = profile("grey", curve=1.0, space=b"GRAY")
-    read = read_image(png(grey, iccp(data))).pixels
+    read = seen(png(grey, iccp(data)))
     expected = np.rint(255 * srgb(grey / 255))
     assert np.abs(read - expected[..., None]).max() <= 1
     colors = profile("Adobe", ADOBE, 2.2)
     image = Image.fromarray(PIXELS).quantize(64)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", icc_profile=colors)
     reference = by_littlecms(image.convert("RGB"), colors)
-    assert np.abs(read_image(buffer.getvalue()).pixels.astype(int) - reference).max() <= 3
+    assert np.abs(stored(image, "PNG", icc_profile=colors).astype(int) - reference).max() <= 3
     # A profile of grey on a palette of greys, and on one of colours.
-    buffer = io.BytesIO()
-    Image.fromarray(grey).quantize(64).save(buffer, "PNG", icc_profile=data)
-    photo = read_image(buffer.getvalue())
+    photo = read_image(file_of(Image.fromarray(grey).quantize(64), "PNG", icc_profile=data))
     assert not photo.warnings and photo.pixels.mean() > grey.mean() + 20
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", icc_profile=data)
-    assert "could not be applied" in read_image(buffer.getvalue()).warnings[0]
+    assert "could not be applied" in read_image(file_of(image, "PNG", icc_profile=data)).warnings[0]
 
 
 def test_broken_profiles_do_no_harm():
@@ -179,12 +175,24 @@ def test_adobe_rgb_by_exif(color_space, index):
         Image.fromarray(PIXELS), ImageCms.createProfile("sRGB"),
         ImageCms.ImageCmsProfile(io.BytesIO(data)), outputMode="RGB",
     )  # fmt: skip
-    buffer = io.BytesIO()
-    to_adobe.save(buffer, "JPEG", quality=99, subsampling=0, exif=exif_of(color_space, index))
-    assert mean_apart(read_image(buffer.getvalue()).pixels, PIXELS) < 1.5
-    buffer = io.BytesIO()
-    Image.fromarray(PIXELS).save(buffer, "JPEG", quality=99, exif=exif_of(1, "R98"))
-    assert mean_apart(read_image(buffer.getvalue()).pixels, PIXELS) < 1.5
+    assert (
+        mean_apart(
+            seen(
+                file_of(
+                    to_adobe, "JPEG", quality=99, subsampling=0, exif=exif_of(color_space, index)
+                )
+            ),
+            PIXELS,
+        )
+        < 1.5
+    )
+    assert (
+        mean_apart(
+            seen(file_of(Image.fromarray(PIXELS), "JPEG", quality=99, exif=exif_of(1, "R98"))),
+            PIXELS,
+        )
+        < 1.5
+    )
 
 
 @pytest.mark.parametrize(
@@ -209,28 +217,24 @@ def test_code_points_of_png(points, encode, told):
 
 def test_code_points_of_avif(tmp_path):
     """Written by Pillow as sRGB, with other numbers put into the box that tells the colours."""
-    buffer = io.BytesIO()
     wide = np.rint(255 * srgb(light(PIXELS) @ DISPLAY_P3.T)).astype(np.uint8)
-    Image.fromarray(wide).save(buffer, "AVIF", quality=100, subsampling="4:4:4")
-    data = bytearray(buffer.getvalue())
+    data = bytearray(file_of(Image.fromarray(wide), "AVIF", quality=100, subsampling="4:4:4"))
     where = data.index(b"nclx") + 4
     assert data[where : where + 2] == b"\0\1"
-    assert mean_apart(read_image(bytes(data)).pixels, wide) < 2
+    assert mean_apart(seen(bytes(data)), wide) < 2
     data[where : where + 2] = b"\0\x0c"
-    assert mean_apart(read_image(bytes(data)).pixels, PIXELS) < 2
+    assert mean_apart(seen(bytes(data)), PIXELS) < 2
 
 
 def test_gamma_and_chromaticities_of_png():
     linear = np.rint(light(PIXELS) * 65535).astype(np.uint16)
-    assert (
-        mean_apart(read_image(png(linear, (b"gAMA", struct.pack(">I", 100000)))).pixels, PIXELS) < 1
-    )
+    assert mean_apart(seen(png(linear, (b"gAMA", struct.pack(">I", 100000)))), PIXELS) < 1
     wide = np.rint(255 * srgb(light(PIXELS) @ DISPLAY_P3.T)).astype(np.uint8)
     p3 = struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
     chunks = [(b"gAMA", struct.pack(">I", 45455)), (b"cHRM", p3)]
-    assert mean_apart(read_image(png(wide, *chunks)).pixels, PIXELS) < 1
-    np.testing.assert_array_equal(read_image(png(wide, *chunks, (b"sRGB", b"\0"))).pixels, wide)
-    np.testing.assert_array_equal(read_image(png(wide, chunks[0])).pixels, wide)
+    assert mean_apart(seen(png(wide, *chunks)), PIXELS) < 1
+    np.testing.assert_array_equal(seen(png(wide, *chunks, (b"sRGB", b"\0"))), wide)
+    np.testing.assert_array_equal(seen(png(wide, chunks[0])), wide)
 
 
 # --- what is stored in another way ----------------------------------------------------------------
@@ -241,9 +245,7 @@ def tiff(array, mode=None, **tags):
     info = TiffImagePlugin.ImageFileDirectory_v2()
     for name, value in tags.items():
         info[getattr(TiffImagePlugin, name)] = value
-    buffer = io.BytesIO()
-    Image.fromarray(array, mode).save(buffer, "TIFF", tiffinfo=info)
-    return buffer.getvalue()
+    return file_of(Image.fromarray(array, mode), "TIFF", tiffinfo=info)
 
 
 def test_white_may_be_zero():
@@ -251,7 +253,7 @@ def test_white_may_be_zero():
     data = bytearray(tiff(65535 - grey))
     where = data.index(struct.pack("<HHI", 262, 3, 1)) + 8
     data[where] = 0
-    np.testing.assert_array_equal(read_image(bytes(data)).pixels[..., 0], PIXELS[..., 0])
+    np.testing.assert_array_equal(seen(bytes(data))[..., 0], PIXELS[..., 0])
 
 
 def test_values_that_end_early_are_told():
@@ -303,7 +305,7 @@ def test_what_would_be_read_wrong_is_refused(tags, says):
 
 def test_grey_floating_point_is_read():
     grey = np.linspace(0, 1, 32 * 64, dtype=np.float32).reshape(32, 64)
-    assert np.abs(read_image(tiff(grey)).pixels[..., 0] - 255 * grey).max() <= 0.5
+    assert np.abs(seen(tiff(grey))[..., 0] - 255 * grey).max() <= 0.5
 
 
 def test_nothing_to_see_is_refused():
@@ -317,11 +319,12 @@ def test_long_texts_do_not_matter(compressed):
     info = PngImagePlugin.PngInfo()
     info.add_text("workflow", "x" * 3_000_000, zip=compressed)
     info.add_itxt("prompt", "y" * 3_000_000, zip=compressed)
-    buffer = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(PIXELS).save(buffer, "PNG", pnginfo=info, exif=exif)
-    np.testing.assert_array_equal(read_image(buffer.getvalue()).pixels, np.rot90(PIXELS, -1))
+    np.testing.assert_array_equal(
+        stored(Image.fromarray(PIXELS), "PNG", pnginfo=info, exif=exif),
+        np.rot90(PIXELS, -1),
+    )
 
 
 def test_orientation_is_that_of_exif():
@@ -330,9 +333,7 @@ def test_orientation_is_that_of_exif():
         b'syntax-ns#"><rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" '
         b'tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
     )
-    buffer = io.BytesIO()
-    Image.fromarray(PIXELS).save(buffer, "JPEG", xmp=xmp)
-    assert read_image(buffer.getvalue()).pixels.shape == PIXELS.shape
+    assert stored(Image.fromarray(PIXELS), "JPEG", xmp=xmp).shape == PIXELS.shape
 
 
 OTHERS = {
@@ -361,6 +362,4 @@ def test_lab_tiff():
         Image.fromarray(PIXELS), ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"),
         outputMode="LAB",
     )  # fmt: skip
-    buffer = io.BytesIO()
-    lab.save(buffer, "TIFF")
-    assert mean_apart(read_image(buffer.getvalue()).pixels, PIXELS) < 3
+    assert mean_apart(stored(lab, "TIFF"), PIXELS) < 3

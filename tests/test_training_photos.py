@@ -1,7 +1,6 @@
 """Photos to train on: what a package holds becomes tiles that cover it, at several sizes."""
 
 import importlib.util
-import io
 import json
 import zipfile
 from hashlib import sha256
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_pictures import file_of
 from PIL import Image
 
 from b2m.data import fetch as fetching
@@ -28,12 +28,6 @@ def ramp(width, height):
     """Red tells the column, green the row, in units of eight pixels."""
     x, y = np.meshgrid(np.arange(width) // 8, np.arange(height) // 8)
     return Image.fromarray(np.stack([x, y, 0 * x], 2).astype(np.uint8))
-
-
-def as_png(image):
-    data = io.BytesIO()
-    image.save(data, "PNG")
-    return data.getvalue()
 
 
 @pytest.mark.parametrize("size", [(1600, 1000), (640, 480), (300, 200), (2000, 900), (700, 1024)])
@@ -56,7 +50,7 @@ def test_tiles_cover_every_size(script, size):
 
 
 def test_a_package_becomes_tiles(script, tmp_path, monkeypatch):
-    whole, part = as_png(ramp(1100, 700)), as_png(ramp(400, 300))
+    whole, part = file_of(ramp(1100, 700)), file_of(ramp(400, 300))
     shelf = tmp_path / "kit-1-py3-none-any.whl"
     with zipfile.ZipFile(shelf, "w") as wheel:
         wheel.writestr("kit/a.png", whole)
