@@ -171,12 +171,11 @@ def test_images_in_folders_of_splits_or_not(tmp_path):
     assert set(dealt.values()) == {"train", "val", "test"}
     touch(tmp_path / "two" / "train" / "a.jpg", tmp_path / "two" / "test" / "b.jpg")
     assert splits(read_layout("images", tmp_path / "two")) == {"a": "train", "b": "test"}
-
-
-def test_photos_of_a_pack(tmp_path):
-    touch(tmp_path / "photos" / "train" / "a.jpg", tmp_path / "photos" / "test" / "b.jpg")
-    touch(tmp_path / "cutouts" / "train" / "c.webp", tmp_path / "index.json")
-    assert splits(read_layout("images", tmp_path)) == {"a": "train", "b": "test"}
+    # A pack has its photos in a folder of that name, beside others.
+    pack = tmp_path / "pack"
+    touch(pack / "photos" / "train" / "a.jpg", pack / "photos" / "test" / "b.jpg")
+    touch(pack / "cutouts" / "train" / "c.webp", pack / "index.json")
+    assert splits(read_layout("images", pack)) == {"a": "train", "b": "test"}
 
 
 def test_genblur_takes_gopro_dvd_and_ones_own(tmp_path):
@@ -342,12 +341,9 @@ def test_a_rate_that_varies_by_little_is_seen_at_any_scale_of_time(tmp_path, tim
         examine(Source("uneven", "train", path))
 
 
-def test_frames_are_ordered_by_number(tmp_path):
-    frames(tmp_path, [f"out{n}.png" for n in range(12)])
-    assert frames_of(tmp_path) == tuple(f"out{n}.png" for n in range(12))
-
-
-def test_a_constant_step_of_numbers_is_that_of_frames(tmp_path):
+def test_frames_are_ordered_by_number_and_a_constant_step_is_theirs(tmp_path):
+    frames(tmp_path / "tens", [f"out{n}.png" for n in range(12)])
+    assert frames_of(tmp_path / "tens") == tuple(f"out{n}.png" for n in range(12))
     names = [f"{n:09d}.png" for n in range(0, 40 * 33_333, 33_333)]
     frames(tmp_path, names)
     assert frames_of(tmp_path) == tuple(names)
@@ -374,14 +370,10 @@ def test_a_few_breaks_are_missing_frames(tmp_path):
     assert frames_of(tmp_path).count("") == 2 + 1000
 
 
-def folder_source(tmp_path, pictures):
-    for index, picture in enumerate(pictures, 1):
-        Image.fromarray(picture).save(tmp_path / f"{index:06d}.png")
-    return Source("frames", "train", tmp_path, frames_of(tmp_path), 240.0)
-
-
 def test_bad_frames_are_told_apart(tmp_path):
-    source = folder_source(tmp_path, [numbered(i) for i in range(12)])
+    for index in range(12):
+        Image.fromarray(numbered(index)).save(tmp_path / f"{index + 1:06d}.png")
+    source = Source("frames", "train", tmp_path, frames_of(tmp_path), 240.0)
     Image.fromarray(numbered(3, (32, 40))).save(tmp_path / "000003.png")
     cv2.imwrite(str(tmp_path / "000005.png"), numbered(5).astype(np.uint16) * 257)
     whole = (tmp_path / "000007.png").read_bytes()
@@ -393,12 +385,3 @@ def test_bad_frames_are_told_apart(tmp_path):
         with pytest.raises(InputError, match=said):
             reader.read(index, index + 2)
     assert len(reader.read(9, 12)) == 3
-
-
-def test_a_gap_in_the_numbers_is_no_window(tmp_path):
-    folder_source(tmp_path, [numbered(i) for i in range(6)])
-    (tmp_path / "000003.png").unlink()
-    reader = Reader(Source("gap", "train", tmp_path, frames_of(tmp_path), 240.0))
-    with pytest.raises(InputError, match=r"missing between 000002.png and 000004.png"):
-        reader.read(0, 3)
-    assert len(reader.read(3, 6)) == 3
