@@ -102,16 +102,6 @@ def test_either_sign_is_one_choice_per_image() -> None:
     assert metrics.flow_epe_either_sign(-mixed, truth) == pytest.approx(quarter)
 
 
-def clip(count: int = 7, size: int = 24) -> np.ndarray:
-    wide = np.random.default_rng(5).integers(0, 256, (size, size + count, 3), np.uint8)
-    return np.stack([wide[:, i : i + size] for i in range(count)])
-
-
-def noisy(frames: np.ndarray, strength: float, seed: int = 0) -> np.ndarray:
-    noise = np.random.default_rng(seed).normal(0, strength, frames.shape)
-    return np.clip(frames + noise, 0, 255).astype(np.uint8)
-
-
 def test_shift_tolerant_psnr_is_its_definition() -> None:
     rng = np.random.default_rng(4)
     image, truth = rng.integers(0, 256, (2, 30, 41, 3)).astype(np.uint8)

@@ -274,6 +274,7 @@ def test_color_conventions() -> None:
     np.testing.assert_array_equal(colored[0, 0], (255, 0, 0))
     np.testing.assert_array_equal(colored[0, 2], (255, 0, 0), "nothing down, whichever its sign")
     np.testing.assert_array_equal(colored[0, 1], 0)
+    assert motion.flow_to_color(np.empty((0, 3, 2), np.float32)).shape == (0, 3, 3)
 
 
 def test_there_is_no_edge_between_directions() -> None:
@@ -282,14 +283,6 @@ def test_there_is_no_edge_between_directions() -> None:
     colored = motion.flow_to_color(around, 1.0)[0].astype(int)
     assert np.abs(np.diff(colored, axis=0)).max() <= 32  # of the steepest ramp, 4 colours
     np.testing.assert_array_equal(colored[0], colored[-1])
-
-
-def test_what_is_unknown_is_black_and_nothing_has_a_shape() -> None:
-    flow = np.full((2, 3, 2), (np.nan, 1), np.float32)
-    colored = motion.flow_to_color(flow)
-    np.testing.assert_array_equal(colored[0, 1], 0)
-    np.testing.assert_array_equal(motion.flow_to_color(np.empty((0, 3, 2), np.float32)).shape,
-                                  (0, 3, 3))  # fmt: skip
 
 
 def test_what_counts_as_still_looks_still() -> None:
