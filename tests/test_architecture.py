@@ -174,26 +174,6 @@ def test_files_stay_short(path):
     assert len(path.read_text("utf-8").splitlines()) <= LONGEST_FILE
 
 
-def public_definitions(tree, prefix=""):
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            if node.name.startswith("_"):
-                continue
-            yield prefix + node.name, node
-            if isinstance(node, ast.ClassDef):
-                yield from public_definitions(node, f"{prefix}{node.name}.")
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_everything_public_is_documented_and_typed(path):
-    tree = ast.parse(path.read_text("utf-8"))
-    assert ast.get_docstring(tree), "the module itself"
-    for name, node in public_definitions(tree):
-        assert ast.get_docstring(node), name
-        if not isinstance(node, ast.ClassDef):
-            assert node.returns is not None, f"{name} says not what it returns"
-
-
 def tracked_files():
     if shutil.which("git") is None:
         pytest.skip("git, which lists the files of the repository, is not installed")

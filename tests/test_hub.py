@@ -2,20 +2,18 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import math
 import os
 import pickle
 import threading
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from hub_client import connect, serving
+from hub_client import Handler, connect, serving
 
 from b2m import hub
 from b2m.errors import InputError, OutputError
@@ -349,50 +347,35 @@ def test_hub_download(places, saved, monkeypatch):
 PAGE = b"<!DOCTYPE html><html><body>Sign in to the network of this hotel</body></html>"
 
 
-class BadHub(BaseHTTPRequestHandler):
+class BadHub(Handler):
     """The few endpoints that a download uses, and what can be wrong with them."""
 
-    def log_message(self, *_):
-        pass
-
-    def do_HEAD(self):
-        self.do_GET()
-
-    def do_GET(self):
+    def answer(self, method, path, body):
         fault, whole = self.server.fault, self.server.whole
         if fault == "no answer":
             threading.Event().wait(1)
-        if fault == "404" or (fault == "no weights" and self.path.endswith("safetensors")):
-            self.send_response(404)
-            self.send_header("X-Error-Code", "RepoNotFound" if fault == "404" else "EntryNotFound")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
+        if fault == "404":
+            return 404, b"", {"X-Error-Code": "RepoNotFound"}
+        if fault == "no weights" and path.endswith("safetensors"):
+            return 404, b"", {"X-Error-Code": "EntryNotFound"}
         if fault == "500":
-            return self.send_error(500)
-        files = [{"rfilename": name} for name in whole]
-        data = json.dumps({"id": "a/b", "sha": "0" * 40, "siblings": files}).encode()
-        if "/tree/" in self.path:
-            tree = [
+            return 500, b""
+        ends = {"page": "", "page for a file": "json", "page for the weights": "safetensors"}
+        if fault in ends and path.endswith(ends[fault]):
+            return 200, PAGE
+        if "/tree/" in path:
+            return 200, [
                 {"type": "file", "path": n, "size": len(d), "oid": "0"} for n, d in whole.items()
             ]
-            data = json.dumps(tree).encode()
-        if "/resolve/" in self.path:
-            data = whole[self.path.rsplit("/", 1)[1]]
-        ends = {"page": "", "page for a file": "json", "page for the weights": "safetensors"}
-        if fault in ends and self.path.endswith(ends[fault]):
-            data = PAGE
-        if fault == "damaged" and "/resolve/" in self.path:
-            data = data[:-7]  # and the Hub says so itself
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(data)))
-        self.send_header("X-Repo-Commit", "0" * 40)
-        self.send_header("ETag", hashlib.sha256(data).hexdigest())
-        self.end_headers()
-        if self.command == "GET":
-            half = fault == "half" and "/resolve/" in self.path
-            with contextlib.suppress(OSError):  # who asked has gone
-                self.wfile.write(data[: len(data) // 2] if half else data)
+        if "/resolve/" not in path:
+            files = [{"rfilename": name} for name in whole]
+            return 200, {"id": "a/b", "sha": "0" * 40, "siblings": files}
+        data = whole[path.rsplit("/", 1)[1]]
+        return 200, data[:-7] if fault == "damaged" else data  # and the Hub says so itself
+
+    def sent(self, data):
+        half = self.server.fault == "half" and "/resolve/" in self.path
+        return data[: len(data) // 2] if half else data
 
 
 @pytest.mark.parametrize(

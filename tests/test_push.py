@@ -4,12 +4,10 @@ import base64
 import hashlib
 import json
 import os
-import re
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from hub_client import connect, serving
+from hub_client import Handler, connect, serving
 
 from b2m.cli import main
 from b2m.errors import InputError
@@ -21,36 +19,8 @@ ANIMATOR, PAGE = ROOT / "weights" / "animator", ROOT / "demo" / "gradio"
 TOKEN = "hf_for_the_tests"
 
 
-class Hub(BaseHTTPRequestHandler):
+class Hub(Handler):
     """The few endpoints that a push uses; what arrives is kept."""
-
-    def do_POST(self):
-        self.take("POST")
-
-    def do_PUT(self):
-        self.take("PUT")
-
-    def do_GET(self):
-        self.take("GET")
-
-    def log_message(self, *_):
-        pass
-
-    def take(self, method):
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        status, answer = self.answer(method, self.path.split("?")[0], body)
-        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.send_header("X-Repo-Commit", "0" * 40)
-        self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
-        self.end_headers()
-        if method != "HEAD":
-            self.wfile.write(data)
-
-    def do_HEAD(self):
-        self.take("HEAD")
 
     def download(self, path):
         """What the last commit left."""
@@ -289,22 +259,3 @@ def test_a_space_that_could_not_be_installed_is_not_sent(monkeypatch, capsys):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     assert main(["push", str(PAGE), "user/b2m", "--space", "--yes"]) == 1
     assert "--owner" in capsys.readouterr().err
-
-
-CARDS = sorted(path.parent for path in (ROOT / "weights").glob("*/README.md"))
-
-
-@pytest.mark.parametrize("folder", CARDS, ids=lambda folder: folder.name)
-def test_model_cards(folder):
-    from huggingface_hub import ModelCard
-
-    card = ModelCard.load(folder / "README.md")
-    facts = card.data.to_dict()
-    assert (facts["license"], facts["library_name"]) == ("mit", "b2m")
-    assert "https://arxiv.org/abs/" in card.text
-    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", card.text)  # each with a text for the blind
-    assert pictures and all((folder / name).is_file() for name in pictures)
-    # Numbers of the Hub's form are those of the tables.
-    numbers = {float(number) for number in re.findall(r"(?<![\w.])\+?(\d+(?:\.\d+)?)", card.text)}
-    values = [float(result.metric_value) for result in card.data.eval_results]
-    assert values and set(values) <= numbers
