@@ -55,11 +55,6 @@ def test_average_is_that_of_a_loop():
         assert averaged[place].item() == pytest.approx(encode(light), abs=1e-9)
 
 
-def test_black_and_white_average_brighter_than_the_middle_code():
-    frames = torch.tensor([0.0, 1.0]).view(1, 2, 1, 1, 1).expand(1, 2, 3, 1, 1)
-    assert blur.average(frames).mean().item() == pytest.approx(0.7354, abs=1e-4)
-
-
 def test_tables_agree_with_the_curves_and_go_round():
     codes = np.arange(256, dtype=np.uint8)
     light = blur.decode_bytes(codes)
@@ -87,15 +82,6 @@ def random_clip(height, width, frames=4):
 def exact_blur(clip):
     light = np.vectorize(decode)(np.arange(256) / 255)[clip].mean(0)
     return np.rint(255 * np.vectorize(encode)(light)).astype(np.uint8)
-
-
-def test_average_of_bytes():
-    clip = random_clip(5, 7)
-    light = blur.average_bytes(clip)
-    assert light.shape == (5, 7, 3)
-    assert light.dtype == np.float32
-    expected = np.vectorize(decode)(np.arange(256) / 255)[clip].mean(0)
-    np.testing.assert_allclose(light, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("height", [16, 300])  # one strip, and two

@@ -6,12 +6,11 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from made_models import learn, on_paper, photos
+from made_models import learn, photos
 
 from b2m.data.scenes import SceneConfig
 from b2m.evaluate import methods
 from b2m.evaluate.test_sets import scene_samples
-from b2m.inference import frame_models
 from b2m.losses import EPE_WEIGHTS, multiscale_epe
 from b2m.metrics import flow_epe_either_sign
 from b2m.models import BlurFlowNet, BlurFlowNetConfig
@@ -43,21 +42,6 @@ def make(config=TINY, seed=0):
                 module.decide[-1].weight.normal_(std=0.1)
         model.context.head.weight.mul_(100)
     return model
-
-
-def test_forms():
-    paper = on_paper(BlurFlowNetConfig.paper())
-    assert len(paper.encoder.levels) == len(EPE_WEIGHTS) == 6
-    assert paper.stride == 64
-    for dense in (*paper.decoders[0].refine, *(level.decode for level in paper.levels)):
-        assert len(dense.layers) == 5
-    assert len(paper.context.body) + 1 == 7
-    # As in its Fig. 2: colours come in and vectors go out.
-    assert paper.encoder.levels[0][0][0].in_channels == 3
-    assert not (paper.config.contrast or paper.config.lines)
-    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in paper.modules())
-    assert BlurFlowNet().config.contrast
-    assert BlurFlowNet().config.lines
 
 
 def test_correlation_is_its_equation():
@@ -181,14 +165,6 @@ def test_the_papers_form_is_trained_on_vectors_of_the_nearer_sign():
                 expected += weight * np.hypot(*(scale[photo_number] - nearer)).sum() / 2
         assert losses[-1] == pytest.approx(expected, rel=1e-5)
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-
-
-@pytest.mark.parametrize("config", [TINY, PAPER])
-def test_flow_of_a_photo_by_either_form(config):
-    photo = (255 * photos(1, 65, 72)[0]).permute(1, 2, 0).byte().numpy()
-    found = frame_models.flow(make(config), photo)
-    assert found.shape == (65, 72, 2)
-    assert np.isfinite(found).all()
 
 
 def test_true_motion_has_no_error_where_it_is_judged():

@@ -7,7 +7,6 @@ import pytest
 import torch
 from scipy import ndimage
 
-import b2m
 from b2m import deconvolution
 from b2m.blur import encode_bytes
 from b2m.deconvolution import (
@@ -246,7 +245,3 @@ def test_vectors_may_be_as_long_as_the_diagonal():
     flow = np.zeros((18, 24, 2), np.float32)
     flow[9, 12] = 18, 24  # of length 30
     assert np.abs(deblur_with_flow(photo, flow).astype(int) - 90).max() <= 1
-
-
-def test_it_is_public():
-    assert b2m.deblur_with_flow is deblur_with_flow

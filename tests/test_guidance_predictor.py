@@ -7,7 +7,6 @@ from made_models import learn, on_paper, parameters, photos
 
 from b2m import guidance as guidance_rules
 from b2m.data.sample import SampleBatch
-from b2m.errors import InputError
 from b2m.guidance.palette import PALETTE
 from b2m.guidance.quantize import quantise
 from b2m.losses import guidance_cross_entropy
@@ -26,7 +25,7 @@ from b2m.train.recipes import find_recipe
 
 TINY = GuidancePredictorConfig.tiny()
 PLAIN = GuidancePredictorConfig(width=4, widest=8, levels=4, blocks=(), encoder=4)  # the paper's
-VARIANTS = [TINY, PLAIN]
+variants = pytest.mark.parametrize("config", [TINY, PLAIN])
 
 
 def make(config=TINY, seed=0):
@@ -74,11 +73,6 @@ def test_paper_size():
     assert model(torch.empty(1, 3, 256, 256, device="meta")).shape == (1, 5, 256, 256)
 
 
-def test_recipes_are_of_both_sizes():
-    assert find_recipe("guidance-predictor").config == GuidancePredictorConfig.compact()
-    assert find_recipe("guidance-predictor-paper").config == GuidancePredictorConfig.paper()
-
-
 # --- classes --------------------------------------------------------------------------------------
 
 
@@ -95,7 +89,7 @@ def test_classes_are_those_of_the_palette():
 # --- the promises of its form ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("config", VARIANTS)
+@variants
 @pytest.mark.parametrize("size", [(65, 98), (16, 31)])
 def test_one_guidance_for_each_latent(config, size):
     with torch.inference_mode():
@@ -122,7 +116,7 @@ def test_a_large_photo_is_looked_at_small(size):
     assert told == pytest.approx(scale)
 
 
-@pytest.mark.parametrize("config", VARIANTS)
+@variants
 def test_the_latent_changes_the_answer(config):
     model, photo = make(config), photos(1, 64, 64)
     with torch.inference_mode():
@@ -133,7 +127,7 @@ def test_the_latent_changes_the_answer(config):
         assert (middle - one).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("config", VARIANTS)
+@variants
 def test_the_answer_is_a_function_of_photo_and_latent(config):
     model, photo, latent = make(config), photos(1, 65, 70), latents(1, config)
     with torch.inference_mode():
@@ -190,12 +184,6 @@ def test_latents_are_drawn_in_opposites():
     assert many.std().item() == pytest.approx(1, abs=0.03)
 
 
-@pytest.mark.parametrize("seed", [None, 1.5, "a", True, 2**70, -(2**70)])
-def test_seeds_that_are_none(seed):
-    with pytest.raises(InputError, match=rf"seed={seed!r} is not possible: give a whole number"):
-        make().draw_latents(1, seed)
-
-
 # --- training -------------------------------------------------------------------------------------
 
 
@@ -233,7 +221,7 @@ def test_the_step_seeds_what_is_random():
     assert not torch.equal(training(batch(), step=0)["model"], one["model"])
 
 
-@pytest.mark.parametrize("config", [TINY, PLAIN])
+@variants
 def test_it_learns_a_batch_by_heart(config):
     """The same photo with motions one against the other, which only the latent can tell apart."""
     torch.manual_seed(0)
@@ -275,11 +263,3 @@ def test_validation_is_its_definition():
     assert scores["moving_first"] == 0
     assert scores["still"] == pytest.approx(0.75)
     assert scores["moving_or_still"] == pytest.approx(1 - (8 * 48 + 6 * 24) / (moving + still))
-
-
-def test_the_sheet_shows_truth_and_five_answers():
-    flow = motions(2, 48, 48)
-    scenes = SampleBatch(None, None, flow, quantise(flow), None, flow)
-    sheet = PredictorObjective.draw(make(), scenes, photos(2, 48, 48))
-    assert sheet.shape[1] > 7 * 48
-    assert sheet.shape[0] > 2 * 48

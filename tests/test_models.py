@@ -88,16 +88,6 @@ def test_compact_sizes_cost_alike():
     assert max(costs.values()) < 2 * min(costs.values()), costs
 
 
-@pytest.mark.parametrize("name", FRAMES)
-def test_frames_come_in_the_models_own_number(name):
-    model = getattr(models, name)
-    model = model(model.config_class.tiny()).eval()
-    with torch.inference_mode():
-        result = model(torch.rand(1, 3, 64, 64), torch.ones(1, 2, 64, 64))
-    frames = getattr(result, "frames", result)
-    assert frames.shape == (1, model.native_frames or 7, 3, 64, 64)
-
-
 @forms
 def test_any_size(name, form):
     model, (photo, guidance) = make(configured(name, form)), photo_and_guidance(2, 65, 98)
@@ -136,11 +126,6 @@ def test_losses_are_of_their_groups(name, form, monkeypatch):
                     assert parameter.grad.isfinite().all() and parameter.grad.any(), key
                 else:
                     assert parameter.grad is None, key
-
-
-def test_each_has_weights_of_its_own_name():
-    names = [getattr(models, name).weights_name for name in COMPARED]
-    assert len(set(names)) == len(names)
 
 
 @forms

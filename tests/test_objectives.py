@@ -143,18 +143,6 @@ def test_flow_is_compared_at_all_scales():
     torch.testing.assert_close(training(given, step=0)["model"], expected)
 
 
-@objectives
-def test_scores_and_sheets(kind):
-    model, given = make(kind).model.eval(), batch()
-    kind = OBJECTIVES[model.gives]
-    scores = kind.validate(model, as_scenes(given), given["photo"])
-    assert all(isinstance(score, float) for score in scores.values())
-    assert {name for _, panel in kind.panels for name in panel} == scores.keys()
-    sheet = kind.draw(model, as_scenes(given), given["photo"])
-    assert sheet.shape[0] > 64
-    assert sheet.shape[1] > 3 * 64
-
-
 def test_clips_are_scored_in_the_better_order():
     given = batch()
 

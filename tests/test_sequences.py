@@ -7,7 +7,6 @@ from made_pictures import decoded, encoded, light
 from scipy import ndimage
 
 import b2m
-from b2m import api
 from b2m.errors import InputError
 from b2m.inference import frame_models
 from b2m.inference.animator import BlurAnimator
@@ -227,7 +226,3 @@ def test_neighbours_in_the_flow_agree(photo, monkeypatch):
     monkeypatch.setattr(model, "forward", lambda seen: steep)
     found = frame_models.flow(model, photo)
     assert len(np.unique(np.sign(found[..., 1]))) == 1
-
-
-def test_every_model_has_a_name():
-    assert set(api.animators()) == {"animator", *KINDS}

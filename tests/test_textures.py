@@ -65,24 +65,17 @@ def test_nothing_in_a_split(tmp_path, split):
         textures.load_textures(tmp_path, split)
 
 
-def test_no_folder(tmp_path):
-    with pytest.raises(InputError, match="nowhere is not a folder"):
-        textures.load_textures(tmp_path / "nowhere", "train")
-    write(tmp_path / "file.png")
-    with pytest.raises(InputError, match="is not a folder"):
-        textures.load_textures(tmp_path / "file.png", "train")
-
-
-def test_unknown_split_of_made_up_textures():
-    with pytest.raises(InputError, match="'tst' is no split"):
-        textures.load_textures(None, "tst")
-
-
-def test_unreadable_image(tmp_path):
+def test_what_is_no_folder_no_split_or_no_image(tmp_path):
     write(tmp_path / "train" / "good.png")
     (tmp_path / "train" / "bad.jpg").write_bytes(b"not a picture")
-    with pytest.raises(InputError, match=r"bad\.jpg is not a readable image"):
-        textures.load_textures(tmp_path, "train")
+    for folder, split, words in (
+        (tmp_path / "nowhere", "train", "nowhere is not a folder"),
+        (tmp_path / "train" / "good.png", "train", "is not a folder"),
+        (None, "tst", "'tst' is no split"),
+        (tmp_path, "train", r"bad\.jpg is not a readable image"),
+    ):
+        with pytest.raises(InputError, match=words):
+            textures.load_textures(folder, split)
 
 
 # --- reading -------------------------------------------------------------------------------------

@@ -35,20 +35,6 @@ def loss_of(model, photo, truth):
     return video_restoration_loss(images, truth, transforms)
 
 
-def test_forms():
-    paper = on_paper(VideoRestorerConfig.paper())
-    assert paper.native_frames == 7
-    assert len(paper.encoder.levels) == len(paper.middle.blocks) == 5
-    assert all(len(block.layers) == 5 for block in paper.middle.blocks)
-    assert paper.encoder.levels[0][0][0].in_channels == 3
-    assert not (paper.config.contrast or paper.config.residual)
-    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in paper.modules())
-    assert VideoRestorer().config.contrast
-    assert VideoRestorer().config.residual
-    three = VideoRestorerConfig.paper().three_frames()
-    assert on_paper(three).native_frames == 3
-
-
 @variants
 def test_scales_are_halves_of_the_padded_photo(config):
     model, photo = make(config), photos(2, 65, 98)
