@@ -337,16 +337,6 @@ def test_undo_redo_and_reset(app, half):
     assert say(back, undone, "up")[1] == []  # what follows anew cannot be redone
 
 
-def test_a_tap_on_nothing_is_a_hint_and_changes_nothing(app, monkeypatch):
-    _, actions = app
-    said = []
-    monkeypatch.setattr(actions.gr, "Info", said.append)
-    event = gradio.EventData(None, {"tool": "tap", "points": [[20, 20]]})
-    found = actions.drawn(str(APART), [], 1, 3, 1.0, False, "animator", event)
-    assert said == ["Nothing moves there: choose something blurred by motion."]
-    assert [part for part in found if part != gradio.skip()] == [actions.IDLE]
-
-
 @pytest.fixture
 def made(app, monkeypatch):
     """The clips that are made while a test asks."""

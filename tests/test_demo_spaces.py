@@ -1,22 +1,20 @@
 """The folders of the two Spaces, as they run elsewhere: alone, with b2m from its wheel."""
 
 import importlib.metadata
-import json
 import os
 import pty
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
+from demo_server import free_port, serve
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from PIL import Image
@@ -126,35 +124,19 @@ def wheel(image):
     return image.parent / "site"
 
 
-def copied(name, folder):
-    place = folder / "app"
-    shutil.copytree(SPACES[name], place, ignore=shutil.ignore_patterns("__pycache__"))
-    return place / "app.py"
-
-
-def test_gradio_runs_alone(wheel, tmp_path):
+def test_b2m_demo_serves_the_page_from_the_wheel(wheel):
     pytest.importorskip("gradio", reason="gradio, which serves the page, is not installed")
-    from demo_server import serve
     from gradio_client import handle_file
 
-    app = copied("gradio", tmp_path)
     photo = ROOT / "examples" / "cat-roll.jpg"
-    with serve(app, PYTHONPATH=str(wheel)) as server:
+    with serve("-m", "b2m.cli", "demo", PYTHONPATH=str(wheel)) as server:
+        running = Path(f"/proc/{server.process.pid}/cmdline").read_text()
+        assert str(wheel / "b2m" / "demo" / "gradio" / "app.py") in running
         client = server.client()
         sharp = client.predict(handle_file(photo), api_name="/deblur")
         assert Path(sharp).name == "cat-roll-sharp.png"
         tiles = [c for c in client.config["components"] if c["props"].get("elem_id") == "examples"]
         assert len(tiles[0]["props"]["value"]["tiles"]) == len([*photo.parent.glob("*.jpg")])
-
-
-def test_b2m_demo_serves_the_page_from_the_wheel(wheel):
-    from demo_server import serve
-
-    with serve("-m", "b2m.cli", "demo", PYTHONPATH=str(wheel)) as server:
-        with urllib.request.urlopen(f"{server.address}/config", timeout=60) as answer:
-            assert json.load(answer)["title"] == "Blur to motion"
-        running = Path(f"/proc/{server.process.pid}/cmdline").read_text()
-        assert str(wheel / "b2m" / "demo" / "gradio" / "app.py") in running
 
 
 def test_b2m_demo_says_what_it_lacks(monkeypatch, capsys, tmp_path):
@@ -170,9 +152,7 @@ def test_make_serves_the_research_view_to_this_machine_alone_and_asks_nothing(tm
     pytest.importorskip(
         "streamlit", reason="streamlit, which serves the research view, is not installed"
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     terminal, stdin = pty.openpty()  # only there does Streamlit ask for an address of mail
     environment = {name: text for name, text in os.environ.items() if "STREAMLIT" not in name}
     process = subprocess.Popen(
@@ -214,9 +194,10 @@ def test_streamlit_runs_alone(wheel, tmp_path):
     pytest.importorskip(
         "streamlit", reason="streamlit, which serves the research view, is not installed"
     )
+    shutil.copy(SPACES["streamlit"] / "app.py", tmp_path)
     code = (
         "from streamlit.testing.v1 import AppTest\n"
-        f"app = AppTest.from_file({str(copied('streamlit', tmp_path))!r}, default_timeout=120)\n"
+        "app = AppTest.from_file('app.py', default_timeout=120)\n"
         "app.run()\n"
         "app.selectbox(key='example').select('cat-roll').run()\n"
         "import b2m\n"

@@ -8,7 +8,6 @@ import importlib.util
 import io
 import itertools
 import json
-import shutil
 import sys
 import threading
 import time
@@ -19,6 +18,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from chromium import chromium, on_phone, wait_for
+from made_pictures import file_of, png_claiming
 from PIL import Image
 
 from b2m.api import BlurAnimator
@@ -95,18 +96,13 @@ def test_the_export_computes_what_pytorch_does(site, said):
 
 def test_the_runtime_is_pinned(build, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(build, "_package", lambda folder: _package(build, folder))
-    with pytest.raises(InputError, match=r"is not the file that was pinned"):
-        build.fetch_runtime()
-
-
-def _package(build, folder):
-    """One in which every file is another."""
-    path = folder / "package.tgz"
+    path = tmp_path / "package.tgz"  # in which every file is another
     with contextlib.closing(build.tarfile.open(path, "w:gz")) as package:
         for name in build.FILES:
             package.addfile(build.tarfile.TarInfo(f"package/dist/{name}"))
-    return path
+    monkeypatch.setattr(build, "_package", lambda folder: path)
+    with pytest.raises(InputError, match=r"is not the file that was pinned"):
+        build.fetch_runtime()
 
 
 def test_it_is_a_static_space(site):
@@ -121,15 +117,6 @@ def test_it_is_a_static_space(site):
         "cross-origin-opener-policy": "same-origin",
         "cross-origin-resource-policy": "cross-origin",
     }
-
-
-def test_the_page_stays_small():
-    lines = sum(
-        len(path.read_text("utf-8").splitlines())
-        for path in WEB.iterdir()
-        if path.suffix in {".js", ".css", ".html"}
-    )
-    assert lines < 1500
 
 
 # --- in the browser ------------------------------------------------------------------------------
@@ -178,66 +165,34 @@ def downloads(tmp_path_factory):
     return tmp_path_factory.mktemp("downloads")
 
 
+def zipped(downloads):
+    """The frames of a saved ZIP."""
+    with zipfile.ZipFile(io.BytesIO(saved(downloads, ".zip"))) as archive:
+        assert archive.testzip() is None
+        return [Image.open(io.BytesIO(archive.read(name))) for name in archive.namelist()]
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory, downloads, log):
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip(
-            "the pages are opened in Chromium, and chromium and chromedriver are not installed"
-        )
-    selenium = pytest.importorskip(
-        "selenium.webdriver", reason="selenium, which drives Chromium, is not installed"
-    )
-    from selenium.webdriver.chrome.service import Service
-
-    options = selenium.ChromeOptions()
-    options.binary_location = chromium
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--use-angle=swiftshader",  # draws without a graphics processor
-        "--enable-unsafe-swiftshader",
-        "--disable-dev-shm-usage",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--use-fake-device-for-media-stream",
-        "--use-fake-ui-for-media-stream",
-        "--window-size=1280,1100",
-        f"--log-net-log={log}",
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(argument)
-    browser = selenium.Chrome(options=options, service=Service(driver))
-    browser.set_script_timeout(120)
-    yield browser
-    browser.quit()
-
-
-@pytest.fixture(scope="module")
-def opened(browser, address):
-    browser.get(address)
-    wait_for(lambda: "Ready" in status(browser))
-    return browser
+    given = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")  # no graphics processor
+    given += ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    given += ("--window-size=1280,1100", f"--log-net-log={log}")
+    folder = tmp_path_factory.mktemp("chromium")
+    with chromium(folder, *given, downloads=downloads) as browser:
+        browser.set_script_timeout(120)
+        yield browser
 
 
 @pytest.fixture
-def page(opened, address):
-    if not opened.current_url.startswith(address):
-        opened.get(address)
-        wait_for(lambda: "Ready" in status(opened))
-    return opened
+def page(browser, address):
+    if not browser.current_url.startswith(address):
+        visit(browser, address)
+    return browser
 
 
-def wait_for(probe, seconds=90):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := probe():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"nothing came in {seconds} s")
+def visit(browser, address):
+    browser.get(address)
+    wait_for(lambda: "Ready" in status(browser))
 
 
 def element(page, selector):
@@ -263,7 +218,8 @@ def awaited(page, script, *arguments):
         "  text += String.fromCharCode(...bytes.subarray(i, i + 32768)); return btoa(text); };"
         "const drawn = (time) => { const { renderer } = b2m, { gl } = renderer;"
         " const { width, height } = gl.canvas, out = new Uint8Array(4 * width * height);"
-        " renderer.draw(time); gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, out);"
+        " if (time !== null) renderer.draw(time);"
+        " gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, out);"
         " return packed(out); };"
         f"(async (given) => {{ {script} }})(arguments[0])"
         ".then(done, (error) => done(String(error)))",
@@ -273,12 +229,8 @@ def awaited(page, script, *arguments):
 
 def show(page, photo, words="Drag over"):
     """Have the page look at a photo, as pixels or as a path."""
-    if isinstance(photo, np.ndarray):
-        stream = io.BytesIO()
-        Image.fromarray(photo).save(stream, "PNG")
-        data = stream.getvalue()
-    else:
-        data = Path(photo).read_bytes()
+    given = isinstance(photo, np.ndarray)
+    data = file_of(Image.fromarray(photo)) if given else Path(photo).read_bytes()
     awaited(
         page,
         "const bytes = Uint8Array.from(atob(given), (c) => c.charCodeAt(0));"
@@ -288,7 +240,8 @@ def show(page, photo, words="Drag over"):
     return settled(page, words)
 
 
-def frame(page, moment):
+def frame(page, moment=None):
+    """What the page draws of a moment; of none, what it shows."""
     width, height = page.execute_script(
         "const { canvas } = b2m.renderer.gl; return [canvas.width, canvas.height]"
     )
@@ -314,6 +267,12 @@ def pixels(path):
         return np.asarray(image.convert("RGB"))
 
 
+def small_apart():
+    """Two things that go apart, 320x213, which the browser sees in a quarter of the time."""
+    small = Image.fromarray(pixels(APART)).resize((320, 213), Image.Resampling.LANCZOS)
+    return np.asarray(small)
+
+
 def smeared(length):
     """A photo with a long blur, so that it is seen in smaller sizes only."""
     photo = pixels(EXAMPLES / "coffee-pan.jpg").astype(np.float64)[:240, :360]
@@ -337,9 +296,13 @@ def single_precision(monkeypatch):
     monkeypatch.setenv("B2M_BFLOAT16", "0")
 
 
-@pytest.mark.parametrize("name", ["moving-apart", "box-carried", "long blur"])
+@pytest.mark.parametrize("name", ["things apart", "camera", "long blur"])
 def test_maps_signs_regions_and_instants_are_those_of_b2m(page, animator, name):
-    photo = smeared(64) if name == "long blur" else pixels(EXAMPLES / f"{name}.jpg")
+    photo = {
+        "things apart": small_apart,
+        "camera": lambda: pixels(EXAMPLES / "cat-roll.jpg"),
+        "long blur": lambda: smeared(64),
+    }[name]()
     show(page, photo)
     clip = animator.animate(animator.prepare(photo), frames=FRAMES)[0]
     found, flow = scene(page), clip.flow
@@ -362,8 +325,7 @@ def told(page):
     return sentences + [item.text for item in page.find_elements("css selector", "#warnings li")]
 
 
-@pytest.mark.parametrize("name", ["box-tilted", "cat-roll", "coffee-pan", "dahlia-zoom",
-                                  "portrait-shake", "temple-shake"])  # fmt: skip
+@pytest.mark.parametrize("name", ["coffee-pan", "portrait-shake"])
 def test_it_says_of_other_photos_what_b2m_says(page, animator, name):
     photo = pixels(EXAMPLES / f"{name}.jpg")
     show(page, photo, "")
@@ -431,25 +393,26 @@ def follows(page, clip):
 def test_a_tap_reverses_one_thing_and_an_arrow_directs_it(page, animator):
     from selenium.webdriver import ActionChains
 
-    show(page, APART)
+    photo = small_apart()
+    show(page, photo)
     before, backwards, found = frame(page, 1), frame(page, -1), scene(page)
-    prepared = animator.prepare(APART)
+    prepared = animator.prepare(photo)
     first = animator.animate(prepared, frames=FRAMES)[0]
-    x, y = 460, 295
+    x, y = 230, 147
     inside = found["labels"] == found["labels"][y, x]
     canvas = element(page, "#clip")
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
-    scale = canvas.size["width"] / 640
+    scale = canvas.size["width"] / 320
 
     def pointed():
         start = ActionChains(page, duration=20)
         return start.move_to_element_with_offset(
-            canvas, round((x - 320) * scale), round((y - 213) * scale)
+            canvas, round((x - 160) * scale), round((y - 106.5) * scale)
         )
 
     # At once what was there is turned round; then the network follows.
     page.execute_script(
-        "b2m.reverse([arguments[0] / 640, arguments[1] / 426]); b2m.renderer.draw(1)", x, y
+        "b2m.reverse([arguments[0] / 320, arguments[1] / 213]); b2m.renderer.draw(1)", x, y
     )
     turned = frame(page, 1)
     assert np.abs(turned - backwards)[inside].max() <= 1
@@ -472,7 +435,7 @@ def test_a_tap_reverses_one_thing_and_an_arrow_directs_it(page, animator):
             radio.click()
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
     way = scene(page)["flow"][y, x]
-    u, v = way / np.hypot(*way) * 40 * scale
+    u, v = way / np.hypot(*way) * 20 * scale
     for sign in (-1, 1):
         drag = pointed().click_and_hold()
         for _ in range(3):
@@ -497,26 +460,17 @@ def test_dragging_scrubs_and_holding_shows_the_photo(page):
     assert 0.3 < float(element(page, "#time").get_attribute("value")) < 0.8
     ActionChains(page).click_and_hold(canvas).pause(0.6).perform()
     assert element(page, "#compare").get_attribute("aria-pressed") == "true"
-    held = base64.b64decode(
-        awaited(
-            page,
-            "const { gl } = b2m.renderer, { width, height } = gl.canvas,"
-            " out = new Uint8Array(4 * width * height);"
-            " gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, out);"
-            " return packed(out);",
-        )
-    )
+    held = frame(page)
     ActionChains(page).release().perform()
     photo = pixels(EXAMPLES / "cat-roll.jpg")
-    held = np.frombuffer(held, np.uint8).reshape(*photo.shape[:2], 4)[::-1, :, :3]
-    assert np.abs(held.astype(int) - photo).max() <= 3  # JPEG decoders differ a little
+    assert np.abs(held - photo).max() <= 3  # JPEG decoders differ a little
     assert element(page, "#compare").get_attribute("aria-pressed") == "false"
 
 
 def test_it_answers_to_keys(page):
     from selenium.webdriver import Keys
 
-    show(page, APART)
+    show(page, small_apart())
     first, flow = frame(page, 1), scene(page)["flow"]
     slider = element(page, "#time")
     slider.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
@@ -524,7 +478,7 @@ def test_it_answers_to_keys(page):
     canvas = element(page, "#clip")
     canvas.send_keys(*[Keys.ARROW_RIGHT] * 7, *[Keys.ARROW_DOWN] * 6, Keys.ENTER)
     settled(page, "Reversed")
-    place = int(0.68 * 426), int(0.71 * 640)
+    place = int(0.68 * 213), int(0.71 * 320)
     after = scene(page)["flow"][place]
     assert after @ flow[place] < -0.5 * np.hypot(*after) * np.hypot(*flow[place]) < 0
     element(page, "#again").send_keys(Keys.ENTER)
@@ -542,45 +496,43 @@ def test_it_answers_to_keys(page):
             assert found["flow"][inside][:, axis].sum() * sign >= -1e-3
 
 
-def test_photos_come_by_file_paste_drop_and_camera(page):
-    def came(name):
-        wait_for(lambda: element(page, "#facts").text.startswith(name))
+def came(page, facts):
+    wait_for(lambda: element(page, "#facts").text.startswith(facts))
 
-    element(page, "#file").send_keys(str(EXAMPLES / "cat-roll.jpg"))
-    came("cat-roll.jpg, 411×260")
-    handed = (
-        "const answer = await fetch('assets/cat-roll.jpg'), data = new DataTransfer();"
-        "data.items.add(new File([await answer.blob()], given, { type: 'image/jpeg' }));"
-    )
-    awaited(
-        page,
-        handed + "dispatchEvent(new ClipboardEvent('paste', { clipboardData: data }));",
-        "pasted.jpg",
-    )
-    came("pasted.jpg, 411×260")
-    awaited(
-        page,
-        handed + "dispatchEvent(new DragEvent('drop', { dataTransfer: data }));",
-        "dropped.jpg",
-    )
-    came("dropped.jpg, 411×260")
+
+def test_photos_come_by_file_paste_drop_and_camera(page, tmp_path):
+    Image.fromarray(small_apart()[:96, :128]).save(tmp_path / "given.png")
+    element(page, "#file").send_keys(str(tmp_path / "given.png"))
+    came(page, "given.png, 128×96")
+    for event, name in (
+        ("new ClipboardEvent('paste', { clipboardData: data })", "pasted.png"),
+        ("new DragEvent('drop', { dataTransfer: data })", "dropped.png"),
+    ):
+        awaited(
+            page,
+            "const bytes = Uint8Array.from(atob(given[0]), (c) => c.charCodeAt(0));"
+            "const data = new DataTransfer();"
+            f"data.items.add(new File([bytes], given[1], {{ type: 'image/png' }}));"
+            f"dispatchEvent({event});",
+            [base64.b64encode((tmp_path / "given.png").read_bytes()).decode(), name],
+        )
+        came(page, f"{name}, 128×96")
     element(page, "#camera").click()
     wait_for(lambda: element(page, "#shoot").is_displayed())
     element(page, "#shoot").click()
-    came("photo.png, ")
+    came(page, "photo.png, ")
 
 
 def test_orientation_and_animations(page, tmp_path):
-    turned = Image.fromarray(pixels(EXAMPLES / "cat-roll.jpg"))
+    turned = Image.fromarray(small_apart()).resize((120, 80))
     exif = Image.Exif()
     exif[0x0112] = 6  # a quarter turn
     turned.save(tmp_path / "turned.jpg", exif=exif)
     element(page, "#file").send_keys(str(tmp_path / "turned.jpg"))
-    wait_for(lambda: element(page, "#facts").text.startswith("turned.jpg, 260×411"))
-    pictures = [turned.resize((120, 80)), turned.resize((120, 80)).rotate(20)]
-    pictures[0].save(tmp_path / "two.gif", save_all=True, append_images=pictures[1:])
+    came(page, "turned.jpg, 80×120")
+    turned.save(tmp_path / "two.gif", save_all=True, append_images=[turned.rotate(20)])
     element(page, "#file").send_keys(str(tmp_path / "two.gif"))
-    wait_for(lambda: element(page, "#facts").text.startswith("two.gif"))
+    came(page, "two.gif")
     assert "two.gif holds 2 frames: the first was taken" in element(page, "#warnings").text
 
 
@@ -591,12 +543,9 @@ def test_bad_files_get_one_sentence(page, tmp_path):
         "film.mp4": (b"\0\0\0\x18ftypisom" + bytes(64), "film.mp4 is a video, not a photo"),
         "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(64), "phone.heic is a HEIC photo"),
     }
-    stream = io.BytesIO()
-    Image.new("RGB", (12, 40)).save(stream, "PNG")
-    bad["small.png"] = (stream.getvalue(), "small.png is 12x40 pixels: at least 16x16")
-    huge = bytearray(stream.getvalue())
-    huge[16:24] = (60000).to_bytes(4) + (60000).to_bytes(4)
-    bad["huge.png"] = (bytes(huge), "huge.png claims 60000x60000 pixels: at most 200 million")
+    small, huge = file_of(Image.new("RGB", (12, 40))), png_claiming(60000, 60000)
+    bad["small.png"] = (small, "small.png is 12x40 pixels: at least 16x16")
+    bad["huge.png"] = (huge, "huge.png claims 60000x60000 pixels: at most 200 million")
     for name, (content, sentence) in bad.items():
         (tmp_path / name).write_bytes(content)
         element(page, "#file").send_keys(str(tmp_path / name))
@@ -617,18 +566,15 @@ def saved(downloads, ending):
 def test_what_is_saved_can_be_read(page, downloads):
     import av
 
-    photo = pixels(EXAMPLES / "cat-roll.jpg")
+    photo = pixels(EXAMPLES / "cat-roll.jpg")[60:190, 100:261]
     height, width = photo.shape[:2]
-    show(page, photo)
+    show(page, photo, "")
     wanted = [frame(page, 2 * k / 14 - 1) for k in range(FRAMES)]
 
     element(page, "[data-save=png]").click()
     settled(page, "Saved photo.zip")
-    with zipfile.ZipFile(io.BytesIO(saved(downloads, ".zip"))) as archive:
-        assert archive.testzip() is None and len(archive.namelist()) == FRAMES
-        for name, picture in zip(archive.namelist(), wanted, strict=True):
-            with Image.open(io.BytesIO(archive.read(name))) as image:
-                assert np.array_equal(np.asarray(image.convert("RGB")), picture)
+    for image, picture in zip(zipped(downloads), wanted, strict=True):
+        assert np.array_equal(np.asarray(image.convert("RGB")), picture)
 
     element(page, "[data-save=mp4]").click()
     settled(page, "Saved photo.mp4")
@@ -662,9 +608,7 @@ def test_larger_photos_are_looked_at_smaller_and_saved_whole(page, downloads):
     page.execute_script("document.querySelector('#frames').value = '7'")
     element(page, "[data-save=png]").click()
     settled(page, "7 frames of 960×639")
-    with zipfile.ZipFile(io.BytesIO(saved(downloads, ".zip"))) as archive:
-        frames = [Image.open(io.BytesIO(archive.read(name))) for name in archive.namelist()]
-    assert {image.size for image in frames} == {(960, 639)}
+    assert {image.size for image in zipped(downloads)} == {(960, 639)}
     page.execute_script("document.querySelector('#frames').value = '15'")
 
 
@@ -688,8 +632,7 @@ def renderers(browser):
 def test_memory(page, address):
     """At 640x360, the largest that a process of the page was, with what it shares with others."""
     before = renderers(page)
-    page.get(address.replace("127.0.0.1", "localhost"))  # another site has another process
-    wait_for(lambda: "Ready" in status(page))
+    visit(page, address.replace("127.0.0.1", "localhost"))  # another site has another process
     show(page, pixels(APART)[:360])
     new = [Path(f"/proc/{process}/status").read_text() for process in renderers(page) - before]
     assert new
@@ -701,26 +644,24 @@ def test_threads_need_isolation_and_one_is_enough(page, browser, site):
         "return [crossOriginIsolated, Math.min(4, navigator.hardwareConcurrency)]"
     )
     assert isolated
-    show(page, EXAMPLES / "cat-roll.jpg")
+    photo = small_apart()
+    show(page, photo)
     assert f"{threads} thread" in element(page, "#facts").text
     with serve(site, isolated=False) as plain:
-        browser.get(plain)
-        wait_for(lambda: "Ready" in status(browser))
+        visit(browser, plain)
         assert not browser.execute_script("return crossOriginIsolated")
-        show(browser, EXAMPLES / "cat-roll.jpg")
+        show(browser, photo)
         assert "1 thread;" in element(browser, "#facts").text
         # From the second visit on the service worker isolates it.
         awaited(browser, "await navigator.serviceWorker.ready;")
         wait_for(lambda: browser.execute_script("return !!navigator.serviceWorker.controller"))
-        browser.get(f"{plain}/index.html")
-        wait_for(lambda: "Ready" in status(browser))
+        visit(browser, f"{plain}/index.html")
         assert browser.execute_script("return crossOriginIsolated")
     # The server is gone.
-    browser.get(f"{plain}/")
-    wait_for(lambda: "Ready" in status(browser))
-    browser.find_element("css selector", "#examples button").click()
+    visit(browser, f"{plain}/")
+    element(browser, "#examples button:has(img[alt='Example: cat roll'])").click()
     settled(browser)
-    assert "moving-apart.jpg" in element(browser, "#facts").text
+    assert "cat-roll.jpg" in element(browser, "#facts").text
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -732,10 +673,7 @@ def test_it_fits_a_phone_and_can_be_read(page, scheme):
         "Emulation.setEmulatedMedia",
         {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
     )
-    page.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": 360, "height": 780, "deviceScaleFactor": 1, "mobile": True},
-    )
+    on_phone(page)
     try:
         show(page, EXAMPLES / "cat-roll.jpg")
         element(page, "#motion").click()
