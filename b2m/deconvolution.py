@@ -209,7 +209,7 @@ def deblur_with_flow(
         )
     longest = _longest(flow, *pixels.shape[:2])
     height, width = pixels.shape[:2]
-    # A tile sees so much about itself that what lies beyond has no say.
+    # The margin is wide enough that what lies beyond has no influence.
     margin = 32 + 2 * math.ceil(longest)
     result = np.empty_like(pixels)
     for top in range(0, height, _TILE):
@@ -241,7 +241,7 @@ def _longest(flow: object, height: int, width: int) -> float:
     if not np.isfinite(flow).all():
         raise InputError("the flow has unknown vectors (NaN): set them to zero to leave them as is")
     longest, diagonal = float(np.hypot(flow[..., 0], flow[..., 1]).max()), math.hypot(height, width)
-    # Nothing of the photo is left along such a line, and each pixel of its length takes a look-up.
+    # Such blur leaves nothing to recover, and the cost grows with its length.
     if longest > diagonal:
         raise InputError(
             f"the flow's longest vector has {longest:.4g} pixels, more than the photo's diagonal "

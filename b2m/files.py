@@ -94,7 +94,7 @@ def make_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Tried now, as nobody should wait for a clip that has nowhere to go.
+        # Tried now, before a long computation whose result could not be written.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:

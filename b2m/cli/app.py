@@ -79,7 +79,7 @@ app = typer.Typer(
 
 Photos = Annotated[
     list[Path],
-    # One that may not be read is told by b2m, as others are that are no photos.
+    # b2m reports unreadable files, as it does files that are no photos.
     typer.Argument(metavar="PHOTO", help="Blurred photos.", show_default=False, readable=False),
 ]
 FlowModel = Annotated[str, typer.Option(metavar="NAME", help="As for animate, or blur-flow.")]

@@ -66,6 +66,6 @@ def video(
     animator = BlurAnimator.from_pretrained(weights, model=model, device=device, ensemble=ensemble)
     folder = results_folder(target.parent) if output is None else contextlib.nullcontext()
     with folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore", InputWarning)  # told already
+        warnings.simplefilter("ignore", InputWarning)  # printed already
         animator.animate_video(source, target, frames=frames, fps=fps, shutter=shutter)
     print(target)

@@ -181,14 +181,14 @@ def _physics(record: Record, sample: Sample) -> Iterator[str]:
     # Farther than across the photo nothing is seen to go.
     way = min(float(np.linalg.norm(flow, axis=-1).max()), math.hypot(*sample.photo.shape[:2]))
     side = 2 * math.ceil(way / (len(sample.frames) - 1)) + 1
-    told = cv2.erode(
+    reliable = cv2.erode(
         (sample.frames.max((0, -1)) < _CLIPPED).astype(np.uint8), np.ones((side, side))
     )
     smooth = [
         encode(np.asarray(cv2.blur(one, (side, side)), np.float32), gamma).astype(np.float32)
         for one in (light, decode(sample.photo, gamma))
     ]
-    error = ((smooth[0] - smooth[1]) ** 2)[told > 0]
+    error = ((smooth[0] - smooth[1]) ** 2)[reliable > 0]
     if error.size and error.mean() > 255**2 / 10 ** (_CLOSE / 10):
         reached = 10 * math.log10(255**2 / error.mean())
         yield f"the mean of its frames does not explain its photo: {reached:.1f} dB, smoothed"

@@ -1,4 +1,4 @@
-"""A look at scenes and data sets before anything is trained on them."""
+"""Contact sheets of scenes and data sets, to inspect before training."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".m
 
 
 def dealt_split(name: str) -> str:
-    """Split of a name where nobody says it: by a hash, eight tenths to train on."""
+    """Split of a name by its hash, where the data set has none: eight tenths train."""
     tenth = zlib.crc32(name.encode()) % 10
     return "test" if tenth == 9 else "val" if tenth == 8 else "train"
 

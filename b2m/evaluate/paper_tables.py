@@ -22,14 +22,14 @@ class PaperTable:
     """One table of a paper.
 
     Attributes:
-        found: what the paper found, in words.
+        found: the paper's result, a sentence.
         groups: of "movers", "camera", "rotation" and "video" (each real clip).
         methods: names in `b2m.evaluate.methods.NAMES`.
         flow: whether motion is judged, not frames.
         instants: how many of a clip's frames are judged, evenly over the exposure; 1 is the middle.
         paper: from (group, row) to the paper's own PSNR or EPE, on its own data.
         curves: recipes whose training is drawn, by label.
-        budget: how its rows were trained, in words.
+        budget: how its rows were trained, a sentence.
     """
 
     found: str

@@ -1,4 +1,4 @@
-"""How tables of numbers are written: JSON for programs, Markdown for people."""
+"""Tables of numbers as files: JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def command_line(words: Sequence[str], options: Mapping[str, Any]) -> str:
 
 
 def machine() -> str:
-    """System, processor, cores and versions, in words."""
+    """A description of system, processor, cores and versions."""
     import torch
 
     processor = platform.processor() or platform.machine()

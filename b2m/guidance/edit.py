@@ -372,7 +372,7 @@ def _direct(
     directions: NDArray[np.float64],
     places: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None,
 ) -> None:
-    """Turn a region whose line is known so that it goes as it is told.
+    """Choose the sign of a region with known motion axes by given directions.
 
     That is by directions (N, 2) at some places, rows and columns, or by one for all of them (2,).
     """
@@ -385,10 +385,10 @@ def _direct(
     flow = np.ascontiguousarray(scene.flow[box][::step, ::step])
     signed = coherent_signs(flow)
     if places is None:
-        told = signed[inside[::step, ::step]]
+        signs = signed[inside[::step, ::step]]
     else:
-        told = signed[(places[0] - box[0].start) // step, (places[1] - box[1].start) // step]
-    agreement = (told * directions).sum()
+        signs = signed[(places[0] - box[0].start) // step, (places[1] - box[1].start) // step]
+    agreement = (signs * directions).sum()
     turned = ((signed * flow).sum(axis=-1) < 0) != (agreement < 0)
     whole = turned.repeat(step, axis=0).repeat(step, axis=1)
     whole = whole[: inside.shape[0], : inside.shape[1]]

@@ -126,8 +126,7 @@ class BlurAnimator:
     def prepare(self, image: ImageLike) -> Prepared:
         """Encode a photo: the expensive part, once per photo.
 
-        In a photo without motion blur nothing moves, but for parts of it that guidance names and
-        in which motion shows then.
+        In a photo without visible motion blur motion is suppressed, except where guidance names it.
 
         Args:
             image: path, bytes, PIL image or NumPy array (see `b2m.media.read_image`).
@@ -176,15 +175,14 @@ class BlurAnimator:
         Args:
             image: a prepared photo, which is cheap, or anything that `prepare` takes.
             guidance: (H, W, 2) int8 for the photo as it is shown, upright: (0, 0) for still, else
-                (±1, ±1), the signs of the motion to the right and down, which moves along its own
-                line. What is still stays as it is in the photo. None leaves it all open.
+                (±1, ±1), the signs of the motion to the right and down, along the motion axis
+                found. Still pixels stay as in the photo. None leaves all of it open.
             frames: of each clip, at least 2.
-            motions: clips at the most. Each thing may have gone either way and leave the same blur,
-                so these are choices for each coherent region, clearly different ones, the most
-                plausible first; a photo in which all moves as one has two. With guidance the first
-                follows it, and the others vary first what it leaves open, that is still though it
-                moves, and only then what it says. Where a `GuidancePredictor` is at hand and no
-                guidance is given, they are its samples instead, none the near duplicate of another.
+            motions: clips at the most. Blur leaves the direction of each coherent region open, so
+                these are clearly different hypotheses, the most plausible first; a photo that moves
+                as one region has two. With guidance the first follows it, and the others vary first
+                regions that it does not cover, then those it does. With a `GuidancePredictor` and
+                no guidance they are its samples instead, without near duplicates.
             seed: kept with the clips; the same seed gives the same clips.
 
         Raises:
@@ -208,24 +206,24 @@ class BlurAnimator:
             )
         if not isinstance(prepared, EncodedPhoto):
             raise InputError("the photo was prepared for another model: prepare it with this one")
-        seen = prepared
+        encoded = prepared
         if guidance is None and self.predictor is not None:
             return self._sampled(self.predictor, prepared, frames, motions, seed)
-        said: Guidance | None = None
+        small_guidance: Guidance | None = None
         with torch.inference_mode():
             surface = prepared.encoding.moving > 0
             if guidance is None:
                 flow = to_tensor(guidance_rules.coherent_signs(prepared.line), self.device)
             else:
                 guidance = guidance_rules.validate(guidance, *prepared.photo.shape[:2])
-                prepared, flow, said = self._directed(prepared, guidance)
+                prepared, flow, small_guidance = self._directed(prepared, guidance)
         clips = [Clip(MotionRenderer(prepared, flow), frames, seed, guidance)]
         if motions > 1:
-            # What guidance holds still though it moves is left open, too.
+            # Regions that guidance suppresses vary, too.
             surface = surface | (prepared.encoding.moving > 0)
             field = to_array(flow * surface)
             found = hypotheses.enumerate_hypotheses(
-                field, seen.regions, motions, said, prepared.working
+                field, encoded.regions, motions, small_guidance, prepared.working
             )
             for hypothesis in found[1:]:
                 signs = torch.from_numpy(hypothesis.signs()).to(flow)
@@ -237,25 +235,27 @@ class BlurAnimator:
     def _directed(
         self, prepared: EncodedPhoto, guidance: Guidance
     ) -> tuple[EncodedPhoto, torch.Tensor, Guidance]:
-        """The photo that moves as guidance says, its path, and the guidance at working size."""
+        """The photo conditioned on guidance, its path, and the guidance at working size."""
         (height, width), size = prepared.photo.shape[:2], prepared.working.shape[:2]
-        said = guidance_rules.resize(guidance, size) if size != (height, width) else guidance
-        told = to_tensor(said, self.device)
-        # Single things may be missed without guidance; motion of the whole photo is not.
-        part = said.any(axis=-1).mean() < _PART
+        small_guidance = (
+            guidance_rules.resize(guidance, size) if size != (height, width) else guidance
+        )
+        hint = to_tensor(small_guidance, self.device)
+        # Without guidance single objects may be missed, motion of the whole photo is not.
+        part = small_guidance.any(axis=-1).mean() < _PART
         unsuppressed = prepared.unsuppressed if part else None
         prepared = unsuppressed or prepared
         if prepared.encoder is not None:
-            encoding = _contiguous(prepared.encoder.encode(told))
-            prepared = replace(prepared, encoding=encoding, hint=told)
+            encoding = _contiguous(prepared.encoder.encode(hint))
+            prepared = replace(prepared, encoding=encoding, hint=hint)
         held, flow = follow(
             prepared.encoding,
             to_tensor(guidance_rules.coherent_signs(prepared.line), self.device),
-            told,
+            hint,
             guidance_rules.STILL_THRESHOLD * size[1] / width,
         )
         moved = replace(prepared, encoding=held)
-        return (moved.suppress_static() if unsuppressed else moved), flow, said
+        return (moved.suppress_static() if unsuppressed else moved), flow, small_guidance
 
     def _sampled(
         self,
@@ -320,7 +320,11 @@ def load_model(
     revision: str | None,
     device: str,
 ) -> _Loaded:
-    """A model on a device; what cannot be used is said in words."""
+    """A model on a device.
+
+    Raises:
+        InputError: the device cannot be used.
+    """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     folder = find_weights(kind.weights_name, weights, revision=revision)

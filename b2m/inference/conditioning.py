@@ -1,7 +1,7 @@
 """Condition an encoding on guidance.
 
-Where guidance names a quadrant it chooses the sign of the motion. Where it says still, what the
-network takes for motion is held still, but for pixels that something moving passes over.
+Where guidance names a quadrant it chooses the sign of the motion. Where it is still, predicted
+motion is suppressed, except for pixels that something moving passes over.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from torch import Tensor
 
 from b2m.models.animator import Encoding, spread
 
-# Still is what moves by less than the threshold. The network need not agree to the pixel, so motion
-# fades between this and half as much again.
+# The network and the threshold need not agree to the pixel, so motion fades out between the
+# threshold and half as much again.
 _FADE = 0.5
-_FARTHEST = 40.0  # pixels; nothing is believed to pass farther over its surroundings
+_FARTHEST = 40.0  # pixels; moving objects cover their surroundings up to this distance
 _SOFT = 5  # pixels over which held and moving parts join
 
 CERTAIN = 20.0
-"""Logit of a mask that is known, not predicted."""
+"""Logit of a mask that is given, not predicted."""
 
 
 def follow(
     encoding: Encoding, coherent: Tensor, guidance: Tensor, threshold: float
 ) -> tuple[Encoding, Tensor]:
-    """Move a photo as guidance says.
+    """Condition an encoding on guidance.
 
     Args:
         encoding: of the photo, decoded with the guidance, batch of one.
@@ -36,11 +36,11 @@ def follow(
         threshold: pixels over the exposure; shorter motion is called still.
 
     Returns:
-        The encoding, with everything that is held still taken out, and the flow (1, 2, H, W).
-        All of the guidance still gives a photo that does not move.
+        The encoding, with suppressed motion taken out, and the flow (1, 2, H, W). Guidance that is
+        still everywhere gives no motion.
     """
     agreement = torch.sign((coherent * guidance).sum(1, keepdim=True))
-    # Where guidance says nothing of the sign, whether the nearest that does turned things round.
+    # Pixels without guidance take the sign of the nearest ones with it.
     flow = torch.where(spread(agreement) < 0, -coherent, coherent)
     share = _moving_share(flow, guidance, threshold)
     held = encoding._replace(
@@ -60,7 +60,7 @@ def _moving_share(flow: Tensor, guidance: Tensor, threshold: float) -> Tensor:
     if still.all():
         return torch.zeros_like(share)
     away = torch.from_numpy(cv2.distanceTransform(still, cv2.DIST_L2, 5)).to(flow)
-    # Beside a moving thing, the background is crossed by it: frames there are not the photo.
+    # Next to a moving object the background is crossed by it: frames there are not the photo.
     share = torch.where(away <= length.clamp(max=_FARTHEST), torch.ones_like(share), share)
     share = F.avg_pool2d(share, _SOFT, 1, _SOFT // 2, count_include_pad=False)
     return torch.where(away == 0, torch.ones_like(share), share)

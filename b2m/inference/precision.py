@@ -17,14 +17,14 @@ import torch
 from b2m.errors import InputError
 
 SWITCH = "B2M_BFLOAT16"
-"""Environment variable: 1 computes in bfloat16 on any CPU, 0 on none; unset or "auto" looks."""
+"""Environment variable: 1 computes in bfloat16 on any CPU, 0 on none; unset or "auto": detect."""
 
 _CHOICES = {"1": True, "on": True, "0": False, "off": False, "": None, "auto": None}
 
 
 @cache
 def has_matrix_units() -> bool:
-    """Whether the CPU has AMX for bfloat16, by its feature flags; where none are told, not."""
+    """Whether the CPU has AMX for bfloat16, by its feature flags; False where they are unknown."""
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
     except OSError:  # not Linux
@@ -38,9 +38,9 @@ def network_precision(device: torch.device) -> torch.autocast:
     Raises:
         InputError: the switch has another value.
     """
-    asked = os.environ.get(SWITCH, "").lower()
-    if asked not in _CHOICES:
-        raise InputError(f"${SWITCH} is '{asked}': set it to 1, 0 or auto, or leave it unset")
-    chosen = _CHOICES[asked]
+    value = os.environ.get(SWITCH, "").lower()
+    if value not in _CHOICES:
+        raise InputError(f"${SWITCH} is '{value}': set it to 1, 0 or auto, or leave it unset")
+    chosen = _CHOICES[value]
     half = device.type == "cpu" and (has_matrix_units() if chosen is None else chosen)
     return torch.autocast(device.type, torch.bfloat16 if half else None, enabled=half)

@@ -54,7 +54,7 @@ _open_lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo as a person sees it: upright, in sRGB, opaque.
+    """A photo as it is shown: upright, in sRGB, opaque.
 
     Attributes:
         pixels: (H, W, 3) uint8 sRGB, its own memory.

@@ -234,13 +234,13 @@ def conditions(guidance: Tensor) -> Tensor:
 
 
 def roughened(guidance: Tensor) -> Tensor:
-    """Guidance with outlines as a person would draw them: a fifth too wide, a fifth too narrow.
+    """Guidance with inexact boundaries, as if drawn by hand: a fifth dilated, a fifth eroded.
 
     Args:
         guidance: (B, 2, H, W) in {-1, 0, 1}.
 
     Returns:
-        The same shape; what is added goes the way of what it lies next to.
+        The same shape; dilated pixels take the direction of those next to them.
     """
     rough = []
     for sample in guidance[:, None]:  # (1, 2, H, W)
@@ -447,7 +447,7 @@ class MotionAnimator(HubModel):
     def decode(
         self, features: Features, guidance: Tensor | None = None, given: Tensor | None = None
     ) -> Encoding:
-        """The part that guidance reaches; as often as a person changes their mind.
+        """The part of the network that depends on guidance.
 
         Args:
             features: of the photo.
@@ -504,9 +504,9 @@ class MotionAnimator(HubModel):
     def loss(self, batch: Mapping[str, Tensor], step: int, **weights: float) -> dict[str, Tensor]:
         """Distance of frames, of the motion axis where anything passes, and of both masks.
 
-        The step alternates the frames that are compared, ends and middle always. Not every sample
-        comes with guidance, as most photos have none, and its outlines are not exact, as a person's
-        are not. The sign is always told: the loss is not to ask for what no photo can tell.
+        Ends and middle are always compared, the frames between alternate with the step. Not every
+        sample comes with guidance, as most photos have none, and its boundaries are inexact, as if
+        drawn by hand. The sign is always given, as no photo determines it.
 
         Args:
             batch: photo, frames, flow, path, guidance, see `b2m.data.stream.SceneStream`.

@@ -1,1 +1,1 @@
-"""Pictures for people: contact sheets, plots, and what a notebook shows."""
+"""Contact sheets, plots, and pictures in notebooks."""

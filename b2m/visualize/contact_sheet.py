@@ -1,4 +1,4 @@
-"""Contact sheets: a clip, its photo and its motion on one page, for people to look at."""
+"""Contact sheets: a clip, its photo and its motion on one page."""
 
 from __future__ import annotations
 

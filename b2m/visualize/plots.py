@@ -76,10 +76,10 @@ def draw_errors(path: Path, samples: Sequence[PhotoScores], rows: Sequence[str])
         place.scatter(middle, ends, s=9, alpha=0.6, color="#3b6ea5")
         limits = min(middle + ends), max(middle + ends)
         place.plot(limits, limits, "--", color="grey", linewidth=0.8)
-        told = row
+        title = row
         if len(scores) > 2:
-            told += f"\ncorrelation {np.corrcoef(middle, ends)[0, 1]:.2f}"
-        place.set(title=told, xlabel="middle frame (dB)", ylabel="first and last (dB)")
+            title += f"\ncorrelation {np.corrcoef(middle, ends)[0, 1]:.2f}"
+        place.set(title=title, xlabel="middle frame (dB)", ylabel="first and last (dB)")
         place.grid(alpha=0.3)
     _save(figure, path, "End frames against the middle frame, photo by photo")
 

@@ -165,7 +165,7 @@ class TableOfPaper(Table):
 
     def judge(self, sample: Sample) -> Iterator[tuple[str, Scores]]:
         """Nothing where hardly anything moves."""
-        if sample.flow is None:  # a pair, whose motion nobody knows
+        if sample.flow is None:  # a pair without motion
             yield from self.frames(sample)
             return
         moving = moving_pixels(sample.known_flow)
@@ -277,18 +277,18 @@ class TableOfPaper(Table):
                 "grid and, as in the paper, on the first's. Jin, VideoRestorer: "
                 "optical flow (DIS) from the first to the last of their frames.",
             ]
-        told, seen = (
+        judged_frames, seen = (
             f"{self.paper.instants} frames of each clip are judged, evenly from its first to its "
             "last.",
             "SSIM of the first, middle and last, whole.",
         )
         if self.paper.instants == 1:
-            told, seen = "The middle frame alone is judged.", "SSIM of the whole frame."
+            judged_frames, seen = "The middle frame alone is judged.", "SSIM of the whole frame."
         return [
             *notes,
             "PSNR: in the given order for what guidance directs and best of N, in the better order "
             "for the others; first, middle, last and SSIM as PSNR. "
-            f"{told} {seen} "
+            f"{judged_frames} {seen} "
             "ST-LPIPS (Ghildyal and Liu 2022), where its package is installed: of the same frames "
             f"of every {_LPIPS_EVERY}th photo.",
         ]

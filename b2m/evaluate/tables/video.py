@@ -1,7 +1,7 @@
-"""The table "video": real clips as a slow shutter would have filmed them, and made sharp again.
+"""The table "video": real clips, averaged as by a slow shutter, and made sharp again.
 
-Every seven frames of a clip become one blurred frame, one after the other. Which way things moved
-is told by the neighbouring blurred frames, and compared with what the sharp ones tell.
+Every seven frames of a clip become one blurred frame. The direction of motion comes from the
+neighbouring blurred frames, and is compared with that between the sharp ones.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class VideoTable(Table):
             f"Moving: by {STILL_THRESHOLD:g} px or more over the exposure, by optical flow (DIS) "
             "between the sharp frames; an estimate, not the truth. PSNR moving also counts what "
             "such pixels cross.",
-            "Right quadrant: share of the moving pixels at which the signs of the motion told by "
+            "Right quadrant: share of the moving pixels at which the signs of the motion from "
             "the neighbours are those of that flow; motion along an axis counts as wrong where a "
             "fraction of a pixel has the other sign. Right way: at which the animator's own "
             "motion, its signs so chosen, and that flow are less than a right angle apart.",
