@@ -73,7 +73,7 @@ def __dir__() -> list[str]:
 
 
 def _use_one_thread() -> None:
-    """In a forked child the threads of PyTorch are gone, and to wait for them hangs.
+    """A forked child has none of PyTorch's threads, and would wait for them forever.
 
     OpenCV does a missing thread's share itself; to change its number of threads would hang, as it
     then waits for those of the parent to end.

@@ -86,7 +86,7 @@ def _named(weights: str | os.PathLike[str] | None) -> str | None:
 
 
 def _chosen() -> str | None:
-    """What weights are looked for next, so that what was loaded for others is not taken."""
+    """The weights that would be loaded now: part of the cache's key."""
     return os.environ.get("B2M_WEIGHTS")
 
 

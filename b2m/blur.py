@@ -1,4 +1,4 @@
-"""Exposure physics: sRGB and linear light, averaging over the shutter, the re-blur check.
+"""Image formation: sRGB and linear light, averaging over the exposure, reblurring error.
 
 A sensor adds up light, not sRGB codes, so every average here is taken in linear light
 (Zhong et al. 2022, Eq. 2, "through applying inverse gamma calibration"; IEC 61966-2-1 curve).
@@ -64,7 +64,7 @@ _STEPS = 16383
 
 
 def _unit() -> Tensor:
-    """What 16-bit steps stand for: [0, 1], and more than 1, clipped to it."""
+    """Values of the 16-bit steps: [0, 1], and above 1 clipped."""
     return (torch.arange(2**16, dtype=torch.float64) / _STEPS).clamp_max(1)
 
 
@@ -125,7 +125,7 @@ def average_bytes(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def reblur_psnr(frames: Iterable[NDArray[np.uint8]], photo: NDArray[np.uint8]) -> float:
-    """How well a clip explains its photo: PSNR in dB, sRGB, of the linear mean of the frames.
+    """Reblurring PSNR in dB, sRGB: the mean of the frames in linear light against the photo.
 
     Args:
         frames: an array (T, H, W, 3) uint8 sRGB, or frames (H, W, 3) one after the other.

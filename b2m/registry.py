@@ -1,4 +1,4 @@
-"""What b2m knows by name: models, tables and data layouts, each registered where it is defined."""
+"""Registries of models, tables and data layouts, each entry registered where it is defined."""
 
 from __future__ import annotations
 

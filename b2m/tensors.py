@@ -1,4 +1,4 @@
-"""Between NumPy and PyTorch: images and fields in the layout of each."""
+"""Conversions between NumPy and PyTorch layouts of images and fields."""
 
 from __future__ import annotations
 

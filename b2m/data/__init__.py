@@ -1,1 +1,1 @@
-"""Where training data comes from: rendered scenes, real clips, datasets on disk."""
+"""Training data: rendered scenes, real clips, data sets on disk."""

@@ -59,7 +59,7 @@ class Averaging:
     size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant, by an InputError that says what is possible."""
+        """Raise an InputError for impossible settings."""
         dense = self.factor > 1 or self.max_step is not None
         few = 0 < self.average < self.frames and self.max_step is None
         wrong = {
@@ -91,7 +91,7 @@ class Averaging:
         return (self.average - 1) / self.factor
 
     def starts(self, count: int) -> list[float]:
-        """Where windows begin in a source of so many frames, in its frames."""
+        """Starts of the windows in a source of so many frames, in its frames."""
         step = (self.step or self.average) / self.factor
         windows = 1 + math.floor((count - 1 - math.ceil(self.span)) / step)
         starts = (window * step for window in range(max(0, windows)))
@@ -178,7 +178,7 @@ def expose(
 def average_instants(
     instants: Iterator[Pixels], count: int, how: Averaging
 ) -> tuple[Pixels, NDArray[np.uint8], int]:
-    """Mean of so many frames that come one after the other, and those that are kept of them."""
+    """Mean of a sequence of frames, and the frames that are kept."""
     kept = {round(place) for place in np.linspace(0, count - 1, how.frames).tolist()}
     total: NDArray[np.float32] | None = None
     sharp: list[Pixels] = []
@@ -196,7 +196,7 @@ def average_instants(
 def _at(
     frames: Sequence[Pixels], times: Sequence[float], between: Between | None
 ) -> Iterator[Pixels]:
-    """The frames at growing times; those that are not whole are interpolated."""
+    """The frames at increasing times; those between two frames are interpolated."""
     place = 0
     while place < len(times):
         index = math.floor(times[place] + 1e-9)

@@ -1,4 +1,4 @@
-"""Does a data set hold what its index says, and do its photos, frames, flow and guidance agree?"""
+"""Check a data set: files against the index, and photos, frames, flow and guidance for agreement.
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CLOSE = 30.0
 
 
 def check(folder: str | Path) -> Iterator[str]:
-    """Read a whole data set, and say what is wrong with it, a sentence each.
+    """Read a whole data set, and report each error in a sentence.
 
     - Files: each is there, can be read and has the size that the index says; there are no others,
       but of a build that was not finished.
@@ -77,7 +77,7 @@ def check(folder: str | Path) -> Iterator[str]:
 
 
 class _Expected:
-    """Which files there should be, by the numbers of samples."""
+    """The expected files, by the numbers of samples."""
 
     def __init__(self) -> None:
         self._numbers, self._files = array("q"), array("q")
@@ -121,14 +121,14 @@ def _strays(folder: Path, expected: _Expected) -> Iterator[str]:
 
 
 class _Twins:
-    """Sources that begin with the same frames."""
+    """Finds sources that begin with the same frames."""
 
     def __init__(self) -> None:
         self._sources: set[str] = set()
         self._first: dict[bytes, Record] = {}
 
     def meet(self, record: Record, sample: Sample) -> Iterator[str]:
-        """Look at the first sample of each source."""
+        """Register the first sample of each source."""
         if record.source in self._sources:
             return
         self._sources.add(record.source)

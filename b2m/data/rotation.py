@@ -39,7 +39,7 @@ _MOST_SUPERSAMPLING = 16
 
 @dataclass(frozen=True)
 class RotationConfig:
-    """What is drawn.
+    """What is rendered.
 
     Attributes:
         size: side of the square frames, pixels.

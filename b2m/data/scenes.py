@@ -34,7 +34,7 @@ Kind = Literal["mixed", "movers", "camera", "still"]
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """What is drawn.
+    """What is rendered.
 
     Attributes:
         size: side of the square frames, pixels.

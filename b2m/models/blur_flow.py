@@ -99,7 +99,7 @@ class BlurFlowNetConfig:
     norm: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse sizes with which there is no network, by a ValueError that says which."""
+        """Raise a ValueError for impossible sizes."""
         check_least(self, widths=2, decoder=1, context=1, transformer=1)
 
     # One switch for all three: saved configs have these keys and no others, and loading is strict.

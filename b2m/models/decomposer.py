@@ -72,7 +72,7 @@ class BlurDecomposerConfig:
     residual: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse sizes with which there is no network, by a ValueError that says which."""
+        """Raise a ValueError for impossible sizes."""
         check_least(self, width=1, blocks=1)
         if self.kernel < 1 or self.kernel % 2 == 0:
             raise ValueError(f"kernel {self.kernel} must be odd")

@@ -78,7 +78,7 @@ class GuidancePredictorConfig:
     encoder: int = 12
 
     def __post_init__(self) -> None:
-        """Refuse sizes with which there is no network, by a ValueError that says which."""
+        """Raise a ValueError for impossible sizes."""
         check_least(self, width=1, widest=1, latent=1, encoder=1, levels=2)
         if self.blocks and len(self.blocks) != self.levels:
             raise ValueError(f"blocks {self.blocks} must be one number for each level, or none")

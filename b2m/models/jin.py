@@ -76,7 +76,7 @@ class JinSequenceConfig:
     far_blocks: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse sizes with which there is no network, by a ValueError that says which."""
+        """Raise a ValueError for impossible sizes."""
         check_least(self, middle=1, colour=1, middle_blocks=1, near_blocks=1, far_blocks=1)
         if self.pair < 4 or self.pair % 4:
             raise ValueError(f"pair {self.pair} must be a multiple of 4")
@@ -98,7 +98,7 @@ class JinSequenceConfig:
 
 
 class Pieces(NamedTuple):
-    """What each of the four networks gives, (B, 1 or 2, 3, H, W) sRGB, not clipped.
+    """Outputs of the four networks, (B, 1 or 2, 3, H, W) sRGB, not clipped.
 
     A piece has a gradient to its own network only, as the four are trained one after the other.
 
@@ -312,7 +312,7 @@ class JinSequence(HubModel):
 
 
 def _outwards(network: _Trunk, photo: Tensor, inner: Tensor, ends: Tensor) -> Tensor:
-    """The next pair: each of the two ends so far, changed by what goes on from inside to there.
+    """The next pair of frames, from the two pairs inside it.
 
     No gradient goes to the frames inside, (B, 2, 3, H, W), nor to the ends.
     """

@@ -179,7 +179,7 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
 
 
 def local_contrast(photo: Tensor) -> Tensor:
-    """A photo without what it is like at large: detail, as a share of how much there is about it.
+    """Local contrast of a photo: detail, normalised by its local standard deviation.
 
     Args:
         photo: (B, C, H, W) sRGB in [0, 1].
@@ -263,7 +263,7 @@ class DenseBlock(nn.Module):
 
 
 class Context(nn.Module):
-    """Dilated convolutions that correct a map by its wide surrounding (Sun et al. 2018, PWC-Net).
+    """Context network: dilated convolutions that correct a map (Sun et al. 2018, PWC-Net).
 
     Args:
         features: channels of what describes the surrounding.
@@ -294,7 +294,7 @@ class Context(nn.Module):
 
 
 class SpatialTransformer(nn.Module):
-    """Moves a picture or its features as a whole, the way they say (Jaderberg et al. 2015).
+    """Spatial transformer (Jaderberg et al. 2015): an affine map found from features moves a picture.
 
     A few convolutions, their mean over a grid of 4x4 cells whatever the size, and two linear layers
     find six numbers: an affine map in coordinates that go from -1 to 1 across the picture, which

@@ -48,7 +48,7 @@ class NAFNetConfig:
     decoder: _Four = (1, 1, 1, 1)
 
     def __post_init__(self) -> None:
-        """Refuse sizes with which there is no network, by a ValueError that says which."""
+        """Raise a ValueError for impossible sizes."""
         check_least(self, width=1, encoder=0, middle=0, decoder=0)
 
     @classmethod

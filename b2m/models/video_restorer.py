@@ -108,7 +108,7 @@ class VideoRestorerConfig:
     norm: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse sizes with which there is no network, by a ValueError that says which."""
+        """Raise a ValueError for impossible sizes."""
         check_least(self, widths=2, context=1, finest=2, dense=1, transformer=1)
         if self.frames < 3 or self.frames % 2 == 0:
             raise ValueError(f"frames {self.frames} must be odd, and at least 3")
@@ -219,7 +219,7 @@ class _LocalWarp(nn.Module):
 
 
 class _OtherFrame(nn.Module):
-    """All that one frame but the middle one has: Eq. 1 and 2."""
+    """The networks of one frame other than the middle one: Eq. 1 and 2."""
 
     def __init__(self, config: VideoRestorerConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Keep a training on the Hugging Face Hub, from which an emptied machine resumes."""
+"""Keep a training on the Hugging Face Hub, so that another machine can resume it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def open_run(repo_id: str, folder: str | Path, *, token: str | None = None) -> N
 
 
 def keep_run(folder: str | Path, repo_id: str, *, token: str | None = None) -> None:
-    """Send a training as it is now to its place on the Hub, which `open_run` makes.
+    """Upload the current state of a training to the Hub repository of `open_run`.
 
     Args:
         folder: of the run, which `b2m.train.train` gives to `on_save`.

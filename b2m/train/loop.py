@@ -128,7 +128,7 @@ def train(
 
 
 class Run:
-    """A training under way.
+    """State of a training.
 
     Args:
         recipe: what is trained.
@@ -455,12 +455,12 @@ class Run:
         return folder
 
     def _rows(self, log: str) -> list[dict[str, float]]:
-        """Of a log, which may not have begun."""
+        """Rows of a log; none where it has not begun."""
         path = self.folder / log
         return list(read_lines(path, torn=True)) if path.exists() else []
 
     def _forget_later_rows(self) -> None:
-        """Take from the log what was seen after the checkpoint, which will be seen again."""
+        """Remove rows after the checkpoint from the log; they will be written again."""
         rows = self._rows(_LOG)  # without a last one that a kill has cut
         if rows and self.accelerator.is_main_process:
             write_lines(self.folder / _LOG, (row for row in rows if row["samples"] <= self.samples))

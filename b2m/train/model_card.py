@@ -11,7 +11,7 @@ from b2m.train.recipes import Recipe
 def training_card(
     recipe: Recipe, samples: int, seconds: float, rows: Sequence[Mapping[str, float]]
 ) -> str:
-    """What is known of weights that a training wrote.
+    """The model card of weights that a training wrote.
 
     Args:
         recipe: what was trained.

@@ -1,4 +1,4 @@
-"""How trainings are scored and drawn, by what a model gives; and losses of more than a model.
+"""Validation and contact sheets of trainings, by what a model gives; losses of several networks.
 
 What a model minimises is its own `loss`. The guidance predictor is trained against discriminators,
 which are no part of it: its loss is here.
@@ -38,7 +38,7 @@ _LEAST_SCALE = 1 / 6  # of a photo, down to which the predictor is trained
 
 
 class Objective(nn.Module):
-    """What a training minimises, and how its progress is seen.
+    """What a training minimises, and how it is validated.
 
     Args:
         model: trained in place. It is the part that is averaged and kept.
@@ -127,7 +127,7 @@ class AnimatorObjective(Objective):
 
     @staticmethod
     def draw(model: HubModel, scenes: SampleBatch, photo: Tensor) -> Pixels:
-        """Photo, frames and motion, ours above the truth."""
+        """Photo, frames and motion, prediction above truth."""
         with torch.inference_mode():
             animation = model(photo, scenes.guidance.float())
         return training_sheet(
@@ -187,7 +187,7 @@ class PredictorObjective(Objective):
 
     @staticmethod
     def validate(model: HubModel, scenes: SampleBatch, photo: Tensor) -> dict[str, float]:
-        """How near five drawn guidances come to the truth.
+        """How close five samples of guidance come to the truth.
 
         Returns:
             Mean over scenes. moving: share of the moving pixels with the right quadrant, in the
@@ -219,7 +219,7 @@ class PredictorObjective(Objective):
 
     @staticmethod
     def draw(model: HubModel, scenes: SampleBatch, photo: Tensor) -> Pixels:
-        """Photo, true guidance and five drawn ones."""
+        """Photo, true guidance and five samples."""
         assert isinstance(model, GuidancePredictor)
         latents = model.draw_latents(5, seed=0)
         tiles: list[Pixels] = []

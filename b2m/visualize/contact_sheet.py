@@ -39,7 +39,7 @@ def grid(
     gap: int = 14,
     font_size: int = 15,
 ) -> Pixels:
-    """Lay pictures out in rows on white, each with its caption below.
+    """Arrange pictures in rows on white, each with a caption below.
 
     Args:
         tiles: (H, W, 3) uint8 sRGB each, of any sizes; rows and columns take the largest.
@@ -152,7 +152,7 @@ def clip_sheet(
 def training_sheet(
     photos: Pixels, frames: Pixels, truth: Pixels, flows: Flow, true_flows: Flow
 ) -> Pixels:
-    """What a training makes of a few validation scenes: a row each, ours above the truth.
+    """A few validation scenes: a row each, prediction above truth.
 
     Args:
         photos: (B, H, W, 3) uint8.
@@ -210,7 +210,7 @@ def training_curve(
 
 
 def arrows(image: Pixels, flow: Flow, longest: float | None = None, spacing: int = 22) -> Pixels:
-    """Draw a flow as arrows over a dimmed picture; what is still gets none.
+    """Draw a flow as arrows over a dimmed picture, where it moves.
 
     Each arrow is centred on its pixel and as long as the motion there, but short motions are
     drawn longer so that they can be seen: the longest fills its cell at least.

@@ -1,4 +1,4 @@
-"""What only a notebook needs."""
+"""Display in notebooks."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _tile(picture: NDArray[Any], side: int) -> Pixels:
 
 
 def _jpeg(picture: Pixels, alt: str, width: int | None = None) -> Any:
-    """A notebook keeps what it shows: a sheet as a JPEG is a tenth of its PNG."""
+    """As a JPEG a sheet takes a tenth of its PNG, and notebooks keep what they show."""
     from IPython.display import Image
 
     small = io.BytesIO()

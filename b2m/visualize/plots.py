@@ -1,4 +1,4 @@
-"""Plots of the papers' tables: what a figure of a paper shows, and every table at a glance."""
+"""Plots of the papers' tables, and of their figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples of frames: windows of them averaged, pairs, and what lies between two."""
+"""Samples from footage: averaged windows, pairs, and interpolated gaps."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _averaging(recipe: Recipe, source: Source) -> Averaging:
 
 
 def cut_windows(recipe: Recipe, offer: SourcePlan, place: int, count: int) -> bool:
-    """Cut where it costs no frame twice: before the first window behind a key of the video.
+    """Start tasks at key frames, so that no frame is decoded twice.
 
     Interpolation takes so much longer than decoding that it does not matter there.
     """

@@ -1,4 +1,4 @@
-"""Samples that are drawn: cameras that turn in panoramas and before photos, and scenes."""
+"""Rendered samples: rotating cameras in panoramas and before photos, and scenes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _OURS = "made up by b2m"
 
 
 class MadeFrom(NamedTuple):
-    """What a scene is made from: see `b2m.data.storage.Record`."""
+    """Sources of a scene: see `b2m.data.storage.Record`."""
 
     names: tuple[str, ...]
     licence: str
@@ -49,7 +49,7 @@ def offer_photo(recipe: Recipe, source: Source, place: int, sources: int) -> Sou
 def drawn_by(
     draw: Callable[[Recipe, Source, int, int], Drawn],
 ) -> Callable[[Recipe, Task], Iterator[Made]]:
-    """From what draws so many samples by a seed to what makes those of a task."""
+    """A generator's `make`, from a function that draws so many samples by a seed."""
 
     def made(recipe: Recipe, task: Task) -> Iterator[Made]:
         seed = recipe.seed * 1_000_003 + task.numbers[0]

@@ -1,4 +1,4 @@
-"""The ways to make samples: which places of which sources become samples, and how.
+"""Generators of samples: which places of which sources become samples, and how.
 
 A way offers places and makes samples of them. Making is a function of the recipe and the task
 alone, so that tasks may run anywhere, in any order, and again.
@@ -65,7 +65,7 @@ def is_rendered(recipe: Recipe) -> bool:
 def plan(
     recipe: Recipe, folder: Path | None, split: str | None = None
 ) -> tuple[list[SourcePlan], list[Skip]]:
-    """What there is to make, in the order of sources.
+    """The samples to make, in the order of sources.
 
     Args:
         recipe: how.

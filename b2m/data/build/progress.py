@@ -1,4 +1,4 @@
-"""What is done of a build, kept on disk: in memory there are thirteen bytes for each sample."""
+"""Progress of a build, kept on disk; thirteen bytes for each sample are in memory."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ class BuildProgress:
             self._note(line)
 
     def is_done(self, number: int) -> bool:
-        """Whether a sample is made, or left out as the recipe says."""
+        """Whether a sample is made, or skipped as the recipe says."""
         return self._states[number] in (_MADE, _MEANT)
 
     @property
     def done(self) -> int:
-        """How many are."""
+        """How many are done."""
         return self._states.count(_MADE) + self._states.count(_MEANT)
 
     @property
@@ -90,7 +90,7 @@ class BuildProgress:
             self._missing[place.number] -= 1
 
     def forget_lost(self) -> None:
-        """After all files were counted: samples of which any was not are to be made again."""
+        """After all files were counted: samples that lack any are made again."""
         for number, state in enumerate(self._states):
             if state == _MADE and self._missing[number]:
                 self._states[number] = _TODO

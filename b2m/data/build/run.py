@@ -1,4 +1,4 @@
-"""Build a data set: plan, make on all cores or machines, go on after a stop, and end the same.
+"""Build a data set: plan, make samples on all cores or machines, resume after a stop.
 
 What is written depends on sources and settings alone, never on the order of work, so that a build
 that was killed and started again ends with the same bytes as one that was not. Where sources are
@@ -89,7 +89,7 @@ def build(
     workers: int = 1,
     engine: str = "local",
 ) -> Built:
-    """Build a data set, or go on with it, or see that it is done.
+    """Build a data set, resume a build, or find it complete.
 
     Args:
         recipe: see `b2m.data.recipes.RECIPES`.
@@ -198,7 +198,7 @@ def _write_settings(folder: Path, settings: dict[str, Any]) -> None:
 
 
 def _settle(folder: Path, recipe: Recipe, offers: list[SourcePlan], lost: list[Skip]) -> list[Part]:
-    """Number the samples: as the folder has them, then what came since."""
+    """Number the samples: those of the folder first, then new ones."""
     path = folder / SOURCES
     parts = [Part(**line) for line in read_lines(path)] if path.is_file() else []
     known: dict[str, list[Part]] = {}
@@ -232,7 +232,7 @@ def _settle(folder: Path, recipe: Recipe, offers: list[SourcePlan], lost: list[S
 
 
 def _look_through(folder: Path, ledger: BuildProgress) -> None:
-    """Remove the temporary files of a build that was killed; see which files of samples are gone.
+    """Remove the temporary files of a killed build; find missing files of samples.
 
     Their samples are made again.
     """

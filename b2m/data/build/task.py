@@ -1,4 +1,4 @@
-"""What is made at once, of what, and what a way to make samples is."""
+"""Tasks of a build, and the interface of its generators."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True)
 class SourcePlan:
-    """What there is to make of one source.
+    """The samples to make of one source.
 
     Attributes:
         source: which.

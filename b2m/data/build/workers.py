@@ -1,4 +1,4 @@
-"""Where tasks are carried out: here, on the cores of this machine, or on a Ray cluster."""
+"""Workers of a build: this process, the cores of this machine, or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RAY_RETRIES = 4
 
 
 def run_task(recipe: Recipe, task: Task, folder: Path) -> Iterator[Line]:
-    """Make and write the samples of a task; gives their lines for the index or what was skipped."""
+    """Make and write the samples of a task; returns their lines for the index or the skips."""
     for made in make(recipe, task):
         if isinstance(made, Skip):
             yield asdict(made)
@@ -56,7 +56,7 @@ _stopped: Event | None = None
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """DIS cuts its work by threads: only with one are its flows everywhere the same."""
+    """DIS splits its work by threads: only with one is its flow the same on every machine."""
     threads = cv2.getNumThreads(), torch.get_num_threads()
     _use_one_thread()
     try:
@@ -91,7 +91,7 @@ def _end_with(sentinel: int) -> None:
 def on_processes(
     recipe: Recipe, tasks: Iterator[Task], folder: Path, workers: int
 ) -> Iterator[list[Line]]:
-    """The lines of all tasks, as they come, from so many processes.
+    """The lines of all tasks, as they are done, from so many processes.
 
     Raises:
         OutputError: the folder is not writable or full, or a worker was killed.
