@@ -1,4 +1,4 @@
-"""Check a data set: files against the index, and photos, frames, flow and guidance for agreement.
+"""Check that a data set holds what its index says, and that its parts are consistent."""
 
 from __future__ import annotations
 

@@ -294,7 +294,7 @@ class Context(nn.Module):
 
 
 class SpatialTransformer(nn.Module):
-    """Spatial transformer (Jaderberg et al. 2015): an affine map found from features moves a picture.
+    """Spatial transformer (Jaderberg et al. 2015): moves a picture by an affine map found for it.
 
     A few convolutions, their mean over a grid of 4x4 cells whatever the size, and two linear layers
     find six numbers: an affine map in coordinates that go from -1 to 1 across the picture, which
