@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from made_pictures import see_as
+from made_pictures import see_as, sliding
 from scipy import ndimage
 
 import b2m
@@ -26,8 +26,8 @@ from b2m.inference.animator import BlurAnimator
 from b2m.inference.video import TimedFrame
 from b2m.media.video import Video, read_video, write_mp4, write_timed_mp4
 from b2m.metrics import psnr
-from b2m.models.animator import Encoding, MotionAnimator, MotionAnimatorConfig
-from b2m.motion.fields import double_angle, estimate_flow
+from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
+from b2m.motion.fields import estimate_flow
 
 HEIGHT, WIDTH = 64, 112
 PACE = 14  # pixels from frame to frame
@@ -69,14 +69,9 @@ def knowing(monkeypatch, pace, middles=None):
     found = iter(middles or ())
 
     def encode(photo):
-        height, width = photo.shape[-2:]
         sharp = next(found, None)
         middle = photo if sharp is None else torch.from_numpy(sharp / 255).permute(2, 0, 1)[None]
-        flow = torch.tensor([float(pace), 0.0]).view(1, 2, 1, 1).expand(1, 2, height, width)
-        zeros = torch.zeros(1, 6, height, width)
-        line = double_angle(flow)
-        known = torch.full_like(zeros[:, :1], 20.0)
-        return Encoding(middle.float(), line, zeros[:, :2], zeros[:, :3], zeros, known, known)
+        return sliding(middle, (pace, 0.0))
 
     see_as(monkeypatch, animator.model, encode)
     return animator
@@ -93,6 +88,11 @@ def blurry(tmp_path):
     path = tmp_path / "blurry.mp4"
     write_mp4(path, pan(6)[0], 25)
     return path
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "sharp.mp4"
 
 
 def shots(photos):
@@ -127,8 +127,8 @@ def times(path):
 
 
 @pytest.mark.parametrize("direction", [1, -1])
-def test_frames_come_in_order_and_join_without_a_jump(tmp_path, animator, direction):
-    source, target = tmp_path / "blurry.mp4", tmp_path / "sharp.mp4"
+def test_frames_come_in_order_and_join_without_a_jump(tmp_path, target, animator, direction):
+    source = tmp_path / "blurry.mp4"
     write_mp4(source, pan(6, direction)[0], 25)
     assert animator.animate_video(source, target) == target
     frames = list(read_video(target))
@@ -215,8 +215,7 @@ def test_nothing_leads_across_a_cut(animator, shutter):
 # --- time -----------------------------------------------------------------------------------------
 
 
-def test_slow_motion_keeps_the_frame_rate(tmp_path, animator, blurry):
-    target = tmp_path / "sharp.mp4"
+def test_slow_motion_keeps_the_frame_rate(target, animator, blurry):
     animator.animate_video(blurry, target, frames=3)
     new = read_video(target)
     assert (new.frames, new.fps) == (18, 25)
@@ -224,8 +223,7 @@ def test_slow_motion_keeps_the_frame_rate(tmp_path, animator, blurry):
 
 
 @pytest.mark.parametrize(("fps", "count"), [(60, 14), (25, 6), (10, 2), (29.97, 7), (5, 1)])
-def test_real_time_keeps_the_duration(tmp_path, animator, blurry, fps, count):
-    target = tmp_path / "sharp.mp4"
+def test_real_time_keeps_the_duration(target, animator, blurry, fps, count):
     animator.animate_video(blurry, target, fps=fps)
     new = read_video(target)
     assert (new.frames, len(list(new))) == (count, count)
@@ -233,8 +231,7 @@ def test_real_time_keeps_the_duration(tmp_path, animator, blurry, fps, count):
     assert abs(count / fps - 6 / 25) <= 0.5 / fps + 1e-6
 
 
-def test_real_time_takes_instants_from_the_right_exposure(tmp_path, animator, blurry):
-    target = tmp_path / "sharp.mp4"
+def test_real_time_takes_instants_from_the_right_exposure(target, animator, blurry):
     # At 75 frames per second there are three instants of each frame.
     animator.animate_video(blurry, target, fps=75)
     frames = list(read_video(target))
@@ -246,8 +243,8 @@ def test_real_time_takes_instants_from_the_right_exposure(tmp_path, animator, bl
         assert abs(np.median(moved)) < 1
 
 
-def test_a_variable_frame_rate_is_kept(tmp_path, animator):
-    source, target = tmp_path / "phone.mp4", tmp_path / "sharp.mp4"
+def test_a_variable_frame_rate_is_kept(tmp_path, target, animator):
+    source = tmp_path / "phone.mp4"
     shown = [0, 40, 80, 160, 200, 320]
     write_timed_mp4(
         source, zip(pan(6)[0], shown, strict=True), Fraction(1, 1000), Fraction(20), lambda: 400
@@ -266,8 +263,8 @@ def test_a_variable_frame_rate_is_kept(tmp_path, animator):
 # --- all kinds of video ---------------------------------------------------------------------------
 
 
-def test_three_frames_at_most_are_held(tmp_path, animator, monkeypatch):
-    source, target = tmp_path / "blurry.mp4", tmp_path / "sharp.mp4"
+def test_three_frames_at_most_are_held(tmp_path, target, animator, monkeypatch):
+    source = tmp_path / "blurry.mp4"
     write_mp4(source, pan(12)[0], 25)
     held, most, read = set(), [], []
     timed = Video.timed
@@ -308,7 +305,9 @@ def test_three_frames_at_most_are_held(tmp_path, animator, monkeypatch):
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), OutputError),
     ],
 )
-def test_an_interrupted_run_leaves_nothing(tmp_path, animator, blurry, monkeypatch, error, raised):
+def test_an_interrupted_run_leaves_nothing(
+    tmp_path, target, animator, blurry, monkeypatch, error, raised
+):
     encode, calls = animator.model.encode, []
 
     def failing(photo):
@@ -318,7 +317,6 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, animator, blurry, monkeypat
         return encode(photo)
 
     monkeypatch.setattr(animator.model, "features", failing)
-    target = tmp_path / "sharp.mp4"
     target.write_bytes(b"an older one")
     with pytest.raises(raised):
         animator.animate_video(blurry, target)
@@ -326,8 +324,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, animator, blurry, monkeypat
     assert {path.name for path in tmp_path.iterdir()} == {"blurry.mp4", "sharp.mp4"}
 
 
-def test_bad_numbers(tmp_path, animator, blurry):
-    target = tmp_path / "sharp.mp4"
+def test_bad_numbers(target, animator, blurry):
     for options, says in (
         ({"frames": 1}, "at least 2"),
         ({"frames": 2.5}, "frames=2.5"),
@@ -346,8 +343,7 @@ def test_bad_numbers(tmp_path, animator, blurry):
     assert not target.exists()
 
 
-def test_bad_files(tmp_path, animator, blurry):
-    target = tmp_path / "sharp.mp4"
+def test_bad_files(tmp_path, target, animator, blurry):
 
     def refused(source, to, error, says):
         before = set(tmp_path.iterdir())
@@ -389,15 +385,11 @@ def test_the_command(tmp_path, blurry, weights, capsys, monkeypatch):
     assert Path("again.mp4").read_bytes() == Path("sharp.mp4").read_bytes()
 
 
-def test_the_command_says_what_is_wrong(tmp_path, blurry, weights, capsys):
-    target = tmp_path / "sharp.mp4"
+def test_the_command_says_what_is_wrong(tmp_path, target, blurry, weights, capsys):
     for words, code, says in (
         ([blurry, "--frames", 1], 2, "at least 2"),
         ([blurry, "--fps", 0], 2, "more than 0"),
         ([blurry, "--shutter", 2], 2, "above 0"),
-        ([blurry, "--device", "tpu"], 2, "tpu"),
-        ([], 2, "VIDEO"),
-        ([tmp_path / "none.mp4"], 1, "does not exist"),
         ([__file__], 1, "not a video"),
     ):
         assert cli.main(["video", *map(str, words), "-o", str(target)]) == code

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from made_pictures import apart, leaves, slid
+from made_pictures import apart, leaves, slid, sliding
 from scipy import ndimage
 
 import b2m
@@ -16,8 +16,6 @@ from b2m.inference import tiling as detail
 from b2m.inference.animator import BlurAnimator
 from b2m.inference.tiling import LargePhoto
 from b2m.metrics import psnr
-from b2m.models.animator import Encoding
-from b2m.motion.fields import double_angle
 
 TIMES = np.linspace(-1, 1, 7).tolist()
 
@@ -26,15 +24,6 @@ def texture(height, width, seed=0, sigma=0.8):
     noise = np.random.default_rng(seed).uniform(0, 255, (height, width, 3))
     soft = ndimage.gaussian_filter(noise, (sigma, sigma, 0))
     return (127.5 + (soft - 127.5) * 50 / soft.std()).clip(10, 245).astype(np.uint8)
-
-
-def encoding_of(size, vector, middle):
-    flow = torch.tensor(vector).view(1, 2, 1, 1).expand(1, 2, *size)
-    nothing = torch.zeros(1, 6, *size)
-    known = torch.full((1, 1, *size), 20.0)
-    return Encoding(
-        middle, double_angle(flow), nothing[:, :2], nothing[:, :3], nothing, known, known
-    )
 
 
 def large(photo, step=2, vector=(3.0, 1.0), sign=1.0, **changes):
@@ -46,13 +35,13 @@ def large(photo, step=2, vector=(3.0, 1.0), sign=1.0, **changes):
     size = (height // step, width // step)
     working = cv2.resize(photo, size[::-1], interpolation=cv2.INTER_AREA)
     middle = torch.from_numpy(working).permute(2, 0, 1)[None].float() / 255
-    coarse = encoding_of(size, vector, middle)
+    coarse = sliding(middle, vector)
     flow = sign * torch.tensor(vector).view(1, 2, 1, 1).expand(1, 2, *size)
     asked = []
 
     def encode(seen, guidance):
         asked.append(tuple(seen.shape[-2:]))
-        return encoding_of(seen.shape[-2:], tuple(step * part for part in vector), seen)
+        return sliding(seen, tuple(step * part for part in vector))
 
     made = LargePhoto(photo, working, coarse, flow, encode)
     return replace(made, **changes), asked
