@@ -87,18 +87,25 @@ def pack(tmp_path, monkeypatch):
         Item("video/val/clip.mp4", 2, "usr/clip.mp4.gz", 48, 64, fps="30/1", licence="CC0-1.0"),
         Item("real_blur/test/blurred.png", 2, "usr/blurred.png", 40, 40),
     ]
-    asked = []
-
-    def download(archive, folder):
-        asked.append(archive.file)
-        shutil.copy(shelf / archive.file, folder)
-
-    monkeypatch.setattr(fetching, "_download", download)
-    return Pack(archives, items, "40 are left out"), asked
+    monkeypatch.setattr(
+        fetching, "_download", lambda archive, folder: shutil.copy(shelf / archive.file, folder)
+    )
+    return Pack(archives, items, "40 are left out")
 
 
-def test_a_pack_is_made_as_its_list_says(pack, tmp_path):
-    pack, asked = pack
+@pytest.fixture
+def asked(pack, monkeypatch):
+    """The archives that are asked for."""
+    found, download = [], fetching._download
+    monkeypatch.setattr(
+        fetching,
+        "_download",
+        lambda archive, to: found.append(archive.file) or download(archive, to),
+    )
+    return found
+
+
+def test_a_pack_is_made_as_its_list_says(pack, asked, tmp_path):
     out = tmp_path / "pack"
     assert fetch(out, pack=pack) == (5, {}, False)
     assert len(asked) == 3
@@ -131,7 +138,6 @@ def test_a_pack_is_made_as_its_list_says(pack, tmp_path):
 
 
 def test_a_cut_out_is_premultiplied_and_filled_outwards(pack, tmp_path):
-    pack, _ = pack
     fetch(tmp_path / "pack", ["cutouts"], pack=pack)
     cutout = Image.open(tmp_path / "pack" / "cutouts" / "train" / "stamp.webp")
     assert cutout.size == (40, 30)
@@ -144,8 +150,7 @@ def test_a_cut_out_is_premultiplied_and_filled_outwards(pack, tmp_path):
     assert np.abs(pixels[8, 0, :3] - pixels[8, 11, :3]).max() < 40  # WebP is lossy
 
 
-def test_archives_are_kept_and_used_again(pack, tmp_path):
-    pack, asked = pack
+def test_archives_are_kept_and_used_again(pack, asked, tmp_path):
     fetch(tmp_path / "one", ["photos"], archives=tmp_path / "kept", pack=pack)
     fetch(tmp_path / "two", ["photos"], archives=tmp_path / "kept", pack=pack)
     assert asked == ["kit-1.0.0.tgz"]
@@ -153,7 +158,6 @@ def test_archives_are_kept_and_used_again(pack, tmp_path):
 
 
 def test_another_archive_is_refused_and_the_rest_made(pack, tmp_path):
-    pack, _ = pack
     wrong = [replace(pack.archives[0], sha256="0" * 64), *pack.archives[1:]]
     fetched = fetch(tmp_path / "pack", pack=pack._replace(archives=wrong))
     assert fetched.files == 4 and fetched.failed
@@ -161,7 +165,6 @@ def test_another_archive_is_refused_and_the_rest_made(pack, tmp_path):
 
 
 def test_an_archive_that_lacks_a_file_says_so(pack, tmp_path):
-    pack, _ = pack
     more = [*pack.items, Item("photos/train/b.jpg", 0, "package/b.jpg", 10, 10)]
     fetched = fetch(tmp_path / "pack", pack=pack._replace(items=more))
     assert fetched.files == 5 and fetched.failed
@@ -169,7 +172,6 @@ def test_an_archive_that_lacks_a_file_says_so(pack, tmp_path):
 
 
 def test_a_client_that_is_missing_is_said_and_no_failure(pack, tmp_path, monkeypatch):
-    pack, _ = pack
     monkeypatch.undo()
     monkeypatch.setattr(fetching.shutil, "which", lambda client: None)
     # As in an environment that uv makes: Python is there, its pip is not.
@@ -184,7 +186,6 @@ def test_a_client_that_is_missing_is_said_and_no_failure(pack, tmp_path, monkeyp
 
 
 def test_a_client_that_fails_is_quoted(pack, tmp_path, monkeypatch):
-    pack, _ = pack
     monkeypatch.undo()
     monkeypatch.setattr(fetching.shutil, "which", lambda client: client)
     failed = subprocess.CompletedProcess([], 1, "", "404\nnot found")

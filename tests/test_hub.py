@@ -53,12 +53,16 @@ def no_variable(monkeypatch):
 
 
 @pytest.fixture
-def saved(tmp_path):
+def model():
     torch.manual_seed(1)
-    model = TinyModel(TinyConfig(4, slope=1, stages=(3, 4, 5), limit=7))
-    folder = tmp_path / "tiny"
-    model.save_pretrained(folder)
-    return model, folder
+    return TinyModel(TinyConfig(4, slope=1, stages=(3, 4, 5), limit=7))
+
+
+@pytest.fixture
+def folder(model, tmp_path):
+    """Where the model was saved."""
+    model.save_pretrained(tmp_path / "tiny")
+    return tmp_path / "tiny"
 
 
 def edit(folder, **changes):
@@ -74,8 +78,7 @@ def rewrite(folder, change):
     safetensors.torch.save_file(tensors, path)
 
 
-def test_round_trip_is_bit_equal(saved, tmp_path):
-    model, folder = saved
+def test_round_trip_is_bit_equal(model, folder, tmp_path):
     edit(folder, limit=None)  # an optional value
     assert TinyModel.from_pretrained(folder).config.limit is None
     edit(folder, limit=7)
@@ -92,8 +95,7 @@ def test_round_trip_is_bit_equal(saved, tmp_path):
     assert again.stat().st_mode == (tmp_path / "again" / hub.CONFIG_FILE).stat().st_mode
 
 
-def test_half_precision_on_disk_single_in_memory(saved, tmp_path):
-    model, _ = saved
+def test_half_precision_on_disk_single_in_memory(model, tmp_path):
     model.save_pretrained(tmp_path / "half", dtype=torch.float16)
     stored = safetensors.torch.load_file(tmp_path / "half" / hub.WEIGHTS_FILE)
     assert stored["layer.weight"].dtype == torch.float16
@@ -103,8 +105,7 @@ def test_half_precision_on_disk_single_in_memory(saved, tmp_path):
     torch.testing.assert_close(loaded.layer.weight, model.layer.weight, atol=1e-3, rtol=1e-3)
 
 
-def test_values_that_do_not_fit_are_refused(saved, tmp_path):
-    model, _ = saved
+def test_values_that_do_not_fit_are_refused(model, tmp_path):
     with torch.no_grad():
         model.layer.weight[0, 0] = 1e6
     with pytest.raises(InputError, match=r"layer\.weight"):
@@ -121,8 +122,7 @@ def test_shared_tensors_are_saved(tmp_path):
     assert torch.equal(TinyModel.from_pretrained(tmp_path).norm.weight, model.layer.bias)
 
 
-def test_card_and_no_leftovers(saved):
-    model, folder = saved
+def test_card_and_no_leftovers(model, folder):
     model.save_pretrained(folder, card="# Tiny\n")
     assert sorted(p.name for p in folder.iterdir()) == [
         "README.md",
@@ -131,8 +131,7 @@ def test_card_and_no_leftovers(saved):
     ]
 
 
-def test_loading_is_quiet_and_leaves_the_random_stream(saved, capfd):
-    _, folder = saved
+def test_loading_is_quiet_and_leaves_the_random_stream(folder, capfd):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -158,8 +157,7 @@ def test_loading_is_quiet_and_leaves_the_random_stream(saved, capfd):
         ({"width": 5}, r"layer\.weight is \(4, 3\), not \(5, 3\)"),
     ],
 )
-def test_config_is_checked(saved, changes, words):
-    _, folder = saved
+def test_config_is_checked(folder, changes, words):
     edit(folder, **changes)
     with pytest.raises(InputError, match=words):
         TinyModel.from_pretrained(folder)
@@ -175,15 +173,13 @@ def test_config_is_checked(saved, changes, words):
         (lambda t: t["layer.weight"].fill_(math.inf), r"layer\.weight holds values that are no nu"),
     ],
 )
-def test_tensors_are_checked(saved, change, words):
-    _, folder = saved
+def test_tensors_are_checked(folder, change, words):
     rewrite(folder, change)
     with pytest.raises(InputError, match=words):
         TinyModel.from_pretrained(folder)
 
 
-def test_files_that_are_cut_off(saved):
-    _, folder = saved
+def test_files_that_are_cut_off(folder):
     path = folder / hub.WEIGHTS_FILE
     whole = path.read_bytes()
     for keep in (0, 5, 60, -1):
@@ -205,8 +201,7 @@ def test_files_that_are_cut_off(saved):
         (None, "pickle, which may run code"),
     ],
 )
-def test_what_weights_turn_out_to_be(saved, content, words):
-    _, folder = saved
+def test_what_weights_turn_out_to_be(folder, content, words):
     path = folder / hub.WEIGHTS_FILE
     if content is None:
         torch.save({"layer.weight": torch.zeros(4, 3)}, path)
@@ -216,8 +211,7 @@ def test_what_weights_turn_out_to_be(saved, content, words):
         TinyModel.from_pretrained(folder)
 
 
-def test_random_changes_of_a_checkpoint_are_told_or_do_no_harm(saved):
-    _, folder = saved
+def test_random_changes_of_a_checkpoint_are_told_or_do_no_harm(folder):
     whole = {path: path.read_bytes() for path in folder.iterdir()}
     rng = np.random.default_rng(0)
     for _ in range(400):
@@ -231,22 +225,19 @@ def test_random_changes_of_a_checkpoint_are_told_or_do_no_harm(saved):
             TinyModel.from_pretrained(folder)
 
 
-def test_weights_missing_and_no_pickle_fallback(saved):
-    _, folder = saved
+def test_weights_missing_and_no_pickle_fallback(folder):
     (folder / hub.WEIGHTS_FILE).rename(folder / "pytorch_model.bin")
     with pytest.raises(InputError, match=r"has no model\.safetensors"):
         TinyModel.from_pretrained(folder)
 
 
-def test_unwritable_folder(saved, tmp_path):
-    model, _ = saved
+def test_unwritable_folder(model, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
         model.save_pretrained(tmp_path / "file" / "folder")
 
 
-def test_failed_save_leaves_the_old_weights(saved, monkeypatch):
-    model, folder = saved
+def test_failed_save_leaves_the_old_weights(model, folder, monkeypatch):
     before = (folder / hub.WEIGHTS_FILE).read_bytes()
 
     def fail(tensors, path, metadata=None):
@@ -328,10 +319,8 @@ def test_hub_offline_is_one_sentence(tmp_path, monkeypatch, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_hub_download(places, saved, monkeypatch):
+def test_hub_download(places, folder, monkeypatch):
     import huggingface_hub
-
-    _, folder = saved
 
     def download(repo_id, *, revision, allow_patterns):
         assert (repo_id, revision) == ("someone/b2m-tiny", "v1")
@@ -393,9 +382,8 @@ class BadHub(Handler):
     }.items(),
 )
 def test_a_hub_that_misbehaves_is_told_and_leaves_nothing_behind(
-    saved, tmp_path, monkeypatch, fault, words
+    model, folder, tmp_path, monkeypatch, fault, words
 ):
-    model, folder = saved
     whole = {path.name: path.read_bytes() for path in folder.iterdir()}
     settings = {"HF_HUB_CACHE": tmp_path / "cache"}
     settings |= {"HF_HUB_DOWNLOAD_TIMEOUT": 0.3, "HF_HUB_ETAG_TIMEOUT": 0.3}
@@ -427,10 +415,9 @@ def test_models_at_hand_and_where_they_are_from(places, monkeypatch):
     assert hub.source_of(snapshot) == "someone/b2m at a1b2c3d"
 
 
-def test_push(saved, monkeypatch):
+def test_push(model, monkeypatch):
     import huggingface_hub
 
-    model, _ = saved
     uploaded = {}
 
     class Api:
