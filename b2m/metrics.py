@@ -1,4 +1,4 @@
-"""How good a clip or a flow is, with the protocols that blur's ambiguity asks for.
+"""Metrics of images, clips and flows, invariant to the sign of the motion where that is open.
 
 A blurred photo does not tell a motion from its reverse, so a clip made without guidance is judged
 in the better of its two orders, one choice for the whole clip (see `b2m.evaluate`), and a flow up

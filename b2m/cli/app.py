@@ -404,7 +404,7 @@ def _pictures(
 
 
 def _stop_on_signals() -> None:
-    """Let what ends a process end a command as Ctrl-C does, so that no half-written file stays.
+    """Let signals end a command as Ctrl-C does, so that no half-written file stays.
 
     What is ignored (under nohup) or handled by others is left as it is.
     """

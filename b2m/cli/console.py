@@ -1,4 +1,4 @@
-"""What the command line says, how it names results, and how it goes on after a bad photo."""
+"""Messages, names of results, and error handling of the command line."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ Weights = Annotated[
 
 @dataclass
 class Row:
-    """What the closing table says about one photo."""
+    """One photo's row of the closing table."""
 
     name: str
     size: tuple[int, int]
@@ -151,7 +151,7 @@ def each(
     results: int = 1,
     name: str | None = None,
 ) -> tuple[list[Row], int]:
-    """Do the work for each photo; a bad one is reported and the rest are done.
+    """Process each photo; report those that fail and go on.
 
     Args:
         photos: what is worked on.
@@ -229,13 +229,13 @@ def _letters(number: int) -> str:
 
 
 def spare_photos(target: Path, photos: Sequence[Path]) -> None:
-    """Refuse to write over a photo that was given."""
+    """Refuse to overwrite an input photo."""
     if target.exists() and any(p.exists() and target.samefile(p) for p in photos):
         raise OutputError(f"{target} is one of the photos: choose another folder with -o")
 
 
 def check_device(device: str) -> None:
-    """Refuse a device that this machine has not."""
+    """Refuse a device that is not available."""
     if device == "auto":
         return
     import torch
@@ -280,7 +280,7 @@ def dimensions(picture: NDArray[Any]) -> str:
 
 
 def warn(photo: Path, warnings: Sequence[str]) -> None:
-    """Say on standard error what is odd about a photo, each sentence once."""
+    """Print warnings about a photo to standard error, each once."""
     for sentence in dict.fromkeys(warnings):
         print(f"{photo}: {sentence}", file=sys.stderr, flush=True)
 
@@ -302,6 +302,6 @@ def _about(photo: Path, error: BaseException) -> str:
 
 
 def complain(error: BaseException | str, code: int) -> int:
-    """Say on standard error what went wrong, in one line, and hand back the exit code."""
+    """Print an error to standard error in one line; returns the exit code."""
     print(f"b2m: {' '.join(_sentence(error).split())}", file=sys.stderr, flush=True)
     return code

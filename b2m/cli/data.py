@@ -180,7 +180,7 @@ def build(
 
 
 def _tell(folder: Path, count: int) -> None:
-    """Say on standard error what was skipped, the first reasons once each."""
+    """Print what was skipped to standard error, the first reasons once each."""
     from b2m.data.storage import read_skips
 
     reasons: dict[str, None] = {}
@@ -208,7 +208,7 @@ _SETTINGS = {"panorama": "rotation", "rotation": "rotation", "scenes": "scenes"}
 
 
 def _chosen(recipe: Recipe, given: dict[str, Any]) -> Recipe:
-    """The recipe with what was said about it."""
+    """The recipe with the given options."""
     rendered = _SETTINGS.get(recipe.way)
     if idle := sorted(given.keys() - _OPTIONS[recipe.way]):
         raise ArgumentError(f"{idle[0]} means nothing to the recipe {recipe.name}: leave it out")

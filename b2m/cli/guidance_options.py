@@ -48,7 +48,7 @@ Reversed = Annotated[
 
 @dataclass(frozen=True)
 class Directions:
-    """All that was said; `guidance` applies it to a photo.
+    """The given options; `guidance` applies them to a photo.
 
     Attributes:
         direction: one of `b2m.guidance.DIRECTIONS`, for everything that moves.
@@ -67,7 +67,7 @@ class Directions:
     turned: Points
 
     def guidance(self, animator: BlurAnimator, prepared: Prepared, photo: Path) -> Guidance | None:
-        """The guidance for a photo, (H, W, 2) int8, or None if nothing was said.
+        """The guidance for a photo, (H, W, 2) int8, or None without options.
 
         A picture or a direction comes first, then the strokes, then what is turned round.
 

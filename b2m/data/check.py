@@ -92,7 +92,7 @@ class _Expected:
         return record
 
     def sort(self) -> None:
-        """Be ready to be asked: an index may have been put together by hand."""
+        """Sort for look-up: an index may have been edited by hand."""
         order = np.argsort(self._numbers, kind="stable")
         self._numbers, self._files = (
             array("q", np.asarray(column)[order].tobytes())

@@ -84,7 +84,7 @@ _SCALES = (1.0, 0.6)  # real footage is soft at its own size and crisp when it i
 def cut_crops(
     folder: str | Path, size: int, *, split: str = "train", windows: int = 36, each: int = 6
 ) -> Crops:
-    """Squares of the clips of one split, half of them about something that moves.
+    """Squares of the clips of one split, half of them around something that moves.
 
     The photo is the mean of 7 frames, or of 13 of which every second one is kept.
 

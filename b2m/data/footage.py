@@ -31,7 +31,7 @@ _NUMBER = re.compile(r"(\d+)\D*$")
 
 @dataclass(frozen=True)
 class Source:
-    """Something that samples are made from.
+    """A source of samples.
 
     Attributes:
         name: unique in a data set; the unit that must not be in two splits.
@@ -56,7 +56,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Footage:
-    """What is known of a source before its frames are read.
+    """Properties of a source that are known before its frames are read.
 
     Attributes:
         frames: how many there are, or should be.
@@ -133,7 +133,7 @@ def examine(source: Source) -> Footage:
 
 
 def _check_order(folder: Path, names: Sequence[str]) -> None:
-    """Refuse names that do not tell an order, as where a browser put copies between the frames."""
+    """Refuse names without a clear order, as with a browser's copies between the frames."""
     patterns = [re.sub(r"\d+", "#", Path(name).stem) for name in names]
     (usual, _), *others = Counter(patterns).most_common()
     if others:
@@ -170,7 +170,7 @@ def _size_of(path: Path) -> tuple[int, int] | None:
 
 
 class _Clock(NamedTuple):
-    """When the frames of a video come: times in ticks as they are shown, and which are keys."""
+    """Timestamps of a video's frames in ticks, and which frames are keys."""
 
     times: NDArray[np.int64]
     keys: tuple[int, ...]
@@ -244,7 +244,7 @@ def _read(packets: list[tuple[int | None, bool]]) -> _Clock | None:
 
 
 def _line(times: NDArray[np.int64]) -> tuple[float, float]:
-    """The time of the first frame and the time between frames that fit best, in ticks."""
+    """Least-squares start and frame interval of timestamps, in ticks."""
     if len(times) < 2:
         return float(times[0]), 1.0
     numbers = np.arange(len(times))

@@ -1,4 +1,4 @@
-"""Frames between frames: along optical flow, or by RIFE where its weights are at hand.
+"""Frame interpolation: along optical flow, or by RIFE where its weights are at hand.
 
 Footage of 240 frames a second still steps by several pixels from frame to frame, and its mean shows
 the steps as repeated edges. More frames between them are what GenBlur, B-AIST++ and REDS average
@@ -92,7 +92,7 @@ def along_flow(first: Pixels, last: Pixels, times: Sequence[float]) -> Iterator[
 
 
 def _agreement(flow: Flow, other: Flow) -> NDArray[np.float32]:
-    """How far the way there and the way back cancel: (H, W), 1 where they do, to 0."""
+    """Forward-backward consistency: (H, W), 1 where both flows cancel, to 0."""
     rows, columns = np.indices(flow.shape[:2], np.float32)
     x, y = columns + flow[..., 0], rows + flow[..., 1]
     returned = cv2.remap(other, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -105,7 +105,7 @@ def _agreement(flow: Flow, other: Flow) -> NDArray[np.float32]:
 def _carry(
     flow: Flow, trust: NDArray[np.float32], share: float
 ) -> tuple[Flow, NDArray[np.float32]]:
-    """Carry a flow along itself by a share of the way; what lands together is averaged by trust.
+    """Forward-warp a flow along itself by a share; collisions are averaged by consistency.
 
     With it comes how well each place is covered: 1 by what can be trusted, near 0 by nothing.
     """

@@ -1,4 +1,4 @@
-"""Readers of the layouts in which data sets are given out: from a folder to its sources.
+"""Readers of the published layouts of data sets: from a folder to its sources.
 
 Each knows the official folders, names and splits of one data set, and refuses a folder that is laid
 out otherwise with what was expected and what was found.

@@ -1,4 +1,4 @@
-"""Photos blurred along a straight line per pixel, with the flow that did it.
+"""Photos blurred along a straight line per pixel, with that flow.
 
 The sets BSD-M and BSD-S of Argaw et al. 2021b, Table 2, which Gong et al. 2017 (section 5.1) made
 from photos of the Berkeley segmentation data set: 480x320 pixels, under the motion field of a

@@ -265,7 +265,7 @@ def render_rotation(
 
 
 def _light_up(canvas: Tensor, random: Random, share: float) -> None:
-    """Make the lights of some photos brighter than the sensor can tell, in place."""
+    """Make the lights of some photos brighter than the sensor's saturation, in place."""
     glow = random.chance(share, len(canvas))
     strength = random.uniform(len(canvas), 1, 1, 1, low=2.0, high=6.0)
     highlight = (canvas[glow].amax(1, keepdim=True) - 0.8).clamp_min(0)
@@ -300,7 +300,7 @@ def render_view(
     fov: float,
     size: int | tuple[int, int],
 ) -> Pixels:
-    """What a pinhole camera in the middle of a panorama sees.
+    """The view of a pinhole camera in the centre of a panorama.
 
     Args:
         panorama: (H, 2H, 3) uint8 sRGB, equirectangular: its middle column is straight ahead, its

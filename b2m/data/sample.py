@@ -1,4 +1,4 @@
-"""One sample: a blurred photo, and all that is known of it; disk and tables hand it on."""
+"""The sample type: a blurred photo with its truth, for storage, training and evaluation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from b2m.motion.fields import Flow
 
 
 class Sample(NamedTuple):
-    """A blurred photo with what is known of it.
+    """A blurred photo with its truth.
 
     Attributes:
         photo: (H, W, 3) uint8 sRGB.

@@ -1,4 +1,4 @@
-"""Layered scenes: blurred photos with everything known about them.
+"""Layered scenes: rendered blurred photos with complete ground truth.
 
 A background photo under a camera path, and cut-outs or polygons of other photos that move
 on paths of their own before it, rendered at instants at most a pixel apart and averaged in linear

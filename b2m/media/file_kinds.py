@@ -1,4 +1,4 @@
-"""What a file truly is, by its first bytes; its name may say anything."""
+"""Kinds of files by their first bytes, whatever their names."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _HEIF = {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"hevc", b"hevx"}
 
 
 def kind_of(head: bytes) -> str | None:
-    """What a file is that b2m reads neither as a photo nor as a video, or None.
+    """The kind of a file that is neither photo nor video, or None.
 
     Args:
         head: its first `HEAD_BYTES` bytes.

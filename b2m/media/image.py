@@ -1,4 +1,4 @@
-"""Images in and out, and the one way every file of b2m is written: whole or not at all."""
+"""Reading photos, writing PNG."""
 
 from __future__ import annotations
 
@@ -298,7 +298,7 @@ def _not_an_image(name: str, head: bytes) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Pillow's remarks on large sizes and damaged EXIF off the screen."""
+    """Suppress Pillow's warnings about large sizes and damaged EXIF."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -306,7 +306,7 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _damage_named(name: str) -> Iterator[None]:
-    """Pillow meets damage with whatever error its parser ran into: make it one sentence."""
+    """Turn any error of Pillow's parsers into one sentence."""
     try:
         with _quiet():
             yield
@@ -458,7 +458,7 @@ def _exif(opened: Image.Image) -> Image.Exif | None:
 
 
 def _quietly(read: Callable[[Image.Exif], Any], exif: Image.Exif | None, else_: Any) -> Any:
-    """What is read of EXIF; damaged EXIF counts as none."""
+    """A value from EXIF; damaged EXIF counts as none."""
     if exif is None:
         return else_
     try:

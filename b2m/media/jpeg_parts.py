@@ -96,7 +96,7 @@ def _mp_entries(jpeg: bytes, base: int, end: int) -> Iterator[tuple[int, str]]:
 
 
 def without_clip(jpeg: bytes, lengths: list[int]) -> bytes:
-    """Cut off the clip of what is a Motion Photo already, whoever wrote it.
+    """Remove the clip of an existing Motion Photo.
 
     Args:
         jpeg: the file.
@@ -131,7 +131,7 @@ def _is_movie(data: bytes, start: int) -> bool:
 
 
 def _without_samsung(jpeg: bytes) -> bytes:
-    """Take the clip out of the trailer of Samsung's phones, and leave what else it holds."""
+    """Remove the clip from Samsung's trailer, and keep the rest of it."""
     if jpeg[-4:] != b"SEFT" or len(jpeg) < 20:
         return jpeg
     (length,) = struct.unpack_from("<I", jpeg, len(jpeg) - 8)

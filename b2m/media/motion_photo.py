@@ -131,7 +131,7 @@ def _xmp_of(jpeg: bytes) -> Segment | None:
 
 
 def _with_xmp(jpeg: bytes, length: int, time: int) -> bytes:
-    """Put in the XMP that tells of a movie of so many bytes, or amend what there is."""
+    """Add the XMP of a movie of so many bytes, or amend the present one."""
     old = _xmp_of(jpeg)
     document = _parsed(jpeg, old) or minidom.parseString(_EMPTY)
     _forget(document)
@@ -157,7 +157,7 @@ def _with_xmp(jpeg: bytes, length: int, time: int) -> bytes:
 
 
 def _without_movie(jpeg: bytes) -> bytes:
-    """Cut off the clip of what is a Motion Photo already."""
+    """Remove the clip of an existing Motion Photo."""
     lengths: list[str] = []
     if document := _parsed(jpeg, _xmp_of(jpeg)):
         lengths += [item.getAttributeNS(_ITEM, "Length") for item in _movies(document)]
@@ -187,7 +187,7 @@ def _parsed(jpeg: bytes, segment: Segment | None) -> Any:
 
 
 def _declared(text: bytes) -> bytes:
-    """XMP whose prefixes are all declared; some programs forget to, and parsers refuse that."""
+    """XMP with missing namespace declarations added, without which parsers refuse it."""
     used = set(re.findall(rb"[<\s/]([A-Za-z_][\w.-]*):[A-Za-z_][\w.-]*\s*(?=[=\s>/])", text))
     known = set(re.findall(rb"xmlns:([\w.-]+)\s*=", text)) | {b"xml", b"xmlns"}
     root = re.search(rb"<[A-Za-z_][\w.:-]*", text)
@@ -201,7 +201,7 @@ def _declared(text: bytes) -> bytes:
 
 
 def _movies(document: Any) -> list[Any]:
-    """Items of the directory that speak of a clip."""
+    """Items of the directory that are clips."""
     return [
         item
         for item in document.getElementsByTagNameNS(_CONTAINER, "Item")
@@ -210,7 +210,7 @@ def _movies(document: Any) -> list[Any]:
 
 
 def _forget(document: Any) -> None:
-    """Take out what is said about an earlier clip."""
+    """Remove the entries of an earlier clip."""
     for item in _movies(document):
         entry = item.parentNode
         entry.parentNode.removeChild(entry)
@@ -229,7 +229,7 @@ def _speaks_of_a_clip(node: Any) -> bool:
 
 
 def _announce(document: Any, length: int, time: int, padding: int) -> None:
-    """Say that a clip of so many bytes follows, and when in it the photo's instant is."""
+    """Add the entries of a clip of so many bytes, with the time of the photo in it."""
     root = document.getElementsByTagNameNS(_RDF, "RDF")[0]
     descriptions = root.getElementsByTagNameNS(_RDF, "Description")
     if descriptions:  # readers expect it in the first

@@ -1,4 +1,4 @@
-"""The colours of a photo, whatever its file says of them, as 8-bit sRGB."""
+"""Conversion of a photo's colours to 8-bit sRGB, by its profile, tags or code points."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SRGB_CHROMATICITIES = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 
 
 def is_adobe_rgb(exif: Image.Exif) -> bool:
-    """Whether EXIF tells of Adobe RGB, as cameras do that embed no profile."""
+    """Whether EXIF declares Adobe RGB, as cameras do that embed no profile."""
     detail = exif.get_ifd(0x8769)
     if detail.get(0xA001) == 2:
         return True

@@ -1,4 +1,4 @@
-"""What Pillow passes over in photos: texts that are too long, 16 bits, colours named by number."""
+"""Features of photo files that Pillow ignores: oversized texts, 16 bits, colour code points."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]
 
 @dataclass(frozen=True)
 class Tiff:
-    """What the first directory of a TIFF says.
+    """Properties of the first directory of a TIFF.
 
     Attributes:
         bits: per channel.
@@ -147,7 +147,7 @@ class Tiff:
 
 
 def read_tiff(file: BinaryIO) -> Tiff | None:
-    """Look at a TIFF's header; None where the file is none, or cannot be understood."""
+    """Read a TIFF's header; None where the file is no TIFF, or damaged."""
     file.seek(0)
     head = file.read(8)
     if head[:4] not in _TIFF_STARTS:
@@ -188,7 +188,7 @@ def _directory(head: bytes, file: BinaryIO, place: int) -> dict[int, Any]:
 
 
 def refuse_tiff(tiff: Tiff, name: str, mode: str = "") -> None:
-    """Refuse what would be read wrong.
+    """Refuse kinds of TIFF that would be read wrong.
 
     Args:
         tiff: what its header says.
@@ -251,7 +251,7 @@ def read_16_bit(file: BinaryIO, opened: Image.Image, tiff: Tiff | None) -> Any:
 
 
 def note_dark(values: NDArray[np.uint16], name: str, notes: list[str]) -> None:
-    """Tell of 16-bit values that end early, as those of 12-bit cameras do."""
+    """Warn of 16-bit values that use a part of the range, as those of 12-bit cameras."""
     most = int(values.max()) if values.size else 65535
     if most < _DARK:
         bits = max(8, most.bit_length())

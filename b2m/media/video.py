@@ -1,4 +1,4 @@
-"""Clips in and out: H.264, GIF, WebP, folders of PNG. Frames stream; files appear whole or not."""
+"""Writing clips: H.264, GIF, WebP, folders of PNG, from streams of frames, atomically."""
 
 from __future__ import annotations
 
@@ -280,7 +280,7 @@ def as_rate(fps: float) -> Fraction:
 
 @contextlib.contextmanager
 def _encoding(path: str | os.PathLike[str]) -> Iterator[None]:
-    """What an encoder will not do, as a sentence; what the disk will not do is told elsewhere."""
+    """Errors of an encoder as a sentence."""
     import av
 
     try:
@@ -294,7 +294,7 @@ def _encoding(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _alike(frames: Iterable[Pixels], most: int | None = None, kind: str = "") -> Iterator[Pixels]:
-    """The frames, each checked to be as the first; at least one, no side above what a file has."""
+    """The frames, each checked against the size of the first and the limits of the format."""
     shape = None
     for number, frame in enumerate(frames):
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:

@@ -1,4 +1,4 @@
-"""Videos in: nothing but the file itself is opened, and frames come as a player shows them."""
+"""Reading videos: only the file itself is opened, and frames are as a player shows them."""
 
 from __future__ import annotations
 
@@ -309,7 +309,7 @@ def pulled(graph: Any) -> Iterator[Any]:
 
 
 def aspect_of(stream: Any) -> Fraction:
-    """Width of a pixel of PyAV's stream over its height, as far as that can be true."""
+    """Pixel aspect ratio of PyAV's stream, within plausible limits."""
     aspect = stream.sample_aspect_ratio
     if not aspect or not 1 / _LARGEST_ASPECT <= aspect <= _LARGEST_ASPECT:
         return Fraction(1)
@@ -334,7 +334,7 @@ def picture_of(frame: Any, aspect: Fraction) -> Pixels:
 
 
 def _orientation(frame: Any) -> tuple[bool, bool, bool]:
-    """What the display matrix of a frame asks for, to the nearest quarter turn; see `turned`."""
+    """The display matrix of a frame, to the nearest quarter turn; see `turned`."""
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return False, False, False

@@ -142,7 +142,7 @@ class BlurFlowNetConfig:
 
 
 def correlate(first: Tensor, last: Tensor, reach: int = RANGE) -> Tensor:
-    """How well each feature vector goes with those about its place in the other frame.
+    """Local correlation of the features of two frames.
 
         c(x, d) = mean over channels of first(x) last(x + d),    |d_x|, |d_y| <= reach
 

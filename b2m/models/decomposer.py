@@ -284,7 +284,7 @@ class BlurDecomposer(HubModel):
 
 
 def _quieten(stage: _Stage) -> None:
-    """Let a stage that predicts a change begin with next to none."""
+    """Initialise a stage that predicts a residual near zero."""
     last = stage[-1]
     assert isinstance(last, nn.Conv2d) and last.bias is not None
     nn.init.normal_(last.weight, std=1e-3)

@@ -1,4 +1,4 @@
-"""GuidancePredictor: one blurred photo and a few random numbers to one plausible motion guidance.
+"""GuidancePredictor: one blurred photo and a random latent to one plausible motion guidance.
 
 Paper: Animation from Blur: Multi-modal Blur Decomposition with Motion Guidance (Zhong et al.,
 ECCV 2022), section 3.3, Fig. 4 and Eq. 9. Our implementation; no code or weights of the authors.
@@ -105,7 +105,7 @@ class GuidancePredictorConfig:
 
 
 class Posterior(NamedTuple):
-    """What the encoder says of the latent of a guidance.
+    """The encoder's posterior of the latent of a guidance.
 
     Attributes:
         mean: (B, Z).
@@ -285,7 +285,7 @@ class _ShrinkingBlock(nn.Module):
 
 
 class _Encoder(nn.Module):
-    """Guidance as five planes (B, 5, H, W) to what it says of the latent."""
+    """Guidance as five planes (B, 5, H, W) to the posterior of the latent."""
 
     def __init__(self, config: GuidancePredictorConfig) -> None:
         super().__init__()
@@ -302,7 +302,7 @@ class _Encoder(nn.Module):
 
 
 class GuidanceDiscriminator(nn.Module):
-    """Tells true guidance from made: patches at the full size and at a half.
+    """Discriminates true from generated guidance: patches at full and half size.
 
     Only training needs it; it is no part of the checkpoint.
 
@@ -331,7 +331,7 @@ class GuidanceDiscriminator(nn.Module):
         self.apply(_glorot)
 
     def forward(self, planes: Tensor) -> list[Tensor]:
-        """Scores of patches, towards 1 for true guidance and 0 for made.
+        """Scores of patches, towards 1 for true guidance and 0 for generated.
 
         Args:
             planes: (B, 5, H, W), 1 in the plane of each pixel's class; sides of 48 and more.
@@ -385,7 +385,7 @@ class GuidancePredictor(HubModel):
         return self.generator(padded, latent, scale).float()[..., :height, :width]
 
     def encode(self, planes: Tensor) -> Posterior:
-        """The latents that a true guidance may have come from.
+        """The posterior of the latent, given true guidance.
 
         Args:
             planes: (B, 5, H, W), as `one_hot` makes them; sides of 32 pixels and more.
