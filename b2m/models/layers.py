@@ -188,9 +188,16 @@ def local_contrast(photo: Tensor) -> Tensor:
         (B, C, H, W): what differs from the mean about it, divided by the root mean square of that
         over a wider surrounding; about 1 where there is detail, near 0 in flat areas.
     """
-    detail = photo - F.avg_pool2d(photo, 9, 1, 4, count_include_pad=False)
+    detail = photo - box_mean(photo, 9)
     energy = detail.square().mean(1, keepdim=True)
-    return detail / (F.avg_pool2d(energy, 17, 1, 8, count_include_pad=False).sqrt() + _FLAT)
+    return detail / (box_mean(energy, 17).sqrt() + _FLAT)
+
+
+def box_mean(x: Tensor, side: int) -> Tensor:
+    """Mean over a square of odd side about each pixel of (B, C, H, W), of what is inside it."""
+    for window, margin in (((side, 1), (side // 2, 0)), ((1, side), (0, side // 2))):  # separable
+        x = F.avg_pool2d(x, window, 1, margin, count_include_pad=False)
+    return x
 
 
 def conv_relu(
