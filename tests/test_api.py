@@ -364,17 +364,6 @@ def test_guidance_chooses_the_sign(animator):
     np.testing.assert_array_equal(back.flow, -clip.flow)
 
 
-def test_reversed_guidance_reverses_the_clip(animator):
-    prepared = animator.prepare(streak())
-    for guidance in (patches(48, 64), animator.animate(prepared)[0].guidance):
-        (forth,) = animator.animate(prepared, guidance=guidance)
-        (back,) = animator.animate(prepared, guidance=b2m.guidance.reverse(guidance))
-        assert np.hypot(*np.moveaxis(forth.flow, -1, 0)).max() > 3
-        assert (forth.flow == -back.flow).all()
-        assert apart(forth.frames, back.frames[::-1]) <= 1
-        assert apart(forth.frames[0], back.frames[0]) > 20
-
-
 def test_the_guidance_of_a_clip_gives_it_again(sliding):
     prepared = (animator := sliding((9.0, -5.0), texture())).prepare(streak())
     (clip,) = animator.animate(prepared)

@@ -14,7 +14,6 @@ from made_pictures import png_claiming
 from PIL import Image
 
 gradio = pytest.importorskip("gradio", reason="gradio, which serves the page, is not installed")
-from demo_server import small_photo  # noqa: E402
 from gradio_client import handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
 
@@ -177,16 +176,3 @@ def test_an_upload_opens_nothing_else(page_server, tmp_path):
         path.write_text(text)
         with pytest.raises(AppError, match="playlist"):
             client.predict(handle_file(path), api_name="/video")
-
-
-def test_those_who_have_gone_leave_the_queue(page_server, tmp_path):
-    """Their jobs are not done: the next visitor waits for one job at most."""
-    photos = [handle_file(small_photo(tmp_path, number)) for number in range(7)]
-    gone = page_server.client()
-    jobs = [gone.submit(photo, api_name="/animate") for photo in photos[:6]]
-    for job in jobs:
-        job.cancel()
-    client = page_server.client()
-    start = time.perf_counter()
-    client.predict(photos[6], api_name="/animate")
-    assert time.perf_counter() - start < 60

@@ -203,25 +203,6 @@ def test_flow_of_things_is_exact_where_they_stay_in_view(monkeypatch):
         assert (unmoved < 0.03).mean() < 0.5
 
 
-def test_bending_goes_back_exactly():
-    rng = torch.Generator().manual_seed(0)
-    shape = (5, 1, 2)
-    layers = scenes._Layers(
-        *[None] * 10,
-        elastic=torch.arange(5),
-        swing=8 * torch.rand(shape, generator=rng, dtype=torch.float64),
-        wave=torch.rand(shape, generator=rng, dtype=torch.float64),
-        phase=6 * torch.rand(shape, generator=rng, dtype=torch.float64),
-    )
-    points = 100 * torch.rand(5, 50, 2, generator=rng, dtype=torch.float64)
-    for time in (-1.0, 0.3, 1.0):
-        bent = scenes._sway(layers, points, time)
-        assert (bent - points).norm(dim=-1).max() <= layers.swing.norm(dim=-1).max() * abs(time)
-        assert (bent - points).norm(dim=-1).max() > 1
-        torch.testing.assert_close(scenes._sway(layers, bent, time, back=True), points)
-    assert torch.equal(scenes._sway(layers, points, 0.0), points)
-
-
 @pytest.mark.parametrize("kind", ["mixed", "movers", "camera"])
 @pytest.mark.parametrize("blur", [(3.0, 6.0), (20.0, 24.0)])
 def test_no_path_is_longer_than_asked_for(photos, cutouts, kind, blur):
