@@ -319,20 +319,6 @@ def test_hub_offline_is_one_sentence(tmp_path, monkeypatch, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_hub_download(places, folder, monkeypatch):
-    import huggingface_hub
-
-    def download(repo_id, *, revision, allow_patterns):
-        assert (repo_id, revision) == ("someone/b2m-tiny", "v1")
-        assert not any(pattern.endswith(".bin") for pattern in allow_patterns)
-        return str(folder)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    model = TinyModel.from_pretrained("someone/b2m-tiny", revision="v1")
-    assert model.config.width == 4
-    assert TinyModel.from_pretrained("someone/b2m-tiny@v1").config.width == 4
-
-
 PAGE = b"<!DOCTYPE html><html><body>Sign in to the network of this hotel</body></html>"
 
 
@@ -341,6 +327,7 @@ class BadHub(Handler):
 
     def answer(self, method, path, body):
         fault, whole = self.server.fault, self.server.whole
+        self.server.asked.append(path)
         if fault == "no answer":
             threading.Event().wait(1)
         if fault == "404":
@@ -387,12 +374,15 @@ def test_a_hub_that_misbehaves_is_told_and_leaves_nothing_behind(
     whole = {path.name: path.read_bytes() for path in folder.iterdir()}
     settings = {"HF_HUB_CACHE": tmp_path / "cache"}
     settings |= {"HF_HUB_DOWNLOAD_TIMEOUT": 0.3, "HF_HUB_ETAG_TIMEOUT": 0.3}
-    with serving(BadHub, whole=whole, fault=fault) as server:
+    with serving(BadHub, whole=whole, fault=fault, asked=[]) as server:
         connect(monkeypatch, server.address, **settings)
         with pytest.raises(InputError, match=words):
             TinyModel.from_pretrained("a/b")
         server.fault = ""
         assert TinyModel.from_pretrained("a/b").config == model.config
+        assert not any("v1" in path for path in server.asked)
+        assert TinyModel.from_pretrained("a/b@v1").config == model.config
+        assert any(path.endswith("/revision/v1") for path in server.asked)
 
 
 def test_models_at_hand_and_where_they_are_from(places, monkeypatch):
@@ -413,29 +403,3 @@ def test_models_at_hand_and_where_they_are_from(places, monkeypatch):
     monkeypatch.setenv("B2M_WEIGHTS", "someone/b2m@v1")
     snapshot = places / "models--someone--b2m" / "snapshots" / ("a1b2c3d" * 5)
     assert hub.source_of(snapshot) == "someone/b2m at a1b2c3d"
-
-
-def test_push(model, monkeypatch):
-    import huggingface_hub
-
-    uploaded = {}
-
-    class Api:
-        def __init__(self, token=None):
-            pass
-
-        def create_repo(self, repo_id, **options):
-            assert options == {
-                "repo_type": "model", "private": True, "exist_ok": True, "space_sdk": None
-            }  # fmt: skip
-
-        def create_commit(self, repo_id, operations, **_):
-            uploaded[repo_id] = sorted(one.path_in_repo for one in operations)
-
-    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
-    assert model.push_to_hub("a/b", card="# x", private=True, token="t").endswith("/a/b")
-    assert uploaded == {"a/b": ["README.md", hub.CONFIG_FILE, hub.WEIGHTS_FILE]}
-    with pytest.raises(InputError, match="say where to publish"):
-        model.push_to_hub()
-    with pytest.raises(InputError, match="not a Hub id"):
-        model.push_to_hub("just-a-name")

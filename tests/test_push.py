@@ -12,6 +12,7 @@ from hub_client import Handler, connect, serving
 from b2m.cli import main
 from b2m.errors import InputError
 from b2m.hub import plan
+from b2m.models import MotionAnimator, MotionAnimatorConfig
 from b2m.train.hub_sync import keep_run, open_run
 
 ROOT = Path(__file__).parents[1]
@@ -112,6 +113,11 @@ def committed(commit):
     return small, large
 
 
+def is_private(repo):
+    """As newer clients ask for it, or older ones."""
+    return repo.get("visibility") == "private" or repo.get("private")
+
+
 def test_weights_and_a_space_arrive_whole(hub, capsys):
     assert main(["push", str(ANIMATOR), "user/b2m-animator", "--yes"]) == 0
     assert main(["push", str(PAGE), "user/b2m", "--space", "--owner", "someone", "--yes"]) == 0
@@ -155,12 +161,22 @@ def test_a_training_goes_on_on_another_machine(hub, tmp_path):
     keep_run(run, "user/run")
     for folder in (other, new):
         open_run("user/run", folder)
-    for repo in hub.kept["created"]:
-        assert repo["name"] == "run"
-        assert repo.get("visibility") == "private" or repo.get("private")  # newer, older clients
+    assert all(repo["name"] == "run" and is_private(repo) for repo in hub.kept["created"])
     assert {name: (new / name).read_bytes() for name in files} == files
     assert [path.name for path in other.iterdir()] == ["checkpoint.pt"]
     assert (other / "checkpoint.pt").read_bytes() == b"more"  # what is there is not replaced
+
+
+def test_a_model_publishes_itself(hub):
+    model = MotionAnimator(MotionAnimatorConfig.tiny())
+    address = model.push_to_hub("user/tiny", card="# x", private=True, token=TOKEN)
+    assert address == f"{hub.address}/user/tiny"
+    (repo,), (commit,) = hub.kept["created"], hub.kept["commits"]
+    assert repo["name"] == "tiny" and is_private(repo)
+    small, large = committed(commit)
+    assert {*small, *large} == {"README.md", "config.json", "model.safetensors"}
+    with pytest.raises(InputError, match="say where to publish"):
+        model.push_to_hub()
 
 
 UNUSABLE = pytest.mark.parametrize(
