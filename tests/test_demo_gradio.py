@@ -30,12 +30,19 @@ LENGTHS = 18, 24  # pixels to the side over the exposure, as `examples/make.py` 
 
 
 @pytest.fixture(scope="module")
-def app(page_modules):
-    """The modules of the page that make clips, and that answer."""
-    import actions
+def clips(page_modules):
+    """The module of the page that makes clips."""
     import clips
 
-    return clips, actions
+    return clips
+
+
+@pytest.fixture(scope="module")
+def actions(page_modules):
+    """The module of the page that answers."""
+    import actions
+
+    return actions
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +58,7 @@ def half(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def directed(app):
-    clips, _ = app
+def directed(clips):
     prepared = clips.preview(str(APART), "animator").prepared
     return lambda *edits: clips.directed(prepared, "animator", edits)
 
@@ -108,8 +114,7 @@ def test_paint_says_it_for_what_it_covers(directed):
     assert (directed(brush("black")).guidance[inside] == 0).all()
 
 
-def test_long_lines_lose_points_and_nothing_else(app):
-    clips, _ = app
+def test_long_lines_lose_points_and_nothing_else(clips):
     angles = np.linspace(0, 12 * np.pi, 6000)
     spiral = np.stack([300 + 20 * angles * np.cos(angles), 200 + 5 * angles * np.sin(angles)], 1)
     line = np.array(clips.edit_with("stroke", spiral, BLANK)["points"])
@@ -123,8 +128,7 @@ def test_long_lines_lose_points_and_nothing_else(app):
     assert len(clips.edit_with("stroke", wild, BLANK)["points"]) <= clips.MOST_POINTS
 
 
-def test_a_brush_covers_all_of_its_way(app):
-    clips, _ = app
+def test_a_brush_covers_all_of_its_way(clips):
     zigzag = [(x, y) for y in range(20, 410, 15) for x in range(20, 620, 2)]
     for points in (zigzag, [(100.0, 200.0)]):
         edit = clips.edit_with("red", points, BLANK)
@@ -141,8 +145,7 @@ def test_a_brush_covers_all_of_its_way(app):
 
 
 @pytest.mark.parametrize("tool", ["wand", "reverse", "shuffle", ""])
-def test_unknown_tools_are_refused(app, directed, tool):
-    clips, _ = app
+def test_unknown_tools_are_refused(clips, directed, tool):
     with pytest.raises(clips.b2m.InputError, match=f"no tool '{tool}'"):
         clips.edit_with(tool, [(1, 2)], BLANK)
     if tool in ("wand", ""):
@@ -151,20 +154,18 @@ def test_unknown_tools_are_refused(app, directed, tool):
 
 
 @pytest.mark.parametrize("points", [[], None, [1, 2, 3], [("a", 1)], [(float("nan"), 1)]])
-def test_lines_without_points_are_refused(app, points):
-    with pytest.raises(app[0].b2m.InputError, match="draw it again"):
-        app[0].edit_with("stroke", points, BLANK)
+def test_lines_without_points_are_refused(clips, points):
+    with pytest.raises(clips.b2m.InputError, match="draw it again"):
+        clips.edit_with("stroke", points, BLANK)
 
 
-def test_videos_are_made_by_the_animator_or_not_at_all(app, tmp_path):
-    _, actions = app
+def test_videos_are_made_by_the_animator_or_not_at_all(actions, tmp_path):
     with pytest.raises(gradio.Error, match="'decomposer' makes no videos"):
         actions.video(str(tmp_path / "clip.mp4"), model="decomposer")
 
 
 @pytest.mark.parametrize("most", [10**9, 5 * 48 * 36])
-def test_a_large_video_is_shrunk_and_that_is_told(app, tmp_path, monkeypatch, most):
-    _, actions = app
+def test_a_large_video_is_shrunk_and_that_is_told(actions, tmp_path, monkeypatch, most):
     said = []
     monkeypatch.setattr(actions, "MOST_VIDEO", most)
     monkeypatch.setattr(actions.gr, "Info", said.append)
@@ -182,8 +183,7 @@ def test_a_large_video_is_shrunk_and_that_is_told(app, tmp_path, monkeypatch, mo
     assert [*sharp.parent.iterdir()] == [sharp]
 
 
-def test_a_shuffle_turns_whole_things_and_is_the_same_again(app, directed):
-    clips, _ = app
+def test_a_shuffle_turns_whole_things_and_is_the_same_again(clips, directed):
     made = clips.animator("animator")
     prepared = clips.preview(str(APART), "animator").prepared
     before, seen = directed(), set()
@@ -198,7 +198,7 @@ def test_a_shuffle_turns_whole_things_and_is_the_same_again(app, directed):
     assert len(seen) > 1
 
 
-def test_why(app, directed):
+def test_why(page_modules, directed):
     import pictures
 
     clip = directed()
@@ -217,8 +217,7 @@ def test_why(app, directed):
     assert pictures.tiles([clip])["wheel"].startswith("data:image/png")
 
 
-def test_few_previews_and_clips_are_cached(app, tmp_path):
-    clips, _ = app
+def test_few_previews_and_clips_are_cached(clips, tmp_path):
     for number in range(5):
         clips.clip_of(str(small_photo(tmp_path, number)), "animator", [])
     assert len(clips._previews) <= clips.KEPT_PHOTOS
@@ -226,9 +225,9 @@ def test_few_previews_and_clips_are_cached(app, tmp_path):
 
 
 @pytest.fixture
-def large(app, tmp_path, monkeypatch):
+def large(clips, tmp_path, monkeypatch):
     """The example as a photo that is too large to be shown, and knows its exposure time."""
-    monkeypatch.setattr(app[0], "PREVIEW_PIXELS", 320 * 213)
+    monkeypatch.setattr(clips, "PREVIEW_PIXELS", 320 * 213)
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x829A] = 0.1
     path = tmp_path / "large.jpg"
@@ -237,23 +236,7 @@ def large(app, tmp_path, monkeypatch):
     return str(path)
 
 
-def test_the_first_answer_makes_each_frame_once(app, tmp_path, monkeypatch):
-    from b2m.inference.clip import Clip
-
-    _, actions = app
-    made, fill = [], Clip._fill
-    monkeypatch.setattr(
-        Clip, "_fill", lambda self, *given: made.append(given[2]) or fill(self, *given)
-    )
-    photo = str(small_photo(tmp_path, 7))
-    actions.animate(photo, frames=5, pingpong=True)
-    assert sorted(made) == [-1, -0.5, 0, 0.5, 1]
-    actions.animate(photo, frames=5, speed=2)
-    assert len(made) == 5
-
-
-def test_what_is_told(app):
-    clips, _ = app
+def test_what_is_told(clips):
     clip, seen = clips.clip_of(str(APART), "animator", []), clips.preview(str(APART), "animator")
     said = clips.told(clip, seen)
     moved = np.hypot(*clip.flow.transpose(2, 0, 1)) >= 3
@@ -264,8 +247,7 @@ def test_what_is_told(app):
     assert "640 × 426 px. " in more and "times slower" not in more
 
 
-def test_what_is_told_of_a_large_photo(app, large):
-    clips, _ = app
+def test_what_is_told_of_a_large_photo(clips, large):
     clip, seen = clips.clip_of(large, "animator", []), clips.preview(large, "animator")
     fastest = clip.fastest * 2
     assert f"the fastest parts by {fastest:.0f} px" in clips.told(clip, seen)
@@ -275,8 +257,7 @@ def test_what_is_told_of_a_large_photo(app, large):
     assert "640 × 426 px, shown in 320 × 213; downloads are full size" in said
 
 
-def test_a_sharp_photo_is_told_so_and_gets_no_tools(app, tmp_path):
-    _, actions = app
+def test_a_sharp_photo_is_told_so_and_gets_no_tools(actions, tmp_path):
     rows, columns = np.indices((160, 200)) // 20
     board = ((rows * 37 + columns * 101 + rows * columns * 13) % 200 + 30).astype(np.uint8)
     Image.fromarray(np.stack([board] * 3, -1)).save(tmp_path / "board.png")
@@ -289,8 +270,7 @@ def test_a_sharp_photo_is_told_so_and_gets_no_tools(app, tmp_path):
     assert actions.introduce(photo, 7, "animator") == gradio.skip()
 
 
-def test_options_that_look_alike_are_not_shown(app, monkeypatch):
-    clips, _ = app
+def test_options_that_look_alike_are_not_shown(clips, monkeypatch):
     prepared = clips.preview(str(APART), "animator").prepared
     first = clips.directed(prepared, "animator", [])
     found = clips.fitting(first, prepared, "animator")
@@ -299,8 +279,7 @@ def test_options_that_look_alike_are_not_shown(app, monkeypatch):
     assert len(clips.fitting(first, prepared, "animator")) == 1
 
 
-def test_the_tenth_edit_costs_what_the_first_does(app, half, monkeypatch):
-    clips, _ = app
+def test_the_tenth_edit_costs_what_the_first_does(clips, half, monkeypatch):
     made, animate = [], clips.b2m.BlurAnimator.animate
     monkeypatch.setattr(
         clips.b2m.BlurAnimator,
@@ -318,8 +297,7 @@ def test_the_tenth_edit_costs_what_the_first_does(app, half, monkeypatch):
     assert len(made) - sum(counts) == 1
 
 
-def test_undo_redo_and_reset(app, half):
-    _, actions = app
+def test_undo_redo_and_reset(actions, half):
     settings = (1, 3, 1.0, False, "animator")
 
     def say(edits, undone, where):
@@ -338,17 +316,14 @@ def test_undo_redo_and_reset(app, half):
 
 
 @pytest.fixture
-def made(app, monkeypatch):
+def made(clips, actions, monkeypatch):
     """The clips that are made while a test asks."""
-    clips, actions = app
     found, seen = [], clips.clip_of
     monkeypatch.setattr(actions, "clip_of", lambda *given: found.append(seen(*given)) or found[-1])
     return found
 
 
-def test_the_endpoint_takes_directions(app, half, tmp_path, made):
-    _, actions = app
-
+def test_the_endpoint_takes_directions(actions, half, tmp_path, made):
     def asked(**options):
         actions.animate(half, frames=3, **options)
         return [across(made[-1], np.s_[95:120, 87:107]), across(made[-1], np.s_[135:160, 210:250])]
@@ -370,24 +345,13 @@ def test_the_endpoint_takes_directions(app, half, tmp_path, made):
             asked(**wrong)
 
 
-def test_edits_of_a_large_photo_are_in_its_own_pixels(app, large, made):
-    _, actions = app
+def test_edits_of_a_large_photo_are_in_its_own_pixels(actions, large, made):
     actions.animate(large, frames=3, direction="left", reverse=[[195, 215]])
     small = tuple(slice(part.start // 2, part.stop // 2) for part in LEFT)
     assert across(made[-1], small) > 1
 
 
-def test_where_photos_are_is_told(app, monkeypatch):
-    import app as page
-
-    monkeypatch.delenv("SPACE_ID", raising=False)
-    monkeypatch.delenv("GRADIO_SERVER_NAME", raising=False)
-    assert page.privacy() == "Photos stay on this machine and are deleted after an hour."
-    monkeypatch.setenv("SPACE_ID", "user/space")
-    assert page.privacy() == "Processed on this server, deleted after an hour."
-
-
-def test_a_link_holds_settings_alone(app):
+def test_a_link_holds_settings_alone(page_modules):
     import app as page
 
     def asked(**given):
@@ -421,7 +385,7 @@ def endless_job(photo=None):
     return worker, ended
 
 
-def test_a_job_can_be_cancelled(app):
+def test_a_job_can_be_cancelled(page_modules):
     import limits
 
     worker, ended = endless_job()
@@ -434,20 +398,19 @@ def test_a_job_can_be_cancelled(app):
 
 
 @pytest.fixture
-def page(app, monkeypatch):
+def page(actions, monkeypatch):
     """The request of the one page that is open."""
     import attended
 
-    for module in (attended, app[1]):
+    for module in (attended, actions):
         monkeypatch.setattr(module, "visitor", lambda: "page")
     return SimpleNamespace(session_hash="page")
 
 
-def test_what_another_photo_asked_for_is_not_shown(app, page, tmp_path):
+def test_what_another_photo_asked_for_is_not_shown(actions, page, tmp_path):
     import attended
     import limits
 
-    _, actions = app
     first, second = (str(small_photo(tmp_path, number)) for number in (1, 2))
     worker, ended = endless_job(first)
     actions.begin(first, page)  # the same photo anew needs it still
@@ -466,9 +429,8 @@ def test_what_another_photo_asked_for_is_not_shown(app, page, tmp_path):
     assert actions.again(first, [], 1, 7, 1.0, False, "animator") == gradio.skip()
 
 
-def test_a_photo_that_follows_at_once_is_not_lost(app, page, tmp_path):
+def test_a_photo_that_follows_at_once_is_not_lost(actions, page, tmp_path):
     """Gradio drops what waits behind an event that fails."""
-    _, actions = app
     settings = ([], 1, 7, 1.0, False, "animator")
     photo, none = str(small_photo(tmp_path, 1)), tmp_path / "none.png"
     none.write_text("Dear photo,")
@@ -491,8 +453,9 @@ def test_a_photo_that_follows_at_once_is_not_lost(app, page, tmp_path):
     assert actions.again(photo, *settings) != gradio.skip()
 
 
-def test_large_photos_are_shown_small_and_saved_in_full_whatever_their_format(app, large, tmp_path):
-    clips, actions = app
+def test_large_photos_are_shown_small_and_saved_in_full_whatever_their_format(
+    clips, actions, large, tmp_path
+):
     edits = [{"kind": "tap", "point": [97.5, 107.5]}]
     before = clips.full_clip_of(large, "animator", [], frames=3)
     assert_moves(clips.full_clip_of(large, "animator", edits, frames=3), before, left=-1)
@@ -508,9 +471,8 @@ def test_large_photos_are_shown_small_and_saved_in_full_whatever_their_format(ap
 
 
 @pytest.fixture
-def weights(app, monkeypatch):
+def weights(clips, monkeypatch):
     """Says where weights are, for a while."""
-    clips, _ = app
 
     def forgotten():
         for kept in (clips.models, clips.loaded):
@@ -527,8 +489,7 @@ def weights(app, monkeypatch):
     forgotten()
 
 
-def test_weights_that_cannot_be_had_are_told_and_not_kept_in_mind(app, weights, tmp_path):
-    clips, _ = app
+def test_weights_that_cannot_be_had_are_told_and_not_kept_in_mind(clips, weights, tmp_path):
     weights(tmp_path / "nowhere")
     with pytest.raises(clips.b2m.InputError, match=r"B2M_WEIGHTS .* does not exist"):
         clips.models()
@@ -564,8 +525,7 @@ def decomposer(weights, tmp_path):
     return BlurDecomposer
 
 
-def test_a_model_with_its_own_number_of_frames_makes_so_many(app, decomposer, tmp_path):
-    _, actions = app
+def test_a_model_with_its_own_number_of_frames_makes_so_many(actions, decomposer, tmp_path):
     photo = str(small_photo(tmp_path, 0))
     clip, known = actions.animate(photo, frames=9, model="decomposer")
     assert len(list(video.read_video(clip))) == 7 and "always makes 7 frames" in known
@@ -574,9 +534,8 @@ def test_a_model_with_its_own_number_of_frames_makes_so_many(app, decomposer, tm
 
 
 def test_a_dear_model_looks_once_for_the_clip_and_once_for_its_other_motion(
-    app, decomposer, tmp_path, monkeypatch
+    actions, decomposer, tmp_path, monkeypatch
 ):
-    _, actions = app
     passes = []
     forward = decomposer.forward
     monkeypatch.setattr(decomposer, "forward", lambda *given: passes.append(1) or forward(*given))
@@ -588,8 +547,7 @@ def test_a_dear_model_looks_once_for_the_clip_and_once_for_its_other_motion(
     assert len(passes) <= 2
 
 
-def test_files_to_take_home(app):
-    _, actions = app
+def test_files_to_take_home(actions):
     found = {}
     for kind in actions.KINDS:
         path = Path(actions.save(str(APART), [], 1, 5, 1.0, True, "animator", kind))
@@ -615,8 +573,7 @@ def test_files_to_take_home(app):
     assert len(list(video.read_video(found["moving-apart.mp4"]))) == 8
 
 
-def test_without_a_photo_the_page_is_empty(app):
-    _, actions = app
+def test_without_a_photo_the_page_is_empty(actions):
     assert actions.again(None, [], 1, 7, 1.0, True, "animator")[0] is None
     assert actions.begin(None, gradio.Request())[:3] == (1, [], [])
     assert actions.explain(None, [], 1, 7, "animator") == gradio.skip()
@@ -625,7 +582,7 @@ def test_without_a_photo_the_page_is_empty(app):
         actions.animate(None)
 
 
-def test_results_go_after_an_hour(app, monkeypatch, tmp_path):
+def test_results_go_after_an_hour(page_modules, monkeypatch, tmp_path):
     import results
 
     mine, alive, left = (tmp_path / f"b2m-demo-{name}" for name in ("mine", "alive", "left"))
@@ -644,8 +601,7 @@ def test_results_go_after_an_hour(app, monkeypatch, tmp_path):
     assert alive.exists() and not left.exists()  # that of another process, and of one long gone
 
 
-def test_errors_are_told_without_paths_of_the_machine(app, tmp_path):
-    _, actions = app
+def test_errors_are_told_without_paths_of_the_machine(actions, tmp_path):
     with pytest.raises(gradio.Error) as caught:
         actions.deblur(str(tmp_path / "gone.jpg"))
     assert "gone.jpg" in str(caught.value) and str(tmp_path) not in str(caught.value)

@@ -14,8 +14,6 @@ from made_pictures import png_claiming
 from PIL import Image
 
 gradio = pytest.importorskip("gradio", reason="gradio, which serves the page, is not installed")
-from gradio_client import handle_file  # noqa: E402
-from gradio_client.exceptions import AppError  # noqa: E402
 
 import b2m  # noqa: E402
 from b2m.media import video  # noqa: E402
@@ -159,20 +157,3 @@ def test_names_of_its_own(modules, monkeypatch):
     guard = modules.limits.Guard(None)
     assert guard._knows("B2M.example:443") and guard._knows("other.example.")
     assert not guard._knows("third.example")
-
-
-def test_an_upload_opens_nothing_else(page_server, tmp_path):
-    """A list of files of the server, under a video's name."""
-    secret = tmp_path / "secret.mp4"
-    video.write_mp4(secret, [np.zeros((64, 64, 3), np.uint8)] * 3, 10)
-    client = page_server.client()
-    for number, text in enumerate(
-        (
-            f"ffconcat version 1.0\nfile {secret}\n",
-            f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\nfile://{secret}\n#EXT-X-ENDLIST\n",
-        )
-    ):
-        path = tmp_path / f"upload-{number}.mp4"
-        path.write_text(text)
-        with pytest.raises(AppError, match="playlist"):
-            client.predict(handle_file(path), api_name="/video")

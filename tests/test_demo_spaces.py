@@ -17,7 +17,6 @@ import yaml
 from demo_server import free_port, serve
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from PIL import Image
 
 from b2m.cli import demo as pages
 from b2m.cli import main
@@ -43,11 +42,7 @@ def test_front_matter(name):
         assert SpecifierSet(">=3.11").contains(card["python_version"])
         (gradio,) = [r for r in requirements(name) if r.name == "gradio"]
         assert gradio.specifier.contains(card["sdk_version"])
-        assert card["thumbnail"].endswith("/resolve/main/card.jpg")
-        assert card["suggested_hardware"] == "cpu-basic" and "mcp-server" in card["tags"]
-        assert card["models"] == [f"{OWNER}/b2m-animator"]
-        with Image.open(SPACES[name] / "card.jpg") as picture:
-            assert picture.size == (1200, 630)
+        assert card["models"] == [f"{OWNER}/b2m-animator"] and "mcp-server" in card["tags"]
     else:
         assert (card["sdk"], card["app_port"]) == ("docker", 8501)
 

@@ -39,12 +39,6 @@ def choose(app, example="cat-roll"):
     return app
 
 
-def test_it_waits_for_a_photo():
-    app = start()
-    assert "Upload a motion-blurred photo" in app.info[0].value
-    assert not app.table
-
-
 def test_an_example_and_each_control():
     app = choose(start())
     rows = numbers(app)

@@ -149,12 +149,10 @@ def test_16_bit_colour(tmp_path: Path, channels: int, suffix: str) -> None:
         (np.full((20, 20), np.inf), "inf"),
         (np.zeros((20, 20, 2)), r"\(20, 20, 2\)"),
         (np.zeros((3, 20, 20)), "transpose"),
-        (np.zeros((2, 20, 20, 3)), r"\(2, 20, 20, 3\)"),
         (np.zeros(20), r"\(20,\)"),
         (np.zeros((20, 20), np.int32), "int32"),
         (np.zeros((20, 20), bool), "bool"),
         (np.zeros((15, 20, 3)), "20x15"),
-        (np.zeros((0, 0, 3)), "0x0"),
         (np.zeros((1, 1, 3), np.uint8), "1x1"),
     ],
 )

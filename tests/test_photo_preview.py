@@ -57,13 +57,6 @@ def test_the_clip_in_full_size_goes_where_the_small_one_goes(animator, small, mo
         assert way and across == pytest.approx(way * length, rel=0.5)
 
 
-def test_a_small_photo_stays_as_it_is(animator):
-    seen = animators.preview(animator, APART)
-    assert seen.scale == 1
-    with Image.open(APART) as opened:
-        np.testing.assert_array_equal(seen.prepared.photo, np.asarray(opened))
-
-
 def test_frames_that_are_there_are_not_made_again(animator, tmp_path, monkeypatch):
     clip, other = (animator.animate(APART, frames=5)[0] for _ in range(2))
     other.save(tmp_path / "other.mp4", pingpong=True)

@@ -59,11 +59,6 @@ def test_slerp_is_scipys(last, share):
     np.testing.assert_allclose(ours, Slerp([0, 1], pair)(share).as_matrix(), atol=1e-7)
 
 
-def test_nothing_lies_between_the_same():
-    same = rotation.quaternion(*degrees(5, 6, 7))
-    torch.testing.assert_close(rotation.slerp(same, same, 0.3), same)
-
-
 # --- views of a panorama -------------------------------------------------------------------------
 
 

@@ -45,11 +45,6 @@ def test_flat_and_small_photos_stay_as_they_are(shape):
     assert scales.working_photo(flat) is flat
 
 
-def test_large_photos_are_shrunk(monkeypatch):
-    monkeypatch.setattr(scales, "WORKING_PIXELS", 120 * 160)
-    assert scales.working_photo(natural(240, 320)).shape == (120, 160, 3)
-
-
 class Shortsighted:
     """Sees the motion of each pixel, but never more than some pixels of it."""
 

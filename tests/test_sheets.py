@@ -70,13 +70,6 @@ def test_clip_sheet_of_any_size(size: tuple[int, int], count: int) -> None:
         assert holds(sheet, (10 * i, 200, 0)) == pixels
 
 
-def test_clip_sheet_takes_frames_of_another_size_than_the_photo() -> None:
-    photo = plain((50, 60, 70), 200, 300)
-    frames = [plain((0, 200, 0), 101, 151), plain((0, 0, 200), 400, 600)]
-    sheet = sheets.clip_sheet(photo, frames, np.zeros((200, 300, 2), np.float32), max_tile=90)
-    assert holds(sheet, (0, 200, 0)) == holds(sheet, (0, 0, 200)) == 60 * 90
-
-
 def test_arrows_point_the_way_things_move() -> None:
     image = plain((128, 128, 128), 66, 66)
     flow = np.zeros((66, 66, 2), np.float32)

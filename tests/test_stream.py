@@ -214,7 +214,3 @@ def test_the_mix_has_its_shares(textures, monkeypatch):
     shares = [float((lights - light).abs().lt(0.01).float().mean()) for light in (0.2, 0.4, 0.8)]
     assert sum(shares) == pytest.approx(1)
     np.testing.assert_allclose(shares, list(stream.SHARES.values()), atol=0.03)
-    short = {name: RECIPES[f"animator-short-{name}"] for name in ("scenes", "rotation", "clips")}
-    assert {name: (one.turning, one.real_share) for name, one in short.items()} == {
-        "scenes": (0, 0), "rotation": (0.15, 0), "clips": (0, 0.1)
-    }  # fmt: skip

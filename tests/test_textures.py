@@ -148,15 +148,6 @@ def test_sampling_is_indexing(tmp_path, reflect):
         np.testing.assert_array_equal(found[n], padded[rows, columns], err_msg=f"{height}x{width}")
 
 
-def test_sampling_of_rows_and_columns_is_that_of_a_grid():
-    packed = textures.procedural_textures(count=2, side=16)
-    image, level = torch.tensor([1, 0]), torch.tensor([0, 1])
-    x, y = torch.rand(2, 1, 5) * 20, torch.rand(2, 4, 1) * 20
-    apart = packed.sample(image, level, x, y, True)
-    together = packed.sample(image, level, x.expand(2, 4, 5), y.expand(2, 4, 5), True)
-    assert torch.equal(apart, together)
-
-
 # --- made-up textures ----------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from b2m.errors import InputError, OutputError
+from b2m.errors import InputError
 from b2m.media import video
 
 SATURATED = [
@@ -187,17 +187,6 @@ def test_bad_frame_rates(tmp_path: Path, fps: float) -> None:
     for write, suffix in WRITERS:
         with pytest.raises(InputError, match="fps"):
             write(tmp_path / f"clip.{suffix}", moving_clip(), fps)
-
-
-def test_bad_places(tmp_path: Path) -> None:
-    for write, suffix in WRITERS:
-        with pytest.raises(OutputError, match="does not exist"):
-            write(tmp_path / "none" / f"clip.{suffix}", moving_clip(), 10)
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="is a file"):
-        video.write_png_folder(tmp_path / "file", moving_clip())
-    with pytest.raises(OutputError, match="does not exist"):
-        video.write_png_folder(tmp_path / "none" / "frames", moving_clip())
 
 
 @pytest.mark.parametrize("matrix", [1, 5])
