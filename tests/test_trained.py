@@ -3,11 +3,13 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 from made_pictures import leaves
 
 import b2m
 from b2m import guidance as guidance_of
 from b2m.blur import average_bytes, encode_bytes
+from b2m.registry import MODELS
 
 LEFT, RIGHT = (slice(70, 170), slice(40, 140)), (slice(70, 170), slice(200, 300))
 """Where two squares are at the middle of the exposure: one goes to the right, one down."""
@@ -108,3 +110,15 @@ def test_the_flow_estimator_of_2021b_sees_how_a_camera_moved():
         missed = np.hypot(flow[..., 0] - across, flow[..., 1] - down)
         missed_back = np.hypot(flow[..., 0] + across, flow[..., 1] + down)
         assert np.minimum(missed, missed_back).mean() < 0.6 * 16
+
+
+@pytest.mark.parametrize("name", ["jin", "video-restorer", "decomposer"])
+def test_models_of_the_papers_leave_a_plain_photo_plain(name):
+    # At sizes that need padding inside, and at those that do not.
+    model = MODELS[name].from_pretrained()
+    for height, width in ((96, 160), (99, 100), (120, 128), (64, 197)):
+        photo = torch.full((1, 3, height, width), 0.5)
+        guidance = torch.ones(1, 2, height, width) if model.guided else None
+        with torch.inference_mode():
+            frames = model(photo, guidance)
+        assert (frames - 0.5).abs().max() < 0.06, (height, width)

@@ -44,6 +44,10 @@ from b2m.registry import register_model
 
 _MIDDLE_FOLD, _PAIR_FOLD = 4, 5
 
+# Pixels that are padded to the right and below at least. Training crops of 96 and 256 are padded by
+# so many, which the loss never sees: there the network is not trained.
+_MARGIN = 4
+
 STRIDE = _MIDDLE_FOLD * _PAIR_FOLD
 """The photo is padded to a multiple of this."""
 
@@ -299,7 +303,7 @@ class JinSequence(HubModel):
             Pieces at the photo's size.
         """
         height, width = photo.shape[-2:]
-        photo = pad_to_multiple(photo, STRIDE)
+        photo = pad_to_multiple(F.pad(photo, (0, _MARGIN, 0, _MARGIN), mode="replicate"), STRIDE)
         fourth = photo + self.middle(photo)
         known = fourth.detach()
         third = known + self.near[0](photo, known, known)
