@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,18 +53,9 @@ __all__ = [
 
 
 @lru_cache(maxsize=2)
-def _loaded(
-    weights: str | None,
-    chosen: str | None,
-    model: str,
-    predictor: str | None,
-    device: str,
-    ensemble: int,
-) -> BlurAnimator:
+def _loaded(weights: str | None, chosen: str | None, **options: Any) -> BlurAnimator:
     """The animator of plain function calls; `chosen` is $B2M_WEIGHTS, which may change."""
-    return BlurAnimator.from_pretrained(
-        weights, model=model, guidance_predictor=predictor, device=device, ensemble=ensemble
-    )
+    return BlurAnimator.from_pretrained(weights, **options)
 
 
 def _animator(
@@ -73,7 +65,8 @@ def _animator(
     predictor: str | None = None,
     ensemble: int = 1,
 ) -> BlurAnimator:
-    return _loaded(_named(weights), _chosen(), model, predictor, device, ensemble)
+    options = {"device": device, "model": model, "ensemble": ensemble}
+    return _loaded(_named(weights), _chosen(), guidance_predictor=predictor, **options)
 
 
 @lru_cache(maxsize=1)

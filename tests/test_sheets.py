@@ -36,13 +36,13 @@ def test_grid_takes_tiles_of_different_sizes() -> None:
         assert holds(sheet, tuple(tile[0, 0])) == tile.shape[0] * tile.shape[1]
 
 
-def test_captions_and_titles_are_drawn_and_cut() -> None:
+def test_captions_are_drawn_and_cut() -> None:
     tile = plain((255, 255, 255))
     bare = sheets.grid([tile])
     captioned = sheets.grid([tile], ["t = 0.00"])
     assert (captioned < 100).all(-1).sum() > 30
     assert captioned.shape[0] > bare.shape[0] and captioned.shape[1] == bare.shape[1]
-    long = sheets.grid([tile], ["a very long name of a photo that cannot fit"], title="x" * 400)
+    long = sheets.grid([tile], ["a very long name of a photo that cannot fit"])
     assert long.shape[1] == bare.shape[1]
     assert (long[:, :10] > 250).all() and (long[:, -10:] > 250).all(), "nothing runs out"
 
@@ -62,7 +62,7 @@ def test_clip_sheet_of_any_size(size: tuple[int, int], count: int) -> None:
     frames = [plain((10 * i, 200, 0), *size) for i in range(count)]
     flow = np.zeros((*size, 2), np.float32)
     flow[: size[0] // 2] = (9, 3)
-    sheet = sheets.clip_sheet(photo, iter(frames), flow, title="photo.jpg", max_tile=100)
+    sheet = sheets.clip_sheet(photo, iter(frames), flow, max_tile=100)
     share = min(1, 100 / max(size))
     pixels = round(size[0] * share) * round(size[1] * share)
     assert holds(sheet, (50, 60, 70)) == pixels

@@ -172,7 +172,7 @@ def expose(
         factor = max(1, min(how.most, math.ceil(longest_step(frames) / how.max_step)))
     first = start - math.floor(start)
     times = [first + step / factor for step in range(1 + math.floor(how.span * factor + 1e-9))]
-    return average_instants(_at(frames, times, between), len(times), how)
+    return average_instants(frames_at(frames, times, between), len(times), how)
 
 
 def average_instants(
@@ -193,7 +193,7 @@ def average_instants(
     return encode(total, how.gamma), np.stack(sharp), count
 
 
-def _at(
+def frames_at(
     frames: Sequence[Pixels], times: Sequence[float], between: Between | None
 ) -> Iterator[Pixels]:
     """The frames at increasing times; those between two frames are interpolated."""

@@ -88,15 +88,17 @@ def write_timed_mp4(
             shown.append(time)
             yield frame
 
-    with atomic_path(path) as temporary, _encoding(path), contextlib.ExitStack() as opened:
+    options = {"movflags": "+faststart"}
+    with (
+        atomic_path(path) as temporary,
+        _encoding(path),
+        av.open(str(temporary), "w", format="mp4", options=options) as container,
+    ):
         stream: Any = None
         for frame in _alike(pictures(), _H264_SIDE, "H.264"):
             height, width = frame.shape[:2]
             even: Any = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
             if stream is None:
-                container: Any = opened.enter_context(
-                    av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"})
-                )
                 stream = container.add_stream("libx264", rate=rate)
                 stream.width, stream.height = even.shape[1], even.shape[0]
                 stream.pix_fmt = "yuv420p"
@@ -124,17 +126,18 @@ def write_webp(path: str | os.PathLike[str], frames: Iterable[Pixels], fps: floa
     rate = _rate(fps)
     import av
 
-    with atomic_path(path) as temporary, _encoding(path), contextlib.ExitStack() as opened:
+    options = {"loop": "0"}
+    with (
+        atomic_path(path) as temporary,
+        _encoding(path),
+        av.open(str(temporary), "w", format="webp", options=options) as container,
+    ):
         stream: Any = None
         for frame in _alike(frames, _WEBP_SIDE, "WebP"):
             if stream is None:
-                container: Any = opened.enter_context(
-                    av.open(str(temporary), "w", format="webp", options={"loop": "0"})
-                )
                 stream = container.add_stream("libwebp_anim", rate=rate)
-                stream.width, stream.height = frame.shape[1], frame.shape[0]
-                stream.pix_fmt = "bgra"
-                stream.options = {"quality": "88", "loop": "0"}
+                stream.width, stream.height, stream.pix_fmt = *frame.shape[1::-1], "bgra"
+                stream.options = options | {"quality": "88"}
             pixels: Any = cv2.cvtColor(frame, cv2.COLOR_RGB2BGRA)
             picture = av.VideoFrame.from_ndarray(pixels, format="bgra")
             container.mux(stream.encode(picture))

@@ -35,7 +35,6 @@ def grid(
     labels: Sequence[str] | None = None,
     columns: int | None = None,
     *,
-    title: str | None = None,
     gap: int = 14,
     font_size: int = 15,
 ) -> Pixels:
@@ -45,7 +44,6 @@ def grid(
         tiles: (H, W, 3) uint8 sRGB each, of any sizes; rows and columns take the largest.
         labels: one caption per tile, too long ones are cut; none by default.
         columns: tiles in a row; by default so that the sheet is about as wide as a screen.
-        title: a heading above all.
         gap: pixels between tiles and around them.
         font_size: of captions, in pixels.
 
@@ -66,22 +64,14 @@ def grid(
     columns = max(1, min(columns, len(tiles)))
     rows = math.ceil(len(tiles) / columns)
     caption = 0 if labels is None else round(font_size * 1.7)
-    heading = 0 if title is None else round(font_size * 1.4 * 1.6)
-    sheet = Image.new(
-        "RGB",
-        (gap + columns * (width + gap), heading + gap + rows * (height + caption + gap)),
-        _PAPER,
-    )
+    size = (gap + columns * (width + gap), gap + rows * (height + caption + gap))
+    sheet = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(sheet)
-    if title is not None:
-        font = ImageFont.load_default(font_size * 1.4)
-        text = _shortened(title, font, sheet.width - 2 * gap)
-        draw.text((gap, gap * 0.75), text, _INK, font, anchor="lt")
     font = ImageFont.load_default(font_size)
     for number, tile in enumerate(tiles):
         row, column = divmod(number, columns)
         left = gap + column * (width + gap)
-        top = heading + gap + row * (height + caption + gap)
+        top = gap + row * (height + caption + gap)
         x = left + (width - tile.shape[1]) // 2
         sheet.paste(Image.fromarray(np.ascontiguousarray(tile)), (x, top))
         draw.rectangle((x - 1, top - 1, x + tile.shape[1], top + tile.shape[0]), outline=_EDGE)
@@ -105,7 +95,6 @@ def clip_sheet(
     frames: Iterable[Pixels],
     flow: Flow,
     *,
-    title: str | None = None,
     max_tile: int = TILE,
 ) -> Pixels:
     """One page for one clip: photo, motion as arrows, motion as colours, and every frame.
@@ -114,7 +103,6 @@ def clip_sheet(
         photo: (H, W, 3) uint8 sRGB.
         frames: T pictures of any size with the photo's proportions; may be a generator.
         flow: (H, W, 2) pixels of the photo over the whole exposure, on the middle frame's grid.
-        title: a heading.
         max_tile: longest side of a tile in pixels.
 
     Returns:
@@ -146,7 +134,7 @@ def clip_sheet(
         f"motion, up to {longest:.0f} px" if longest >= 1 else "still: no motion over 1 px",
         *(f"t = {instant:.2f}" for instant in instants),
     ]
-    return grid(tiles, labels, title=title)
+    return grid(tiles, labels)
 
 
 def training_sheet(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from b2m.data.averaging import Averaging, average_instants, expose
+from b2m.data.averaging import Averaging, average_instants, expose, frames_at
 from b2m.data.build.task import AT_ONCE, Made, SourcePlan, Task, record_of
 from b2m.data.clips import flow_over
 from b2m.data.footage import Reader, Source, examine, number_of
@@ -24,7 +25,6 @@ from b2m.data.sample import Sample
 from b2m.data.splits import visible
 from b2m.data.storage import Skip
 from b2m.errors import InputError
-from b2m.media.image import Pixels
 from b2m.motion.fields import estimate_flow
 from b2m.motion.io import read_flow
 
@@ -99,19 +99,12 @@ def average_windows(recipe: Recipe, task: Task) -> Iterator[Made]:
         except InputError as error:
             yield Skip(task.numbers[place], task.source.name, str(error))
             continue
-        record = record_of(recipe, task, place, sample, averaged)
-        exposure = how.span / fps if fps else None
-        yield (
-            replace(
-                record,
-                start=begin,
-                fps=fps,
-                exposure=exposure,
-                curve=how.curve,
-                flow_from=how.flow,
-            ),
-            sample,
-        )
+        record = record_of(
+            recipe, task, place, sample, averaged,
+            start=begin, fps=fps, exposure=how.span / fps if fps else None,
+            curve=how.curve, flow_from=how.flow,
+        )  # fmt: skip
+        yield record, sample
 
 
 # --- pairs ----------------------------------------------------------------------------------------
@@ -144,8 +137,8 @@ def read_pairs(recipe: Recipe, task: Task) -> Iterator[Made]:
         except InputError as error:
             yield Skip(task.numbers[place], task.source.name, str(error))
             continue
-        record = record_of(recipe, task, place, sample, 0)
-        yield replace(record, start=int(start), flow_grid=None, flow_from=None), sample
+        known: dict[str, Any] = {"start": int(start), "flow_grid": None, "flow_from": None}
+        yield record_of(recipe, task, place, sample, 0, **known), sample
 
 
 # --- frames between two ---------------------------------------------------------------------------
@@ -191,25 +184,12 @@ def interpolate_between(recipe: Recipe, task: Task) -> Iterator[Made]:
             if flow.shape[:2] != frames[0].shape[:2]:
                 raise InputError(f"{flows}: the flow of frame {stem} has another size than it")
             count = max(math.ceil(longest), _MONKAA_LEAST) + 2
-            blur, sharp, averaged = average_instants(
-                _pair_instants(frames, count, between), count, how
-            )
+            times = [step / (count - 1) for step in range(count)]
+            instants = frames_at(frames, times, between)
+            blur, sharp, averaged = average_instants(instants, count, how)
         except InputError as error:
             yield Skip(number, task.source.name, str(error))
             continue
         sample = Sample(blur, sharp, flow)
-        record = record_of(recipe, task, place, sample, averaged)
-        yield (
-            replace(record, start=index, curve=how.curve, flow_grid="first", flow_from="given"),
-            sample,
-        )
-
-
-def _pair_instants(
-    frames: Sequence[Pixels], count: int, between: Between | None
-) -> Iterator[Pixels]:
-    if between is None:
-        raise InputError("frames between frames are wanted: choose an interpolator")
-    yield frames[0]
-    yield from between(frames[0], frames[1], [step / (count - 1) for step in range(1, count - 1)])
-    yield frames[1]
+        known = {"curve": how.curve, "flow_grid": "first", "flow_from": "given"}
+        yield record_of(recipe, task, place, sample, averaged, start=index, **known), sample

@@ -65,10 +65,8 @@ def drawn_by(
                 to_pixels(scenes.frames[place]),
                 to_flow(scenes.flow[place]),
             )
-            record = replace(record_of(recipe, task, place, sample, 0), flow_from="exact")
-            if origin is not None:
-                record = replace(record, made_from=origin.names, licence=origin.licence)
-            yield record, sample
+            known = {"made_from": origin.names, "licence": origin.licence} if origin else {}
+            yield record_of(recipe, task, place, sample, 0, flow_from="exact", **known), sample
 
     return made
 

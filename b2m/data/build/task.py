@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from b2m.data.footage import Footage, Source
 from b2m.data.layouts import read_layout
@@ -75,18 +75,18 @@ class Generator(NamedTuple):
     rendered: bool = False
 
 
-def record_of(recipe: Recipe, task: Task, place: int, sample: Sample, averaged: int) -> Record:
-    """The record of a sample, by its place in the task, of the mean of so many instants."""
+def record_of(
+    recipe: Recipe, task: Task, place: int, sample: Sample, averaged: int, **known: Any
+) -> Record:
+    """The record of a sample, by its place in the task, of the mean of so many instants.
+
+    What else is known of it has the names of the record's fields, and prevails.
+    """
+    source, (height, width) = task.source, sample.photo.shape[:2]
+    known = {"licence": source.licence} | known
+    number, frames = task.numbers[place], len(sample.frames)
     return Record(
-        number=task.numbers[place],
-        source=task.source.name,
-        split=task.source.split,
-        recipe=recipe.name,
-        width=sample.photo.shape[1],
-        height=sample.photo.shape[0],
-        frames=len(sample.frames),
-        averaged=averaged,
-        licence=task.source.licence,
+        number, source.name, source.split, recipe.name, width, height, frames, averaged, **known
     )
 
 
