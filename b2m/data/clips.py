@@ -81,17 +81,14 @@ _CROP_FRAMES = 7
 _SCALES = (1.0, 0.6)  # real footage is soft at its own size and crisp when it is shrunk
 
 
-def cut_crops(
-    folder: str | Path, size: int, *, split: str = "train", windows: int = 36, each: int = 6
-) -> Crops:
-    """Squares of the clips of one split, half of them around something that moves.
+def cut_crops(folder: str | Path, size: int, *, windows: int = 36, each: int = 6) -> Crops:
+    """Squares of the clips to train on, half of them around something that moves.
 
     The photo is the mean of 7 frames, or of 13 of which every second one is kept.
 
     Args:
         folder: see `find_clips`.
         size: side of the squares, pixels.
-        split: "train", "val" or "test".
         windows: of each clip, at most, evenly spread.
         each: squares from each window.
 
@@ -102,7 +99,7 @@ def cut_crops(
     clips: list[NDArray[np.uint8]] = []
     flows: list[Flow] = []
     paths: list[Flow] = []
-    for path in find_clips(folder, split):
+    for path in find_clips(folder, "train"):
         for number, window in enumerate(read_windows(path, windows)):
             scale = _SCALES[number % len(_SCALES)]
             stride = 2 if len(window.frames) > 2 * (_CROP_FRAMES - 1) else 1

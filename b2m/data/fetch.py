@@ -220,11 +220,9 @@ def open_archive(archive: Archive, kept: str | Path | None) -> Iterator[Path]:
             if path.parent != Path(name):
                 with atomic_path(path) as temporary:
                     shutil.copyfile(Path(name) / archive.file, temporary)
-        digest = hashlib.sha256()
         with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-        if digest.hexdigest() != archive.sha256:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if digest != archive.sha256:
             path.unlink()
             raise InputError(f"{archive.file} is not the one expected: its checksum differs")
         yield path
@@ -324,13 +322,11 @@ def _write_cutout(item: Item, data: bytes, path: Path) -> None:
     alpha = rgba[..., 3:]
     planes = np.concatenate([rgba[..., :3] * alpha / 255, alpha], 2)
     size = (item.width, item.height)
-    small = np.stack(
-        [
-            np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.LANCZOS))
-            for plane in np.moveaxis(planes, 2, 0)
-        ],
-        2,
+    shrunk = (
+        Image.fromarray(plane).resize(size, Image.Resampling.LANCZOS)
+        for plane in np.moveaxis(planes, 2, 0)
     )
+    small = np.stack([np.asarray(plane) for plane in shrunk], 2)
     opacity = np.clip(np.rint(small[..., 3]), 0, 255).astype(np.uint8)
     colour = small[..., :3] * 255 / np.maximum(small[..., 3:], 1)
     colour = np.clip(np.rint(colour), 0, 255).astype(np.uint8)

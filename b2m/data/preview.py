@@ -28,7 +28,6 @@ def preview_sheet(
     seed: int,
     count: int,
     size: int,
-    split: str = "train",
 ) -> Pixels:
     """Draw scenes as training sees them: photo, frames, motion, its legend, guidance, what moves.
 
@@ -38,7 +37,6 @@ def preview_sheet(
         seed: the same seed gives the same scenes.
         count: scenes, a row each.
         size: side of each picture, pixels.
-        split: of the folders: "train", "val" or "test".
 
     Returns:
         (H, W, 3) uint8 sRGB.
@@ -47,7 +45,7 @@ def preview_sheet(
         InputError: a folder is missing, has no images in that split, or one is unreadable.
     """
     config = SceneConfig(size=size, blur=(2.0, max(2.0, min(_LONGEST_BLUR, size / 6))))
-    textures = load_textures(photos, split), load_textures(cutouts, split, cutouts=True)
+    textures = load_textures(photos, "train"), load_textures(cutouts, "train", cutouts=True)
     tiles: list[Pixels] = []
     labels: list[str] = []
     for first in range(0, count, _SCENES_AT_ONCE):

@@ -125,7 +125,8 @@ def read_image(image: ImageLike) -> Photo:
             pixels = to_srgb(channels, opened, name, notes, points=points, adobe=adobe)
         if alpha is not None:
             pixels = _flattened(pixels, alpha, name)
-        orientation, exposure_time = _quietly(_of_exif, exif, (1, None))
+        orientation = _quietly(_orientation, exif, 1)
+        exposure_time = _quietly(_exposure, exif, None)
         down, across = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
         pixels = turned(pixels, orientation > 4, down, across)
         xmp = opened.info.get("xmp")
@@ -468,18 +469,15 @@ def _quietly(read: Callable[[Image.Exif], Any], exif: Image.Exif | None, else_: 
         return else_
 
 
-def _of_exif(exif: Image.Exif) -> tuple[int, float | None]:
-    """Orientation 1 to 8 and exposure time."""
+def _orientation(exif: Image.Exif) -> int:
     tag = exif.get(ExifTags.Base.Orientation, 1)
-    orientation = tag if tag in range(1, 9) else 1
-    return orientation, _quietly(_exposure, exif, None)
+    return tag if tag in range(1, 9) else 1
 
 
 def _exposure(exif: Image.Exif) -> float | None:
-    value = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ExposureTime)
-    value = value if value is not None else exif.get(ExifTags.Base.ExposureTime)
-    exposure = float(value) if value is not None else math.nan
-    return exposure if math.isfinite(exposure) and exposure > 0 else None
+    everywhere = {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}
+    exposure = float(everywhere.get(ExifTags.Base.ExposureTime, 0))
+    return exposure if 0 < exposure < math.inf else None
 
 
 def _kept(exif: Image.Exif, opened: Image.Image) -> bytes | None:

@@ -106,12 +106,9 @@ def _of_png(info: dict[Any, Any], levels: int) -> tuple[Any, Any]:
                 matrix = np.eye(3)
     if usual and np.array_equal(matrix, np.eye(3)):
         return None, None
-    curve = (
-        color_spaces.srgb_curve(levels)
-        if usual or gamma is None
-        else color_spaces.gamma_curve(1 / gamma, levels)
-    )
-    return curve, matrix
+    if usual or gamma is None:
+        return color_spaces.srgb_curve(levels), matrix
+    return color_spaces.gamma_curve(1 / gamma, levels), matrix
 
 
 # --- ICC profiles ---------------------------------------------------------------------------------

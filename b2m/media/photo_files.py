@@ -153,7 +153,9 @@ def read_tiff(file: BinaryIO) -> Tiff | None:
     if head[:4] not in _TIFF_STARTS:
         return None
     try:
-        tags = _directory(head, file, int.from_bytes(head[4:], _order(head)))
+        tags = _directory(
+            head, file, int.from_bytes(head[4:], "little" if head[:2] == b"II" else "big")
+        )
         others = tags.get(330, ())
         others = others if isinstance(others, tuple) else (others,)
         kinds = {tags.get(262)}
@@ -164,17 +166,9 @@ def read_tiff(file: BinaryIO) -> Tiff | None:
         kind = max(kind) if isinstance(kind, tuple) else kind
     except Exception:  # whatever the parser ran into; Pillow will say that it is damaged
         return None
-    return Tiff(
-        bits,
-        kind == 3,
-        tags.get(284) == 2 and tags.get(277, 1) > 1,
-        tags.get(262) == 0,
-        50706 in tags or bool(kinds & {_CFA, _LINEAR_RAW}),
-    )
-
-
-def _order(head: bytes) -> Any:
-    return "little" if head[:2] == b"II" else "big"
+    planar = tags.get(284) == 2 and tags.get(277, 1) > 1
+    raw = 50706 in tags or bool(kinds & {_CFA, _LINEAR_RAW})
+    return Tiff(bits, kind == 3, planar, tags.get(262) == 0, raw)
 
 
 def _directory(head: bytes, file: BinaryIO, place: int) -> dict[int, Any]:
@@ -243,9 +237,8 @@ def read_16_bit(file: BinaryIO, opened: Image.Image, tiff: Tiff | None) -> Any:
     except cv2.error:
         return None
     channels = 3 if opened.mode == "RGB" else 4
-    if deep is None or deep.dtype != np.uint16:
-        return None
-    if deep.shape != (opened.height, opened.width, channels):
+    shape = (opened.height, opened.width, channels)
+    if deep is None or deep.dtype != np.uint16 or deep.shape != shape:
         return None
     return cv2.cvtColor(deep, cv2.COLOR_BGRA2RGBA if channels == 4 else cv2.COLOR_BGR2RGB)
 

@@ -164,7 +164,19 @@ class Run:
                 "data sets that were built are trained on instead of photos, cut-outs, clips and "
                 "kept scenes: name either, and build scenes or clips to mix them in"
             )
-        built = self._built(data) if data else None  # refused before anything is computed
+        built: tuple[dict[str, BlurClipDataset], dict[str, float]] | None = None
+        if data:  # refused before anything is computed
+            frames, motion = self._needs
+            built = open_mix(
+                data,
+                "train",
+                size=recipe.crop,
+                frames=frames,
+                vary=recipe.vary,
+                seed=self.seed,
+                centred=recipe.centred,
+                motion=motion,
+            )
         gpu = torch.cuda.is_available()
         # Cards before Ampere, as Colab's T4, only emulate bfloat16, which is slower than float32.
         # On CPUs it is asked for by ACCELERATE_MIXED_PRECISION=bf16: see docs/experiments.md.
@@ -217,18 +229,18 @@ class Run:
             self.optimizer.load_state_dict(checkpoint["optimizer"])
             self.step, self.seconds = checkpoint["step"], checkpoint["seconds"]
             self.samples = checkpoint["samples"]
-            self._forget_later_rows()
+            # What was logged after the checkpoint will be seen again.
+            rows = self._rows(_LOG)  # without a last one that a kill has cut
+            if rows and self.accelerator.is_main_process:
+                kept = (row for row in rows if row["samples"] <= self.samples)
+                write_lines(self.folder / _LOG, kept)
         self.objective, self.optimizer = self.accelerator.prepare(objective, self.optimizer)
         self.stream: SceneStream | BuiltStream
+        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
+        options: dict[str, Any] = {"batch": recipe.batch, "seed": self.seed}
+        options |= {"rank": rank, "ranks": ranks}
         if built is not None:
-            self.stream = BuiltStream(
-                *built,
-                batch=recipe.batch,
-                seed=self.seed,
-                rank=self.accelerator.process_index,
-                ranks=self.accelerator.num_processes,
-                device=self.device,
-            )
+            self.stream = BuiltStream(*built, device=self.device, **options)
             truth = validation_samples(
                 data, min(_VALIDATION_SCENES, 6 * recipe.batch), recipe.crop, *self._needs
             )
@@ -237,7 +249,19 @@ class Run:
                 self.photo = self.truth.blur
                 return
         else:
-            self.stream = self._scenes(photos, cutouts, clips, keep_scenes)
+            self.stream = SceneStream(
+                load_textures(photos, "train").to(self.device),
+                load_textures(cutouts, "train", cutouts=True).to(self.device),
+                recipe.scenes,
+                crop=recipe.crop,
+                reuse=recipe.reuse,
+                centred=recipe.centred,
+                turning=recipe.turning,
+                real=None if clips is None else cut_crops(clips, recipe.scene),
+                real_share=recipe.real_share,
+                keep=None if keep_scenes is None else Path(keep_scenes),
+                **options,
+            )
         self.truth = render(
             load_textures(photos, "val").to(self.device),
             load_textures(cutouts, "val", cutouts=True).to(self.device),
@@ -254,45 +278,6 @@ class Run:
         count = self.recipe.model(self.recipe.config).native_frames
         sees_motion = self.recipe.model.gives in ("flow", "guidance")
         return (1, True) if sees_motion else (count or 7, count != 1)
-
-    def _built(self, data: Sequence[str | Path]) -> tuple[dict[str, BlurClipDataset], Any]:
-        """Data sets and their shares, as the recipe crops and varies them."""
-        recipe, (frames, motion) = self.recipe, self._needs
-        return open_mix(
-            data,
-            "train",
-            size=recipe.crop,
-            frames=frames,
-            vary=recipe.vary,
-            seed=self.seed,
-            centred=recipe.centred,
-            motion=motion,
-        )
-
-    def _scenes(
-        self,
-        photos: str | Path | None,
-        cutouts: str | Path | None,
-        clips: str | Path | None,
-        keep_scenes: str | Path | None,
-    ) -> SceneStream:
-        recipe = self.recipe
-        return SceneStream(
-            load_textures(photos, "train").to(self.device),
-            load_textures(cutouts, "train", cutouts=True).to(self.device),
-            recipe.scenes,
-            crop=recipe.crop,
-            batch=recipe.batch,
-            reuse=recipe.reuse,
-            centred=recipe.centred,
-            turning=recipe.turning,
-            real=None if clips is None else cut_crops(clips, recipe.scene),
-            real_share=recipe.real_share,
-            keep=None if keep_scenes is None else Path(keep_scenes),
-            seed=self.seed,
-            rank=self.accelerator.process_index,
-            ranks=self.accelerator.num_processes,
-        )
 
     def _warm_start(self, init: str | Path | None) -> HubModel | None:
         """The model to begin with where there is no checkpoint; None where none fits."""
@@ -458,12 +443,6 @@ class Run:
         """Rows of a log; none where it has not begun."""
         path = self.folder / log
         return list(read_lines(path, torn=True)) if path.exists() else []
-
-    def _forget_later_rows(self) -> None:
-        """Remove rows after the checkpoint from the log; they will be written again."""
-        rows = self._rows(_LOG)  # without a last one that a kill has cut
-        if rows and self.accelerator.is_main_process:
-            write_lines(self.folder / _LOG, (row for row in rows if row["samples"] <= self.samples))
 
     def _draw(self) -> None:
         from b2m.visualize.contact_sheet import training_curve

@@ -111,17 +111,9 @@ class AnimatorObjective(Objective):
             with torch.inference_mode():
                 animation = model(photo[some], scenes.guidance[some].float())
             truth, flow = scenes.frames[some], scenes.flow[some]
-            rows.append(
-                torch.stack(
-                    [
-                        psnrs(animation.frames, truth).mean(1),
-                        psnrs(photo[some, None], truth).mean(1),
-                        (animation.flow - flow).norm(dim=1).mean((1, 2)),
-                        flow.norm(dim=1).mean((1, 2)),
-                    ],
-                    1,
-                )
-            )
+            quality = [psnrs(clip, truth).mean(1) for clip in (animation.frames, photo[some, None])]
+            errors = [off.norm(dim=1).mean((1, 2)) for off in (animation.flow - flow, flow)]
+            rows.append(torch.stack(quality + errors, 1))
         means = torch.cat(rows).mean(0).tolist()
         return dict(zip(("psnr", "psnr_photo", "epe", "epe_zero"), means, strict=True))
 
@@ -178,12 +170,8 @@ class PredictorObjective(Objective):
         self.discriminator.requires_grad_(True)
         real, fake = self.discriminator(planes), self.discriminator(made.detach())
         with torch.autocast(logits.device.type, enabled=False):
-            return {
-                "model": guidance_loss(
-                    judged, logits, classes, *posterior, divergence=self.divergence
-                ),
-                "discriminator": adversarial_discriminator(real, fake),
-            }
+            loss = guidance_loss(judged, logits, classes, *posterior, divergence=self.divergence)
+            return {"model": loss, "discriminator": adversarial_discriminator(real, fake)}
 
     @staticmethod
     def validate(model: HubModel, scenes: SampleBatch, photo: Tensor) -> dict[str, float]:
@@ -213,9 +201,8 @@ class PredictorObjective(Objective):
             if not moving.all():
                 rows["still"].append(1 - float(moved[best][~moving].float().mean()))
             rows["moving_or_still"].append(float((moved[best] == moving).float().mean()))
-        return {name: float(np.mean(values)) for name, values in rows.items()} | {
-            "moving_chance": 0.25
-        }
+        means = {name: float(np.mean(values)) for name, values in rows.items()}
+        return means | {"moving_chance": 0.25}
 
     @staticmethod
     def draw(model: HubModel, scenes: SampleBatch, photo: Tensor) -> Pixels:
@@ -311,9 +298,10 @@ class FlowObjective(Objective):
             with torch.inference_mode():
                 found = model(photo[some])
             truth = scenes.flow[some]
+            # (B, H, W) each
             given, turned, zero = (
                 (flow - truth).norm(dim=1) for flow in (found, -found, 0 * found)
-            )  # (B, H, W) each
+            )
             whole = torch.minimum(given.mean((1, 2)), turned.mean((1, 2)))
             line = torch.minimum(given, turned).mean((1, 2))
             rows.append(torch.stack([whole, line, zero.mean((1, 2))], 1))
