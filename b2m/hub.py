@@ -23,7 +23,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from b2m.errors import InputError, OutputError
+from b2m.errors import InputError
+from b2m.files import atomic_path, make_folder
 
 OWNER = "OWNER"
 """The Hugging Face account under which the project publishes; put yours here before pushing.
@@ -166,28 +167,18 @@ class HubModel(torch.nn.Module):
             InputError: a value does not fit into ``dtype``.
             OutputError: the folder cannot be written.
         """
-        from b2m.files import atomic_path
-
         tensors = {name: _stored(name, tensor, dtype) for name, tensor in self.state_dict().items()}
         config = {"model": type(self).__name__, **dataclasses.asdict(self.config)}
-        folder = Path(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with atomic_path(folder / WEIGHTS_FILE) as path:
-                path.touch()
-                mode = path.stat().st_mode  # safetensors would keep others from reading it
-                safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
-                path.chmod(mode)
-            with atomic_path(folder / CONFIG_FILE) as path:
-                Path(path).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-            if card is not None:
-                with atomic_path(folder / CARD_FILE) as path:
-                    Path(path).write_text(card, encoding="utf-8")
-        except OutputError:
-            raise
-        except (OSError, safetensors.SafetensorError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise OutputError(f"cannot save the model in '{folder}': {reason}") from error
+        contents = {
+            WEIGHTS_FILE: safetensors.torch.save(tensors, {"format": "pt"}),
+            CONFIG_FILE: (json.dumps(config, indent=2) + "\n").encode(),
+        }
+        if card is not None:
+            contents[CARD_FILE] = card.encode()
+        make_folder(Path(folder))
+        for name, data in contents.items():
+            with atomic_path(Path(folder) / name) as path:
+                path.write_bytes(data)
 
     def push_to_hub(
         self,

@@ -55,7 +55,7 @@ def check(folder: str | Path) -> Iterator[str]:
         yield "its build was begun and not finished: run the same build again, then check again"
     else:
         yield from _strays(folder, expected)
-    twins = _Twins()
+    first: dict[str, Record] = {}
     for record in tqdm(
         iter_index(folder), total=len(expected), unit=" samples", dynamic_ncols=True
     ):
@@ -64,7 +64,7 @@ def check(folder: str | Path) -> Iterator[str]:
         except InputError as error:
             yield f"sample {record.number}: {error}"
             continue
-        yield from twins.meet(record, sample)
+        yield from _twins(first, record, sample)
         yield from (f"sample {record.number}: {text}" for text in _physics(record, sample))
         if sample.flow is not None and guidance is not None:
             wrong = (guidance_of(sample.flow, record.flow_grid) != guidance).any(-1)
@@ -120,28 +120,21 @@ def _strays(folder: Path, expected: _Expected) -> Iterator[str]:
                 )
 
 
-class _Twins:
-    """Finds sources that begin with the same frames."""
-
-    def __init__(self) -> None:
-        self._sources: set[str] = set()
-        self._first: dict[bytes, Record] = {}
-
-    def meet(self, record: Record, sample: Sample) -> Iterator[str]:
-        """Register the first sample of each source."""
-        if record.source in self._sources:
-            return
-        self._sources.add(record.source)
-        if np.ptp(sample.frames) <= _BLANK:
-            return  # many clips begin in black
-        digest = hashlib.blake2b(sample.frames.tobytes(), digest_size=16).digest()
-        other = self._first.setdefault(digest, record)
-        if other.split != record.split:
-            yield (
-                f"the sources {other.source} and {record.source} begin with the same frames, and "
-                f"are in the splits {other.split} and {record.split}: if they are one clip under "
-                "two names, remove one and build anew"
-            )
+def _twins(first: dict[str, Record], record: Record, sample: Sample) -> Iterator[str]:
+    """Whether a source that is seen for the first time begins as another; by their digests."""
+    if record.source in first:
+        return
+    first[record.source] = record
+    if np.ptp(sample.frames) <= _BLANK:
+        return  # many clips begin in black
+    digest = hashlib.blake2b(sample.frames.tobytes(), digest_size=16).hexdigest()
+    other = first.setdefault(f"#{digest}", record)
+    if other.split != record.split:
+        yield (
+            f"the sources {other.source} and {record.source} begin with the same frames, and are "
+            f"in the splits {other.split} and {record.split}: if they are one clip under two "
+            "names, remove one and build anew"
+        )
 
 
 def _splits(records: Iterable[Record]) -> Iterator[str]:

@@ -53,13 +53,9 @@ def animate(
     chooses the order that agrees better with it.
 
     Args:
-        model: in evaluation mode.
+        model: in evaluation mode, which gives so many frames.
         predictor: of guidance; None assumes motion to the right.
-        prepared: by `prepare`, for this model.
-        guidance: (H, W, 2) int8, or None.
-        frames: as many as the model gives.
-        motions: clips at the most.
-        seed: of the predictor's samples.
+        prepared, guidance, frames, motions, seed: see there.
 
     Raises:
         InputError: another number of frames, guidance that is none, or a photo that was prepared

@@ -224,13 +224,7 @@ def _fringe_owners(
     motion: NDArray[np.float64],
     lines: NDArray[np.float64],
 ) -> NDArray[np.intp]:
-    """For each region its own number, or, for a fringe, that of the region it owners to.
-
-    Args:
-        regions: (h, w) numbers from 0 on, valid where it moves.
-        moving: (h, w).
-        motion, lines: of each region, see `_merge`.
-    """
+    """For each region its own number, or, for a fringe, that of its owner; see `_merge`."""
     count = len(motion)
     boundary, shared = np.zeros(count), np.zeros((count, count))
     for here, there in _neighbours():
@@ -289,13 +283,9 @@ def _neighbours() -> tuple[tuple[Any, Any], tuple[Any, Any]]:
 
 
 def _slic(features: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Superpixels (SLIC, Achanta et al., PAMI 2012).
+    """Superpixels (SLIC, Achanta et al., PAMI 2012) of features of which 1 apart is an edge.
 
-    Args:
-        features: (h, w, C), scaled so that a difference of 1 is an edge.
-
-    Returns:
-        (h, w) numbers; cells of a number need not be connected.
+    Cells of a number need not be connected.
     """
     height, width, _ = features.shape
     rows, columns = -(-height // _SUPERPIXEL), -(-width // _SUPERPIXEL)
