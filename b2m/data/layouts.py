@@ -68,6 +68,8 @@ def read_layout(layout: str, folder: str | Path, split: str | None = None) -> li
         offered = f"choose from {', '.join(ways)}" if ways else "leave it out"
         raise InputError(f"'{split}' is no split of {layout}: {offered}")
     sources = sorted(read(path, split or (ways[0] if ways else "")), key=lambda one: one.name)
+    if not sources:
+        raise _wrong(path, layout, _EXPECTED.get(layout, _EXPECTED["video"]))
     names: dict[str, Source] = {}
     for source in sources:
         if (other := names.setdefault(source.name, source)) is not source:
@@ -95,6 +97,20 @@ def known_licences(folder: Path) -> dict[Path, str]:
         except (OSError, ValueError, TypeError, KeyError):
             continue  # none, or something else of that name
     return {}
+
+
+_EXPECTED = {
+    "gopro": "train/ and test/ with folders GOPR0372_07_00 …",
+    "gopro-pairs": "train/ and test/ with GOPR0372_07_00/blur and sharp",
+    "dvd": "original_high_fps_videos/ with videos, or quantitative_datasets/NAME/input and GT",
+    "reds": "train/000/00000000.png and so on, the 120 fps frames",
+    "nfs": "NAME/240/NAME/00001.jpg and so on",
+    "aist": "gBR_sBM_c01_d04_mBR0_ch01.mp4 … that splits/pose_train.txt and so on name",
+    "monkaa": "frames_cleanpass/SCENE/left/0000.png and so on, and optical_flow/",
+    "images": "JPEG or PNG, in train/, val/ and test/ or not",
+    "video": "videos or folders of frames, in train/, val/ and test/ or not",
+}
+"""What is said of a folder in which a layout finds no source."""
 
 
 def _wrong(folder: Path, name: str, expected: str, hint: str = "") -> InputError:
@@ -148,15 +164,13 @@ def _gopro(folder: Path, way: str) -> list[Source]:
             sources.append(
                 Source(sequence.name, chosen, sequence, files, 240.0, "CC BY 4.0 (GoPro, Nah 2017)")
             )
-    if not sources:
-        raise _wrong(folder, "GoPro", "train/ and test/ with folders GOPR0372_07_00 …")
     return sources
 
 
 @register_layout("gopro-pairs")
 def _gopro_pairs(folder: Path, _: str) -> list[Source]:
     """GOPRO_Large: train/GOPR0372_07_00/{blur,sharp}/000047.png, and 1,111 pairs in test/."""
-    sources = [
+    return [
         Source(
             sequence.name,
             split or ("test" if sequence.name in GOPRO_TEST else "train"),
@@ -170,9 +184,6 @@ def _gopro_pairs(folder: Path, _: str) -> list[Source]:
         if _SEQUENCE.fullmatch(sequence.name)
         and all((sequence / name).is_dir() for name in PAIRS[1])
     ]
-    if not sources:
-        raise _wrong(folder, "GoPro's pairs", "train/ and test/ with GOPR0372_07_00/blur and sharp")
-    return sources
 
 
 def gopro_window(source: Source) -> int:
@@ -210,12 +221,6 @@ def _dvd(folder: Path, _: str) -> list[Source]:
             name = f"{pair.name}-pairs"
             split = _dvd_split(pair.name)
             sources.append(Source(name, split, pair, files, licence=licence, pairs=True))
-    if not sources:
-        raise _wrong(
-            folder,
-            "DVD",
-            "original_high_fps_videos/ with videos, or quantitative_datasets/NAME/input and GT",
-        )
     return sources
 
 
@@ -234,8 +239,6 @@ def _reds(folder: Path, _: str) -> list[Source]:
                 name = f"{split}_{sequence.name}"
                 licence = "CC BY 4.0 (REDS, Nah 2019)"
                 sources.append(Source(name, split, sequence, files, 120.0, licence))
-    if not sources:
-        raise _wrong(folder, "REDS", "train/000/00000000.png and so on, the 120 fps frames")
     return sources
 
 
@@ -246,8 +249,6 @@ def _nfs(folder: Path, _: str) -> list[Source]:
     2021b does not say which: here they are counted in the order of their names.
     """
     found = [path for path in visible(folder.glob("*/240/*")) if path.is_dir() and frames_of(path)]
-    if not found:
-        raise _wrong(folder, "NfS", "NAME/240/NAME/00001.jpg and so on")
     shares = [(place + 0.5) / len(found) for place in range(len(found))]
     return [
         Source(
@@ -267,10 +268,6 @@ def _aist(folder: Path, way: str) -> list[Source]:
     """*.mp4 at 60 fps with splits/pose_train.txt …, in which all cameras are called cAll."""
     videos = _videos(folder / "videos") if (folder / "videos").is_dir() else _videos(folder)
     lists = {split: folder / "splits" / f"{way}_{split}.txt" for split in SPLITS}
-    if not videos or not any(path.is_file() for path in lists.values()):
-        raise _wrong(
-            folder, "AIST++", f"gBR_sBM_c01_d04_mBR0_ch01.mp4 … and splits/{way}_train.txt"
-        )
     split_of = {
         name: split
         for split, path in lists.items()
@@ -284,8 +281,6 @@ def _aist(folder: Path, way: str) -> list[Source]:
         split = split_of.get(re.sub(r"_c\d\d_", "_cAll_", path.stem)) or split_of.get(path.stem)
         if split:
             sources.append(Source(path.stem, split, path, licence=licence))
-    if not sources:
-        raise _wrong(folder, "AIST++", f"videos that splits/{way}_train.txt names")
     return sources
 
 
@@ -293,34 +288,27 @@ def _aist(folder: Path, way: str) -> list[Source]:
 def _monkaa(folder: Path, _: str) -> list[Source]:
     """frames_cleanpass/SCENE/left/0000.png and optical_flow/SCENE/into_future/left/*.pfm."""
     scenes = folder / "frames_cleanpass"
-    if not scenes.is_dir() or not (folder / "optical_flow").is_dir():
-        raise _wrong(folder, "Monkaa", "frames_cleanpass/ and optical_flow/")
+    whole = scenes.is_dir() and (folder / "optical_flow").is_dir()
     sources = []
-    for scene in _folders(scenes):
+    for scene in _folders(scenes) if whole else ():
         for side in ("left", "right"):
             if (scene / side).is_dir() and (files := frames_of(scene / side)):
                 # Both eyes of a scene are one source of the split.
                 name, licence = f"{scene.name}/{side}", "as the authors of Monkaa (Mayer 2016) say"
                 split = dealt_split(scene.name)
                 sources.append(Source(name, split, scene / side, files, None, licence))
-    if not sources:
-        raise _wrong(scenes, "Monkaa", "SCENE/left/0000.png and so on")
     return sources
 
 
 @register_layout("images")
 def _images(folder: Path, _: str) -> list[Source]:
     """Images, in train/, val/ and test/ or dealt out by their names; of a pack those in photos/."""
-    folder = photos_in(folder)
-    sources = [
+    return [
         Source(path.stem, split or dealt_split(path.name), path)
-        for split, inside in _by_split(folder)
+        for split, inside in _by_split(photos_in(folder))
         for path in visible(inside.iterdir())
         if path.suffix.lower() in IMAGE_SUFFIXES
     ]
-    if not sources:
-        raise _wrong(folder, "a folder of images", "JPEG or PNG, in train/, val/ and test/ or not")
-    return sources
 
 
 @register_layout("video")
@@ -335,10 +323,6 @@ def _video(folder: Path, _: str) -> list[Source]:
         for path in _folders(inside):
             if files := frames_of(path):
                 sources.append(Source(path.name, split or dealt_split(path.name), path, files))
-    if not sources:
-        raise _wrong(
-            folder, "videos", "videos or folders of frames, in train/, val/ and test/ or not"
-        )
     return sources
 
 
