@@ -464,37 +464,25 @@ def _resolve(given: str, name: str | None, what: str, revision: str | None) -> P
 
 def _download(repo_id: str, name: str | None, what: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import (
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
 
     files = [CONFIG_FILE, WEIGHTS_FILE]
     if name is not None:
         files += [f"{name}/{file}" for file in files]
-    loud = not are_progress_bars_disabled()
-    if loud:
-        disable_progress_bars()
-    try:
-        with hub_errors(repo_id, f"{what} '{repo_id}' is no folder here, and "):
-            folder = Path(snapshot_download(repo_id, revision=revision, allow_patterns=files))
-    finally:
-        if loud:
-            enable_progress_bars()
-    if found := _within(folder, name):
-        damage = []
-        for file, read in ((CONFIG_FILE, _read_json), (WEIGHTS_FILE, _read_tensors)):
-            try:
-                read(found / file)
-            except InputError as error:  # the client would take it from its cache from now on
-                damage.append(error)
-                for place in ((found / file).resolve(), found / file):
-                    place.unlink(missing_ok=True)
-        if damage:
-            raise damage[0]
-        return found
-    raise InputError(f"{what} '{repo_id}' on the Hugging Face Hub is not a b2m checkpoint")
+    with hub_errors(repo_id, f"{what} '{repo_id}' is no folder here, and "):
+        folder = Path(snapshot_download(repo_id, revision=revision, allow_patterns=files))
+    if (found := _within(folder, name)) is None:
+        raise InputError(f"{what} '{repo_id}' on the Hugging Face Hub is not a b2m checkpoint")
+    damage = []
+    for file, read in ((CONFIG_FILE, _read_json), (WEIGHTS_FILE, _read_tensors)):
+        try:
+            read(found / file)
+        except InputError as error:  # the client would take it from its cache from now on
+            damage.append(error)
+            for place in ((found / file).resolve(), found / file):
+                place.unlink(missing_ok=True)
+    if damage:
+        raise damage[0]
+    return found
 
 
 @contextmanager
