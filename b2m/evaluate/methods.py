@@ -91,15 +91,8 @@ def find_method(name: str, weights: Weights, runs: Path) -> Method | None:
     """
     recipe, make = _METHODS[name]
     kind = MODELS[recipe] if recipe in MODELS else find_recipe(recipe).model
-    try:
-        model = _load(kind, recipe, weights, runs)
-        return None if model is None else make(name, model, weights)
-    except _Missing:
-        return None
-
-
-class _Missing(Exception):
-    """Something that a method needs beside its own weights is not there."""
+    model = _load(kind, recipe, weights, runs)
+    return None if model is None else make(name, model, weights)
 
 
 _Model = TypeVar("_Model", bound=HubModel)
@@ -118,8 +111,8 @@ def _load(kind: type[_Model], recipe: str, weights: Weights, runs: Path) -> _Mod
 
 # --- what they make of a photo --------------------------------------------------------------------
 
-_Maker = Callable[[str, HubModel, Weights], Method]
-"""From a name, a model and the folder of other weights."""
+_Maker = Callable[[str, HubModel, Weights], Method | None]
+"""From a name, a model and the folder of other weights; None where these lack what it needs."""
 
 
 def _run(model: nn.Module, sample: Sample, guidance: Guidance | None = None) -> Frames:
@@ -163,12 +156,12 @@ def _finer_guidance(name: str, model: HubModel, weights: Weights) -> Method:
     return Method(name, clips, model)
 
 
-def _sampled(name: str, model: HubModel, weights: Weights) -> Method:
-    """Guidance by samples of the predictor, as Zhong 2022 has it."""
+def _sampled(name: str, model: HubModel, weights: Weights) -> Method | None:
+    """Guidance by samples of the predictor, as Zhong 2022 has it; None where it is not there."""
     try:
         predictor = GuidancePredictor.from_pretrained(weights)
-    except InputError as error:
-        raise _Missing from error
+    except InputError:
+        return None
 
     def clips(sample: Sample) -> list[Frames]:
         found = []

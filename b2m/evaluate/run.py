@@ -107,12 +107,10 @@ def _checked(name: str, options: Options) -> type[Table]:
         which = ", ".join(name for name, table in known.items() if table.takes_data)
         raise ArgumentError(f"the table '{name}' takes no data sets (--data); these do: {which}")
     needs = () if options.data else known[name].needs
-    if "photos" in needs and options.photos is None:
-        raise ArgumentError(
-            f"the table '{name}' needs photos: name their folder with photos=… (--photos)"
-        )
-    if "clips" in needs and options.clips is None:
-        raise ArgumentError(
-            f"the table '{name}' needs real clips: name their folder with clips=… (--clips)"
-        )
+    for need in needs:
+        if getattr(options, need) is None:
+            what = "real clips" if need == "clips" else need
+            raise ArgumentError(
+                f"the table '{name}' needs {what}: name their folder with {need}=… (--{need})"
+            )
     return known[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -105,21 +106,13 @@ def video_samples(path: Path, count: int | None = None) -> Iterator[Sample]:
         path: of the video.
         count: photos at the most.
     """
-    groups = averaged_frames(path, count)
-    photo, frames = next(groups, (None, None))
-    if photo is None or frames is None:
-        return
     # Exposed for six of the seven steps from one photo to the next.
     exposed = np.float32((INSTANTS - 1) / INSTANTS)
-    first = True
-    for later, following in groups:
-        if first:
-            ahead = exposed * estimate_flow(photo, later)
-            yield _of_video(photo, frames, ahead)
-            first = False
-        back = exposed * estimate_flow(later, photo)
-        yield _of_video(later, following, -back)
-        photo = later
+    pairs = pairwise(averaged_frames(path, count))
+    for number, ((photo, frames), (later, following)) in enumerate(pairs):
+        if number == 0:
+            yield _of_video(photo, frames, exposed * estimate_flow(photo, later))
+        yield _of_video(later, following, -exposed * estimate_flow(later, photo))
 
 
 def _of_video(photo: Pixels, frames: NDArray[np.uint8], hint: Flow) -> Sample:

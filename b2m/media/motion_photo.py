@@ -240,12 +240,9 @@ def _announce(document: Any, length: int, time: int, padding: int) -> None:
     # Readers on Android look for these very prefixes.
     for prefix, space in (("Camera", _CAMERA), ("Container", _CONTAINER), ("Item", _ITEM)):
         told.setAttributeNS(_XMLNS, f"xmlns:{prefix}", space)
-    for name, value in (
-        ("MotionPhoto", 1),
-        ("MotionPhotoVersion", 1),
-        ("MotionPhotoPresentationTimestampUs", time),
-    ):
-        told.setAttributeNS(_CAMERA, f"Camera:{name}", str(value))
+    values = {"": 1, "Version": 1, "PresentationTimestampUs": time}
+    for name, value in values.items():
+        told.setAttributeNS(_CAMERA, f"Camera:MotionPhoto{name}", str(value))
     sequences = [
         sequence
         for directory in document.getElementsByTagNameNS(_CONTAINER, "Directory")
@@ -259,30 +256,19 @@ def _announce(document: Any, length: int, time: int, padding: int) -> None:
         sequences = [document.createElementNS(_RDF, f"{root.prefix}:Seq")]
         told.appendChild(directory).appendChild(sequences[0])
         names = ("Container", "Item")
-        _add_item(document, sequences[0], names, "image/jpeg", "Primary", 0, padding)
-    _add_item(document, sequences[0], names, "video/mp4", "MotionPhoto", length, 0)
+        still = {"Mime": "image/jpeg", "Semantic": "Primary", "Length": 0, "Padding": padding}
+        _add_item(document, sequences[0], names, **still)
+    clip = {"Mime": "video/mp4", "Semantic": "MotionPhoto", "Length": length, "Padding": 0}
+    _add_item(document, sequences[0], names, **clip)
 
 
-def _add_item(
-    document: Any,
-    sequence: Any,
-    names: tuple[str, str],
-    mime: str,
-    semantic: str,
-    length: int,
-    padding: int,
-) -> None:
+def _add_item(document: Any, sequence: Any, names: tuple[str, str], **told: object) -> None:
     rdf, (container, prefix) = sequence.prefix, names
     entry = document.createElementNS(_RDF, f"{rdf}:li")
     entry.setAttributeNS(_RDF, f"{rdf}:parseType", "Resource")
     item = document.createElementNS(_CONTAINER, f"{container}:Item")
     item.setAttributeNS(_XMLNS, f"xmlns:{prefix}", _ITEM)
-    for name, value in (
-        ("Mime", mime),
-        ("Semantic", semantic),
-        ("Length", length),
-        ("Padding", padding),
-    ):
+    for name, value in told.items():
         item.setAttributeNS(_ITEM, f"{prefix}:{name}", str(value))
     entry.appendChild(item)
     sequence.appendChild(entry)

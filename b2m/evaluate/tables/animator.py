@@ -48,14 +48,12 @@ COLUMNS = {
     "middle_ssim": ("SSIM, middle", ".4f"),
     "shift_tolerant": ("shift-tolerant PSNR, middle, moving", ".2f"),
     "sharpness": ("sharpness, middle, moving", ".2f"),
-    "lpips": ("LPIPS", ".4f"),
     "epe": ("EPE", ".2f"),
     "epe_zero": ("EPE of zero", ".2f"),
     "epe_ratio": ("ratio", ".2f"),
     "epe_moving": ("EPE moving", ".2f"),
     "gmacs": ("GMAC", ".1f"),
     "seconds": ("seconds", ".2f"),
-    "paper": ("paper", ".2f"),
 }
 
 

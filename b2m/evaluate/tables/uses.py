@@ -48,17 +48,15 @@ class UseTable(Table):
     pictured: ClassVar[tuple[str, str]]
     """Key and label of the score that is drawn."""
 
+    first: ClassVar[tuple[str, ...]] = (TRUE,)
+    """Rows before those of estimated flow."""
+
     def __init__(self, options: Options, flows: Flows | None = None) -> None:
         super().__init__(options)
         self.missing: list[str] = []
         self.costs: dict[str, Cost] = {}
         self.flows: Flows = flows if flows is not None else self.find()
         self.names = (*self.first, *self.flows)
-
-    @property
-    def first(self) -> tuple[str, ...]:
-        """Rows before those of estimated flow."""
-        return (TRUE,)
 
     def find(self) -> Flows:
         """The flow of the methods whose weights are there, and what they cost."""
@@ -181,15 +179,11 @@ class DeconvolutionTable(UseTable):
     needs = ("photos",)
     uses = ("photos", "weights")
     pictured = ("gain", "PSNR over the blurred photo (dB)")
+    first = (BLURRED, TRUE)
     size = SIZE
     device = "cpu"
     paper: ClassVar = {"BSD-M": (25.23, 0.786), "BSD-S": (23.41, 0.714)}
     """PSNR in dB and SSIM of the paper's own flow on its own sets; of other photos than ours."""
-
-    @property
-    def first(self) -> tuple[str, ...]:
-        """Rows before those of estimated flow."""
-        return (BLURRED, TRUE)
 
     def photos(self) -> list[Pixels]:
         """Sharp photos of the split."""
