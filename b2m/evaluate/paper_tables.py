@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from b2m.evaluate.scoring import TRIES
+
 _BUDGET = (
     "Trained alike, 30,000 samples of 96x96 in batches of 8 (24,000 at a constant rate, the first "
     "8,000 of them of camera motion, then 6,000 in which it falls to zero): Jin, VideoRestorer, "
@@ -24,22 +26,29 @@ class PaperTable:
     Attributes:
         found: the paper's result, a sentence.
         groups: of "movers", "camera", "rotation" and "video" (each real clip).
-        methods: names in `b2m.evaluate.methods.NAMES`.
+        methods: names in `b2m.evaluate.methods.NAMES`, each with the paper's own PSNR or EPE by
+            group, on its own data; of several tries, as many as `b2m.evaluate.scoring.TRIES`.
         flow: whether motion is judged, not frames.
         instants: how many of a clip's frames are judged, evenly over the exposure; 1 is the middle.
-        paper: from (group, row) to the paper's own PSNR or EPE, on its own data.
         curves: recipes whose training is drawn, by label.
         budget: how its rows were trained, a sentence.
     """
 
     found: str
     groups: tuple[str, ...]
-    methods: tuple[str, ...]
+    methods: Mapping[str, Mapping[str, float | tuple[float, ...]]]
     flow: bool = False
     instants: int = 7
-    paper: Mapping[tuple[str, str], float] = field(default_factory=dict)
     curves: Mapping[str, str] = field(default_factory=dict)
     budget: str = _BUDGET
+
+    def published(self, group: str, row: str) -> float | None:
+        """The paper's own number of a row; None where it has none."""
+        name, _, tries = row.partition(", best of ")
+        number = self.methods.get(name, {}).get(group)
+        if isinstance(number, tuple):
+            return number[TRIES.index(int(tries))] if tries else None
+        return None if tries else number
 
 
 PAPER_TABLES: dict[str, PaperTable] = {
@@ -49,35 +58,25 @@ PAPER_TABLES: dict[str, PaperTable] = {
         "moves (GenBlur). Rendered scenes run backwards as often as forwards, so that in the given "
         "order a single sample is a coin there; real clips have the order of the film.",
         ("movers", "camera", "video"),
-        (
-            "Jin",
-            "decomposer",
-            "decomposer, true guidance",
-            "animator on the same budget",
-            "animator",
-            "animator, true guidance",
-        ),
-        paper={
-            ("movers", "Jin"): 17.01,
-            ("movers", "decomposer, best of 1"): 19.97,
-            ("movers", "decomposer, best of 3"): 22.44,
-            ("movers", "decomposer, best of 5"): 23.49,
-            ("camera", "Jin"): 20.88,
-            ("camera", "decomposer, best of 1"): 23.41,
-            ("camera", "decomposer, best of 3"): 23.56,
-            ("camera", "decomposer, best of 5"): 23.61,
+        {
+            "Jin": {"movers": 17.01, "camera": 20.88},
+            "decomposer": {"movers": (19.97, 22.44, 23.49), "camera": (23.41, 23.56, 23.61)},
+            "decomposer, true guidance": {},
+            "animator on the same budget": {},
+            "animator": {},
+            "animator, true guidance": {},
         },
     ),
     "2022-T2": PaperTable(
         "Zhong 2022, Table 2: guidance from the neighbouring frames of a video, 24.03 dB on "
         "B-AIST++ and 27.04 on GenBlur, beats BIN, which is not built here.",
         ("video",),
-        (
-            "decomposer",
-            "decomposer, guidance from video",
-            "animator",
-            "animator, guidance from video",
-        ),
+        {
+            "decomposer": {},
+            "decomposer, guidance from video": {},
+            "animator": {},
+            "animator, guidance from video": {},
+        },
     ),
     "2022-T3": PaperTable(
         "Zhong 2022, Table 3, Fig. 8 and 9: two stages are 1 dB better than one of equal size (the "
@@ -85,19 +84,15 @@ PAPER_TABLES: dict[str, PaperTable] = {
         "second adds; rows that say 'from nothing' have not); "
         "dilated guidance does no harm, eroded guidance does; with guidance training is faster.",
         ("movers", "camera"),
-        (
-            "decomposer of one stage, true guidance",
-            "decomposer, true guidance",
-            "decomposer of one stage, from nothing",
-            "decomposer, from nothing",
-            "decomposer, dilated guidance",
-            "decomposer, eroded guidance",
-            "decomposer, random guidance",
-            "decomposer trained without guidance",
-        ),
-        paper={
-            ("movers", "decomposer of one stage, true guidance"): 24.47,
-            ("movers", "decomposer, true guidance"): 25.45,
+        {
+            "decomposer of one stage, true guidance": {"movers": 24.47},
+            "decomposer, true guidance": {"movers": 25.45},
+            "decomposer of one stage, from nothing": {},
+            "decomposer, from nothing": {},
+            "decomposer, dilated guidance": {},
+            "decomposer, eroded guidance": {},
+            "decomposer, random guidance": {},
+            "decomposer trained without guidance": {},
         },
         curves={"with guidance": "decomposer-compact", "without": "decomposer-unguided"},
     ),
@@ -105,12 +100,12 @@ PAPER_TABLES: dict[str, PaperTable] = {
         "Zhong 2022, appendix B, Fig. 10: guidance of 2 directions already helps, 4 are better, 8 "
         "or 16 hardly better still.",
         ("movers", "camera"),
-        (
-            "decomposer, 2 directions",
-            "decomposer, true guidance",
-            "decomposer, 8 directions",
-            "decomposer, 16 directions",
-        ),
+        {
+            "decomposer, 2 directions": {},
+            "decomposer, true guidance": {},
+            "decomposer, 8 directions": {},
+            "decomposer, 16 directions": {},
+        },
         curves={
             "4 directions": "decomposer-compact",
             **{f"{n} directions": f"decomposer-{n}-directions" for n in (2, 8, 16)},
@@ -120,53 +115,48 @@ PAPER_TABLES: dict[str, PaperTable] = {
         "Argaw 2021a, Table 1 and Fig. 6: on rotational blur better than Jin by 1.65 dB, all "
         "frames alike; the longer the blur, the worse.",
         ("rotation",),
-        (
-            "Jin, trained on rotation",
-            "VideoRestorer, trained on rotation",
-            "animator, better order",
-        ),
+        {
+            "Jin, trained on rotation": {"rotation": 22.22},
+            "VideoRestorer, trained on rotation": {"rotation": 23.87},
+            "animator, better order": {},
+        },
         instants=3,
         budget=_BUDGET + _FEWER,
-        paper={
-            ("rotation", "Jin, trained on rotation"): 22.22,
-            ("rotation", "VideoRestorer, trained on rotation"): 23.87,
-        },
     ),
     "2021a-T2": PaperTable(
         "Argaw 2021a, Table 2, 3 and Fig. 7: on video better than Jin by 2.5 dB in the middle and "
         "by 3.7 dB at the ends; an error of the middle frame does not spread to the others.",
         ("movers", "camera", "video"),
-        (
-            "Jin",
-            "VideoRestorer",
-            "animator on the same budget, better order",
-            "animator, better order",
-        ),
-        paper={
-            ("video", "Jin"): 25.62,
-            ("video", "VideoRestorer"): 28.92,
+        {
+            "Jin": {"video": 25.62},
+            "VideoRestorer": {"video": 28.92},
+            "animator on the same budget, better order": {},
+            "animator, better order": {},
         },
     ),
     "2021a-T3": PaperTable(
         "Argaw 2021a, Table 3: the middle frame, 29.84 dB, is within reach of networks made for "
         "one sharp image: Nah 29.08, Kupyn 28.70, Tao 30.26; Jin 26.98.",
         ("movers", "camera", "video"),
-        ("Jin", "VideoRestorer", "NAFNet", "animator on the same budget, better order"),
+        {
+            "Jin": {"video": 26.98},
+            "VideoRestorer": {"video": 29.84},
+            "NAFNet": {},
+            "animator on the same budget, better order": {},
+        },
         instants=1,
-        paper={("video", "Jin"): 26.98, ("video", "VideoRestorer"): 29.84},
     ),
     "2021a-T4": PaperTable(
         "Argaw 2021a, Table 4: what was trained on rotation works on video, at the level of Jin "
         "trained on video.",
         ("video",),
-        ("Jin", "VideoRestorer", "VideoRestorer, trained on rotation"),
+        {
+            "Jin": {"video": 25.62},
+            "VideoRestorer": {"video": 28.92},
+            "VideoRestorer, trained on rotation": {"video": 25.69},
+        },
         instants=3,
         budget=_BUDGET + _FEWER,
-        paper={
-            ("video", "Jin"): 25.62,
-            ("video", "VideoRestorer"): 28.92,
-            ("video", "VideoRestorer, trained on rotation"): 25.69,
-        },
     ),
     "2021a-T5": PaperTable(
         "Argaw 2021a, Table 5: spatial transformers alone 25.86, 31.20, 25.78 dB (first, middle, "
@@ -175,42 +165,29 @@ PAPER_TABLES: dict[str, PaperTable] = {
         "consistency 27.08, 31.78, 27.12. The refining block adds 0.43 dB, the penalty 0.25 dB at "
         "3 frames and 0.6 dB at 7. Here all have 3 frames.",
         ("movers", "camera"),
-        (
-            "VideoRestorer of STN",
-            "VideoRestorer of STN and LW",
-            "VideoRestorer of STN and ITN",
-            "VideoRestorer without refining block",
-            "VideoRestorer by PML",
-            "VideoRestorer by PML and TCL",
-            "VideoRestorer of 3 frames",
-        ),
-        instants=3,
-        paper={
-            ("camera", "VideoRestorer of STN"): 27.61,
-            ("camera", "VideoRestorer of STN and LW"): 28.42,
-            ("camera", "VideoRestorer of STN and ITN"): 27.96,
-            ("camera", "VideoRestorer by PML"): 27.57,
-            ("camera", "VideoRestorer by PML and TCL"): 28.66,
-            ("camera", "VideoRestorer of 3 frames"): 28.91,
+        {
+            "VideoRestorer of STN": {"camera": 27.61},
+            "VideoRestorer of STN and LW": {"camera": 28.42},
+            "VideoRestorer of STN and ITN": {"camera": 27.96},
+            "VideoRestorer without refining block": {},
+            "VideoRestorer by PML": {"camera": 27.57},
+            "VideoRestorer by PML and TCL": {"camera": 28.66},
+            "VideoRestorer of 3 frames": {"camera": 28.91},
         },
+        instants=3,
     ),
     "2021b-T1": PaperTable(
         "Argaw 2021b, Table 1 and Analysis: flow from the photo itself has an error of 2.08 px on "
         "GoPro, flow between restored end frames one of 5.88.",
         ("movers", "camera", "rotation", "video"),
-        (
-            "BlurFlowNet",
-            "BlurFlowNet, fine-tuned on video",
-            "Jin",
-            "VideoRestorer",
-            "animator",
-        ),
-        flow=True,
-        paper={
-            ("video", "BlurFlowNet"): 2.077,
-            ("video", "BlurFlowNet, fine-tuned on video"): 2.038,
-            ("video", "Jin"): 5.875,
+        {
+            "BlurFlowNet": {"video": 2.077},
+            "BlurFlowNet, fine-tuned on video": {"video": 2.038},
+            "Jin": {"video": 5.875},
+            "VideoRestorer": {},
+            "animator": {},
         },
+        flow=True,
         budget=_BUDGET + " Fine-tuned: 14,000 samples more, nine of ten crops of real clips, then "
         "6,000 in which the rate falls.",
     ),
@@ -219,31 +196,25 @@ PAPER_TABLES: dict[str, PaperTable] = {
         "decoder, 2.263 without spatial transformers, 2.383 without the refining block, 2.748 "
         "without both.",
         ("movers", "camera"),
-        (
-            "BlurFlowNet",
-            "BlurFlowNet without transformers",
-            "BlurFlowNet without refining block",
-            "BlurFlowNet without both",
-        ),
-        flow=True,
-        paper={
-            ("camera", "BlurFlowNet"): 2.077,
-            ("camera", "BlurFlowNet without transformers"): 2.263,
-            ("camera", "BlurFlowNet without refining block"): 2.383,
-            ("camera", "BlurFlowNet without both"): 2.748,
+        {
+            "BlurFlowNet": {"camera": 2.077},
+            "BlurFlowNet without transformers": {"camera": 2.263},
+            "BlurFlowNet without refining block": {"camera": 2.383},
+            "BlurFlowNet without both": {"camera": 2.748},
         },
+        flow=True,
     ),
     "mix": PaperTable(
         "Of no paper: what turning cameras and crops of real clips add to scenes when the animator "
         "is trained further.",
         ("movers", "camera", "rotation", "video"),
-        (
-            "animator, better order",
-            "animator of scenes",
-            "animator of scenes and rotation",
-            "animator of scenes and real clips",
-            "animator of the mix",
-        ),
+        {
+            "animator, better order": {},
+            "animator of scenes": {},
+            "animator of scenes and rotation": {},
+            "animator of scenes and real clips": {},
+            "animator of the mix": {},
+        },
         budget="Trained alike, each from the animator as shipped (the first row): 4,000 samples of "
         "96x96 in batches of 4, then 4,000 in which the rate falls to zero.",
     ),

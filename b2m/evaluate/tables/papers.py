@@ -110,7 +110,7 @@ class TableOfPaper(Table):
 
     def find(self) -> list[Method]:
         """The methods whose weights are there, and what they cost."""
-        names = self.paper.methods
+        names = tuple(self.paper.methods)
         there, self.missing, self.costs = find_methods(names, self.options.weights)
         if not there:
             wanted = ", ".join(sorted({recipe_of(name) for name in names}))
@@ -248,7 +248,7 @@ class TableOfPaper(Table):
         rows += [{"name": f"{group.name}: {name} (not run)", "psnr": None} for name in self.missing]
         for row in rows:
             name = row["name"].removeprefix(f"{group.name}: ").removesuffix(" (not run)")
-            row["paper"] = self.paper.paper.get((group.kind, name))
+            row["paper"] = self.paper.published(group.kind, name)
             maker = name.rsplit(", best of", 1)[0]
             row["gmacs"], row["seconds"] = self.costs.get(maker, (None, None))
         return rows
