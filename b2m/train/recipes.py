@@ -23,6 +23,7 @@ from b2m.train.objectives import OBJECTIVES, Objective
 # Where some thousand samples are the budget: small batches, and blur that is long enough to be seen
 # from the beginning.
 _SMALL: dict[str, Any] = {"crop": 96, "scene": 128}
+_TINY: dict[str, Any] = {"batch": 2, "blur": (4.0, 8.0), "reuse": 2, "warmup": 2}
 _SHORT: dict[str, Any] = _SMALL | {"batch": 4, "blur": (20.0, 36.0), "blur_samples": 20_000}
 # The animator's own, found in docs/experiments.md.
 _ANIMATOR: dict[str, Any] = {
@@ -164,10 +165,7 @@ RECIPES = {
             config=MotionAnimatorConfig.tiny(),
             scene=48,
             crop=32,
-            batch=2,
-            blur=(4.0, 8.0),
-            reuse=2,
-            warmup=2,
+            **_TINY,
         ),
         # Larger crops and batches; made for a GPU, where scenes are rendered faster than used. The
         # beginning of `FROM_SCRATCH`, for as many steps.
@@ -216,10 +214,7 @@ RECIPES = {
             model=GuidancePredictor,
             scene=64,
             crop=48,
-            batch=2,
-            blur=(4.0, 8.0),
-            reuse=2,
-            warmup=2,
+            **_TINY,
         ),
     )
 }

@@ -12,42 +12,39 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from b2m.data.build.from_footage import (
-    average_windows,
-    cut_windows,
-    interpolate_between,
-    offer_files,
-    offer_gaps,
-    offer_windows,
-    read_pairs,
-)
-from b2m.data.build.from_scenes import (
-    draw_panorama,
-    draw_rotation,
-    draw_scenes,
-    drawn_by,
-    offer_photo,
-    offer_scenes,
-    scene_sources,
-)
-from b2m.data.build.task import Generator, Made, SourcePlan, Task, few_at_once, laid_out
+from b2m.data.build import from_footage, from_scenes
+from b2m.data.build.task import Generator, Made, SourcePlan, Task, laid_out
 from b2m.data.footage import Source
 from b2m.data.recipes import Recipe
 from b2m.data.storage import Skip
 from b2m.errors import InputError
 
 GENERATORS = {
-    "average": Generator(laid_out, offer_windows, average_windows, cut_windows),
-    "pairs": Generator(laid_out, offer_files, read_pairs, few_at_once),
-    "between": Generator(laid_out, offer_gaps, interpolate_between, few_at_once),
+    "average": Generator(
+        laid_out,
+        from_footage.offer_windows,
+        from_footage.average_windows,
+        from_footage.cut_windows,
+    ),
+    "pairs": Generator(laid_out, from_footage.offer_files, from_footage.read_pairs),
+    "between": Generator(laid_out, from_footage.offer_gaps, from_footage.interpolate_between),
     "panorama": Generator(
-        laid_out, offer_photo, drawn_by(draw_panorama), few_at_once, rendered=True
+        laid_out,
+        from_scenes.offer_photo,
+        from_scenes.drawn_by(from_scenes.draw_panorama),
+        rendered=True,
     ),
     "rotation": Generator(
-        laid_out, offer_photo, drawn_by(draw_rotation), few_at_once, rendered=True
+        laid_out,
+        from_scenes.offer_photo,
+        from_scenes.drawn_by(from_scenes.draw_rotation),
+        rendered=True,
     ),
     "scenes": Generator(
-        scene_sources, offer_scenes, drawn_by(draw_scenes), few_at_once, rendered=True
+        from_scenes.scene_sources,
+        from_scenes.offer_scenes,
+        from_scenes.drawn_by(from_scenes.draw_scenes),
+        rendered=True,
     ),
 }
 """By the name that recipes have; "pairs" is that of sources which are blurred already."""

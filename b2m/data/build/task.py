@@ -55,6 +55,11 @@ class SourcePlan:
 Made = tuple[Record, Sample] | Skip
 
 
+def few_at_once(recipe: Recipe, offer: SourcePlan, place: int, count: int) -> bool:
+    """Tasks of always as many samples; see `Generator`."""
+    return count == AT_ONCE
+
+
 class Generator(NamedTuple):
     """One way to make samples.
 
@@ -71,7 +76,7 @@ class Generator(NamedTuple):
     sources: Callable[[Recipe, Path | None, str | None], list[Source]]
     offer: Callable[[Recipe, Source, int, int], SourcePlan]
     make: Callable[[Recipe, Task], Iterator[Made]]
-    cut: Callable[[Recipe, SourcePlan, int, int], bool]
+    cut: Callable[[Recipe, SourcePlan, int, int], bool] = few_at_once
     rendered: bool = False
 
 
@@ -104,8 +109,3 @@ def laid_out(recipe: Recipe, folder: Path | None, split: str | None) -> list[Sou
         except InputError:
             pass
         raise
-
-
-def few_at_once(recipe: Recipe, offer: SourcePlan, place: int, count: int) -> bool:
-    """Tasks of always as many samples; see `Generator`."""
-    return count == AT_ONCE
