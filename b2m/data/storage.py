@@ -33,8 +33,8 @@ import numpy as np
 from b2m.data.sample import Sample
 from b2m.errors import InputError
 from b2m.files import atomic_path
-from b2m.guidance.palette import from_png
-from b2m.guidance.quantize import Guidance, from_flow, to_png
+from b2m.guidance.palette import from_png, to_png
+from b2m.guidance.quantize import Guidance, from_flow
 from b2m.media.image import Pixels, read_image
 from b2m.motion.fields import Flow, to_middle_grid
 from b2m.motion.io import read_flo, write_flo

@@ -5,7 +5,7 @@ down (Zhong et al., Animation from Blur, ECCV 2022).
 """
 
 from b2m.guidance.edit import from_direction, from_mask, from_strokes, hold, reverse
-from b2m.guidance.palette import PALETTE, from_png, to_color
+from b2m.guidance.palette import PALETTE, from_png, to_color, to_png
 from b2m.guidance.quantize import (
     DIRECTIONS,
     Guidance,
@@ -13,7 +13,6 @@ from b2m.guidance.quantize import (
     quadrant,
     quantise,
     resize,
-    to_png,
     validate,
 )
 from b2m.motion.fields import STILL_THRESHOLD

@@ -14,6 +14,7 @@ from PIL import Image
 
 from b2m.errors import InputError
 from b2m.files import atomic_path
+from b2m.guidance.quantize import Guidance, validate
 from b2m.media.image import ImageLike, decode, row_strips
 
 PALETTE: dict[tuple[int, int], tuple[int, int, int]] = {
@@ -46,13 +47,17 @@ def to_color(guidance: NDArray[np.int8]) -> NDArray[np.uint8]:
     return _COLORS[_classes(guidance)]
 
 
-def write_palette_png(guidance: NDArray[np.int8], path: str | os.PathLike[str]) -> None:
-    """Write (H, W, 2) int8 as a palette PNG, whole or not at all.
+def to_png(guidance: Guidance, path: str | os.PathLike[str]) -> None:
+    """Write guidance as a palette PNG, whole or not at all; :func:`from_png` reads it.
 
     Raises:
+        InputError: not a guidance.
         OutputError: the folder is missing, not writable or full.
     """
-    picture = Image.fromarray(_classes(guidance))
+    shape = np.shape(guidance)
+    picture = Image.fromarray(
+        _classes(validate(guidance, *(shape[:2] if len(shape) == 3 else (0, 0))))
+    )
     picture.putpalette(_COLORS.tobytes())
     with atomic_path(path) as temporary:
         picture.save(temporary, format="PNG", bits=4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import cv2
@@ -11,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 
 from b2m.errors import InputError
-from b2m.guidance.palette import write_palette_png
 from b2m.media.image import row_strips
 from b2m.motion.fields import STILL_THRESHOLD
 
@@ -153,17 +151,6 @@ def resize(guidance: Guidance, size: tuple[int, int]) -> Guidance:
         raise InputError(f"guidance of {shape} cannot be scaled to {size}: both need pixels")
     resized: Any = cv2.resize(guidance, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     return np.asarray(resized)
-
-
-def to_png(guidance: Guidance, path: str | os.PathLike[str]) -> None:
-    """Write guidance as a palette PNG, whole or not at all; :func:`from_png` reads it.
-
-    Raises:
-        InputError: not a guidance.
-        OutputError: the folder is missing, not writable or full.
-    """
-    shape = np.shape(guidance)
-    write_palette_png(validate(guidance, *(shape[:2] if len(shape) == 3 else (0, 0))), path)
 
 
 def quadrant(x: float, y: float) -> tuple[int, int]:
