@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 import time
@@ -192,25 +193,16 @@ def names(photos: Sequence[Path], results: int = 1) -> list[str]:
     # Folded, as many disks do not tell "A" from "a".
     stems = [photo.stem.casefold() for photo in photos]
     count = Counter(stems)
+    shared = [count[stem] > 1 for stem in stems]
     taken: set[str] = set()
-    plain = set()
-    for stem, times in count.items():
-        wanted = _wanted(stem, results)
-        if times == 1 and not wanted & taken:
-            plain.add(stem)
-            taken |= wanted
-    chosen = []
-    for photo, stem in zip(photos, stems, strict=True):
-        name = photo.stem
-        number = 0
-        while stem not in plain and (
-            name == photo.stem or _wanted(name.casefold(), results) & taken
-        ):
-            name = f"{photo.stem}-{_letters(number)}"
-            number += 1
-        taken |= _wanted(name.casefold(), results)
-        chosen.append(name)
-    return chosen
+    chosen: dict[int, str] = {}
+    for place in sorted(range(len(photos)), key=shared.__getitem__):
+        stem = photos[place].stem
+        lettered = (f"{stem}-{_letters(number)}" for number in itertools.count())
+        offered = lettered if shared[place] else itertools.chain([stem], lettered)
+        chosen[place] = next(n for n in offered if not _wanted(n.casefold(), results) & taken)
+        taken |= _wanted(chosen[place].casefold(), results)
+    return [chosen[place] for place in range(len(photos))]
 
 
 def numbered(name: str, number: int) -> str:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -100,11 +101,9 @@ def machine() -> str:
 
     processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                processor = line.split(":", 1)[1].strip()
-                break
+    told = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
+    if found := re.search(r"^model name\s*:\s*(.*)", told, re.MULTILINE):
+        processor = found[1].strip()
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return (
         f"{platform.system()} {platform.machine()}, {processor}, {os.cpu_count()} cores{gpu}, "
