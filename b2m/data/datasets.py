@@ -279,14 +279,9 @@ class MixSampler(Sampler[tuple[str, int]]):
 
     def _counts(self) -> dict[str, int]:
         """Samples of each part: whole numbers that add up."""
-        total, names = sum(self.shares.values()), list(self.shares)
-        ends = [
-            round(self.samples * sum(self.shares[name] for name in names[: place + 1]) / total)
-            for place in range(len(names))
-        ]
-        return {
-            name: end - begin for name, begin, end in zip(names, [0, *ends], ends, strict=False)
-        }
+        ends = np.cumsum([0.0, *self.shares.values()])
+        counts = np.diff(np.rint(self.samples * ends / ends[-1])).astype(int)
+        return dict(zip(self.shares, counts.tolist(), strict=True))
 
 
 def mixed_loader(

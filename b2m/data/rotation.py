@@ -139,7 +139,7 @@ class Turn(NamedTuple):
 
     def flow(self, size: tuple[int, int]) -> Tensor:
         """Exact displacement (B, 2, H, W) of what the middle frame sees, first to last frame."""
-        grid = _grid(size, self.camera.device)
+        grid = pixel_grid(size, self.camera.device)
         flow = self.displacement(grid)
         return flow.transpose(1, 2).unflatten(2, size)
 
@@ -168,14 +168,6 @@ def camera_matrix(focal: Tensor, principal: Tensor | None = None) -> Tensor:
 def focal_length(field_of_view: Tensor, side: Tensor | int) -> Tensor:
     """Pixels, from the angle across a side in degrees."""
     return side / 2 / (field_of_view.deg2rad() / 2).tan()
-
-
-def _grid(size: tuple[int, int], device: torch.device) -> Tensor:
-    """Pixel centres (H * W, 2) about the frame's middle, x first."""
-    if size[0] == size[1]:
-        return pixel_grid(size[0], device)
-    rows, columns = (torch.arange(side, device=device) + 0.5 - side / 2 for side in size)
-    return torch.stack([columns.repeat(size[0]), rows.repeat_interleave(size[1])], -1)
 
 
 def _expose(
@@ -330,7 +322,7 @@ def render_view(
     fine = min(_MOST_SUPERSAMPLING, max(1, round(finer)))
     angles = torch.tensor([[yaw, pitch, roll]], dtype=torch.float64).deg2rad()
     orientation = rotation_matrix(quaternion(*angles.unbind(1)))
-    grid = _grid((height * fine, width * fine), focal.device).double()
+    grid = pixel_grid((height * fine, width * fine), focal.device).double()
     light = _seen(panorama, orientation, camera_matrix(focal * fine), grid)
     light = light.unflatten(2, (height * fine, width * fine))
     light = F.avg_pool2d(light, fine) if fine > 1 else light

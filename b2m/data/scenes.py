@@ -312,10 +312,11 @@ def _sway(layers: _Layers, points: Tensor, time: float, back: bool = False) -> T
     return torch.stack([x, y], -1)
 
 
-def pixel_grid(size: int, device: torch.device) -> Tensor:
-    """Pixel centres (size * size, 2) about the frame's middle, x first."""
-    axis = torch.arange(size, device=device) + 0.5 - size / 2
-    row, column = torch.meshgrid(axis, axis, indexing="ij")
+def pixel_grid(size: int | tuple[int, int], device: torch.device) -> Tensor:
+    """Pixel centres (height * width, 2) about the frame's middle, x first; an int is a square's."""
+    sides = (size, size) if isinstance(size, int) else size
+    axes = (torch.arange(side, device=device) + 0.5 - side / 2 for side in sides)
+    row, column = torch.meshgrid(*axes, indexing="ij")
     return torch.stack([column, row], dim=-1).view(-1, 2)
 
 
