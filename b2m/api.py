@@ -52,21 +52,15 @@ __all__ = [
 ]
 
 
+def _sought(weights: str | os.PathLike[str] | None) -> tuple[str | None, str | None]:
+    """What weights are looked for by: their name, and $B2M_WEIGHTS, which may change."""
+    return None if weights is None else os.fspath(weights), os.environ.get("B2M_WEIGHTS")
+
+
 @lru_cache(maxsize=2)
 def _loaded(weights: str | None, chosen: str | None, **options: Any) -> BlurAnimator:
-    """The animator of plain function calls; `chosen` is $B2M_WEIGHTS, which may change."""
+    """The animator of plain function calls."""
     return BlurAnimator.from_pretrained(weights, **options)
-
-
-def _animator(
-    weights: str | os.PathLike[str] | None,
-    device: str,
-    model: str = "animator",
-    predictor: str | None = None,
-    ensemble: int = 1,
-) -> BlurAnimator:
-    options = {"device": device, "model": model, "ensemble": ensemble}
-    return _loaded(_named(weights), _chosen(), guidance_predictor=predictor, **options)
 
 
 @lru_cache(maxsize=1)
@@ -74,13 +68,15 @@ def _loaded_flow(weights: str | None, chosen: str | None, device: str) -> BlurFl
     return load_model(BlurFlowNet, weights, None, device)
 
 
-def _named(weights: str | os.PathLike[str] | None) -> str | None:
-    return None if weights is None else os.fspath(weights)
-
-
-def _chosen() -> str | None:
-    """The weights that would be loaded now: part of the cache's key."""
-    return os.environ.get("B2M_WEIGHTS")
+def _animator(
+    weights: str | os.PathLike[str] | None,
+    device: str,
+    model: str,
+    ensemble: int,
+    predictor: str | None = None,
+) -> BlurAnimator:
+    options = {"device": device, "model": model, "ensemble": ensemble}
+    return _loaded(*_sought(weights), guidance_predictor=predictor, **options)
 
 
 def animate(
@@ -97,7 +93,7 @@ def animate(
     ensemble: int = 1,
 ) -> list[Clip]:
     """Clips of a blurred photo, best first; see `BlurAnimator`, its loading and `animate`."""
-    return _animator(weights, device, model, guidance_predictor, ensemble).animate(
+    return _animator(weights, device, model, ensemble, guidance_predictor).animate(
         image, guidance=guidance, frames=frames, motions=motions, seed=seed
     )
 
@@ -144,7 +140,7 @@ def animate_video(
             frame, the target being the source or not an `.mp4`, or numbers that are not possible.
         OutputError: the target cannot be written.
     """
-    return _animator(weights, device, model, ensemble=ensemble).animate_video(
+    return _animator(weights, device, model, ensemble).animate_video(
         source, target, frames=frames, fps=fps, shutter=shutter
     )
 
@@ -180,7 +176,7 @@ def flow(
             raise InputError("the model 'blur-flow' takes no guidance: leave it out.")
         if ensemble != 1:
             raise InputError(f"ensemble={ensemble} is of the animator; 'blur-flow' takes 1.")
-        return frame_models.flow(_loaded_flow(_named(weights), _chosen(), device), image)
+        return frame_models.flow(_loaded_flow(*_sought(weights), device), image)
     clips = animate(
         image, guidance=guidance, model=model, weights=weights, device=device, ensemble=ensemble
     )
