@@ -202,7 +202,7 @@ def test_unknown_flow_is_nan_both_ways(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("a.flo", b"", "PIEH"),
+        ("a.flo", b"", "empty"),
         ("a.flo", b"JUNKJUNKJUNKJUNK", "PIEH"),
         ("a.flo", b"PIEH" + struct.pack("<ii", 4, 4) + b"\0" * 100, "truncated"),
         ("a.flo", b"PIEH" + struct.pack("<ii", 4, 4) + b"\0" * 200, "too long"),

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from b2m.errors import ArgumentError, InputError, OutputError
+from b2m.errors import ArgumentError, InputError
 from b2m.evaluate.report import command_line, write_report
 from b2m.evaluate.table import Options, PathLike, Table
+from b2m.files import make_folder
 from b2m.registry import TABLES, import_all
 
 SPLITS = ("train", "val", "test")
@@ -66,10 +67,7 @@ def evaluate(
             "(--weights), or none for those that come with b2m"
         )
     folder = Path(output)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+    make_folder(folder)
     made = kind(options)
     rows = made.compute()
     given: dict[str, Any] = {"samples": made.asked}

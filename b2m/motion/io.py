@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from b2m.errors import InputError
-from b2m.files import atomic_path
+from b2m.files import atomic_path, check_file
 from b2m.media.image import row_strips
 from b2m.motion.fields import Flow
 
@@ -51,15 +51,6 @@ def _by_suffix(path: str | os.PathLike[str], table: dict[str, Any]) -> Any:
     return table[suffix]
 
 
-def _contents(path: str | os.PathLike[str]) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist: check the path of the flow file") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-
-
 def _checked(flow: Flow) -> Flow:
     if flow.ndim != 3 or flow.shape[2] != 2 or not np.issubdtype(flow.dtype, np.floating):
         raise InputError(f"a flow is (H, W, 2) float, not {flow.shape} {flow.dtype}")
@@ -83,7 +74,7 @@ def _decode(path: str | os.PathLike[str], data: bytes, offset: int, shape: tuple
 
 def read_flo(path: str | os.PathLike[str]) -> Flow:
     """Read a Middlebury .flo (Baker et al., IJCV 2011): (H, W, 2) float32, unknown is NaN."""
-    data = _contents(path)
+    data = check_file(Path(path), "flow file").read_bytes()
     if data[:4] != _FLO_MAGIC or len(data) < 12:
         raise InputError(f"{path} is not a .flo file: it must begin with PIEH and a size")
     width, height = struct.unpack("<ii", data[4:12])
@@ -103,7 +94,7 @@ def write_flo(path: str | os.PathLike[str], flow: Flow) -> None:
 
 def read_pfm(path: str | os.PathLike[str]) -> Flow:
     """Read a three-channel .pfm as Freiburg's scene-flow data sets store flow: (H, W, 2)."""
-    data = _contents(path)
+    data = check_file(Path(path), "flow file").read_bytes()
     lines = data.split(b"\n", 3)
     try:
         magic, size, scale = lines[0].strip(), lines[1].split(), float(lines[2])
@@ -128,8 +119,8 @@ def write_pfm(path: str | os.PathLike[str], flow: Flow) -> None:
 
 def read_kitti(path: str | os.PathLike[str]) -> Flow:
     """Read a KITTI 16-bit PNG (Menze & Geiger, CVPR 2015): (H, W, 2), invalid is NaN."""
-    data = np.frombuffer(_contents(path), np.uint8)
-    raw = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    data = np.frombuffer(check_file(Path(path), "flow file").read_bytes(), np.uint8)
+    raw = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if raw is None or raw.dtype != np.uint16 or raw.ndim != 3 or raw.shape[2] != 3:
         raise InputError(f"{path} is not a KITTI flow: a PNG of three 16-bit channels is needed")
     flow: Flow = raw[..., 2:0:-1].astype(np.float32)
