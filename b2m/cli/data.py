@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -183,11 +184,8 @@ def _tell(folder: Path, count: int) -> None:
     """Print what was skipped to standard error, the first reasons once each."""
     from b2m.data.storage import read_skips
 
-    reasons: dict[str, None] = {}
-    for skip in read_skips(folder):
-        if not skip.meant and len(reasons) < _NAMED:
-            reasons[skip.reason] = None
-    for reason in reasons:
+    reasons = dict.fromkeys(skip.reason for skip in read_skips(folder) if not skip.meant)
+    for reason in islice(reasons, _NAMED):
         print(f"b2m: skipped: {reason}", file=sys.stderr)
     print(f"b2m: {count} skipped: see {folder / 'skipped.jsonl'}", file=sys.stderr)
 

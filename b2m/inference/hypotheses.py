@@ -163,15 +163,11 @@ def sampled_guidance(
         motions: clearly different ones that are wanted.
         seed: of the latents.
     """
-    for latent in predictor.draw_latents(sample_count(motions), seed):
+    drawn = 3 * motions if motions > 1 else 1  # of which some are alike
+    for latent in predictor.draw_latents(drawn, seed):
         with torch.inference_mode():
             found = predictor.predict(photo, latent[None], photo.shape[-1] / size[1])[0]
         yield resize(to_planes_last(found), size)
-
-
-def sample_count(motions: int) -> int:
-    """Samples of guidance to draw for so many different motions."""
-    return 3 * motions if motions > 1 else 1
 
 
 def split_penalty(

@@ -82,11 +82,6 @@ def adaptation(white: Matrix, wanted: Matrix) -> Matrix:
 # --- curves ---------------------------------------------------------------------------------------
 
 
-def decode_srgb(values: NDArray[Any]) -> Matrix:
-    """Light of sRGB values in [0, 1]."""
-    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-
-
 @lru_cache(maxsize=1)
 def _encoded() -> Pixels:
     """(65536,) uint8: sRGB of light, in steps of 1/65535."""
@@ -134,7 +129,9 @@ def gamma_curve(gamma: float, levels: int) -> Curve:
 
 def srgb_curve(levels: int) -> Curve:
     """Light for each value of sRGB."""
-    return decode_srgb(_steps(levels)).astype(np.float32)
+    value = _steps(levels)
+    light = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    return light.astype(np.float32)
 
 
 # --- pictures -------------------------------------------------------------------------------------
