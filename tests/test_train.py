@@ -22,12 +22,10 @@ from b2m.hub import find_weights, plan
 from b2m.models.animator import Animation, MotionAnimator, MotionAnimatorConfig
 from b2m.models.guidance_predictor import (
     GuidanceDiscriminator,
-    GuidancePredictor,
-    GuidancePredictorConfig,
 )
 from b2m.train import loop as training
 from b2m.train.objectives import AnimatorObjective
-from b2m.train.recipes import RECIPES, Recipe, find_recipe
+from b2m.train.recipes import RECIPES, find_recipe
 from b2m.visualize import contact_sheet
 from b2m.visualize.notebook import live_view
 
@@ -120,15 +118,7 @@ def test_a_run_writes_log_pictures_checkpoint_and_weights(run):
         assert {"loss", "psnr", "psnr_photo", "epe", "epe_zero", "synthesis"} <= row.keys()
         assert 0 <= row["synthesis"] <= 1
     assert len({(row["psnr_photo"], row["epe_zero"]) for row in rows}) == 1  # the same scenes
-    for name in ("sheet.png", "curve.png"):
-        with Image.open(run / name) as picture:
-            assert min(picture.size) > 100
     assert checkpoint(run)["step"] == 10
-    assert sorted(path.name for path in (run / "weights").iterdir()) == [
-        "README.md",
-        "config.json",
-        "model.safetensors",
-    ]
 
 
 def test_what_a_run_leaves_can_be_published(run):
@@ -207,16 +197,21 @@ def test_a_decay_releases_weights_and_leaves_the_run_alone(run, textures):
     assert len((run / "decay.jsonl").read_bytes().splitlines()) == len(log.splitlines())
 
 
-def test_the_rate_warms_up_stays_and_falls_to_zero_in_a_decay(textures, tmp_path, monkeypatch):
-    rates = []
-    optimise = training.Run._optimise
+@pytest.fixture
+def rates(monkeypatch):
+    """The learning rates of all steps that are made."""
+    found, optimise = [], training.Run._optimise
 
     def watched(self, batch):
         (rate,) = {group["lr"] for group in self.optimizer.param_groups}
-        rates.append(rate)
+        found.append(rate)
         return optimise(self, batch)
 
     monkeypatch.setattr(training.Run, "_optimise", watched)
+    return found
+
+
+def test_the_rate_warms_up_stays_and_falls_to_zero_in_a_decay(textures, tmp_path, rates):
     train(tmp_path, textures, 8)
     train(tmp_path, textures, None, decay=8)
     rate = RECIPES[RECIPE].learning_rate
@@ -224,32 +219,13 @@ def test_the_rate_warms_up_stays_and_falls_to_zero_in_a_decay(textures, tmp_path
     assert rates == pytest.approx([rate * share for share in expected])
 
 
-def test_a_decay_falls_from_the_rate_that_the_run_came_to(textures, tmp_path, monkeypatch):
+def test_a_decay_falls_from_the_rate_that_the_run_came_to(textures, tmp_path, monkeypatch, rates):
     recipe = replace(RECIPES[RECIPE], learning_rate=0.008, milestones=(2, 4), warmup=1)
     monkeypatch.setitem(RECIPES, RECIPE, recipe)
-    rates = []
-    optimise = training.Run._optimise
-
-    def watched(self, batch):
-        rates.append(self.optimizer.param_groups[0]["lr"])
-        return optimise(self, batch)
-
-    monkeypatch.setattr(training.Run, "_optimise", watched)
     train(tmp_path, textures, 2)
     train(tmp_path, textures, 6)  # the schedule goes on where it was
     train(tmp_path, textures, None, decay=8)
     assert rates == pytest.approx([0.008, 0.004, 0.002, 0.002, 0.0015, 0.001, 0.0005])
-
-
-def test_a_run_starts_warm_from_the_weights_that_ship(run, textures, tmp_path, monkeypatch):
-    monkeypatch.setenv("B2M_WEIGHTS", str(run / "weights"))  # as if they shipped
-    given = MotionAnimator.from_pretrained(run / "weights").state_dict()
-    train(tmp_path / "warm", textures, 0)
-    state = checkpoint(tmp_path / "warm")["model"]
-    assert all(torch.equal(state[name], value) for name, value in given.items())
-    train(tmp_path / "cold", textures, 0, init=training.RANDOM)
-    state = checkpoint(tmp_path / "cold")["model"]
-    assert not all(torch.equal(state[name], value) for name, value in given.items())
 
 
 def test_starting_anew_forgets_the_checkpoint_and_puts_the_old_log_aside(textures, tmp_path):
@@ -272,53 +248,44 @@ def test_what_was_logged_after_the_checkpoint_is_forgotten(textures, tmp_path):
     assert (tmp_path / "log.jsonl").read_text() == before
 
 
-def test_a_warm_start_begins_with_the_given_weights(run, textures, tmp_path):
-    train(tmp_path, textures, 0, init=run / "weights")
+def test_a_run_starts_warm_from_given_weights_or_those_that_ship(
+    run, textures, tmp_path, monkeypatch
+):
     given = MotionAnimator.from_pretrained(run / "weights").state_dict()
-    state = checkpoint(tmp_path)
-    assert state["step"] == 0
-    for name, value in given.items():
-        assert torch.equal(state["model"][name], value)
-        assert torch.equal(state["ema"][name], value)
+
+    def starts_warm(folder, **options):
+        train(folder, textures, 0, **options)
+        state = checkpoint(folder)
+        assert state["step"] == 0
+        return all(
+            torch.equal(state[kind][name], value)
+            for name, value in given.items()
+            for kind in ("model", "ema")
+        )
+
+    assert starts_warm(tmp_path / "given", init=run / "weights")
+    monkeypatch.setenv("B2M_WEIGHTS", str(run / "weights"))  # as if they shipped
+    assert starts_warm(tmp_path / "shipped")
+    assert not starts_warm(tmp_path / "cold", init=training.RANDOM)
     # Where there is a checkpoint it counts, not the weights.
-    train(tmp_path, textures, 2)
-    before = checkpoint(tmp_path)
-    train(tmp_path, textures, 2, init=run / "weights")
-    assert different(checkpoint(tmp_path), before) == []
+    train(tmp_path / "cold", textures, 2)
+    before = checkpoint(tmp_path / "cold")
+    train(tmp_path / "cold", textures, 2, init=run / "weights")
+    assert different(checkpoint(tmp_path / "cold"), before) == []
 
 
-# --- the guidance predictor ----------------------------------------------------------------------
-
-
-def test_the_predictor_goes_on_to_the_bit_and_is_released(textures, tmp_path):
-    recipe = "guidance-predictor-tiny"
-    for folder, stops in ((tmp_path / "whole", (4,)), (tmp_path / "parts", (2, 4))):
-        for samples in stops:
-            torch.manual_seed(samples)  # nothing may depend on it
-            training.train(recipe, output=folder, samples=samples, **textures)
-    state = checkpoint(tmp_path / "whole")
-    assert different(state, checkpoint(tmp_path / "parts")) == []
-    assert state["step"] == 2
-    torch.manual_seed(0)
-    model = GuidancePredictor(GuidancePredictorConfig.tiny())
-    assert model.state_dict().keys() == state["model"].keys()
-    start = GuidanceDiscriminator(model.config.width).state_dict()
-    assert all(not torch.equal(start[name], now) for name, now in state["discriminator"].items())
-    for row in (tmp_path / "whole" / "log.jsonl").read_text().splitlines():
-        assert {"moving", "moving_first", "still", "moving_or_still"} <= json.loads(row).keys()
-    folder = training.train(recipe, output=tmp_path / "whole", decay=2, **textures)
-    assert folder == tmp_path / "whole" / "released"
-    released = GuidancePredictor.from_pretrained(folder)
-    assert released.config == model.config
-    assert find_weights("guidance-predictor", folder) == folder
-    assert different(checkpoint(tmp_path / "whole"), state) == []
-
-
-# --- the papers' other models -------------------------------------------------------------------
+# --- the papers' models --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "name", ["decomposer-compact", "jin-compact", "video-restorer-compact", "blur-flow-compact"]
+    "name",
+    [
+        "guidance-predictor",
+        "decomposer-compact",
+        "jin-compact",
+        "video-restorer-compact",
+        "blur-flow-compact",
+    ],
 )
 def test_a_model_of_the_papers_trains_goes_on_and_is_released(
     name, textures, tmp_path, monkeypatch
@@ -326,7 +293,7 @@ def test_a_model_of_the_papers_trains_goes_on_and_is_released(
     recipe = find_recipe(name)
     assert recipe.config == recipe.model.config_class.compact()
     config = recipe.model.config_class.tiny()
-    small = replace(recipe, config=config, scene=64, crop=64, batch=2, blur=(4.0, 8.0), warmup=2)
+    small = replace(recipe, config=config, scene=64, crop=48, batch=2, blur=(4.0, 8.0), warmup=2)
     monkeypatch.setitem(RECIPES, name, small)
     for folder, stops in ((tmp_path / "whole", (4,)), (tmp_path / "parts", (2, 4))):
         for samples in stops:
@@ -348,6 +315,9 @@ def test_a_model_of_the_papers_trains_goes_on_and_is_released(
     start = dict(model.named_parameters())
     moved = [not torch.equal(start[key], value) for key, value in trained.named_parameters()]
     assert sum(moved) > 0.9 * len(moved)  # of so few channels some are dead
+    if name == "guidance-predictor":
+        start = GuidanceDiscriminator(config.width).state_dict()
+        assert all(not torch.equal(start[key], now) for key, now in state["discriminator"].items())
     for row in (tmp_path / "whole" / "log.jsonl").read_text().splitlines():
         scores = json.loads(row)
         assert all(math.isfinite(value) for value in scores.values())
@@ -409,12 +379,17 @@ def test_batches_are_the_papers(name, optimizer, batch, crop):
     assert (recipe.batch, recipe.crop, recipe.centred) == (batch, *crop)
 
 
+def begun(recipe, folder, textures):
+    """A run that is there, but has made no step."""
+    run = training.Run(recipe, folder, 0)
+    run.build(**textures, clips=None, init=training.RANDOM, resume=False)
+    return run
+
+
 @pytest.mark.parametrize("centred", [True, False])
 def test_centred_crops_are_the_middle(centred, textures, tmp_path, monkeypatch):
     """Each pixel says where it was; turning and mirroring leave the middle where it is."""
-    recipe = replace(RECIPES[RECIPE], crop=30, centred=centred)
-    run = training.Run(recipe, tmp_path, 0)
-    run.build(**textures, clips=None, init=training.RANDOM, resume=False)
+    run = begun(replace(RECIPES[RECIPE], crop=30, centred=centred), tmp_path, textures)
     run.stream(0)
     monkeypatch.setattr(run.stream, "_render_chunk", lambda number: None)
     places = torch.arange(48.0).expand(48, 48)
@@ -433,11 +408,9 @@ def test_centred_crops_are_the_middle(centred, textures, tmp_path, monkeypatch):
     ("name", "kind", "decays"),
     [("adam", torch.optim.Adam, {0.25}), ("adamw", torch.optim.AdamW, {0.0, 0.25})],
 )
-def test_the_optimiser_is_the_recipes(name, kind, decays, textures, tmp_path, monkeypatch):
+def test_the_optimiser_is_the_recipes(name, kind, decays, textures, tmp_path):
     recipe = replace(RECIPES[RECIPE], optimizer=name, weight_decay=0.25, betas=(0.8, 0.9))
-    monkeypatch.setitem(RECIPES, RECIPE, recipe)
-    run = training.Run(recipe, tmp_path, 0)
-    run.build(**textures, clips=None, init=training.RANDOM, resume=False)
+    run = begun(recipe, tmp_path, textures)
     optimizer = run.optimizer.optimizer
     assert type(optimizer) is kind
     assert {group["betas"] for group in optimizer.param_groups} == {(0.8, 0.9)}
@@ -468,19 +441,12 @@ def test_folders_without_what_training_needs(textures, tmp_path, kind):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_checkpoint_of_another_seed(run, textures):
+def test_a_checkpoint_of_another_seed_or_model(run, textures, monkeypatch):
     before = (run / "checkpoint.pt").read_bytes()
     with pytest.raises(InputError, match="was begun with seed 0, not 1"):
         train(run, textures, 8, seed=1)
-    assert (run / "checkpoint.pt").read_bytes() == before
-
-
-def test_a_checkpoint_of_another_model(run, textures, tmp_path, monkeypatch):
-    other = Recipe(
-        "other", config=MotionAnimatorConfig(widths=(16, 16, 32)), scene=48, crop=32, batch=2
-    )
+    other = replace(RECIPES[RECIPE], name="other", config=MotionAnimatorConfig((16, 16, 32)))
     monkeypatch.setitem(RECIPES, "other", other)
-    before = (run / "checkpoint.pt").read_bytes()
     with pytest.raises(InputError, match="of another model than recipe 'other'"):
         training.train("other", output=run, samples=2, **textures)
     assert (run / "checkpoint.pt").read_bytes() == before
@@ -591,25 +557,22 @@ def test_the_objective_compares_ends_middle_and_a_pair(textures):
         right = objective(batch | {"frames": animation.frames}, 0)["model"].item()
         seen.append([round(loss - right, 2) for loss in losses])
     # A frame that is wrong by 1 costs one fifth where it is compared.
-    fifth = 0.2
-    assert seen == [
-        [fifth, fifth],
-        [fifth, 0],
-        [0, fifth],
-        [fifth, fifth],
-        [0, fifth],
-        [fifth, 0],
-        [fifth, fifth],
-    ]
+    always, even, odd = [0.2, 0.2], [0.2, 0], [0, 0.2]
+    assert seen == [always, even, odd, always, odd, even, always]
 
 
 def test_two_processes_train_together_in_bfloat16(textures, tmp_path):
     launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     launch += ["--num_machines", "1", "--mixed_precision", "bf16", "--dynamo_backend", "no"]
-    command = [sys.executable, *launch, "--main_process_port", "0", "-m", "b2m.cli", "train"]
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import sys\nfrom b2m.cli import main\nfrom b2m.train import loop\n"
+        "loop._VALIDATION_SCENES = 3\nsys.exit(main(['train', *sys.argv[1:]]))\n"
+    )
+    command = [sys.executable, *launch, "--main_process_port", "0", str(script), RECIPE]
     options = [f"--{kind}={path}" for kind, path in textures.items()]
     done = subprocess.run(
-        [*command, RECIPE, *options, "--samples=8", f"--output={tmp_path}"],
+        [*command, *options, "--samples=8", f"--output={tmp_path}"],
         env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
@@ -624,6 +587,4 @@ def test_two_processes_train_together_in_bfloat16(textures, tmp_path):
 
 
 def test_a_cpu_does_not_train_in_bfloat16_where_nobody_asks(textures, tmp_path):
-    run = training.Run(RECIPES[RECIPE], tmp_path, 0)
-    run.build(**textures, clips=None, init=training.RANDOM, resume=False)
-    assert run.accelerator.mixed_precision == "no"
+    assert begun(RECIPES[RECIPE], tmp_path, textures).accelerator.mixed_precision == "no"
