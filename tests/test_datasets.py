@@ -96,13 +96,6 @@ def test_items_depend_on_seed_epoch_and_number_alone(folder):
         assert not any(torch.equal(first[number], other[number]) for number in range(6))
 
 
-def test_numbers_beyond_the_length_are_other_crops_of_the_same(folder):
-    data = BlurClipDataset(folder, "train", 24, vary=False)
-    with pytest.raises(IndexError):
-        data[6]
-    assert not torch.equal(data.item(0)["photo"], data.item(6)["photo"])
-
-
 def test_whole_samples_that_are_not_square_can_be_batched(tmp_path):
     """A quarter turn would make some of them portraits."""
     noise = np.random.default_rng(0).integers(0, 256, (10, 20, 3), np.uint8)

@@ -325,13 +325,6 @@ def told(page):
     return sentences + [item.text for item in page.find_elements("css selector", "#warnings li")]
 
 
-@pytest.mark.parametrize("name", ["coffee-pan", "portrait-shake"])
-def test_it_says_of_other_photos_what_b2m_says(page, animator, name):
-    photo = pixels(EXAMPLES / f"{name}.jpg")
-    show(page, photo, "")
-    assert told(page) == animator.animate(photo, frames=FRAMES)[0].summary
-
-
 def test_it_has_the_sentences_of_b2m(page):
     """Whatever is to be said, in the same words."""
     given = [

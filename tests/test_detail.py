@@ -108,12 +108,6 @@ def test_long_motion_is_left_to_the_working_size():
     assert apart(frames[0], frames[-1]) > 20
 
 
-def test_any_times():
-    made, _ = large(texture(64, 96))
-    frames = filled(made)
-    assert apart(filled(made, [1.0, 0.0]), frames[[6, 3]]) == 0
-
-
 def test_only_photos_with_detail_are_looked_at_again(monkeypatch):
     monkeypatch.setattr(scales, "WORKING_PIXELS", 96 * 128)
     photo = texture(192, 256)

@@ -12,7 +12,6 @@ import torch
 import b2m
 from b2m import evaluate as evaluation
 from b2m.data.sample import Sample
-from b2m.errors import InputError
 from b2m.evaluate.scoring import EXACT, PHOTO, TRIES
 from b2m.evaluate.table import Group, Options
 from b2m.evaluate.tables import animator as evaluate_animator
@@ -88,11 +87,6 @@ def test_guidance_that_is_given_comes_before_samples(sampling, animator, photo):
         strict=True,
     ):
         assert np.array_equal(one.flow, other.flow)
-
-
-def test_another_predictor_is_refused():
-    with pytest.raises(InputError, match=r"called 'gan'; there are 'regions' and 'cvae-gan'"):
-        b2m.animate(np.zeros((16, 16, 3), np.uint8), guidance_predictor="gan")
 
 
 def test_the_predictor_is_found_where_its_weights_are(sampling, photo, tmp_path, monkeypatch):

@@ -182,13 +182,6 @@ def test_bad_frames_leave_nothing_behind(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf"), 5000, "fast"])
-def test_bad_frame_rates(tmp_path: Path, fps: float) -> None:
-    for write, suffix in WRITERS:
-        with pytest.raises(InputError, match="fps"):
-            write(tmp_path / f"clip.{suffix}", moving_clip(), fps)
-
-
 @pytest.mark.parametrize("matrix", [1, 5])
 @pytest.mark.parametrize("full_range", [False, True])
 def test_reading_honours_the_colour_tags(tmp_path: Path, matrix: int, full_range: bool) -> None:
