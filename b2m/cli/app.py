@@ -142,7 +142,7 @@ def _program(
       b2m animate *.jpg -o clips --format mp4   many photos, only the videos
       b2m flow photo.jpg                        only the motion field
       b2m deblur photo.jpg                      only the sharp middle instant
-      b2m segment photo.jpg                     what moves against the camera
+      b2m segment photo.jpg                     a mask of moving objects
       b2m video blurry.mp4 -o sharp.mp4         a whole video, in slow motion
       b2m demo                                  a page to do all this by hand
 
@@ -214,7 +214,7 @@ def animate(
     last.
 
     The closing table gives, for each clip, the length of the fastest motion over the exposure
-    in pixels (and its speed, where the photo knows its exposure time) and how closely the clip,
+    in pixels (and its speed, where its EXIF has the exposure time) and how closely the clip,
     blurred again, agrees with the photo, in dB: higher is closer.
     """
     place = place_of(output, photos, _FILES)
@@ -344,7 +344,7 @@ def deblur(
     _pictures(photos, output, "sharp", sharp)
 
 
-@app.command(short_help="Tell what moves by itself from what the camera does.")
+@app.command(short_help="Segment moving objects.")
 def segment(
     photos: Photos,
     output: Output = Path("out"),
@@ -353,7 +353,7 @@ def segment(
     device: Device = "auto",
     ensemble: Ensemble = 1,
 ) -> None:
-    """Tell what moves by itself from what the camera does: NAME-moving.png, white where it moves.
+    """Segment moving objects: NAME-moving.png, white where they move.
 
     The camera's motion is what most of the motion field agrees on. What disagrees with it is white,
     all else is black, and so is what is too plain for its motion to show, as skies are.

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 _NAMED = 5  # reasons that are said; all are in skipped.jsonl
 
-app = typer.Typer(rich_markup_mode=None, help="Make, check and look at training data.")
+app = typer.Typer(rich_markup_mode=None, help="Build, check and preview training data.")
 
 DataSet = Annotated[Path, typer.Argument(metavar="DIR", help="A data set that was built.")]
 
 
-@app.command(short_help="Build a data set from what was downloaded.")
+@app.command(short_help="Build a data set from downloaded sources.")
 def build(
     recipe: Annotated[
         str,
@@ -42,7 +42,7 @@ def build(
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="What was downloaded and unpacked; for scenes without it, made-up textures.",
+            help="Downloaded and unpacked sources; for scenes without them, made-up textures.",
         ),
     ] = None,
     split: Annotated[
@@ -136,7 +136,7 @@ def build(
         ),
     ] = False,
 ) -> None:
-    """Turn what was downloaded into samples: blur, sharp frames, flow, guidance, and an index.
+    """Turn downloaded sources into samples: blur, sharp frames, flow, guidance, and an index.
 
     \b
       b2m data build --recipe gopro --source GOPRO_Large_all -o gopro
