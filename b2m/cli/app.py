@@ -228,13 +228,13 @@ def animate(
     if fps is not None and not 0 < fps <= 1000:
         raise ArgumentError(f"--fps is {fps:g}: give a number above 0 and up to 1000")
     at_least(motions, 1, "--motions", "there is nothing else to make")
-    said = read_directions(direction, guidance, scale_guidance, stroke, reverse)
+    direct = read_directions(direction, guidance, scale_guidance, stroke, reverse)
     check_device(device)
     animator = _animator(weights, device, model, guidance_predictor, ensemble)
 
     def work(photo: Path, name: str) -> Iterator[Row]:
         prepared = animator.prepare(photo)
-        hint = said.guidance(animator, prepared, photo)
+        hint = direct(animator, prepared, photo)
         clips = animator.animate(prepared, guidance=hint, frames=frames, motions=motions, seed=seed)
         warn(photo, clips[0].summary)
         if len(clips) < motions:

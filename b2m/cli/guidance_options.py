@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,77 +46,19 @@ Reversed = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class Directions:
-    """The given options; `guidance` applies them to a photo.
-
-    Attributes:
-        direction: one of `b2m.guidance.DIRECTIONS`, for everything that moves.
-        picture: the file of `painted`, for messages.
-        painted: (H, W, 2) int8.
-        scale: whether `painted` is stretched to the photo's size.
-        strokes: lists of points (x, y) in pixels of the photo.
-        turned: points (x, y) on what goes the other way.
-    """
-
-    direction: str | None
-    picture: Path | None
-    painted: Guidance | None
-    scale: bool
-    strokes: list[Points]
-    turned: Points
-
-    def guidance(self, animator: BlurAnimator, prepared: Prepared, photo: Path) -> Guidance | None:
-        """The guidance for a photo, (H, W, 2) int8, or None without options.
-
-        A picture or a direction comes first, then the strokes, then what is turned round.
-
-        Raises:
-            ArgumentError: a picture of another size, or a place outside the photo or where nothing
-                moves.
-        """
-        from b2m.guidance.edit import from_direction, from_strokes, reverse
-
-        chosen = self._painted(prepared, photo)
-        if self.direction is not None:
-            chosen = from_direction(animator.animate(prepared)[0], self.direction)
-        try:
-            if self.strokes:
-                clip = animator.animate(prepared, guidance=chosen)[0]
-                chosen = from_strokes(self.strokes, clip)
-        except InputError as error:
-            raise ArgumentError(f"{photo}, --stroke: {error}") from error
-        try:
-            for point in self.turned:
-                clip = animator.animate(prepared, guidance=chosen)[0]
-                chosen = reverse(clip, point)
-        except InputError as error:
-            raise ArgumentError(f"{photo}, --reverse: {error}") from error
-        return chosen
-
-    def _painted(self, prepared: Prepared, photo: Path) -> Guidance | None:
-        from b2m.guidance.quantize import resize
-
-        size = prepared.photo.shape[:2]
-        if self.painted is None or self.painted.shape[:2] == size:
-            return self.painted
-        if self.scale:
-            return resize(self.painted, size)
-        raise ArgumentError(
-            f"{self.picture} is {dimensions(self.painted)} and {photo} is "
-            f"{dimensions(prepared.photo)}: paint the guidance at the photo's size, or stretch it "
-            "with --scale-guidance"
-        )
-
-
 def read_directions(
     direction: str | None,
     picture: Path | None,
     scale: bool,
     strokes: list[str] | None,
     turned: list[str] | None,
-) -> Directions:
+) -> Callable[[BlurAnimator, Prepared, Path], Guidance | None]:
     """Read the options, before any work begins.
+
+    Returns:
+        A function to the guidance for a photo, (H, W, 2) int8, or None without options: a picture
+        or a direction comes first, then the strokes, then what is turned round. It raises an
+        ArgumentError for a picture of another size, or a place where nothing moves.
 
     Raises:
         ArgumentError: words that mean nothing, or a picture that is none.
@@ -141,7 +83,7 @@ def read_directions(
         for given in turned or ()
         for point in _points("--reverse", given, 1, "a point as x,y")
     ]
-    painted = None
+    painted: Guidance | None = None
     if picture is not None:
         from b2m.guidance.palette import from_png
 
@@ -149,7 +91,34 @@ def read_directions(
             painted = from_png(picture)
         except InputError as error:
             raise ArgumentError(f"--guidance: {error}") from error
-    return Directions(direction, picture, painted, scale, lines, places)
+
+    def guidance(animator: BlurAnimator, prepared: Prepared, photo: Path) -> Guidance | None:
+        from b2m.guidance import edit
+        from b2m.guidance.quantize import resize
+
+        chosen, size = painted, prepared.photo.shape[:2]
+        if chosen is not None and chosen.shape[:2] != size:
+            if not scale:
+                raise ArgumentError(
+                    f"{picture} is {dimensions(chosen)} and {photo} is "
+                    f"{dimensions(prepared.photo)}: paint the guidance at the photo's size, or "
+                    "stretch it with --scale-guidance"
+                )
+            chosen = resize(chosen, size)
+        if direction is not None:
+            chosen = edit.from_direction(animator.animate(prepared)[0], direction)
+        option = "--stroke"
+        try:
+            if lines:
+                chosen = edit.from_strokes(lines, animator.animate(prepared, guidance=chosen)[0])
+            option = "--reverse"
+            for point in places:
+                chosen = edit.reverse(animator.animate(prepared, guidance=chosen)[0], point)
+        except InputError as error:
+            raise ArgumentError(f"{photo}, {option}: {error}") from error
+        return chosen
+
+    return guidance
 
 
 def _points(option: str, given: str, least: int, wanted: str) -> Points:
