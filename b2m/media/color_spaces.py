@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -214,29 +213,16 @@ def from_code_points(
 # --- ICC profiles ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Profile:
-    """A profile of curves and a matrix, as cameras and editors write; others have tables.
+def read_profile(data: bytes) -> tuple[tuple[Any, ...], Matrix | None] | None:
+    """The curves and the matrix of an ICC profile; None where it has tables, or is broken.
 
-    Attributes:
-        curves: parameters of each channel, see `curve`.
-        matrix: (3, 3) to linear sRGB; None for grey.
+    Returns:
+        What `curve_table` takes, of each channel; and (3, 3) to linear sRGB, None for grey.
     """
-
-    curves: tuple[Any, ...]
-    matrix: Matrix | None
-
-    def tables(self, levels: int) -> tuple[Curve, ...]:
-        """The curves as tables."""
-        return tuple(_table(curve, levels) for curve in self.curves)
-
-
-def read_profile(data: bytes) -> Profile | None:
-    """The curves and the matrix of an ICC profile; None where it has tables, or is broken."""
     try:
         tags = _tags(data)
         if data[16:20] == b"GRAY":
-            return Profile((_curve(tags[b"kTRC"]),), None)
+            return (_curve(tags[b"kTRC"]),), None
         if data[16:20] != b"RGB " or b"A2B0" in tags or data[20:24] != b"XYZ ":
             return None
         curves = tuple(_curve(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC"))
@@ -245,7 +231,7 @@ def read_profile(data: bytes) -> Profile | None:
         return None
     to_d65 = adaptation(_PCS_WHITE, _SRGB_TO_XYZ.sum(1))
     matrix = np.linalg.solve(_SRGB_TO_XYZ, to_d65 @ np.array(columns).T)
-    return Profile(curves, matrix) if np.isfinite(matrix).all() else None
+    return (curves, matrix) if np.isfinite(matrix).all() else None
 
 
 def _tags(data: bytes) -> dict[bytes, bytes]:
@@ -284,7 +270,8 @@ def _curve(tag: bytes) -> Any:
     return np.frombuffer(tag, ">u2", count, 12) / 65535
 
 
-def _table(curve: Any, levels: int) -> Curve:
+def curve_table(curve: Any, levels: int) -> Curve:
+    """Light for each value by a curve of `read_profile`."""
     value = _steps(levels)
     if isinstance(curve, np.ndarray):
         return np.interp(value, _steps(len(curve)), curve).astype(np.float32)

@@ -149,12 +149,14 @@ def _conversion(data: bytes) -> tuple[bool, Callable[[NDArray[Any]], Pixels] | N
     profile = color_spaces.read_profile(data)
     if profile is None:
         return None
-    grey = profile.matrix is None
-    matrix = np.eye(3) if profile.matrix is None else profile.matrix
+    curves, matrix = profile
+    grey = matrix is None
+    to_linear = np.eye(3) if matrix is None else matrix
 
     def convert(channels: NDArray[Any]) -> Pixels:
         levels = np.iinfo(channels.dtype).max + 1
-        return color_spaces.convert(channels, profile.tables(levels), matrix)
+        tables = tuple(color_spaces.curve_table(curve, levels) for curve in curves)
+        return color_spaces.convert(channels, tables, to_linear)
 
     steps = np.linspace(0, 255, 18).astype(np.uint8)
     colors = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, 1, 3)
