@@ -14,7 +14,6 @@ from b2m.data.datasets import BuiltStream, open_mix, validation_samples
 from b2m.data.storage import read_index
 from b2m.errors import InputError
 from b2m.evaluate.run import evaluate
-from b2m.evaluate.tables import papers
 from b2m.media.video import write_mp4
 from b2m.models.blur_flow import BlurFlowNetConfig
 from b2m.train import recipes
@@ -29,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("few_textures")
 @pytest.fixture(scope="module", autouse=True)
 def no_costs():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(papers, "cost", lambda model: (None, None))  # takes minutes
+        patch.setattr("b2m.evaluate.methods.cost", lambda model: (None, None))  # takes minutes
         yield
 
 

@@ -91,8 +91,7 @@ def train(
         threads: of the CPU; None leaves them as they are.
         resume: go on from the checkpoint in `output`; False starts anew.
         init: weights to start from where there is no checkpoint; None takes those that ship with
-            b2m where they are of the recipe's size, or what its objective begins with; `RANDOM`
-            takes none.
+            b2m where they are of the recipe's size; `RANDOM` takes none.
         decay: instead of going on, let the learning rate fall to zero over so many samples from
             the checkpoint, and write the result to `output`/released. The run itself is untouched
             and can go on.
@@ -193,11 +192,8 @@ class Run:
             with contextlib.suppress(FileNotFoundError):
                 # The rows of a run that is not resumed would mix with those of this one.
                 (self.folder / _LOG).rename(self.folder / "log-before.jsonl")
-        if checkpoint is None and init != RANDOM:
-            if (start := self._warm_start(init)) is not None:
+            if init != RANDOM and (start := self._warm_start(init)) is not None:
                 model.load_state_dict(start.state_dict())
-            else:
-                recipe.objective.begin(model)
         model.to(self.device).to(memory_format=torch.channels_last)
         self.model = model
         self.ema = ModelEmaV3(model, decay=recipe.ema, use_warmup=True)

@@ -52,10 +52,6 @@ class Objective(nn.Module):
         super().__init__()
         self.model, self.loss_weights = model, recipe.loss
 
-    @staticmethod
-    def begin(model: HubModel) -> None:
-        """Give a new model a better start than random weights, where there is one."""
-
     def groups(self) -> dict[str, nn.Module]:
         """What is trained, by the names that `forward` gives to losses."""
         return self.model.groups()
