@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from array import array
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,7 +16,7 @@ from tqdm.auto import tqdm
 from b2m.data.averaging import decode, encode
 from b2m.data.build.progress import is_begun
 from b2m.data.sample import Sample
-from b2m.data.storage import FOLDERS, Place, Record, guidance_of, iter_index, place_of, read_sample
+from b2m.data.storage import FOLDERS, Record, guidance_of, iter_index, place_of, read_sample
 from b2m.errors import InputError
 
 _CLIPPED = 250
@@ -43,14 +41,19 @@ def check(folder: str | Path) -> Iterator[str]:
       from frame to frame, and agree to 30 dB where nothing is burnt out.
     - Guidance is that of the flow.
 
-    In memory there are a dozen bytes for each sample, and a few names for each source.
+    In memory there are a hundred bytes for each sample, and a few names for each source.
 
     Raises:
         InputError: there is no index, or it is damaged.
     """
     folder = Path(folder)
-    expected = _Expected()
-    yield from _splits(map(expected.seen, iter_index(folder)))
+    expected: dict[int, tuple[int, bool]] = {}  # by number: frames, and whether there is motion
+
+    def noted(record: Record) -> Record:
+        expected[record.number] = record.frames, record.flow_grid is not None
+        return record
+
+    yield from _splits(map(noted, iter_index(folder)))
     if is_begun(folder):
         yield "its build was begun and not finished: run the same build again, then check again"
     else:
@@ -76,44 +79,12 @@ def check(folder: str | Path) -> Iterator[str]:
                 )
 
 
-class _Expected:
-    """The expected files, by the numbers of samples."""
-
-    def __init__(self) -> None:
-        self._numbers, self._files = array("q"), array("q")
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    def seen(self, record: Record) -> Record:
-        """The same, its files remembered."""
-        self._numbers.append(record.number)
-        self._files.append(2 * record.frames + (record.flow_grid is not None))
-        return record
-
-    def sort(self) -> None:
-        """Sort for look-up: an index may have been edited by hand."""
-        order = np.argsort(self._numbers, kind="stable")
-        self._numbers, self._files = (
-            array("q", np.asarray(column)[order].tobytes())
-            for column in (self._numbers, self._files)
-        )
-
-    def __contains__(self, place: Place | None) -> bool:
-        if place is None:
-            return False
-        index = bisect_left(self._numbers, place.number)
-        if index == len(self) or self._numbers[index] != place.number:
-            return False
-        frames, moves = divmod(self._files[index], 2)
-        return place.frame < frames and (place.kind in ("blur", "sharp") or bool(moves))
-
-
-def _strays(folder: Path, expected: _Expected) -> Iterator[str]:
-    expected.sort()
+def _strays(folder: Path, expected: dict[int, tuple[int, bool]]) -> Iterator[str]:
     for name in FOLDERS:
         for entry in os.scandir(folder / name) if (folder / name).is_dir() else ():
-            if place_of(name, entry.name) not in expected:
+            place = place_of(name, entry.name)
+            frames, moves = expected.get(place.number, (0, False)) if place else (0, False)
+            if not place or place.frame >= frames or not (moves or name in ("blur", "sharp")):
                 yield (
                     f"{name}/{entry.name} belongs to no sample: remove it, or build the data set "
                     "anew"
