@@ -27,26 +27,20 @@ def training_card(
         for title, scores in recipe.objective.panels
         for score, caption in scores.items()
     }
-    scores = [
-        f"| {named[key]} | {value:.2f} |"
-        for row in rows[-1:]
-        for key, value in row.items()
-        if key in named
-    ]
+    last = rows[-1] if rows else {}
+    scores = [f"| {named[key]} | {last[key]:.2f} |" for key in last if key in named]
     table = ["| on validation scenes | |", "|---|---:|", *scores] if scores else ["Not validated."]
-    lines = [
-        "---",
-        "library_name: b2m",
-        "tags:",
-        "- motion-blur",
-        "---",
-        "",
-        f"# {recipe.model.__name__}",
-        "",
-        f"Trained by `b2m train {recipe.name}` of [b2m](https://github.com/{OWNER}/b2m): "
-        f"{samples:,} samples, {seconds / 3600:.2g} hours. These are the averaged weights.",
-        "",
-        *table,
-        "",
-    ]
-    return "\n".join(lines)
+    told = "\n".join(table)
+    return f"""---
+library_name: b2m
+tags:
+- motion-blur
+---
+
+# {recipe.model.__name__}
+
+Trained by `b2m train {recipe.name}` of [b2m](https://github.com/{OWNER}/b2m): \
+{samples:,} samples, {seconds / 3600:.2g} hours. These are the averaged weights.
+
+{told}
+"""
