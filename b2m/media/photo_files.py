@@ -95,22 +95,17 @@ def code_points(file: BinaryIO, format: str | None) -> tuple[int, int] | None:
 
 def _of_boxes(data: bytes) -> tuple[int, int] | None:
     """From the first box of colour in an AVIF's metadata, which is that of the picture itself."""
-    for path in ((b"meta", b"iprp", b"ipco", b"colr"), (b"moov",)):
-        start, end = 0, len(data)
-        for name in path:
-            found = next((box for box in _boxes(data, start, end) if box[0] == name), None)
-            if found is None:
-                break
-            _, start, end = found
-            start += 4 * (name == b"meta")  # its version
-            if name == b"colr":
-                while data[start : start + 4] != b"nclx":
-                    later = [b for b in _boxes(data, end, len(data)) if b[0] == b"colr"]
-                    if not later:
-                        return None
-                    _, start, end = later[0]
-                numbers = data[start + 4 : start + 8]
-                return int.from_bytes(numbers[:2], "big"), int.from_bytes(numbers[2:], "big")
+    start, end = 0, len(data)
+    for name in (b"meta", b"iprp", b"ipco"):
+        found = next((box for box in _boxes(data, start, end) if box[0] == name), None)
+        if found is None:
+            return None
+        _, start, end = found
+        start += 4 * (name == b"meta")  # its version
+    for name, inside, _ in _boxes(data, start, end):
+        if name == b"colr" and data[inside : inside + 4] == b"nclx":
+            numbers = data[inside + 4 : inside + 8]
+            return int.from_bytes(numbers[:2], "big"), int.from_bytes(numbers[2:], "big")
     return None
 
 
