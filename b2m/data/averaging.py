@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import cv2
 import numpy as np
@@ -197,15 +197,12 @@ def frames_at(
     frames: Sequence[Pixels], times: Sequence[float], between: Between | None
 ) -> Iterator[Pixels]:
     """The frames at increasing times; those between two frames are interpolated."""
-    place = 0
-    while place < len(times):
-        index = math.floor(times[place] + 1e-9)
-        inside = [time - index for time in times[place:] if time < index + 1 - 1e-9]
-        place += len(inside)
-        whole = abs(inside[0]) < 1e-9
-        if whole:
+    for index, inside in groupby(times, lambda time: math.floor(time + 1e-9)):
+        shares = [time - index for time in inside]
+        if abs(shares[0]) < 1e-9:
             yield frames[index]
-        if fractions := inside[whole:]:
+            del shares[0]
+        if shares:
             if between is None:
                 raise InputError("frames between frames are wanted: choose an interpolator")
-            yield from between(frames[index], frames[index + 1], fractions)
+            yield from between(frames[index], frames[index + 1], shares)
