@@ -16,7 +16,8 @@ from b2m.motion.io import read_flow
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 APART = EXAMPLES / "moving-apart.jpg"
-THINGS = {"left": (195, 215), "right": (460, 295)}  # in pixels of its 640x426
+SIZE = (320, 213)  # half of its own, at which clips are made in a quarter of the time
+THINGS = {"left": (97, 107), "right": (230, 147)}  # in pixels of this size
 WAYS = {"right": [(255, 0, 0), (0, 0, 255)], "left": [(0, 255, 0), (255, 255, 0)]}
 
 
@@ -58,14 +59,22 @@ def page(browser, address):
     return opened(browser, address)
 
 
+@pytest.fixture(scope="module")
+def half(tmp_path_factory):
+    path = tmp_path_factory.mktemp("half") / "half.png"
+    with Image.open(APART) as photo:
+        photo.resize(SIZE, Image.Resampling.LANCZOS).save(path)
+    return path
+
+
 @pytest.fixture
-def apart(browser, address):
+def apart(browser, address, half):
     """The page with a photo in it, as its clip has come; it stays loaded from test to test.
 
     A test that changes more than edits, options and tabs says so by `spoilt`.
     """
     if not browser.execute_script("return window.b2mApart"):
-        upload(opened(browser, address), APART)
+        upload(opened(browser, address), half)
         settled(browser)
         browser.execute_script("window.b2mApart = true")
     browser.execute_script("scrollTo(0, 0)")
@@ -108,11 +117,11 @@ def ways(page):
     images = wait_for(lambda: find(page, "#why img:not(.wheel)"))
     data = base64.b64decode(images[2].get_attribute("src").split(",")[1])
     with Image.open(io.BytesIO(data)) as picture:
-        colors = np.asarray(picture.convert("RGB")).astype(int)
+        colors = np.asarray(picture.convert("RGB").resize(SIZE)).astype(int)
     tab(page, "Edit motion")
     found = {}
     for thing, (x, y) in THINGS.items():
-        color = np.median(colors[y - 8 : y + 8, x - 8 : x + 8].reshape(-1, 3), axis=0)
+        color = np.median(colors[y - 4 : y + 4, x - 4 : x + 4].reshape(-1, 3), axis=0)
         found[thing] = next(
             way for way, pure in WAYS.items() if any(np.abs(color - c).max() < 60 for c in pure)
         )
@@ -126,8 +135,8 @@ def touch(page, start, *moves):
     canvas = wait_for(lambda: find(page, "#pad canvas"))[0]
     wait_for(lambda: canvas.size["height"] > 100)
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
-    scale = canvas.size["width"] / 640
-    offset = [round((start[0] - 320) * scale), round((start[1] - 213) * scale)]
+    scale = canvas.size["width"] / SIZE[0]
+    offset = [round((at - side / 2) * scale) for at, side in zip(start, SIZE, strict=True)]
     actions = ActionChains(page).move_to_element_with_offset(canvas, *offset).click_and_hold()
     for x, y in moves:
         actions.move_by_offset(round(x * scale), round(y * scale))
@@ -177,7 +186,7 @@ def became(page, left, right):
 
 def test_directing_by_hand_and_by_key(apart):
     page = apart
-    touch(page, THINGS["left"], (-20, 2), (-20, 2))  # a stroke from right to left
+    touch(page, THINGS["left"], (-10, 1), (-10, 1))  # a stroke from right to left
     touch(page, THINGS["right"])  # a tap, while the clip is still made anew
     became(page, "left", "left")
     # A step back and forth and back, by the keys and by the buttons.
@@ -385,7 +394,7 @@ def is_empty(page):
     return bool(hint) and not shown and not clips
 
 
-def test_a_photo_that_goes_takes_all_with_it(apart):
+def test_a_photo_that_goes_takes_all_with_it(apart, half):
     page, before = apart, played(apart)
     spoilt(page)
     open_settings(page)
@@ -397,7 +406,7 @@ def test_a_photo_that_goes_takes_all_with_it(apart):
     clear.click()
     wait_for(lambda: is_empty(page))
     assert not toasts(page)
-    upload(page, APART)
+    upload(page, half)
     settled(page)
     assert not is_empty(page)
 
@@ -410,7 +419,7 @@ def test_settings_answer_to_keys_and_a_mis_tap_leaves_the_clip_in_sight(apart):
     open_settings(page)
     find(page, "input[type=range]")[0].send_keys(Keys.ARROW_RIGHT)
     second = wait_for(lambda: (now := played(page)) != first and now)
-    touch(page, (30, 400))
+    touch(page, (15, 200))
     wait_for(lambda: any("Nothing moves there" in text for text in toasts(page)))
     assert not [part for part in find(page, "#clip .error, #known .error") if part.is_displayed()]
     assert played(page) == second
@@ -418,26 +427,27 @@ def test_settings_answer_to_keys_and_a_mis_tap_leaves_the_clip_in_sight(apart):
 
 def test_what_was_drawn_stays_to_be_seen(apart):
     inked = """const canvas = document.querySelector("#pad canvas");
-        const [x, y] = arguments, scale = canvas.width / 640, size = Math.round(8 * scale);
+        const [x, y, width] = arguments, scale = canvas.width / width, size = 8;
         const corner = [x, y].map((value) => Math.round(value * scale) - size / 2);
         const data = canvas.getContext("2d").getImageData(...corner, size, size).data;
         return data.filter((value, place) => place % 4 === 3 && value).length / (size * size)"""
 
     def ink(point):
-        return page.execute_script(inked, *point)
+        return page.execute_script(inked, *point, SIZE[0])
 
     page = apart
-    touch(page, THINGS["left"], (-20, 2), (-20, 2))
-    end = (155, 219)
+    touch(page, THINGS["left"], (-10, 1), (-10, 1))
+    end = (77, 109)
     became(page, "left", "right")  # also once the clip has come
     wait_for(lambda: ink(end) > 0.05)
     touch(page, THINGS["right"])
     became(page, "left", "left")
     x, y = THINGS["right"]
-    wait_for(lambda: ink((x + 12, y)) > 0.05)
+    x += 12 * SIZE[0] / find(page, "#pad canvas")[0].size["width"]  # a ring of 12 px
+    wait_for(lambda: ink((x, y)) > 0.05)
     assert ink(THINGS["right"]) == 0  # a ring
     press(page, "#undo")
-    wait_for(lambda: ink((x + 12, y)) == 0)
+    wait_for(lambda: ink((x, y)) == 0)
     assert ink(end) > 0.05
     press(page, "#reset")
     wait_for(lambda: ink(end) == 0)
@@ -493,10 +503,10 @@ def test_a_bad_upload_gives_a_toast(apart, tmp_path):
     assert not find(page, "#photo img")  # nor a broken one
 
 
-def test_it_fits_a_phone(page):
+def test_it_fits_a_phone(page, half):
     on_phone(page)
     try:
-        upload(page, APART)
+        upload(page, half)
         settled(page)
         assert page.execute_script("return document.documentElement.scrollWidth") <= 360
         # The clip has come into sight by itself, and no tab hides in a menu.
@@ -515,7 +525,7 @@ def test_it_fits_a_phone(page):
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-def test_everybody_can_use_it(page, address, tmp_path):
+def test_everybody_can_use_it(page, address, half, tmp_path):
     found = importlib.util.find_spec("axe_core_python")
     if found is None:
         pytest.skip("axe-core-python, which judges accessibility, is not installed")
@@ -540,7 +550,7 @@ def test_everybody_can_use_it(page, address, tmp_path):
         ]
 
     assert not problems()
-    upload(page, APART)
+    upload(page, half)
     settled(page)
     tab(page, "Compare")
     wait_for(lambda: len(find(page, "#compare img")) == 2)
