@@ -232,16 +232,6 @@ def test_windows_are_spread_over_the_clip():
         clips.pick_starts(14, None)
 
 
-def test_flow_of_a_window(clip):
-    window = next(clips.read_windows(clip / "square.mp4"))
-    flow = clips.flow_over(window.frames)
-    middle = window.meta["start"] + 3
-    inside = flow[32:48, 10 + 2 * middle : 26 + 2 * middle]
-    np.testing.assert_allclose(np.median(inside, (0, 1)), (12, 0), atol=0.5)
-    outside = flow[:16]
-    np.testing.assert_allclose(np.median(outside, (0, 1)), (0, 0), atol=0.1)
-
-
 def test_crossed_is_the_way_of_what_moves():
     flow = np.zeros((40, 60, 2), np.float32)
     flow[10:20, 20:30] = (10, 0)

@@ -347,7 +347,7 @@ def test_tables_that_lack_what_they_measure_are_refused(tmp_path):
 def test_costs(monkeypatch):
     monkeypatch.setattr(methods, "COST_SIZE", (48, 64))
     model = BlurDecomposer(BlurDecomposer.config_class.tiny()).eval()
-    gmacs, seconds = cost(model)
+    gmacs, seconds = cost(model, 1)
     counted = []
 
     def count(module, given, result):

@@ -7,7 +7,6 @@ import torch
 from b2m.data import preview
 from b2m.data.scenes import SceneConfig, render
 from b2m.data.textures import load_textures
-from b2m.errors import InputError
 from b2m.guidance.palette import PALETTE
 from b2m.visualize.contact_sheet import legend
 
@@ -68,8 +67,3 @@ def test_more_scenes_than_are_rendered_at_once(monkeypatch):
     three = preview.preview_sheet(None, None, seed=0, count=3, size=32)
     one = preview.preview_sheet(None, None, seed=0, count=1, size=32)
     assert three.shape[0] > 2.5 * one.shape[0] and three.shape[1] == one.shape[1]
-
-
-def test_folders_are_checked(tmp_path):
-    with pytest.raises(InputError, match="nowhere"):
-        preview.preview_sheet(tmp_path / "nowhere", None, seed=0, count=1, size=32)
