@@ -1,4 +1,4 @@
-"""What the buttons, the endpoints and the tools do: one function each."""
+"""Event handlers of the page, and the functions of its API: one function each."""
 
 from __future__ import annotations
 
@@ -80,17 +80,17 @@ _TOO_LARGE = "this photo is too large for this machine: make it smaller"
 
 
 def busy(text: str, spin: bool = True) -> dict[str, Any]:
-    """What the page says while it works; where progress is shown, nothing else need spin."""
+    """The status while it works; where progress is shown, other spinners are hidden."""
     return {"busy": True, "spin": spin, "text": text}
 
 
 def refusal(sentence: str) -> gr.Error:
-    """What the user did not get, and why; the log of the server need not know."""
+    """An error for the user, kept out of the server's log."""
     return gr.Error(sentence, print_exception=False)
 
 
 def _told(error: BaseException, seconds: int, *given: Any) -> gr.Error | None:
-    """An error as the page tells it; None for one that only we can mend."""
+    """The message of an error for the user; None for an internal error."""
     match error:
         case Cancelled():
             return gr.Error("Cancelled.", visible=False, print_exception=False)
@@ -113,7 +113,7 @@ def _told(error: BaseException, seconds: int, *given: Any) -> gr.Error | None:
 
 
 def in_plain_words(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Show what went wrong in plain words, and nothing that came too late to be of use."""
+    """Show errors as plain messages, and none of superseded jobs."""
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -170,7 +170,7 @@ def _saved(
 
 
 def _shown(photo: str, edits: list[Edit], *settings: Any) -> tuple[Any, ...]:
-    """The clip, what is told of it, its frames to step through, and what is done with it."""
+    """The clip, its summary, its frames to step through, and the controls."""
     clip, video = _saved(photo, edits, *settings)
     *_, speed, _, model = settings
     seen = preview(photo, model)
@@ -188,7 +188,7 @@ SHOWN = 6  # of these
 
 
 def _written(picture: Pixels, photo: str, what: str) -> str:
-    """A picture made of a photo, as a file."""
+    """A picture made from a photo, as a file."""
     path = folder() / f"{stem(photo)}-{what}.png"
     write_png(path, picture)
     return str(path)
@@ -253,14 +253,14 @@ def _check_inside(edit: Edit, size: tuple[int, int]) -> None:
 
 
 def _shrunk(edit: Edit, scale: float) -> Edit:
-    """An edit in pixels of the photo, in those in which it is shown."""
+    """An edit in pixels of the photo, converted to those of the preview."""
     if "points" in edit:
         return edit | {"points": [[x / scale, y / scale] for x, y in edit["points"]]}
     return edit | {"point": [value / scale for value in edit["point"]]}
 
 
 def begin(photo: str | None, request: gr.Request) -> tuple[Any, ...]:
-    """Say how long it will take, and take away what was known of another photo."""
+    """Show the estimated time, and clear the results of another photo."""
     page = request.session_hash or ""
     show(page, photo)
     supersede(page, photo)
@@ -277,7 +277,7 @@ def begin(photo: str | None, request: gr.Request) -> tuple[Any, ...]:
 
 
 def no_clip() -> tuple[Any, ...]:
-    """What stands where a clip and what is known of it would."""
+    """The page's outputs without a clip."""
     return None, "", "", gr.skip(), gr.Column(visible=False), IDLE
 
 
@@ -292,12 +292,12 @@ def finished() -> tuple[Any, ...]:
 @on_gpu
 @in_plain_words
 def again(photo: str | None, edits: list[Edit], *settings: Any) -> tuple[Any, ...]:
-    """The clip after another photo or a change of mind; without a photo there is none."""
+    """The clip of a new photo or after undo and redo; without a photo there is none."""
     return _shown(photo, edits, *settings) if photo else no_clip()
 
 
 def _edited(photo: str, edits: list[Edit], undone: list[Edit], *settings: Any) -> tuple[Any, ...]:
-    """The clip after a change; a change that changes nothing is told, and all stays."""
+    """The clip after an edit; an edit without effect is reported and dropped."""
     try:
         return *_shown(photo, edits, *settings), edits, undone
     except NothingMovesError:
@@ -317,7 +317,7 @@ def drawn(
     model: str,
     event: gr.EventData,
 ) -> tuple[Any, ...]:
-    """A stroke, a tap, a freeze or a brush on the pad."""
+    """A stroke, a tap, a freeze or a brush stroke on the pad."""
     shown = preview(photo, model).prepared.photo
     edit = edit_with(str(event.tool), event.points, shown, getattr(event, "brush", None) or BRUSH)
     return _edited(photo, [*edits, edit], [], motion, frames, speed, pingpong, model)
@@ -336,7 +336,7 @@ def said(
     undone: list[Edit],
     where: str,
 ) -> tuple[Any, ...]:
-    """A word for everything that moves, or a step back or forth."""
+    """A direction for everything that moves, or undo and redo."""
     if where == "undo":
         edits, undone = edits[:-1], [*edits[-1:], *undone]
     elif where == "redo":
@@ -363,14 +363,14 @@ def _explained(
 @on_gpu
 @in_plain_words
 def explain(photo: str | None, edits: list[Edit], motion: float, frames: float, model: str) -> Any:
-    """Details, and the comparison."""
+    """Details and comparison of the clip."""
     return _explained(photo, edits, motion, frames, model) if photo else gr.skip()
 
 
 @on_gpu
 @in_plain_words
 def introduce(photo: str | None, frames: float, model: str) -> Any:
-    """The same of a new photo, the pad with it, and room for its motions."""
+    """Details of a new photo, its drawing pad, and a placeholder for its motion hypotheses."""
     if not photo or clip_of(photo, model, [], 1, int(frames)).assessment.sharp:
         return gr.skip()
     shown = preview(photo, model).prepared.photo
@@ -381,7 +381,7 @@ def introduce(photo: str | None, frames: float, model: str) -> Any:
 @on_gpu
 @in_plain_words
 def propose(photo: str | None, frames: float, model: str) -> Any:
-    """Small clips of the motions that fit, where there are several."""
+    """Small clips of the motion hypotheses, where there are several."""
     if not photo:
         return gr.skip()
     first = clip_of(photo, model, [], 1, int(frames))
@@ -392,7 +392,7 @@ def propose(photo: str | None, frames: float, model: str) -> Any:
 
 
 def is_picture(photo: str | None) -> bool:
-    """Whether a file is a picture at all: another would stand on the page as a broken one."""
+    """Whether a file is a picture: another would show as a broken image."""
     try:
         open_image(photo or "").close()
     except b2m.InputError:
@@ -421,7 +421,7 @@ def flow(photo: str) -> tuple[str, str]:
 @on_gpu
 @in_plain_words
 def segment(photo: str) -> str:
-    """Tell what moves by itself in a motion-blurred photo from what the camera does.
+    """Segment the moving objects of a motion-blurred photo.
 
     Args:
         photo: the blurred photo, a file.
@@ -436,7 +436,7 @@ def segment(photo: str) -> str:
 @on_gpu
 @in_plain_words
 def deblur(photo: str) -> str:
-    """Make the sharp photo of the middle instant of a motion-blurred one, in full size.
+    """Deblur a photo: its middle instant, in full size.
 
     Args:
         photo: the blurred photo, a file.
@@ -504,7 +504,7 @@ def video(
 
 
 def write_small(film: Video, side: int, target: Path) -> None:
-    """Write a video again, its longer side shrunk to so many pixels."""
+    """Re-encode a video, its longer side shrunk to so many pixels."""
     times = ((fit(frame, side), round(start / film.tick)) for frame, (start, _) in film.timed())
     rate = as_rate(film.fps)
     write_timed_mp4(target, times, film.tick, rate)
@@ -522,7 +522,7 @@ def save(
     model: str,
     kind: str,
 ) -> str:
-    """The clip as a file of a kind, as it was edited, in the photo's own size."""
+    """The edited clip as a file, at the photo's own size."""
     clip = full_clip_of(photo, model, edits, int(motion), int(frames))
     where, name = folder(), stem(photo)
     options: dict[str, Any] = {"fps": rate(clip.count, speed), "pingpong": bool(pingpong)}

@@ -80,7 +80,7 @@ def text(name: str) -> str:
 
 
 def photo_input(name: str = "Blurred photo", **kwargs: Any) -> gr.Image:
-    """An image whose file is handed over untouched, so that what is none is told by b2m."""
+    """An image input whose file is passed on unchanged, so that b2m reports errors."""
     return untouched(gr.Image(label=name, type="filepath", image_mode=None, **kwargs))
 
 
@@ -88,7 +88,7 @@ Upload = TypeVar("Upload", gr.Image, gr.Video)
 
 
 def untouched(upload: Upload) -> Upload:
-    """Have the file handed over as it was uploaded, or an example photo.
+    """Pass on the file as it was uploaded, or an example photo.
 
     Gradio's own check passes over requests that leave out what it goes by, and what such a request
     names may be any file of the server.
@@ -122,7 +122,7 @@ WANTED: dict[type, tuple[tuple[type, ...], str]] = {
 
 
 class Page(gr.Blocks):
-    """Tells who asks with values that are none so: Gradio hides it, or names no parameter."""
+    """Reports invalid values of API calls, which Gradio hides or does not name."""
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any) -> Any:
         """Check the values before Gradio does."""
@@ -144,13 +144,13 @@ class Page(gr.Blocks):
 
 
 def is_address(value: Any) -> bool:
-    """Whether a file is given by where it is on the web."""
+    """Whether a file is given by its URL."""
     given = value.get("path") if isinstance(value, dict) else None
     return isinstance(given, str) and given.startswith(("http://", "https://"))
 
 
 def checked(block: Any, value: Any) -> Any:
-    """The value that a part of the page is given.
+    """The value of a component, checked.
 
     Raises:
         gr.Error: it is none for it.
@@ -173,7 +173,7 @@ def checked(block: Any, value: Any) -> Any:
 
 
 def own(name: str, value: Any, elem_id: str, **kwargs: Any) -> gr.HTML:
-    """A part of the page with a template, a style and, where there is one, a script of its own."""
+    """A custom component: template, style and optional script."""
     script = text(f"{name}.js") if (HERE / f"{name}.js").exists() else None
     return gr.HTML(
         value=value,
@@ -186,7 +186,7 @@ def own(name: str, value: Any, elem_id: str, **kwargs: Any) -> gr.HTML:
 
 
 def enabled(*buttons: gr.Button) -> Callable[[Any], Any]:
-    """What lets buttons be pressed only where there is a file for them."""
+    """Enables buttons only where there is a file for them."""
 
     def update(file: Any) -> Any:
         found = [gr.Button(interactive=bool(file)) for _ in buttons]
@@ -196,7 +196,7 @@ def enabled(*buttons: gr.Button) -> Callable[[Any], Any]:
 
 
 def privacy() -> str:
-    """Where photos are, as far as the visitor is concerned."""
+    """What happens to uploaded photos."""
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
     if os.environ.get("SPACE_ID") or host not in ("127.0.0.1", "localhost", "::1"):
         return "Processed on this server, deleted after an hour."
@@ -204,7 +204,7 @@ def privacy() -> str:
 
 
 def build() -> gr.Blocks:
-    """The page, the endpoints and the tools."""
+    """The page, its API endpoints and tools."""
     first = clip_of(str(shipped.examples() / FIRST), default_model(), [])
     with Page(
         title="Blur to motion",
@@ -404,21 +404,21 @@ def build() -> gr.Blocks:
         ]  # fmt: skip
 
         def idle(line: gr.HTML) -> dict[str, Any]:
-            """A line that says nothing any more, unless that the work was cancelled."""
+            """An empty status, unless the work was cancelled."""
             rest = {"fn": lambda now: IDLE if now["busy"] else now, "inputs": line, "outputs": line}
             return {**rest, **at_once}
 
         updating = {"fn": lambda: busy("Updating the clip"), "outputs": status, **at_once}
 
         def explained(event: Any) -> Any:
-            """What follows once the clip is there, or is not."""
+            """Updates after the clip is made, or failed."""
             event.failure(**idle(status))
             return event.success(
                 explain, [photo, edits, motion, frames, model], [slider, why], **quietly
             )
 
         def proposed(event: Any) -> None:
-            """What a new photo brings with it, and takes with it when it is none."""
+            """Updates after a new photo, or its removal."""
             event.failure(
                 lambda photo: (*finished(), gr.skip() if is_picture(photo) else None),
                 photo,
@@ -437,7 +437,7 @@ def build() -> gr.Blocks:
             )
 
         def started(event: Any) -> None:
-            """A photo, looked at anew."""
+            """Start of a new photo."""
             proposed(event.then(again, state, results, **private, **last))
 
         anew: dict[str, Any] = {"fn": begin, "inputs": photo, "outputs": whole, **at_once}
@@ -446,13 +446,13 @@ def build() -> gr.Blocks:
         photo.change(enabled(go), photo, go, **at_once, **last)
 
         def take(event: gr.EventData) -> str:
-            """One of the example photos."""
+            """Take an example photo."""
             return str(PHOTOS[int(event.index)])
 
         started(picked_example.submit(take, None, photo, **at_once).success(**anew))
 
         def pick(event: gr.EventData) -> tuple[Any, ...]:
-            """Another of the motions."""
+            """Pick another motion hypothesis."""
             return int(event.index) + 1, [], [], busy("Updating the clip")
 
         explained(
@@ -522,7 +522,7 @@ def build() -> gr.Blocks:
         blurry.change(enabled(slow), blurry, slow, **at_once, **last)
 
         def take_over(photo: str | None, given: str | None, taken: str | None) -> tuple[Any, Any]:
-            """The photo of the first tab, if it is a new one, or there is none here."""
+            """Take the photo of the first tab, if it is new, or there is none here."""
             fresh = photo and (photo != taken or not given)
             return (photo, photo) if fresh else (gr.skip(), gr.skip())
 
@@ -556,7 +556,7 @@ def build() -> gr.Blocks:
 
 
 def endpoint(photo: gr.Image, settings: list[Any], waits: dict[str, Any]) -> None:
-    """The endpoint /animate, which also takes what is drawn on the page."""
+    """The endpoint /animate, with all edits of the page."""
     asked = [
         gr.Dropdown(["", *guidance_of.DIRECTIONS], value="", label="Direction", visible=False),
         points("Strokes"),
@@ -570,7 +570,7 @@ def endpoint(photo: gr.Image, settings: list[Any], waits: dict[str, Any]) -> Non
 
 
 def points(name: str) -> gr.JSON:
-    """A list of points, or of lists of them; what Gradio says of JSON is no schema for tools."""
+    """The JSON schema of a list of points, or of lists of them."""
     lists = gr.JSON(label=name, visible=False)
     schema = {"type": "array", "items": {}, "description": "points [x, y], or lists of them"}
     lists.api_info = lambda: schema
@@ -578,7 +578,7 @@ def points(name: str) -> gr.JSON:
 
 
 def chosen(request: gr.Request) -> tuple[Any, ...]:
-    """The settings that the page's address holds, as far as there are such."""
+    """The settings in the page's URL."""
     asked = dict(request.query_params)
     limits = {"frames": (3, 31), "speed": (0.25, 4)}
     found: list[Any] = []
@@ -599,7 +599,7 @@ def chosen(request: gr.Request) -> tuple[Any, ...]:
 
 
 def theme() -> gr.themes.Base:
-    """Calm, with fonts of the reader's own machine and colours that are read easily."""
+    """The theme: system fonts, readable colours."""
     fonts = ("system-ui", "sans-serif")
     return gr.themes.Soft(
         primary_hue="indigo",
@@ -637,7 +637,7 @@ def theme() -> gr.themes.Base:
 
 
 def stop(*_: Any) -> None:
-    """End at once, whatever is being computed, and leave no files."""
+    """Exit at once, and leave no files."""
     clear()
     os._exit(0)
 

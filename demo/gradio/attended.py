@@ -1,4 +1,4 @@
-"""An animator that stops when the visitor has gone, so that others need not wait for nobody."""
+"""An animator that stops when its visitor has left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from b2m.media import ImageLike
 
 
 class Attended(b2m.BlurAnimator):
-    """Another animator, that encodes no more frames of a video once nobody waits for it."""
+    """An animator that encodes no further frames of a video once its visitor has left."""
 
     def __init__(self, animator: b2m.BlurAnimator) -> None:
         super().__init__(animator.model, animator.predictor)
@@ -31,7 +31,7 @@ class Attended(b2m.BlurAnimator):
 
 
 def attended() -> bool:
-    """Whether anyone still waits for what is being made; outside of requests, always.
+    """Whether the visitor of the current request is still there; True outside of requests.
 
     Gradio marks a request when its connection breaks, but goes on: it knows no other way to tell
     the function, unless that gives a result after every frame, under which progress cannot be seen.
@@ -45,7 +45,7 @@ _shown: OrderedDict[str, tuple[str | None, bool]] = OrderedDict()
 
 
 def show(page: str, photo: str | None, *, clip: bool = False) -> None:
-    """Remember which photo a page shows, and whether its clip, too; programs have no page."""
+    """Record which photo a page shows, and whether with its clip; API clients have no page."""
     if not page:
         return
     _shown[page] = photo, clip
@@ -55,7 +55,7 @@ def show(page: str, photo: str | None, *, clip: bool = False) -> None:
 
 
 def leave(page: str) -> bool:
-    """Take what a page waits for as of no use; whether it waits for the first clip of a photo."""
+    """Mark what a page waits for as superseded; whether it waits for the first clip of a photo."""
     waits = page in _shown and not _shown[page][1]
     if waits:
         show(page, None)
@@ -63,19 +63,19 @@ def leave(page: str) -> bool:
 
 
 def shown(photo: str | None, *, clip: bool = False) -> bool:
-    """Whether the page that asked shows this photo still, with its clip, as far as is known."""
+    """Whether the page of the current request still shows this photo with its clip."""
     what, made = _shown.get(visitor(), (photo, True))
     return what == photo and (made or not clip)
 
 
 def visitor() -> str:
-    """The page for which something is being made; empty outside of requests."""
+    """The page of the current request; empty outside of requests."""
     event = _event()
     return "" if event is None else str(event.session_hash)
 
 
 def _event() -> Any:
-    """What Gradio knows of the request."""
+    """Gradio's event of the current request."""
     page, event_id = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
     if page is None or event_id is None:
         return None

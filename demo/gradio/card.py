@@ -1,4 +1,4 @@
-"""What other sites show of a link to this page: its title and picture, in place of Gradio's."""
+"""The link preview of this page on other sites: title and picture, in place of Gradio's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Scope = MutableMapping[str, Any]
 
 
 class Card:
-    """Answers for the picture, and puts the card into the page.
+    """Serves the picture, and adds the link preview to the page.
 
     Args:
         app: that answers all else.
@@ -60,7 +60,7 @@ class Card:
 
 
 def _site(scope: Scope) -> str:
-    """Where the page is, as its visitor asked for it."""
+    """The page's URL as its visitor sees it."""
     headers = dict(scope["headers"])
     scheme = headers.get(b"x-forwarded-proto", scope.get("scheme", "http").encode())
     return f"{scheme.decode('latin-1')}://{headers.get(b'host', b'').decode('latin-1')}"

@@ -1,4 +1,4 @@
-"""One model, a few photos, and the clips that the user's edits make of them; no page in here."""
+"""Cached models, encoded photos, and clips after the user's edits; independent of the page."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ a "seed"; "picture" with a "path"; or "reverse"."""
 
 @cache
 def models() -> list[str]:
-    """Names of the models whose weights are at hand, at least one; no failure is kept in mind."""
+    """Names of the models whose weights are at hand, at least one; failures are not cached."""
     return api.available_animators()
 
 
@@ -57,7 +57,7 @@ def default_model() -> str:
 
 @lru_cache(maxsize=1)  # one model in memory
 def loaded(model: str) -> tuple[b2m.BlurAnimator, str]:
-    """The model, and where its weights are from."""
+    """The model, and the source of its weights."""
     kind = api.animators()[api.checked_model(model, api.animators())]
     folder = hub.find_weights(kind.weights_name)
     return b2m.BlurAnimator.from_pretrained(folder, model=model), hub.source_of(folder)
@@ -69,7 +69,7 @@ def animator(model: str) -> b2m.BlurAnimator:
 
 
 def made_by(model: str, frames: int) -> int:
-    """As many frames as are asked for, or as many as the model makes of every photo."""
+    """The wanted number of frames, or the model's own."""
     return animator(model).model.native_frames or frames
 
 
@@ -101,14 +101,14 @@ def preview(photo: str | None, model: str) -> Preview:
 
 
 def _learn(seen: Preview, seconds: float) -> None:
-    """Remember how fast this machine is; clip and frames take about as long again."""
+    """Record the speed of this machine; clip and frames take about as long again."""
     global _pace
     height, width = seen.prepared.photo.shape[:2]
     _pace = 0.5 * (_pace + 2 * seconds / max(height * width / 1e6, 0.1))
 
 
 def estimate(photo: str) -> float:
-    """Seconds that a photo will take, by its size and by those before it."""
+    """Estimated seconds for a photo, by its size and earlier ones."""
     with open_image(photo) as opened:
         pixels = opened.width * opened.height
     return 1 + _pace * min(pixels, PREVIEW_PIXELS) / 1e6
@@ -117,7 +117,7 @@ def estimate(photo: str) -> float:
 def clip_of(
     photo: str | None, model: str, edits: Sequence[Edit], motion: int = 1, frames: int = 7
 ) -> Clip:
-    """The clip as it is shown, after all edits, of the motion that was picked, from 1 on."""
+    """The clip of the preview, after all edits, of the picked motion, from 1 on."""
     prepared = preview(photo, model).prepared
     key = photo, model, json.dumps(list(edits)), motion, frames
     clip = _clips.get(key)
@@ -137,7 +137,7 @@ def _keep(kept: OrderedDict[Any, Any], key: Any, value: Any, most: int) -> None:
 def full_clip_of(
     photo: str | None, model: str, edits: Sequence[Edit], motion: int = 1, frames: int = 7
 ) -> Clip:
-    """The same in the photo's own size."""
+    """The same at the photo's own size."""
     if preview(photo, model).scale == 1:
         return clip_of(photo, model, edits, motion, frames)
     if motion == 1 and not edits:
@@ -187,7 +187,7 @@ def directed(
 
 
 def fitting(first: Clip, prepared: Prepared, model: str) -> list[Clip]:
-    """The motions that would have left the same blur, best first.
+    """The motion hypotheses, best first.
 
     Where the model encodes the photo anew for each of them, only the first and its reverse.
 
@@ -237,7 +237,7 @@ def _said(edit: Edit, clip: Clip) -> guidance_of.Guidance:
 
 
 def edit_with(tool: str, points: Any, photo: np.ndarray, brush: float = BRUSH) -> Edit:
-    """What a tool of the pad does along a line.
+    """The edit that a tool of the pad makes along a line.
 
     Args:
         tool: "stroke", "tap", "hold", one of `COLORS`, or "black".
@@ -284,7 +284,7 @@ def simplified(points: np.ndarray, most: int | None = None) -> list[list[float]]
 def painted(
     points: Sequence[Sequence[float]], radius: float, height: int, width: int
 ) -> np.ndarray:
-    """(H, W) bool: what a brush covers on its way."""
+    """(H, W) bool: the pixels of a brush stroke."""
     line = np.array([checked_point(point, height, width) for point in points])
     fixed = np.rint(line * 256).astype(np.int32)
     mask = np.zeros((height, width), np.uint8)
@@ -296,7 +296,7 @@ def painted(
 
 
 def shuffled(clip: Clip, seed: int) -> np.ndarray:
-    """(H, W) bool: some of the things that move, by chance, at least one."""
+    """(H, W) bool: a random choice of moving regions, at least one."""
     count = int(clip.regions.max())
     if not count:
         raise NothingMovesError("nothing moves in this photo, so there is nothing to shuffle")
@@ -316,7 +316,7 @@ def stem(photo: str) -> str:
 
 
 def told(clip: Clip, seen: Preview) -> str:
-    """What a person wants to know of a clip, in Markdown; lengths are in pixels of the photo."""
+    """The summary of a clip in Markdown; lengths are in pixels of the photo."""
     said = clip.assessment._replace(fastest=clip.fastest * seen.scale)
     first, *others = said.sentences
     warnings = [f"⚠️ {sentence}" for sentence in clip.summary[len(said.sentences) :]]
@@ -324,7 +324,7 @@ def told(clip: Clip, seen: Preview) -> str:
 
 
 def details(clip: Clip, model: str, seen: Preview, speed: float = 1.0) -> str:
-    """What else is known about a clip, in Markdown.
+    """Details of a clip, in Markdown.
 
     Args:
         clip: as it is shown.

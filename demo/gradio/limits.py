@@ -1,4 +1,4 @@
-"""What one visitor may ask of the machine: the size of files, time, places in the queue, and names.
+"""Limits for each visitor: size of files, time, places in the queue, and host names.
 
 None of it is needed by a single person on their own machine; it keeps a page going that many use.
 """
@@ -53,7 +53,7 @@ def check_photo(photo: str) -> None:
 
 
 class OutOfTime(BaseException):
-    """Raised in a job that takes too long; nothing in between takes it for a damaged file."""
+    """Raised in a job that takes too long; no handler takes it for a damaged file."""
 
 
 class Cancelled(BaseException):
@@ -61,13 +61,13 @@ class Cancelled(BaseException):
 
 
 class _Job:
-    """Work that a thread is at."""
+    """The job of a thread."""
 
     def __init__(self) -> None:
         self.worker, self.lock, self.done = threading.get_ident(), threading.Lock(), False
 
     def end(self, reason: type[BaseException]) -> None:
-        """Raise this in the thread at Python's next step, unless the work is done."""
+        """Raise this in the job's thread, unless it is done."""
         with self.lock:
             if not self.done:
                 self.done = True
@@ -81,7 +81,7 @@ _jobs: list[tuple[str, str | None, _Job]] = []  # after whose they are, and of w
 
 @contextmanager
 def at_most(seconds: float, visitor: str = "", photo: str | None = None) -> Iterator[None]:
-    """Stop what is being done after so many seconds, or when its visitor cancels.
+    """Stop a job after so many seconds, or when its visitor cancels.
 
     Args:
         seconds: that it may take.
@@ -120,7 +120,7 @@ async def cancel(queue: Any, visitor: str) -> None:
 
 
 def supersede(visitor: str, photo: str | None) -> None:
-    """End the jobs of a page that are of use to another photo alone than the one it shows now."""
+    """End the jobs of a page whose photo it no longer shows."""
     for whose, of, job in list(_jobs):
         if whose == visitor and of not in (None, photo):
             job.end(Cancelled)
@@ -132,7 +132,7 @@ _ARENA_MAX = -8  # of glibc's mallopt
 
 
 def few_arenas() -> None:
-    """Have threads share memory, as MALLOC_ARENA_MAX=2 does: each keeps what it has freed, else.
+    """Limit malloc to few arenas, as MALLOC_ARENA_MAX=2 does, so that threads reuse freed memory.
 
     Under 50 visitors memory then stays where it is after the first minute.
     """
@@ -144,7 +144,7 @@ def few_arenas() -> None:
 
 
 def share_fairly(queue: Any) -> None:
-    """Have visitors take turns in Gradio's queue, and tell who finds it full when to come again."""
+    """Round-robin of visitors in Gradio's queue; a full queue tells when to try again."""
     push = queue.push
 
     async def fair(body: Any, request: Any, username: str | None) -> Any:
@@ -168,7 +168,7 @@ def _lines(queue: Any) -> list[list[Any]]:
 
 
 def _take_turns(line: list[Any]) -> None:
-    """The first job of every visitor, then the second of every one; else as they came."""
+    """The first job of every visitor, then their second ones; else in order of arrival."""
     seen: Counter[Any] = Counter()
     turns = {}
     for event in sorted(line, key=lambda event: event.enqueue_time):
@@ -183,7 +183,7 @@ def _has_page(event: Any) -> bool:
 
 
 def _address(request: Any) -> str:
-    """Of the visitor; behind a proxy, as that one tells."""
+    """The visitor's address; behind a proxy, as it forwards it."""
     headers = getattr(request, "headers", {})
     forwarded = headers.get("x-forwarded-for", "") if os.environ.get("SPACE_HOST") else ""
     client = getattr(request, "client", None)
@@ -191,7 +191,7 @@ def _address(request: Any) -> str:
 
 
 def _seconds(queue: Any) -> int:
-    """Until a quarter of what waits is done, about."""
+    """Estimated seconds until a quarter of the queue is done."""
     times = [spent.avg_time for spent in queue.process_time_per_fn.values() if spent.count]
     usual = sum(times) / len(times) if times else _USUAL_SECONDS
     longest = max((len(line) for line in _lines(queue)), default=0)
@@ -202,7 +202,7 @@ def _seconds(queue: Any) -> int:
 
 
 class Guard:
-    """Tells browsers to take files for what they are declared to be, and refuses foreign names.
+    """Adds nosniff headers, and refuses foreign host names.
 
     A page of another site may give its own name this machine's address, and would then be taken for
     this one (DNS rebinding). So requests are answered under this machine's names, those in

@@ -1,4 +1,4 @@
-"""Pictures for the page, each with a text for those who do not see it."""
+"""Pictures for the page, each with an alternative text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NO_PAD: dict[str, Any] = {"picture": "", "width": 1, "height": 1}
 
 
 def as_data(picture: Pixels) -> str:
-    """A picture as an address that holds it."""
+    """A picture as a data URL."""
     _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 86])
     return _data("image/jpeg", data.tobytes())
 
@@ -39,7 +39,7 @@ def _data(mime: str, data: bytes) -> str:
 
 
 def pad_value(photo: Pixels) -> dict[str, Any]:
-    """What the drawing pad shows: a picture, and the size of the photo in its own pixels."""
+    """Value of the drawing pad: a picture, and the size of the photo."""
     picture = as_data(fit(photo, PAD_SIDE))
     return {"picture": picture, "width": photo.shape[1], "height": photo.shape[0]}
 
@@ -58,7 +58,7 @@ def pad_marks(edits: Sequence[dict[str, Any]]) -> list[tuple[str, Any, float]]:
 
 
 def wheel() -> str:
-    """The legend of motion fields, as an address that holds it."""
+    """The colour wheel of motion fields, as a data URL."""
     _, data = cv2.imencode(".png", cv2.cvtColor(color_wheel(WHEEL_SIDE), cv2.COLOR_RGBA2BGRA))
     return _data("image/png", data.tobytes())
 
@@ -77,7 +77,7 @@ def examples(paths: Sequence[Path]) -> dict[str, Any]:
 
 
 def playing(clip: Clip, side: int) -> str:
-    """A clip that plays forwards and backwards for ever, as an address that holds it."""
+    """A looping clip, forwards and backwards, as a data URL."""
     small = fit(clip.photo, side)
     frames = list(clip.render(clip.count, small.shape[:2]))
     with tempfile.TemporaryDirectory() as folder:
@@ -97,14 +97,14 @@ def _tile(frame: Pixels, field: Pixels) -> Pixels:
 
 
 def awaited(photo: Pixels) -> dict[str, Any]:
-    """What stands in the place of the motions that fit while they are looked for."""
+    """The placeholder of the motion hypotheses while they are computed."""
     small = fit(photo, TILE_SIDE)
     picture = as_data(_tile(small, np.full_like(small, 255)))
     return {**NO_TILES, "size": "large", "awaited": picture}
 
 
 def tiles(clips: Sequence[Clip]) -> dict[str, Any]:
-    """A small looping clip with its motion field for each of the motions that fit."""
+    """A small looping clip with its motion field for each motion hypothesis."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for number, clip in enumerate(clips, 1):

@@ -1,4 +1,4 @@
-"""Where files of visitors lie: a folder of this process alone, emptied while it runs and after."""
+"""Files of visitors: a private folder of this process, swept as it runs, removed at its end."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def clear() -> None:
 
 
 def folder() -> Path:
-    """A new folder for results, which nobody can guess."""
+    """A new folder for results, with an unguessable name."""
     RESULTS.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(dir=RESULTS))
 
 
 def sweep() -> None:
-    """Remove results of more than an hour ago, and what a process that was killed has left."""
+    """Remove results older than an hour, and those of killed processes."""
     with contextlib.suppress(FileNotFoundError):
         os.utime(HOME)  # so that no other process takes it for left
     left = [place for place in HOME.parent.glob("b2m-demo-*") if place != HOME]

@@ -66,7 +66,7 @@ def preview(data: bytes, model: str) -> Preview:
 
 @st.cache_data
 def models() -> list[str]:
-    """Names of the models whose weights are at hand, at least one; no failure is kept in mind."""
+    """Names of the models whose weights are at hand, at least one; failures are not cached."""
     return api.available_animators()
 
 
@@ -84,7 +84,7 @@ def painted() -> guidance_of.Guidance | None:
 
 
 def named(error: b2m.InputError, name: str) -> str:
-    """What is wrong with an upload, which b2m knows as bytes alone."""
+    """An error about an upload, with the name of its file."""
     sentence = str(error)
     for unnamed in ("image ", "guidance "):
         if sentence.startswith(unnamed):

@@ -1,4 +1,4 @@
-"""Make the page whole: `python demo/web/build.py [--weights FOLDER] [--out FOLDER]`, or `make web`.
+"""Build the page: `python demo/web/build.py [--weights FOLDER] [--out FOLDER]`, or `make web`.
 
 Writes beside the page, into `assets/`, what is not kept in the repository: the network as ONNX,
 ONNX Runtime Web, example photos, and a list of it all for the service worker. Then any server of
@@ -154,37 +154,7 @@ def _write(
     )
     assert program is not None
     with atomic_path(path) as temporary:
-        onnx.save(_halved(_separated(program.model_proto)), temporary)
-
-
-def _separated(model: Any) -> Any:
-    """The same graph with each mean over a square window as one over columns and one over rows.
-
-    A border is left out of both counts alike, so the product of both means is the mean.
-    """
-    from onnx import helper
-
-    nodes = []
-    for node in model.graph.node:
-        given = {part.name: helper.get_attribute_value(part) for part in node.attribute}
-        if node.op_type != "AveragePool" or given.get("strides", [1, 1]) != [1, 1]:
-            nodes.append(node)
-            continue
-        (tall, wide), (top, left, bottom, right) = given.pop("kernel_shape"), given.pop("pads")
-        (seen,), (out,), between = node.input, node.output, f"{node.output[0]}_columns"
-        for ends, shape, pads in (
-            ((seen, between), (tall, 1), (top, 0, bottom, 0)),
-            ((between, out), (1, wide), (0, left, 0, right)),
-        ):
-            taken, gives = ends
-            nodes.append(
-                helper.make_node(
-                    "AveragePool", [taken], [gives], kernel_shape=shape, pads=pads, **given
-                )
-            )
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    return model
+        onnx.save(_halved(program.model_proto), temporary)
 
 
 def _halved(model: Any) -> Any:
@@ -275,7 +245,7 @@ def _package(folder: Path) -> Path:
 
 
 def build(out: Path, weights: Path | None = None) -> None:
-    """Make the page whole.
+    """Build the page.
 
     Args:
         out: folder of the page; where it is another than this one, the page is copied there.
