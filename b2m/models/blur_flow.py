@@ -49,7 +49,7 @@ from torch import Tensor, nn
 from b2m.errors import check_least
 from b2m.hub import HubModel
 from b2m.losses import EPE_WEIGHTS, multiscale_epe, nearer_sign
-from b2m.models.budgets import FROM_SCRATCH, PAPER_ADAM
+from b2m.models.budgets import FROM_SCRATCH, LARGE_CROPS, PAPER_ADAM
 from b2m.models.layers import (
     Context,
     DenseBlock,
@@ -270,6 +270,7 @@ _PAPER: dict[str, Any] = {
     "blur-flow",
     recipes={
         "blur-flow-compact": _compact(),
+        "blur-flow-large-crops": {**_compact(), **LARGE_CROPS, "learning_rate": 8e-4},
         # Begins with `--init` the compact weights, at the blur that they have seen.
         "blur-flow-fine-tuned": {
             **_compact(),

@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from b2m.errors import check_least
 from b2m.hub import HubModel
 from b2m.losses import sequence_losses
-from b2m.models.budgets import FROM_SCRATCH, PAPER_ADAM
+from b2m.models.budgets import FROM_SCRATCH, LARGE_CROPS, PAPER_ADAM
 from b2m.models.layers import pad_to_multiple
 from b2m.registry import register_model
 
@@ -223,6 +223,7 @@ _COMPACT: dict[str, Any] = {
     "jin",
     recipes={
         "jin-compact": _COMPACT,
+        "jin-large-crops": {**_COMPACT, **LARGE_CROPS, "learning_rate": 4e-4},
         "jin-rotation": {**_COMPACT, "turning": 1.0, "real_share": 0.0},
         # None of the three papers tells the authors' own schedule. Zhong 2022 trained it for as
         # long as the decomposer; the rate, the batch and Adam are chosen.
