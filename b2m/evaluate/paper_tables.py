@@ -10,8 +10,9 @@ from b2m.evaluate.scoring import TRIES
 _BUDGET = (
     "Trained alike, 30,000 samples of 96x96 in batches of 8 (24,000 at a constant rate, the first "
     "8,000 of them of camera motion, then 6,000 in which it falls to zero): Jin, VideoRestorer, "
-    "decomposer, BlurFlowNet, NAFNet, and what says 'on the same budget'. The animator as shipped "
-    "was trained for longer, see its card."
+    "decomposer, BlurFlowNet, NAFNet, and what says 'on the same budget'. As shipped, Jin and "
+    "BlurFlowNet were trained further, on crops of 192x192, and the animator for longer: see their "
+    "cards."
 )
 _FEWER = (
     " The restorer trained on rotation has three frames to find, and with them a third of the "

@@ -79,8 +79,8 @@ class UseTable(Table):
         height, width = methods.COST_SIZE
         return [
             f"GMAC (convolutions and products) and seconds ({methods.COST_THREADS} threads): the "
-            f"network that finds the flow, alone, a photo of {width}x{height}. BlurFlowNet was "
-            "trained on 30,000 samples, the animator as shipped for longer: see their cards."
+            f"network that finds the flow, alone, a photo of {width}x{height}. How "
+            "BlurFlowNet and the animator were trained is in their cards."
         ]
 
     def draw(self, folder: Path, rows: Sequence[Row]) -> list[Path]:
