@@ -44,9 +44,9 @@ from b2m.registry import register_model
 
 _MIDDLE_FOLD, _PAIR_FOLD = 4, 5
 
-# Pixels that are padded to the right and below at least. Training crops of 96 and 256 are padded by
-# so many, which the loss never sees: there the network is not trained.
-_MARGIN = 4
+# Pixels that photos are padded by at least, to the right and below. Training crops of 96, 192 and
+# 256 are padded by 4, 8 and 4, which the loss never sees: there the network is not trained.
+_MARGIN = 8
 
 STRIDE = _MIDDLE_FOLD * _PAIR_FOLD
 """The photo is padded to a multiple of this."""
@@ -304,7 +304,8 @@ class JinSequence(HubModel):
             Pieces at the photo's size.
         """
         height, width = photo.shape[-2:]
-        photo = pad_to_multiple(F.pad(photo, (0, _MARGIN, 0, _MARGIN), mode="replicate"), STRIDE)
+        margin = 0 if self.training else _MARGIN
+        photo = pad_to_multiple(F.pad(photo, (0, margin, 0, margin), mode="replicate"), STRIDE)
         fourth = photo + self.middle(photo)
         known = fourth.detach()
         third = known + self.near[0](photo, known, known)
