@@ -169,7 +169,7 @@ def test_weights_of_another_size_are_refused(name, tmp_path):
     [
         ("BlurDecomposer", 4, 0),
         ("BlurFlowNet", 8, 0),
-        ("JinSequence", 20, 8),
+        ("JinSequence", 20, 4),
         ("VideoRestorer", 32, 0),
     ],
 )

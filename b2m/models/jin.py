@@ -44,9 +44,9 @@ from b2m.registry import register_model
 
 _MIDDLE_FOLD, _PAIR_FOLD = 4, 5
 
-# Pixels that photos are padded by at least, to the right and below. Training crops of 96, 192 and
-# 256 are padded by 4, 8 and 4, which the loss never sees: there the network is not trained.
-_MARGIN = 8
+# Pixels that photos are padded by at least, to the right and below. Crops of 96, 176 and 256 are
+# padded by so many: there the loss sees nothing, and the network is not trained.
+_MARGIN = 4
 
 STRIDE = _MIDDLE_FOLD * _PAIR_FOLD
 """The photo is padded to a multiple of this."""
@@ -223,7 +223,7 @@ _COMPACT: dict[str, Any] = {
     "jin",
     recipes={
         "jin-compact": _COMPACT,
-        "jin-large-crops": {**_COMPACT, **LARGE_CROPS, "learning_rate": 4e-4},
+        "jin-large-crops": {**_COMPACT, **LARGE_CROPS, "crop": 176, "learning_rate": 4e-4},
         "jin-rotation": {**_COMPACT, "turning": 1.0, "real_share": 0.0},
         # None of the three papers tells the authors' own schedule. Zhong 2022 trained it for as
         # long as the decomposer; the rate, the batch and Adam are chosen.
@@ -304,8 +304,7 @@ class JinSequence(HubModel):
             Pieces at the photo's size.
         """
         height, width = photo.shape[-2:]
-        margin = 0 if self.training else _MARGIN
-        photo = pad_to_multiple(F.pad(photo, (0, margin, 0, margin), mode="replicate"), STRIDE)
+        photo = pad_to_multiple(F.pad(photo, (0, _MARGIN, 0, _MARGIN), mode="replicate"), STRIDE)
         fourth = photo + self.middle(photo)
         known = fourth.detach()
         third = known + self.near[0](photo, known, known)
