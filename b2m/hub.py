@@ -106,7 +106,7 @@ class HubModel(torch.nn.Module):
         return False
 
     def true_guidance(self, guidance: Tensor, flow: Tensor) -> Tensor | None:
-        """What the model is told when it is scored with true guidance; None for what takes none.
+        """The model's input where it is scored with true guidance; None if it takes none.
 
         Args:
             guidance: (B, 2, H, W) float in {-1, 0, 1}.

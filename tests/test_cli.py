@@ -57,6 +57,18 @@ def one_sentence(capsys, *words):
 # --- what needs no photo -------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        (("--frames", "seven"), "--frames is 'seven': give a valid integer"),
+        (("--fps=fast",), "--fps is 'fast': give a valid number"),
+    ],
+)
+def test_errors_name_the_value_of_an_option(capsys, option, sentence):
+    assert cli.main(["animate", "photo.jpg", *option]) == 2
+    assert sentence in capsys.readouterr().err
+
+
 def test_help(capsys):
     commands = ("animate", "flow", "deblur", "video", "data", "train", "evaluate")
     for arguments in ((), ("--help",), ("-h",)):

@@ -189,8 +189,8 @@ def test_a_shuffle_turns_whole_things_and_is_the_same_again(clips, directed):
     before, seen = directed(), set()
     for seed in range(4):
         edit = {"kind": "shuffle", "seed": seed}
-        guidance = clips._said(edit, before)
-        np.testing.assert_array_equal(guidance, clips._said(edit, before))
+        guidance = clips._guidance_of_edit(edit, before)
+        np.testing.assert_array_equal(guidance, clips._guidance_of_edit(edit, before))
         clip = made.animate(prepared, guidance=guidance)[0]
         ways = [np.sign(across(clip, thing) / across(before, thing)) for thing in (LEFT, RIGHT)]
         assert_moves(clip, before, *ways)
@@ -238,7 +238,7 @@ def large(clips, tmp_path, monkeypatch):
 
 def test_what_is_told(clips):
     clip, seen = clips.clip_of(str(APART), "animator", []), clips.preview(str(APART), "animator")
-    said = clips.told(clip, seen)
+    said = clips.describe(clip, seen)
     moved = np.hypot(*clip.flow.transpose(2, 0, 1)) >= 3
     assert f"About {moved.mean():.0%} of the photo moved" in said
     assert f"the fastest parts by {clip.fastest:.0f} px" in said and "dB" not in said
@@ -250,7 +250,7 @@ def test_what_is_told(clips):
 def test_what_is_told_of_a_large_photo(clips, large):
     clip, seen = clips.clip_of(large, "animator", []), clips.preview(large, "animator")
     fastest = clip.fastest * 2
-    assert f"the fastest parts by {fastest:.0f} px" in clips.told(clip, seen)
+    assert f"the fastest parts by {fastest:.0f} px" in clips.describe(clip, seen)
     said = clips.details(clip, "animator", seen, speed=0.5)
     assert f"Exposure 1/10 s: the fastest parts moved {fastest * 10:.0f} px a second" in said
     assert "the clip plays 20 times slower" in said

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -21,8 +22,8 @@ from b2m import __version__
 from b2m.cli import data as data_commands
 from b2m.cli import demo as pages
 from b2m.cli import push
-from b2m.cli import train as workbench
-from b2m.cli import video as filming
+from b2m.cli import train as train_commands
+from b2m.cli import video as video_command
 from b2m.cli.console import (
     Device,
     Ensemble,
@@ -98,9 +99,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     given = sys.argv[1:] if arguments is None else list(arguments)
-    said = each_named("--data", given)
-    # On Windows, where the shell does not, Typer itself makes *.jpg of what the process was given.
-    handed = (None if arguments is None and said == given else said) if given else ["--help"]
+    expanded = each_named("--data", given)
+    # On Windows, where the shell does not, Typer itself expands *.jpg in the process's arguments.
+    same = arguments is None and expanded == given
+    handed = (None if same else expanded) if given else ["--help"]
     try:
         result = app(handed, prog_name="b2m", standalone_mode=False)
         if result == _STOPPED:  # Typer's own answer to Ctrl-C, in silence
@@ -121,9 +123,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         # Typer's own errors, whose class has moved from one version to the next.
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):
-            sentence = " ".join(str(error.format_message()).split())
+            sentence = _with_value(" ".join(str(error.format_message()).split()), given)
             return complain(f"{sentence.rstrip('.')} (b2m --help shows what there is)", 2)
         raise
+
+
+def _with_value(sentence: str, given: Sequence[str]) -> str:
+    """An error of Typer's about the value of an option, with that value, which it does not name."""
+    found = re.match(r"Invalid value for .*?(--[\w-]+)'?: (.+)", sentence)
+    for place, argument in enumerate(given if found else ()):
+        name, _, value = argument.partition("=")
+        if found and name == found[1]:
+            value = value or given[min(place + 1, len(given) - 1)]
+            reason = re.sub(r"Input should be a valid (\w+),.*", r"give a valid \1", found[2])
+            return f"{name} is '{value}': {reason}"
+    return sentence
 
 
 @app.callback(invoke_without_command=True)
@@ -370,10 +384,10 @@ def segment(
     _pictures(photos, output, "moving", mask)
 
 
-app.command(short_help="Turn a blurred video into a sharp one.")(filming.video)
+app.command(short_help="Turn a blurred video into a sharp one.")(video_command.video)
 app.add_typer(data_commands.app, name="data")
-app.command(short_help="Train a model.")(workbench.train)
-app.command()(workbench.evaluate)
+app.command(short_help="Train a model.")(train_commands.train)
+app.command()(train_commands.evaluate)
 app.command(short_help="Serve the page where photos are uploaded.")(pages.demo)
 app.command(short_help="Publish weights or a Space on the Hugging Face Hub.")(push.push)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from b2m.cli.console import Output, Seed, Weights, at_least
+from b2m.cli.console import Seed, Weights, at_least
 from b2m.errors import ArgumentError
 
 ClipFolder = Annotated[Path | None, typer.Option(metavar="DIR", help="Real clips.")]
@@ -119,7 +119,9 @@ def evaluate(
     data: DataFolders = None,
     split: Annotated[str, typer.Option(metavar="NAME", help="train, val or test.")] = "test",
     weights: Weights = None,
-    output: Output = Path("results"),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the results.")
+    ] = Path("results"),
     seed: Seed = 0,
 ) -> None:
     """Compute a table of numbers, as Markdown and JSON.

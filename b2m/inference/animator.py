@@ -32,7 +32,7 @@ GUIDANCE_PREDICTORS = ("regions", "cvae-gan")
 """What proposes motion hypotheses: the coherent regions of a photo, each forwards or
 backwards (`b2m.inference.hypotheses`), or samples of Zhong's network, the `GuidancePredictor`."""
 
-_PART = 0.5  # of the photo; guidance of less than that is of single things
+_PART = 0.5  # of the photo; guidance of less than that is of single objects
 
 
 def animators() -> dict[str, type[HubModel]]:

@@ -205,9 +205,9 @@ def _ranked(
     """Every assignment: its penalty in dB, and which regions are flipped."""
     alone = REGION_PENALTY * (2 - weights)
     for flipped in map(np.array, product((False, True), repeat=len(weights))):
-        torn = SPLIT_PENALTY * float(boundaries[np.ix_(flipped, ~flipped)].sum())
+        split = SPLIT_PENALTY * float(boundaries[np.ix_(flipped, ~flipped)].sum())
         # Some are flipped, or the whole clip is reversed and the rest flipped: the lesser.
-        penalty = torn + min(alone[flipped].sum(), alone[~flipped].sum() + REVERSAL_PENALTY)
+        penalty = split + min(alone[flipped].sum(), alone[~flipped].sum() + REVERSAL_PENALTY)
         penalty += GUIDANCE_PENALTY * bool((flipped & guided).any())
         yield float(penalty), flipped
 

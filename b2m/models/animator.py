@@ -221,7 +221,7 @@ def render(encoding: Encoding, flow: Tensor, time: float, odd: Tensor | None = N
 
 
 def conditions(guidance: Tensor) -> Tensor:
-    """What guidance says that does not change when the film runs backwards.
+    """The part of guidance that does not change under reversal.
 
     Args:
         guidance: (B, 2, H, W) in {-1, 0, 1}.

@@ -382,7 +382,7 @@ class BlurFlowNet(HubModel):
 
         Returns:
             (B, 2, h, w) each in pixels of the photo, from the coarsest to half the resolution:
-            motion axes, vectors of doubled angle (`b2m.motion.double_angle`), where
+            motion axes, vectors of doubled angle (`b2m.motion.fields.double_angle`), where
             `BlurFlowNetConfig.lines` says so, else vectors.
         """
         seen = pad_to_multiple(photo, self.stride)

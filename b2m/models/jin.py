@@ -44,8 +44,8 @@ from b2m.registry import register_model
 
 _MIDDLE_FOLD, _PAIR_FOLD = 4, 5
 
-# Pixels that photos are padded by at least, to the right and below. Crops of 96, 176 and 256 are
-# padded by so many: there the loss sees nothing, and the network is not trained.
+# Pixels that photos are padded by at least, to the right and below. Training crops of 96, 176 and
+# 256 are padded by 4, which the loss ignores, so that the network is not trained there.
 _MARGIN = 4
 
 STRIDE = _MIDDLE_FOLD * _PAIR_FOLD

@@ -1,6 +1,6 @@
 """Coherent regions: pixels that move as one, found from the motion axes and the photo's edges.
 
-Blur shows each pixel's motion axis, not the sign along it. The sign is open for each moving owner,
+Blur shows each pixel's motion axis, not the sign along it. The sign is open for each moving object,
 not for each pixel. Superpixels of motion and color (SLIC) are merged hierarchically for as long as
 motion is continuous across their boundary. Imports no model.
 """
@@ -34,13 +34,11 @@ _SMALL = 0.02  # of all motion; a smaller region is merged up to twice the disco
 _SIMILAR = 0.3  # of the motion; so are regions whose mean motions differ by less
 # A fringe, where the motion of a region fades into the still background, is no region.
 _FRINGE = 0.06  # of all motion, at most
-_FRINGE_SPEED = 0.6  # of the speed of the region it owners to, at most
+_FRINGE_SPEED = 0.6  # of the speed of the region it belongs to, at most
 _FRINGE_CONTACT = 0.25  # of its boundary is shared with that region, at least
 _FRINGE_ANGLE = math.radians(35)  # between both motion axes
 _MAX_REGIONS = 250
-_INTERPOLATED = (
-    8  # boundaries of so many regions are interpolated, those of the smaller ones are not
-)
+_INTERPOLATED = 8  # so many regions, the largest, get interpolated boundaries
 _CLICK_TOLERANCE = 0.03  # of the longest side; a point this close to a region selects it
 _CLICK_CELLS = 32  # searched to each side
 _GUIDANCE_GRID = 768  # cells on the longest side

@@ -20,6 +20,7 @@ from clips import (
     animator,
     clip_of,
     default_model,
+    describe,
     details,
     edit_with,
     estimate,
@@ -28,7 +29,6 @@ from clips import (
     models,
     preview,
     stem,
-    told,
 )
 from limits import (
     MOST_VIDEO_FRAME,
@@ -176,7 +176,7 @@ def _shown(photo: str, edits: list[Edit], *settings: Any) -> tuple[Any, ...]:
     seen = preview(photo, model)
     return (
         video,
-        told(clip, seen),
+        describe(clip, seen),
         details(clip, model, seen, float(speed)),
         {"count": clip.count, "fps": rate(clip.count, speed)},
         gr.Column(visible=bool(edits) or not clip.assessment.sharp),
@@ -242,7 +242,7 @@ def animate(
             _check_inside(edit, seen.size)
             edits.append(_shrunk(edit, seen.scale))
     clip, video = _saved(photo, edits, motion, frames, speed, pingpong, model)
-    return video, f"{told(clip, seen)}\n\n{details(clip, model, seen, speed)}"
+    return video, f"{describe(clip, seen)}\n\n{details(clip, model, seen, speed)}"
 
 
 def _check_inside(edit: Edit, size: tuple[int, int]) -> None:

@@ -171,7 +171,7 @@ def directed(
             before = _clips.get(shown) or directed(
                 prepared, model, edits[:-1], motion, frames, photo
             )
-            guidance = _said(edits[-1], before)
+            guidance = _guidance_of_edit(edits[-1], before)
             if photo:
                 packed = zlib.compress(guidance.tobytes(), 1)
                 _keep(_guidance, key, (guidance.shape, packed), KEPT_GUIDANCE)
@@ -210,7 +210,7 @@ def fitting(first: Clip, prepared: Prepared, model: str) -> list[Clip]:
     return [first, *made.animate(prepared, guidance=back, frames=first.count)]
 
 
-def _said(edit: Edit, clip: Clip) -> guidance_of.Guidance:
+def _guidance_of_edit(edit: Edit, clip: Clip) -> guidance_of.Guidance:
     """The guidance that an edit makes of a clip."""
     kind = edit["kind"]
     if kind == "stroke":
@@ -315,7 +315,7 @@ def stem(photo: str) -> str:
     return Path(photo).stem or "photo"
 
 
-def told(clip: Clip, seen: Preview) -> str:
+def describe(clip: Clip, seen: Preview) -> str:
     """The summary of a clip in Markdown; lengths are in pixels of the photo."""
     said = clip.assessment._replace(fastest=clip.fastest * seen.scale)
     first, *others = said.sentences

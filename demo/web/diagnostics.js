@@ -1,8 +1,8 @@
 // Warnings: a port of b2m.inference.diagnostics, whose sentences the build writes to model.json.
 import { clamp, lengths, pieces, roundEven } from "./motion.js";
-const VISIBLE = 12, NOTHING = 0.002, LITTLE = 0.018, CONVINCED = 0.2, SPARSE = 320, STILL_SHARE = 0.002, LONG_SHARE = 0.25, UNSEEN = 0.5;
-const BURNT = 245, STREAK = 6, LARGEST = 0.02, SLENDER = 2, OWN = 0.6, BEYOND = 0.25, DARK = 180, MOST = 200;
-const MOST_BURNT = 0.1, BARS = 5, BAR_LENGTH = 12, BAR_SLENDER = 4, BAR_ANGLE = 0.12, BAR_RATIO = 1.4;
+const VISIBLE = 12, NOTHING = 0.002, LITTLE = 0.018, VISIBLE_SHARE = 0.2, SPARSE = 320, STILL_SHARE = 0.002, LONG_SHARE = 0.25, UNSEEN = 0.5;
+const BURNT = 245, STREAK = 6, LARGEST = 0.02, SLENDER = 2, LEAST_EXTENT = 0.6, BEYOND = 0.25, DARK = 180, MAX_STREAKS = 200;
+const MAX_BURNT = 0.1, BARS = 5, BAR_LENGTH = 12, BAR_SLENDER = 4, BAR_ANGLE = 0.12, BAR_RATIO = 1.4;
 // Whether the estimated motion would hardly change the photo (planes of sRGB codes).
 export function standsStill(photo, flow, width, height, threshold) {
   const n = width * height, step = Math.max(width, height) >= SPARSE ? 2 : 1;
@@ -18,7 +18,7 @@ export function standsStill(photo, flow, width, height, threshold) {
     moving++;
     if ([0, 1, 2].some((c) => Math.abs(at(c, x + u, y + v) - at(c, x - u, y - v)) > VISIBLE)) visible++;
   }
-  return visible / count < NOTHING || (visible / count < LITTLE && visible < CONVINCED * moving);
+  return visible / count < NOTHING || (visible / count < LITTLE && visible < VISIBLE_SHARE * moving);
 }
 // Warnings, whether the clip is still, and how fast its fastest parts are, in the photo's pixels. With guidance `said`, `seen` is
 // the path that the network sees and `guided` the length from which on guidance calls its motion moving.
@@ -49,16 +49,16 @@ function burntStreaks(photo, flow, width, height) {
     const span = (values) => values.reduce((a, b) => Math.max(a, b)) - values.reduce((a, b) => Math.min(a, b)) + 1;
     const longest = Math.max(span(inside.map((i) => i % width)), span(inside.map((i) => Math.floor(i / width))));
     burnt += inside.length;
-    if (inside.length <= LARGEST * n && longest >= OWN * STREAK) streaks.push(inside);
+    if (inside.length <= LARGEST * n && longest >= LEAST_EXTENT * STREAK) streaks.push(inside);
   }
   streaks.sort((a, b) => b.length - a.length);
-  for (const inside of streaks.slice(0, MOST)) {
+  for (const inside of streaks.slice(0, MAX_STREAKS)) {
     const piece = inside.map((i) => [i % width, Math.floor(i / width)]); let re = 0, im = 0;
     for (const i of inside) { const u = flow[i], v = flow[n + i], m = Math.hypot(u, v) || 1; re += (u * u - v * v) / m / inside.length; im += 2 * u * v / m / inside.length; }
     const motion = Math.hypot(re, im); let angle = Math.atan2(im, re) / 2;
     if (motion >= STREAK) {
       const long = extent(piece, angle), wide = extent(piece, angle + Math.PI / 2);
-      if (long >= SLENDER * wide && long >= OWN * motion && endsAbruptly(piece, angle, motion, least, width, height)) return true;
+      if (long >= SLENDER * wide && long >= LEAST_EXTENT * motion && endsAbruptly(piece, angle, motion, least, width, height)) return true;
       continue;
     }
     const xs = piece.map((p) => p[0]), ys = piece.map((p) => p[1]), xx = variance(xs), yy = variance(ys), xy = (variance(piece.map(([x, y]) => x + y)) - xx - yy) / 2;
@@ -66,7 +66,7 @@ function burntStreaks(photo, flow, width, height) {
     const long = extent(piece, angle);
     if (long >= Math.max(BAR_LENGTH, BAR_SLENDER * extent(piece, angle + Math.PI / 2))) bars.push([angle, long]);
   }
-  if (burnt / n > MOST_BURNT) return false;
+  if (burnt / n > MAX_BURNT) return false;
   const alike = ([a, l], [b, m]) => Math.abs(Math.atan2(Math.sin(2 * (a - b)), Math.cos(2 * (a - b)))) / 2 < BAR_ANGLE && Math.abs(Math.log(l / m)) < Math.log(BAR_RATIO);
   return bars.some((bar) => bars.filter((other) => alike(bar, other)).length >= BARS);
 }

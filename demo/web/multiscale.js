@@ -72,7 +72,7 @@ export function pooled(map, w, h, window, mean) {
   return map;
 }
 // Weight of the smaller photo's maps: 1 where motion is too long for the larger one.
-function trusted(line, w, h) {
+function coarseWeight(line, w, h) {
   const length = lengths(line, w * h);
   if (!length.some((x) => x > SHORT)) return null;
   return pooled(pooled(length, w, h, AROUND), w, h, AROUND, true).map((x) => clamp((x - SHORT) / (LONG - SHORT), 0, 1));
@@ -98,7 +98,7 @@ export async function encode(run, sizes) {
 }
 function fuse(maps, { planes, width, height }, coarse, smaller, ratio) {
   const up = (map, scale) => enlarge(map, smaller.width, smaller.height, width, height, scale), n = width * height;
-  const line = up(coarse.line, ratio), trust = trusted(line, width, height);
+  const line = up(coarse.line, ratio), trust = coarseWeight(line, width, height);
   if (!trust) return;
   const other = { line, curve: up(coarse.curve, ratio), middle: up(coarse.middle.map((x, i) => x - smaller.planes[i])).map((x, i) => x + planes[i]) };
   for (const [name, map] of Object.entries(maps)) { const far = other[name] ?? up(coarse[name]); for (let i = 0; i < map.length; i++) map[i] += trust[i % n] * (far[i] - map[i]); }

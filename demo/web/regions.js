@@ -1,7 +1,7 @@
 // Coherent regions: a port of b2m.motion.regions.find_regions; the constants are explained there.
 import { clamp, coarseLines, halved, nearest, pieces, roundEven, shrink } from "./motion.js";
-const GRID = 192, SAMPLES = 4, SHARE = 0.25, PATCH = 5, STEPS = 4, REACH = 2, EDGE = 20, JUMP = 0.42, CRUMB = 0.003, SMALL = 0.02, ALIKE = 0.3;
-const RIM = 0.06, SLOWER = 0.6, TOUCHES = 0.25, RIM_ANGLE = 35 * Math.PI / 180, MOST = 250, SMOOTH = 8;
+const GRID = 192, SAMPLES = 4, SHARE = 0.25, SUPERPIXEL = 5, SLIC_ITERATIONS = 4, REACH = 2, EDGE = 20, DISCONTINUITY = 0.42, NEGLIGIBLE = 0.003, SMALL = 0.02, SIMILAR = 0.3;
+const FRINGE = 0.06, FRINGE_SPEED = 0.6, FRINGE_CONTACT = 0.25, RIM_ANGLE = 35 * Math.PI / 180, MAX_REGIONS = 250, INTERPOLATED = 8;
 // A label from 1 on for each pixel, regions with most motion first; still pixels get the label of the
 // nearest region. All zeros where nothing moves.
 export function findRegions(flow, photo, width, height, threshold) {
@@ -27,7 +27,7 @@ export function findRegions(flow, photo, width, height, threshold) {
       if (p === q && p === r && p === s) continue;
       for (const number of [p, q, r, s]) { // smooth borders between cells
         const share = ((p === number) * (1 - fx) + (q === number) * fx) * (1 - fy) + ((r === number) * (1 - fx) + (s === number) * fx) * fy;
-        if (number <= SMOOTH && Math.round(255 * share) > 127) out[i] = number;
+        if (number <= INTERPOLATED && Math.round(255 * share) > 127) out[i] = number;
       }
     }
   }
@@ -49,35 +49,35 @@ function joined(cells, moving, colors, w, h) {
     const u = cells[k], v = cells[n + k], m = Math.max(Math.hypot(u, v), 1e-9);
     length[k] = Math.hypot(u, v); doubled[k] = (u * u - v * v) / m; doubled[n + k] = 2 * u * v / m;
   }
-  const { patches, count } = patchesOf(doubled, length, moving, colors, w, h);
+  const { patches, count } = superpixelsOf(doubled, length, moving, colors, w, h);
   if (!count) return labels;
   const motion = new Float64Array(count), lines = Array.from({ length: count }, () => [0, 0, 0]);
   for (let k = 0; k < n; k++) if (moving[k]) { const p = patches[k], l = lines[p]; motion[p] += length[k]; l[0] += doubled[k]; l[1] += doubled[n + k]; l[2]++; }
-  const roots = merge(count, bordersOf(doubled, length, patches, count, moving, colors, w, h), Array.from(motion), lines.map((l) => [...l]));
+  const roots = merge(count, boundariesOf(doubled, length, patches, count, moving, colors, w, h), Array.from(motion), lines.map((l) => [...l]));
   const number = new Map([...new Set(roots)].sort((a, b) => a - b).map((root, i) => [root, i])), regions = patches.map((p, k) => moving[k] ? number.get(roots[p]) : -1);
   const moved = new Float64Array(number.size), together = Array.from(moved, () => [0, 0, 0]);
   for (let p = 0; p < count; p++) { const r = number.get(roots[p]); moved[r] += motion[p]; lines[p].forEach((value, c) => { together[r][c] += value; }); }
-  const belongs = withoutRims(regions, moved, together, w, h), sums = new Float64Array(moved.length);
+  const belongs = fringeOwners(regions, moved, together, w, h), sums = new Float64Array(moved.length);
   for (let k = 0; k < n; k++) if (moving[k]) sums[belongs[regions[k]]] += length[k];
   const rank = new Map(Array.from(sums.keys()).sort((a, b) => sums[b] - sums[a]).map((r, i) => [r, i + 1]));
-  for (let k = 0; k < n; k++) if (moving[k]) { const r = rank.get(belongs[regions[k]]); labels[k] = r > MOST ? 0 : r; }
+  for (let k = 0; k < n; k++) if (moving[k]) { const r = rank.get(belongs[regions[k]]); labels[k] = r > MAX_REGIONS ? 0 : r; }
   return labels;
 }
-function patchesOf(doubled, length, moving, colors, w, h) { // small connected pieces, by SLIC superpixels
-  const n = w * h, F = 8, features = new Float32Array(F * n), chosen = new Int32Array(n), rows = Math.ceil(h / PATCH), columns = Math.ceil(w / PATCH);
+function superpixelsOf(doubled, length, moving, colors, w, h) { // small connected pieces, by SLIC superpixels
+  const n = w * h, F = 8, features = new Float32Array(F * n), chosen = new Int32Array(n), rows = Math.ceil(h / SUPERPIXEL), columns = Math.ceil(w / SUPERPIXEL);
   for (let k = 0; k < n; k++) {
     const x = k % w, y = Math.floor(k / w), m = Math.max(length[k], 1);
     features[F * k] = 2 * doubled[k] / m; features[F * k + 1] = 2 * doubled[n + k] / m; features[F * k + 2] = 2 * Math.log(m);
     for (let c = 0; c < 3; c++) features[F * k + 3 + c] = colors[c * n + k] / EDGE;
-    features[F * k + 6] = y / PATCH; features[F * k + 7] = x / PATCH;
-    chosen[k] = Math.floor(y / PATCH) * columns + Math.floor(x / PATCH);
+    features[F * k + 6] = y / SUPERPIXEL; features[F * k + 7] = x / SUPERPIXEL;
+    chosen[k] = Math.floor(y / SUPERPIXEL) * columns + Math.floor(x / SUPERPIXEL);
   }
-  for (let step = 0; step < STEPS; step++) {
+  for (let step = 0; step < SLIC_ITERATIONS; step++) {
     const sums = new Float64Array(F * rows * columns), counts = new Float64Array(rows * columns), centres = new Float32Array(sums.length);
     for (let k = 0; k < n; k++) { counts[chosen[k]]++; for (let f = 0; f < F; f++) sums[F * chosen[k] + f] += features[F * k + f]; }
     for (let i = 0; i < sums.length; i++) centres[i] = counts[Math.floor(i / F)] ? sums[i] / counts[Math.floor(i / F)] : Infinity;
     for (let k = 0; k < n; k++) {
-      const row = Math.floor(Math.floor(k / w) / PATCH), column = Math.floor((k % w) / PATCH); let best = Infinity;
+      const row = Math.floor(Math.floor(k / w) / SUPERPIXEL), column = Math.floor((k % w) / SUPERPIXEL); let best = Infinity;
       for (let r = row - 1; r <= row + 1; r++) for (let c = column - 1; c <= column + 1; c++) {
         if (r < 0 || r >= rows || c < 0 || c >= columns) continue;
         let far = 0;
@@ -96,7 +96,7 @@ function around(k, w, h) {
   return out;
 }
 // Neighbouring pairs of patches: how motion jumps in all across their border, and how long it is.
-function bordersOf(doubled, length, patches, count, moving, colors, w, h) {
+function boundariesOf(doubled, length, patches, count, moving, colors, w, h) {
   const n = w * h, means = new Float32Array(2 * count), counts = new Float32Array(count), borders = Array.from({ length: count }, () => new Map());
   for (let k = 0; k < n; k++) if (moving[k]) { counts[patches[k]]++; means[patches[k]] += doubled[k]; means[count + patches[k]] += doubled[n + k]; }
   const calm = halved(means.map((sum, i) => sum / counts[i % count]), count), size = (p) => Math.hypot(calm[p], calm[count + p]);
@@ -121,16 +121,16 @@ function merge(count, borders, weight, lines) { // pairs with the least mean jum
   const jump = (one, other) => { const [total, cells] = borders[one].get(other); return total / cells; };
   const patience = (one, other) => {
     const share = Math.min(weight[one], weight[other]) / everything;
-    if (share < CRUMB) return Infinity;
+    if (share < NEGLIGIBLE) return Infinity;
     const [a, b] = [one, other].map((r) => [lines[r][0] / lines[r][2], lines[r][1] / lines[r][2]]);
-    const alike = Math.hypot(a[0] - b[0], a[1] - b[1]) < ALIKE * Math.max(Math.hypot(...a), Math.hypot(...b), 1e-9);
-    return share < SMALL || alike ? 2 * JUMP : JUMP;
+    const alike = Math.hypot(a[0] - b[0], a[1] - b[1]) < SIMILAR * Math.max(Math.hypot(...a), Math.hypot(...b), 1e-9);
+    return share < SMALL || alike ? 2 * DISCONTINUITY : DISCONTINUITY;
   };
   for (const lenient of [false, true]) { // small regions can only be told from large ones after these have formed
     const queue = borders.flatMap((beside, a) => [...beside.keys()].filter((b) => a < b).map((b) => [jump(a, b), a, b])).sort(later); // the next comes last
     while (queue.length) {
       const [price, one, other] = queue.pop();
-      if (!borders[one].has(other) || jump(one, other) !== price || price > (lenient ? patience(one, other) : JUMP)) continue;
+      if (!borders[one].has(other) || jump(one, other) !== price || price > (lenient ? patience(one, other) : DISCONTINUITY)) continue;
       const [keep, gone] = borders[one].size >= borders[other].size ? [one, other] : [other, one];
       parent[gone] = keep; weight[keep] += weight[gone]; lines[gone].forEach((value, c) => { lines[keep][c] += value; });
       borders[keep].delete(gone); borders[gone].delete(keep);
@@ -147,7 +147,7 @@ function merge(count, borders, weight, lines) { // pairs with the least mean jum
   }
   return parent.map((_, k) => { while (parent[k] !== k) k = parent[k]; return k; });
 }
-function withoutRims(regions, motion, lines, w, h) { // the border of a region, where its motion fades, is no region
+function fringeOwners(regions, motion, lines, w, h) { // the border of a region, where its motion fades, is no region
   const count = motion.length, outline = new Float64Array(count), shared = Array.from({ length: count }, () => new Map()), all = motion.reduce((a, b) => a + b, 0);
   for (let k = 0; k < w * h; k++) if (regions[k] >= 0) for (const j of around(k, w, h)) if (regions[j] !== regions[k]) {
     outline[regions[k]]++;
@@ -155,12 +155,12 @@ function withoutRims(regions, motion, lines, w, h) { // the border of a region, 
   }
   let belongs = Array.from({ length: count }, (_, r) => r);
   for (let rim = 0; rim < count; rim++) {
-    if (motion[rim] >= RIM * all) continue;
+    if (motion[rim] >= FRINGE * all) continue;
     const [thing, touches] = [...shared[rim]].reduce((a, b) => b[1] > a[1] || (b[1] === a[1] && b[0] < a[0]) ? b : a, [-1, 0]);
     if (thing < 0) continue;
     const a = lines[rim], b = lines[thing], alike = a[0] * b[0] + a[1] * b[1] >= Math.cos(2 * RIM_ANGLE) * Math.hypot(a[0], a[1]) * Math.hypot(b[0], b[1]);
-    const slower = motion[rim] / a[2] < SLOWER * motion[thing] / b[2] && motion[rim] < motion[thing] / 3;
-    if (alike && slower && touches >= TOUCHES * outline[rim]) belongs[rim] = thing;
+    const slower = motion[rim] / a[2] < FRINGE_SPEED * motion[thing] / b[2] && motion[rim] < motion[thing] / 3;
+    if (alike && slower && touches >= FRINGE_CONTACT * outline[rim]) belongs[rim] = thing;
   }
   for (let i = 0; i < 2; i++) belongs = belongs.map((r) => belongs[r]);
   return belongs;

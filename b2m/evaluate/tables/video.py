@@ -71,12 +71,12 @@ class Blurred(NamedTuple):
     Attributes:
         scene: the frame with its motion.
         sharp: (T, H, W, 3), what it is the mean of.
-        filmed: (T, H, W, 3), what the finished video shows.
+        output: (T, H, W, 3), what the finished video shows.
     """
 
     scene: video.Scene
     sharp: Frames
-    filmed: Frames
+    output: Frames
 
 
 @register_table("video")
@@ -118,7 +118,7 @@ class VideoTable(Table):
             PHOTO: np.broadcast_to(photo, sharp.shape),
             NEIGHBOURS: np.stack(list(scene.clip.render(FRAMES))),
             TRUE: true.frames,
-            FILM: sample.filmed,
+            FILM: sample.output,
             SHARP: sharp,
         }
         before, self.last = self.last, {name: frames[-1] for name, frames in shown.items()}
@@ -179,20 +179,20 @@ def _blurred_frames(animator: BlurAnimator, path: Path, samples: int) -> Iterato
     made_of: deque[Frames] = deque()
     scenes: deque[video.Scene] = deque()
 
-    def shots() -> Iterator[video.TimedFrame]:
+    def timed_frames() -> Iterator[video.TimedFrame]:
         for number, (photo, sharp) in enumerate(averaged_frames(path, samples)):
             made_of.append(sharp)
             yield video.TimedFrame(photo, Fraction(number), Fraction(number + 1))
 
     def timed() -> Iterator[tuple[video.Scene, list[video.Instant]]]:
         moments = [video.Instant((index + 0.5) / FRAMES, index) for index in range(FRAMES)]
-        for scene in video.find_motion(animator, shots(), SHUTTER):
+        for scene in video.find_motion(animator, timed_frames(), SHUTTER):
             scenes.append(scene)
             yield scene, moments
 
-    filmed: list[Pixels] = []
+    output: list[Pixels] = []
     for frame, _ in video.pictures(timed(), SHUTTER):
-        filmed.append(frame)
-        if len(filmed) == FRAMES:
-            yield Blurred(scenes.popleft(), made_of.popleft(), np.stack(filmed))
-            filmed = []
+        output.append(frame)
+        if len(output) == FRAMES:
+            yield Blurred(scenes.popleft(), made_of.popleft(), np.stack(output))
+            output = []
