@@ -77,6 +77,9 @@ class HubModel(torch.nn.Module):
     native_frames: int | None = None
     """How many frames there are; None for any number."""
 
+    guidance_predictors: ClassVar[tuple[str, ...]] = ()
+    """What may propose its motion hypotheses, the default first, of "regions" and "cvae-gan"."""
+
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Trainings of this model by name, see `b2m.registry.register_model`."""
 

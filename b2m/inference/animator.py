@@ -104,12 +104,12 @@ class BlurAnimator:
                 f"no guidance predictor is called '{guidance_predictor}'; "
                 f"there are {' and '.join(map(repr, GUIDANCE_PREDICTORS))}."
             )
-        taken = {"animator": GUIDANCE_PREDICTORS, "decomposer": ("cvae-gan",)}.get(model, ())
+        taken = kind.guidance_predictors
         if guidance_predictor is not None and guidance_predictor not in taken:
             only = f"only {taken[0]!r}" if taken else "no guidance predictor"
             raise InputError(f"the model '{model}' takes {only}, not '{guidance_predictor}'.")
         predictor = None
-        if guidance_predictor == "cvae-gan" or model == "decomposer":
+        if "cvae-gan" in (guidance_predictor, *taken[:1]):
             predictor = load_model(GuidancePredictor, None, None, device)
         return cls(load_model(kind, weights, revision, device), predictor, ensemble=ensemble)
 

@@ -390,6 +390,8 @@ class MotionAnimator(HubModel):
     native_frames = None
     """Any number of frames."""
 
+    guidance_predictors = ("regions", "cvae-gan")
+
     def __init__(self, config: MotionAnimatorConfig | None = None) -> None:
         config = config or MotionAnimatorConfig()
         super().__init__(config)

@@ -206,6 +206,7 @@ class BlurDecomposer(HubModel):
     config: BlurDecomposerConfig
 
     native_frames = FRAMES
+    guidance_predictors = ("cvae-gan",)
 
     def __init__(self, config: BlurDecomposerConfig | None = None) -> None:
         config = config or BlurDecomposerConfig()
