@@ -470,17 +470,6 @@ def nearer_sign(flow: Tensor, truth: Tensor) -> Tensor:
     return torch.where((back < there).view(-1, 1, 1, 1), -truth, truth)
 
 
-def frames_of(frames: Tensor, count: int) -> Tensor:
-    """Evenly spaced ones of (B, T, 3, H, W), first, middle and last among them: (B, count, …).
-
-    One alone is the middle one.
-    """
-    last = frames.shape[1] - 1
-    if count == 1:
-        return frames[:, last // 2, None]
-    return frames[:, [round(index * last / (count - 1)) for index in range(count)]]
-
-
 def _weighted(
     scales: Sequence[Tensor], weights: Sequence[float] | None
 ) -> list[tuple[Tensor, float]]:

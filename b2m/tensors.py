@@ -1,4 +1,4 @@
-"""Conversions between NumPy and PyTorch layouts of images and fields."""
+"""Conversions between NumPy and PyTorch layouts of images and fields; choice of frames."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+
+def evenly_spaced(total: int, count: int) -> list[int]:
+    """Numbers of some frames of a clip, from its first to its last; a single one is the middle."""
+    last = total - 1
+    return [last // 2] if count == 1 else [round(i * last / (count - 1)) for i in range(count)]
 
 
 def to_tensor(array: NDArray[Any], device: torch.device | str = "cpu") -> Tensor:

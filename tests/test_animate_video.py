@@ -186,13 +186,13 @@ def test_flow_over_the_exposure_from_both_neighbours_or_one():
 def test_cuts_are_told_from_pans_and_lights():
     world, other = texture(width=600), texture(width=600, seed=5) * [0.4, 0.6, 1.0]
     here = view(world, 50)
-    assert video.is_cut(here, view(other.astype(np.float32), 50))
-    assert video.is_cut(here, np.zeros_like(here))
-    assert not video.is_cut(here, here)
-    assert not video.is_cut(here, view(world, 50 + WIDTH // 3))
-    assert not video.is_cut(here, (here * 0.6).astype(np.uint8))
+    assert video.is_scene_cut(here, view(other.astype(np.float32), 50))
+    assert video.is_scene_cut(here, np.zeros_like(here))
+    assert not video.is_scene_cut(here, here)
+    assert not video.is_scene_cut(here, view(world, 50 + WIDTH // 3))
+    assert not video.is_scene_cut(here, (here * 0.6).astype(np.uint8))
     black = np.zeros_like(here)
-    assert not video.is_cut(black, black)
+    assert not video.is_scene_cut(black, black)
 
 
 @pytest.mark.parametrize("shutter", [1.0, 0.3])

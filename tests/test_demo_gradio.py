@@ -301,7 +301,7 @@ def test_undo_redo_and_reset(actions, half):
     settings = (1, 3, 1.0, False, "animator")
 
     def say(edits, undone, where):
-        *_, edits, undone = actions.said(half, edits, *settings, undone, where)
+        *_, edits, undone = actions.directed_edit(half, edits, *settings, undone, where)
         return edits, undone
 
     one, none = say([], [], "left")
@@ -400,16 +400,16 @@ def test_a_job_can_be_cancelled(page_modules):
 @pytest.fixture
 def page(actions, monkeypatch):
     """The request of the one page that is open."""
-    import attended
+    import visitors
 
-    for module in (attended, actions):
+    for module in (visitors, actions):
         monkeypatch.setattr(module, "visitor", lambda: "page")
     return SimpleNamespace(session_hash="page")
 
 
 def test_what_another_photo_asked_for_is_not_shown(actions, page, tmp_path):
-    import attended
     import limits
+    import visitors
 
     first, second = (str(small_photo(tmp_path, number)) for number in (1, 2))
     worker, ended = endless_job(first)
@@ -423,9 +423,9 @@ def test_what_another_photo_asked_for_is_not_shown(actions, page, tmp_path):
     assert actions.propose(second, 7, "animator") == gradio.skip()  # its clip comes first
     assert actions.again(second, [], 1, 7, 1.0, False, "animator") != gradio.skip()
     assert actions.propose(second, 7, "animator") != gradio.skip()
-    assert not attended.leave("page")  # the clip is there, and stays
+    assert not visitors.leave("page")  # the clip is there, and stays
     actions.begin(first, page)
-    assert attended.leave("page")  # cancelled before the work has come to the server
+    assert visitors.leave("page")  # cancelled before the work has come to the server
     assert actions.again(first, [], 1, 7, 1.0, False, "animator") == gradio.skip()
 
 

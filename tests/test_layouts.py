@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from b2m.data.footage import Reader, Source, examine, frames_of
+from b2m.data.footage import Reader, Source, examine, frame_files
 from b2m.data.layouts import DVD_TEST, GOPRO_TEST, GOPRO_TEST_OF_8, gopro_window, read_layout
 from b2m.errors import InputError
 from b2m.media.video import write_mp4, write_timed_mp4
@@ -343,15 +343,15 @@ def test_a_rate_that_varies_by_little_is_seen_at_any_scale_of_time(tmp_path, tim
 
 def test_frames_are_ordered_by_number_and_a_constant_step_is_theirs(tmp_path):
     frames(tmp_path / "tens", [f"out{n}.png" for n in range(12)])
-    assert frames_of(tmp_path / "tens") == tuple(f"out{n}.png" for n in range(12))
+    assert frame_files(tmp_path / "tens") == tuple(f"out{n}.png" for n in range(12))
     names = [f"{n:09d}.png" for n in range(0, 40 * 33_333, 33_333)]
     frames(tmp_path, names)
-    assert frames_of(tmp_path) == tuple(names)
+    assert frame_files(tmp_path) == tuple(names)
     (tmp_path / names[5]).unlink()
-    assert frames_of(tmp_path) == (*names[:5], "", *names[6:])
+    assert frame_files(tmp_path) == (*names[:5], "", *names[6:])
     # Every second frame of footage that has a rate: half of it.
     frames(tmp_path / "halves", [f"{n:03d}.png" for n in range(0, 20, 2)])
-    source = Source("a", "train", tmp_path / "halves", frames_of(tmp_path / "halves"), 240.0)
+    source = Source("a", "train", tmp_path / "halves", frame_files(tmp_path / "halves"), 240.0)
     assert examine(source).fps == 120
 
 
@@ -359,7 +359,7 @@ def test_numbers_that_are_times_are_refused_in_one_sentence(tmp_path):
     rng = np.random.default_rng(0)
     times = np.cumsum(33_333_333 + rng.integers(-9_999, 9_999, 40))
     frames(tmp_path, [f"{time}.png" for time in times])
-    found = frames_of(tmp_path)
+    found = frame_files(tmp_path)
     assert len(found) == 40 and all(found)
     with pytest.raises(InputError, match="as times do: number them"):
         examine(Source("a", "train", tmp_path, found))
@@ -367,13 +367,13 @@ def test_numbers_that_are_times_are_refused_in_one_sentence(tmp_path):
 
 def test_a_few_breaks_are_missing_frames(tmp_path):
     frames(tmp_path, [f"{n}.png" for n in (*range(10), *range(12, 20), *range(9_000, 9_010))])
-    assert frames_of(tmp_path).count("") == 2 + 1000
+    assert frame_files(tmp_path).count("") == 2 + 1000
 
 
 def test_bad_frames_are_told_apart(tmp_path):
     for index in range(12):
         Image.fromarray(numbered(index)).save(tmp_path / f"{index + 1:06d}.png")
-    source = Source("frames", "train", tmp_path, frames_of(tmp_path), 240.0)
+    source = Source("frames", "train", tmp_path, frame_files(tmp_path), 240.0)
     Image.fromarray(numbered(3, (32, 40))).save(tmp_path / "000003.png")
     cv2.imwrite(str(tmp_path / "000005.png"), numbered(5).astype(np.uint16) * 257)
     whole = (tmp_path / "000007.png").read_bytes()

@@ -10,7 +10,6 @@ from b2m.data.sample import SampleBatch
 from b2m.guidance.quantize import quantise
 from b2m.losses import (
     EPE_WEIGHTS,
-    frames_of,
     multiscale_epe,
     nearer_order,
     nearer_sign,
@@ -28,6 +27,7 @@ from b2m.models import (
     VideoRestorer,
     VideoRestorerConfig,
 )
+from b2m.tensors import evenly_spaced
 from b2m.train.objectives import OBJECTIVES, ClipObjective, FlowObjective
 from b2m.train.recipes import find_recipe
 
@@ -111,8 +111,7 @@ def test_what_the_restorer_minimises_does_not_depend_on_the_way_things_go():
 
 @pytest.mark.parametrize(("count", "picked"), [(1, [3]), (3, [0, 3, 6]), (7, list(range(7)))])
 def test_frames_are_picked_evenly(count, picked):
-    frames = torch.rand(2, 7, 3, 4, 4)
-    assert torch.equal(frames_of(frames, count), frames[:, picked])
+    assert evenly_spaced(7, count) == picked
 
 
 @pytest.mark.parametrize("kind", ["video-restorer", "blur-flow", "jin"])

@@ -38,12 +38,19 @@ from b2m.cli.console import (
     each,
     each_named,
     numbered,
-    place_of,
+    output_target,
     print_table,
     spare_photos,
     warn,
 )
-from b2m.cli.guidance_options import Direction, Picture, Reversed, Scale, Strokes, read_directions
+from b2m.cli.guidance_options import (
+    Direction,
+    Picture,
+    Reversed,
+    Scale,
+    Strokes,
+    guidance_from_options,
+)
 from b2m.errors import ArgumentError, InputError
 from b2m.files import results_folder
 
@@ -231,18 +238,18 @@ def animate(
     in pixels (and its speed, where its EXIF has the exposure time) and how closely the clip,
     blurred again, agrees with the photo, in dB: higher is closer.
     """
-    place = place_of(output, photos, _FILES)
-    wanted = _formats((place.kind or _USUAL) if formats is None else formats)
-    if place.kind and wanted != [place.kind]:
+    outputs = output_target(output, photos, _FILES)
+    wanted = _formats((outputs.kind or _USUAL) if formats is None else formats)
+    if outputs.kind and wanted != [outputs.kind]:
         raise ArgumentError(
-            f"-o {output} names one {place.kind}: name a folder for --format {formats}"
+            f"-o {output} names one {outputs.kind}: name a folder for --format {formats}"
         )
     at_least(frames, 2, "--frames", "a clip needs both ends of the exposure")
     at_least(max_side, 16, "--max-side", "smaller clips show nothing")
     if fps is not None and not 0 < fps <= 1000:
         raise ArgumentError(f"--fps is {fps:g}: give a number above 0 and up to 1000")
     at_least(motions, 1, "--motions", "there is nothing else to make")
-    direct = read_directions(direction, guidance, scale_guidance, stroke, reverse)
+    direct = guidance_from_options(direction, guidance, scale_guidance, stroke, reverse)
     check_device(device)
     animator = _animator(weights, device, model, guidance_predictor, ensemble)
 
@@ -258,15 +265,15 @@ def animate(
             clip = clips.pop(0)  # its frames need not outlive it
             stem = numbered(name, number)
             for kind in wanted:
-                target = place.folder / (stem + _ENDINGS.get(kind, f".{kind}"))
-                target = place.file if place.file and number == 1 else target
+                target = outputs.folder / (stem + _ENDINGS.get(kind, f".{kind}"))
+                target = outputs.file if outputs.file and number == 1 else target
                 spare_photos(target, photos)
                 _save(clip, kind, target, fps, max_side)
                 print(f"{target}{os.sep if kind == 'frames' else ''}", flush=True)
             yield _row(photo, clip, number)
 
-    with results_folder(place.folder):
-        rows, code = each(photos, work, motions, place.name)
+    with results_folder(outputs.folder):
+        rows, code = each(photos, work, motions, outputs.name)
     print_table(rows)
     raise typer.Exit(code)
 
@@ -287,7 +294,7 @@ def flow(
     x to the right and y down. In the picture the hue is the direction, white is still.
     """
     check_device(device)
-    place = place_of(output, photos, {"flo": ".flo", "png": ".png"})
+    outputs = output_target(output, photos, {"flo": ".flo", "png": ".png"})
     find = _flow_finder(weights, device, model, ensemble, seed)
 
     def work(photo: Path, name: str) -> None:
@@ -295,20 +302,20 @@ def flow(
         from b2m.media import image as media
 
         _, found = find(photo)
-        field, picture = place.folder / f"{name}.flo", place.folder / f"{name}-flow.png"
-        if place.file is not None:
-            field = picture = place.file
-        if place.kind != "png":
+        field, picture = outputs.folder / f"{name}.flo", outputs.folder / f"{name}-flow.png"
+        if outputs.file is not None:
+            field = picture = outputs.file
+        if outputs.kind != "png":
             spare_photos(field, photos)
             motion.write_flow(field, found)
             print(field, flush=True)
-        if place.kind != "flo":
+        if outputs.kind != "flo":
             spare_photos(picture, photos)
             media.write_png(picture, motion.flow_to_color(found))
             print(picture, flush=True)
 
-    with results_folder(place.folder):
-        code = each(photos, work, name=place.name)[1]
+    with results_folder(outputs.folder):
+        code = each(photos, work, name=outputs.name)[1]
     raise typer.Exit(code)
 
 
@@ -399,18 +406,18 @@ def _pictures(
     picture: Callable[[Path], NDArray[np.uint8]],
 ) -> None:
     """Write NAME-suffix.png for each photo: what a function makes of it."""
-    place = place_of(output, photos, {"png": ".png"})
+    outputs = output_target(output, photos, {"png": ".png"})
 
     def work(photo: Path, name: str) -> None:
         from b2m.media import image as media
 
-        target = place.file or place.folder / f"{name}-{suffix}.png"
+        target = outputs.file or outputs.folder / f"{name}-{suffix}.png"
         spare_photos(target, photos)
         media.write_png(target, picture(photo))
         print(target, flush=True)
 
-    with results_folder(place.folder):
-        code = each(photos, work, name=place.name)[1]
+    with results_folder(outputs.folder):
+        code = each(photos, work, name=outputs.name)[1]
     raise typer.Exit(code)
 
 

@@ -75,16 +75,16 @@ class Row:
 
 def each_named(option: str, arguments: Sequence[str]) -> list[str]:
     """Arguments in which an option stands before each of the values that follow it."""
-    said: list[str] = []
+    named: list[str] = []
     inside = False
     for argument in map(str, arguments):
         if argument.startswith("-"):
             inside = False
-        elif inside and said[-1] != option:
-            said.append(option)
+        elif inside and named[-1] != option:
+            named.append(option)
         inside |= argument == option
-        said.append(argument)
-    return said
+        named.append(argument)
+    return named
 
 
 def at_least(value: int, least: int, option: str, reason: str) -> None:
@@ -97,7 +97,7 @@ def at_least(value: int, least: int, option: str, reason: str) -> None:
 
 
 @dataclass(frozen=True)
-class Place:
+class OutputTarget:
     """Where results go.
 
     Attributes:
@@ -113,7 +113,7 @@ class Place:
     file: Path | None = None
 
 
-def place_of(output: Path, photos: Sequence[Path], endings: Mapping[str, str]) -> Place:
+def output_target(output: Path, photos: Sequence[Path], endings: Mapping[str, str]) -> OutputTarget:
     """A folder, or a file by its ending, where it is not the name of a folder that is there.
 
     Args:
@@ -125,7 +125,7 @@ def place_of(output: Path, photos: Sequence[Path], endings: Mapping[str, str]) -
         ArgumentError: a file for several photos, or one of a kind that is not written.
     """
     if output.is_dir() or str(output).endswith(("/", "\\")):
-        return Place(output)
+        return OutputTarget(output)
     lower = output.name.lower()
     # The longer ones first: .mp.jpg is no .jpg.
     for kind, ending in sorted(endings.items(), key=lambda item: -len(item[1])):
@@ -134,13 +134,13 @@ def place_of(output: Path, photos: Sequence[Path], endings: Mapping[str, str]) -
                 raise ArgumentError(
                     f"-o {output} names one file, and there are {len(photos)} photos: name a folder"
                 )
-            return Place(output.parent, output.name[: -len(ending)], kind, output)
+            return OutputTarget(output.parent, output.name[: -len(ending)], kind, output)
     if output.suffix.lower() in _NOT_WRITTEN:
         raise ArgumentError(
             f"-o {output} ends in {output.suffix}, which is not written here: end it in "
             f"{', '.join(endings.values())}, or name a folder"
         )
-    return Place(output)
+    return OutputTarget(output)
 
 
 # --- work on several photos ----------------------------------------------------------------------

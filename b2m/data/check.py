@@ -16,7 +16,14 @@ from tqdm.auto import tqdm
 from b2m.data.averaging import decode, encode
 from b2m.data.build.progress import is_begun
 from b2m.data.sample import Sample
-from b2m.data.storage import FOLDERS, Record, guidance_of, iter_index, place_of, read_sample
+from b2m.data.storage import (
+    FOLDERS,
+    Record,
+    guidance_of,
+    iter_index,
+    parse_sample_path,
+    read_sample,
+)
 from b2m.errors import InputError
 
 _CLIPPED = 250
@@ -82,7 +89,7 @@ def check(folder: str | Path) -> Iterator[str]:
 def _strays(folder: Path, expected: dict[int, tuple[int, bool]]) -> Iterator[str]:
     for name in FOLDERS:
         for entry in os.scandir(folder / name) if (folder / name).is_dir() else ():
-            place = place_of(name, entry.name)
+            place = parse_sample_path(name, entry.name)
             frames, moves = expected.get(place.number, (0, False)) if place else (0, False)
             if not place or place.frame >= frames or not (moves or name in ("blur", "sharp")):
                 yield (

@@ -19,14 +19,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from b2m.data.clips import swept_path
-from b2m.data.sample import SampleBatch, at_instants
+from b2m.data.sample import SampleBatch
 from b2m.data.sensor import simulate_sensor
 from b2m.data.storage import FOLDERS, Record, iter_index, on_middle_grid, read_index, read_sample
 from b2m.data.stream import augment
 from b2m.errors import InputError
 from b2m.guidance.quantize import quantise
 from b2m.motion.fields import STILL_THRESHOLD
-from b2m.tensors import to_flow, to_photo, to_tensor
+from b2m.tensors import evenly_spaced, to_flow, to_photo, to_tensor
 
 _READERS = 4  # files that are read at the same time
 
@@ -155,7 +155,7 @@ class BlurClipDataset(Dataset[Item]):
                 top, left = (one // 2 for one in slack)
             window = slice(top, top + self.size), slice(left, left + self.size)
         photo = to_photo(sample.photo[window])[0]
-        kept = at_instants(sample.frames, self.frames)
+        kept = sample.frames[evenly_spaced(len(sample.frames), self.frames)]
         frames = torch.cat([to_photo(frame[window]) for frame in kept])
         vectors = to_tensor(flow[window])[0]
         return _varied(photo, frames, vectors, draw, self.vary)

@@ -240,12 +240,12 @@ def _download(archive: Archive, folder: Path) -> None:
     command = _commands(archive)
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if result.returncode or not (folder / archive.file).is_file():
-        said = " ".join(result.stderr.split())[-160:] or "it gave another file"
+        message = " ".join(result.stderr.split())[-160:] or "it gave another file"
         hint = ""
         if archive.registry == "debian":
             hint = "; it is of Debian 12 (bookworm): run this there, after 'apt-get update'"
         raise InputError(
-            f"{clients[0]} cannot get {archive.package} {archive.version} ({said.strip()}){hint}"
+            f"{clients[0]} cannot get {archive.package} {archive.version} ({message.strip()}){hint}"
         )
 
 

@@ -75,7 +75,7 @@ class Footage:
     size: tuple[int, int] | None = None
 
 
-def frames_of(folder: Path) -> tuple[str, ...]:
+def frame_files(folder: Path) -> tuple[str, ...]:
     """Names of the images in a folder, by their numbers; "" for each that is missing between two.
 
     So what belongs to a number stays where it is when what is missing is put in. Numbers that go

@@ -11,7 +11,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from b2m.data.footage import Source, frames_of
+from b2m.data.footage import Source, frame_files
 from b2m.data.splits import IMAGE_SUFFIXES, SPLITS, VIDEO_SUFFIXES, dealt_split, photos_in, visible
 from b2m.errors import InputError
 from b2m.registry import LAYOUTS, register_layout
@@ -148,7 +148,7 @@ def _gopro(folder: Path, way: str) -> list[Source]:
         for sequence in _folders(inside):
             if not _SEQUENCE.fullmatch(sequence.name):
                 continue
-            files = frames_of(sequence)
+            files = frame_files(sequence)
             if not files:
                 hint = ""
                 if (sequence / "sharp").is_dir():
@@ -175,7 +175,7 @@ def _gopro_pairs(folder: Path, _: str) -> list[Source]:
             sequence.name,
             split or ("test" if sequence.name in GOPRO_TEST else "train"),
             sequence,
-            frames_of(sequence / "sharp"),
+            frame_files(sequence / "sharp"),
             licence="CC BY 4.0 (GoPro, Nah 2017)",
             pairs=True,
         )
@@ -216,7 +216,7 @@ def _dvd(folder: Path, _: str) -> list[Source]:
     inner = folder / "quantitative_datasets"
     for pair in _folders(inner if inner.is_dir() else folder):
         if all((pair / name).is_dir() for name in PAIRS[0]):
-            files = frames_of(pair / PAIRS[0][1])
+            files = frame_files(pair / PAIRS[0][1])
             # Its video, in the same split, may have the same name.
             name = f"{pair.name}-pairs"
             split = _dvd_split(pair.name)
@@ -235,7 +235,7 @@ def _reds(folder: Path, _: str) -> list[Source]:
     for split, inside in _by_split(folder):
         nested = inside / f"{split}_orig"
         for sequence in _folders(nested if nested.is_dir() else inside):
-            if split and re.fullmatch(r"\d{3}", sequence.name) and (files := frames_of(sequence)):
+            if split and re.fullmatch(r"\d{3}", sequence.name) and (files := frame_files(sequence)):
                 name = f"{split}_{sequence.name}"
                 licence = "CC BY 4.0 (REDS, Nah 2019)"
                 sources.append(Source(name, split, sequence, files, 120.0, licence))
@@ -248,14 +248,16 @@ def _nfs(folder: Path, _: str) -> list[Source]:
 
     2021b does not say which: here they are counted in the order of their names.
     """
-    found = [path for path in visible(folder.glob("*/240/*")) if path.is_dir() and frames_of(path)]
+    found = [
+        path for path in visible(folder.glob("*/240/*")) if path.is_dir() and frame_files(path)
+    ]
     shares = [(place + 0.5) / len(found) for place in range(len(found))]
     return [
         Source(
             path.parents[1].name,
             "train" if share < 0.7 else "val" if share < 0.85 else "test",
             path,
-            frames_of(path),
+            frame_files(path),
             240.0,
             "as the authors of NfS (Galoogahi 2017) say",
         )
@@ -292,7 +294,7 @@ def _monkaa(folder: Path, _: str) -> list[Source]:
     sources = []
     for scene in _folders(scenes) if whole else ():
         for side in ("left", "right"):
-            if (scene / side).is_dir() and (files := frames_of(scene / side)):
+            if (scene / side).is_dir() and (files := frame_files(scene / side)):
                 # Both eyes of a scene are one source of the split.
                 name, licence = f"{scene.name}/{side}", "as the authors of Monkaa (Mayer 2016) say"
                 split = dealt_split(scene.name)
@@ -321,7 +323,7 @@ def _video(folder: Path, _: str) -> list[Source]:
         for path in _videos(inside):
             sources.append(Source(path.stem, split or dealt_split(path.stem), path))
         for path in _folders(inside):
-            if files := frames_of(path):
+            if files := frame_files(path):
                 sources.append(Source(path.name, split or dealt_split(path.name), path, files))
     return sources
 

@@ -43,15 +43,6 @@ class Sample(NamedTuple):
         return self.flow
 
 
-def at_instants(frames: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    """Some frames of a clip, evenly from its first to its last; a single one is the middle one."""
-    assert len(frames) >= count
-    last = len(frames) - 1
-    if count == 1:
-        return frames[last // 2, None]
-    return frames[np.linspace(0, last, count).round().astype(np.intp)]
-
-
 class SampleBatch(NamedTuple):
     """A batch of rendered samples, as tensors.
 

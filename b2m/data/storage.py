@@ -143,7 +143,7 @@ class Record:
             raise InputError(f"a line of {INDEX} lacks {error}: build the data set anew") from None
 
 
-class Place(NamedTuple):
+class SamplePath(NamedTuple):
     """What a file is.
 
     Attributes:
@@ -157,12 +157,12 @@ class Place(NamedTuple):
     frame: int
 
 
-def place_of(kind: str, name: str) -> Place | None:
+def parse_sample_path(kind: str, name: str) -> SamplePath | None:
     """What a file of one of `FOLDERS` is, by its name; None where no sample has such a file."""
     found = _NAME.fullmatch(name)
     if not found:
         return None
-    place = Place(kind, int(found[1]), int(found[2] or 0))
+    place = SamplePath(kind, int(found[1]), int(found[2] or 0))
     return place if _path(*place) == f"{kind}/{name}" else None
 
 

@@ -118,9 +118,9 @@ _Maker = Callable[[str, HubModel, Weights], Method | None]
 def _run(model: nn.Module, sample: Sample, guidance: Guidance | None = None) -> Frames:
     device = next(model.parameters()).device
     photo = to_tensor(sample.photo).to(device) / 255
-    said = None if guidance is None else to_tensor(guidance).to(device)
+    given = None if guidance is None else to_tensor(guidance).to(device)
     with torch.inference_mode():
-        found: Tensor = model(photo, said)
+        found: Tensor = model(photo, given)
     return to_pixels(found[0])
 
 
@@ -186,8 +186,8 @@ def _animated(
         animator = BlurAnimator(model)
 
         def clips(sample: Sample) -> list[Frames]:
-            said, count = guidance and guidance(sample), len(sample.frames)
-            found = animator.animate(sample.photo, guidance=said, frames=count, motions=max(tries))
+            guide, count = guidance and guidance(sample), len(sample.frames)
+            found = animator.animate(sample.photo, guidance=guide, frames=count, motions=max(tries))
             return [clip.raw_frames for clip in found]
 
         def flow(sample: Sample) -> Flow:
@@ -374,14 +374,14 @@ def animator_methods(animator: BlurAnimator) -> Predict:
 
     def predict(photo: Pixels, guidance: Guidance, count: int) -> Iterator[Prediction]:
         prepared, again = animator.prepare(photo), several.prepare(photo)
-        for name, seen, said in (
+        for name, seen, guide in (
             (GIVEN, prepared, guidance),
             (REVERSED, prepared, reverse(guidance)),
             (FREE, prepared, None),
             (GIVEN_ENSEMBLE, again, guidance),
             (FREE_ENSEMBLE, again, None),
         ):
-            clip = animator.animate(seen, guidance=said, frames=count)[0]
+            clip = animator.animate(seen, guidance=guide, frames=count)[0]
             order_invariant = name not in (GIVEN, GIVEN_ENSEMBLE)
             yield Prediction(name, clip.raw_frames, clip.flow, order_invariant)
         clip = animator.animate(prepared, guidance=guidance, frames=count)[0]

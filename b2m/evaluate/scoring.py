@@ -85,7 +85,7 @@ class Tally:
         return rows
 
 
-def psnrs(frames: Frames, truth: Frames, mask: Mask | None = None) -> NDArray[np.float64]:
+def frame_psnr(frames: Frames, truth: Frames, mask: Mask | None = None) -> NDArray[np.float64]:
     """(T,) dB of each frame, at most `EXACT`."""
     pairs = zip(frames, truth, strict=True)
     return np.array([min(psnr(frame, target, mask), EXACT) for frame, target in pairs])

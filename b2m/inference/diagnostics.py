@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from b2m.media.image import Pixels
-from b2m.motion.fields import change_between, sampling_step
+from b2m.motion.fields import VISIBLE_CHANGE, change_between, sampling_step
 from b2m.motion.orientation import length_of
 
 STILL = "no motion blur was found, so the clip is still"
@@ -31,7 +31,6 @@ LONG = (
 
 # In sharp photos the network takes skies and out-of-focus backgrounds for moving, which changes
 # little. Calibrated on 35 sharp validation photos and 48 blurred scenes: see docs/experiments.md.
-_VISIBLE = 12  # sRGB codes from one end of the motion to the other, from which on a change shows
 _NOTHING = 0.002  # of the pixels; if fewer change visibly, nothing moves
 _LITTLE = 0.018  # of the pixels; nor if fewer do,
 _VISIBLE_SHARE = 0.2  # and less than this share of the moving ones
@@ -69,7 +68,7 @@ def stands_still(photo: Pixels, line: NDArray[np.float32], threshold: float) -> 
     change = change_between(photo, line, -line).max(axis=-1)
     step = sampling_step(line)
     moving = length_of(line[::step, ::step]) >= threshold
-    visible = float(((change > _VISIBLE) & moving).mean())
+    visible = float(((change > VISIBLE_CHANGE) & moving).mean())
     return visible < _NOTHING or (visible < _LITTLE and visible < _VISIBLE_SHARE * moving.mean())
 
 

@@ -176,14 +176,14 @@ def flow_pair(earlier: Pixels, later: Pixels) -> FlowPair | None:
         earlier, later: (H, W, 3) uint8 sRGB of one size. The flow's size is theirs, its longer
             side at most `FLOW_SIDE`.
     """
-    if is_cut(earlier, later):
+    if is_scene_cut(earlier, later):
         return None
     earlier, later = fit(earlier, FLOW_SIDE), fit(later, FLOW_SIDE)
     forth, back = estimate_flow(earlier, later), estimate_flow(later, earlier)
     return FlowPair(forth, back, _consistency(forth, back), _consistency(back, forth))
 
 
-def is_cut(earlier: Pixels, later: Pixels) -> bool:
+def is_scene_cut(earlier: Pixels, later: Pixels) -> bool:
     """Whether two successive frames, (H, W, 3) uint8, show different scenes.
 
     They do if neither their colours nor their layouts are similar: a fast pan keeps the colours, a

@@ -125,7 +125,7 @@ def read_video(path: str | os.PathLike[str], *, max_pixels: int = MAX_FRAME_PIXE
     """
     file = check_file(Path(path), "video")
     with open_video(file, max_pixels) as (container, stream):
-        if is_cut(file):
+        if is_truncated(file):
             raise InputError(f"{path} is truncated: get a complete copy of it")
         if _lacks_data(file, stream):
             raise InputError(_damaged(file))
@@ -377,7 +377,7 @@ def _srgb(frame: Any) -> Pixels:
 # --- what was cut ---------------------------------------------------------------------------------
 
 
-def is_cut(path: Path) -> bool:
+def is_truncated(path: Path) -> bool:
     """Whether a file that does not say how many frames it has ends before its last part does.
 
     These are Matroska and WebM, MP4 in fragments, and transport streams. A Matroska file that was

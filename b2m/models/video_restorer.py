@@ -51,7 +51,7 @@ from torch import Tensor, nn
 
 from b2m.errors import check_least
 from b2m.hub import HubModel
-from b2m.losses import frames_of, nearer_order, video_restoration_loss
+from b2m.losses import nearer_order, video_restoration_loss
 from b2m.models.budgets import FROM_SCRATCH, PAPER_ADAM
 from b2m.models.layers import (
     Context,
@@ -67,6 +67,7 @@ from b2m.models.layers import (
 )
 from b2m.motion.fields import warp
 from b2m.registry import register_model
+from b2m.tensors import evenly_spaced
 
 _Five = tuple[int, int, int, int, int]
 _Six = tuple[int, int, int, int, int, int]
@@ -364,7 +365,7 @@ class VideoRestorer(HubModel):
             consistency: lambda_1; 0 leaves the transformation consistency loss out.
             penalty: lambda_2; 0 leaves the penalty term out.
         """
-        frames = frames_of(batch["frames"], self.config.frames)
+        frames = batch["frames"][:, evenly_spaced(batch["frames"].shape[1], self.config.frames)]
         truth = pad_to_multiple(frames.flatten(0, 1), STRIDE).unflatten(0, frames.shape[:2])
         images, transforms = self.scales(batch["photo"])
         truth = nearer_order(images[-1], truth)

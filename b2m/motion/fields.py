@@ -191,6 +191,10 @@ def resize_flow(flow: Flow, size: tuple[int, int]) -> Flow:
 # --- visibility of a motion -----------------------------------------------------------------------
 
 
+VISIBLE_CHANGE = 12
+"""sRGB codes between the first and last frame, from which on motion counts as visible."""
+
+
 def change_between(
     photo: Pixels, flow: NDArray[np.float32], other: NDArray[np.float32]
 ) -> NDArray[np.int16]:

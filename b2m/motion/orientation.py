@@ -57,19 +57,19 @@ def coarse_lines(line: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np
     """Mean motion axis per cell, (h, w, 2); its sign has no meaning."""
     doubled = np.empty((*line.shape[:2], 2), np.float32)
     for rows in row_strips(*line.shape[:2]):
-        doubled[rows] = doubled_angle(line[rows])
+        doubled[rows] = double_angle_array(line[rows])
     mean: Any = cv2.resize(doubled, size, interpolation=cv2.INTER_AREA)
-    return halved_angle(mean.reshape(size[1], size[0], 2))
+    return half_angle_array(mean.reshape(size[1], size[0], 2))
 
 
-def doubled_angle(line: NDArray[np.float32]) -> NDArray[np.float32]:
+def double_angle_array(line: NDArray[np.float32]) -> NDArray[np.float32]:
     """Double-angle vectors m (cos 2a, sin 2a), in which opposite signs agree; NaN counts as 0."""
     u, v = np.nan_to_num(line[..., 0]), np.nan_to_num(line[..., 1])
     length = np.maximum(np.hypot(u, v), 1e-9)
     return np.stack(((u * u - v * v) / length, 2 * u * v / length), axis=-1)
 
 
-def halved_angle(doubled: NDArray[np.float32]) -> NDArray[np.float32]:
+def half_angle_array(doubled: NDArray[np.float32]) -> NDArray[np.float32]:
     """One of the two vectors of each motion axis."""
     length, angle = length_of(doubled), np.arctan2(doubled[..., 1], doubled[..., 0]) / 2
     halved = length[..., None] * np.stack((np.cos(angle), np.sin(angle)), axis=-1)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from b2m.media.image import row_strips
-from b2m.motion.orientation import coarse_lines, doubled_angle, halved_angle, length_of
+from b2m.motion.orientation import coarse_lines, double_angle_array, half_angle_array, length_of
 
 Labels = NDArray[np.uint8]
 Cells = NDArray[np.float32]
@@ -204,7 +204,7 @@ def _segmented(
         return np.zeros(moving.shape, np.intp)
     superpixels, count = _superpixels(cells, moving, colors)
     first, second, discontinuities = _boundaries(cells, moving, colors, superpixels)
-    inside, doubled = superpixels[moving], doubled_angle(cells)[moving]
+    inside, doubled = superpixels[moving], double_angle_array(cells)[moving]
     motion, lines = np.zeros(count), np.zeros((count, 3))
     np.add.at(motion, inside, length_of(cells)[moving])
     np.add.at(lines, inside, np.column_stack((doubled, np.ones(len(doubled)))))
@@ -256,7 +256,7 @@ def _superpixels(
     height, width = moving.shape
     length = np.maximum(length_of(cells), 1.0)
     # Scaled so that a difference of about 1 is an edge.
-    features = [2 * doubled_angle(cells) / length[..., None], 2 * np.log(length)[..., None]]
+    features = [2 * double_angle_array(cells) / length[..., None], 2 * np.log(length)[..., None]]
     if colors is not None:
         features.append(colors / _CLEAR_EDGE)
     basins = _slic(np.concatenate(features, axis=-1).astype(np.float32))
@@ -364,11 +364,11 @@ def _superpixel_means(
     cells: Cells, superpixels: NDArray[np.intp], moving: NDArray[np.bool_]
 ) -> Cells:
     """The mean motion axis of each cell's superpixel, which no error of a single cell moves."""
-    doubled, inside = doubled_angle(cells), superpixels[moving]
+    doubled, inside = double_angle_array(cells), superpixels[moving]
     count = np.maximum(np.bincount(inside), 1)
     means = [np.bincount(inside, doubled[..., axis][moving]) / count for axis in (0, 1)]
     smoothed = np.zeros_like(cells)
-    smoothed[moving] = halved_angle(np.stack(means, axis=-1).astype(np.float32))[inside]
+    smoothed[moving] = half_angle_array(np.stack(means, axis=-1).astype(np.float32))[inside]
     return smoothed
 
 

@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from b2m.media.image import Pixels, fit
-from b2m.motion.fields import STILL_THRESHOLD, Flow, change_between, resize_flow
+from b2m.motion.fields import (
+    STILL_THRESHOLD,
+    VISIBLE_CHANGE,
+    Flow,
+    change_between,
+    resize_flow,
+)
 from b2m.motion.orientation import coherent_signs
 
 _POINTS = 60  # on the longest side of the grid to which the camera is fitted
@@ -26,9 +32,8 @@ _LEAST_AREA = 0.002  # of the photo; smaller objects are errors
 _MEDIAN_SIDE = 5  # pixels: least side of the median filter; else a 150th of the longest side
 _LONGEST_SIDE = 2048  # pixels; larger photos are segmented at this size
 # In areas without texture the flow is arbitrary, mostly zero. An object is kept if this share of it
-# would change by more than so many sRGB codes along the camera's motion or its own. On 61
+# would change visibly (`VISIBLE_CHANGE`) along the camera's motion or its own. On 61
 # validation scenes with true flow this loses nothing up to 0.2, and moving objects from 0.3 on.
-_VISIBLE = 12
 _VISIBLE_SHARE = 0.2
 
 
@@ -81,7 +86,7 @@ def moving_mask(
     if photo is not None:
         displaced = _displaced(camera, middle) - middle
         ways = (change_between(photo, way, -way).max(axis=-1) for way in (displaced, flow))
-        shows = np.maximum(*ways) > _VISIBLE
+        shows = np.maximum(*ways) > VISIBLE_CHANGE
     return _components(moving, _LEAST_AREA * height * width, shows)
 
 

@@ -17,7 +17,7 @@ from b2m.data.sample import SampleBatch
 from b2m.guidance.palette import to_color
 from b2m.guidance.quantize import quantise
 from b2m.hub import HubModel
-from b2m.losses import adversarial_discriminator, frames_of, guidance_loss
+from b2m.losses import adversarial_discriminator, guidance_loss
 from b2m.media.image import Pixels
 from b2m.models.animator import MotionAnimator
 from b2m.models.guidance_predictor import (
@@ -28,7 +28,7 @@ from b2m.models.guidance_predictor import (
 )
 from b2m.motion.color import flow_to_color
 from b2m.motion.fields import STILL_THRESHOLD, estimate_flow, to_middle_grid
-from b2m.tensors import to_flow, to_pixels
+from b2m.tensors import evenly_spaced, to_flow, to_pixels
 from b2m.visualize.contact_sheet import grid, training_sheet
 
 if TYPE_CHECKING:
@@ -107,7 +107,9 @@ class AnimatorObjective(Objective):
             with torch.inference_mode():
                 animation = model(photo[some], scenes.guidance[some].float())
             truth, flow = scenes.frames[some], scenes.flow[some]
-            quality = [psnrs(clip, truth).mean(1) for clip in (animation.frames, photo[some, None])]
+            quality = [
+                frame_psnr(clip, truth).mean(1) for clip in (animation.frames, photo[some, None])
+            ]
             errors = [off.norm(dim=1).mean((1, 2)) for off in (animation.flow - flow, flow)]
             rows.append(torch.stack(quality + errors, 1))
         means = torch.cat(rows).mean(0).tolist()
@@ -239,7 +241,7 @@ class ClipObjective(Objective):
             with torch.inference_mode():
                 rows.append(model(photo[some], guidance))
         found = torch.cat(rows)
-        return found, frames_of(scenes.frames, found.shape[1])
+        return found, scenes.frames[:, evenly_spaced(scenes.frames.shape[1], found.shape[1])]
 
     @classmethod
     def validate(cls, model: HubModel, scenes: SampleBatch, photo: Tensor) -> dict[str, float]:
@@ -251,8 +253,8 @@ class ClipObjective(Objective):
             psnr_middle and psnr_middle_photo.
         """
         found, truth = cls._frames(model, scenes, photo)
-        given, turned = psnrs(found, truth), psnrs(found, truth.flip(1))
-        repeated = psnrs(photo[:, None], truth)
+        given, turned = frame_psnr(found, truth), frame_psnr(found, truth.flip(1))
+        repeated = frame_psnr(photo[:, None], truth)
         middle = truth.shape[1] // 2
         return {
             "psnr": float(torch.maximum(given.mean(1), turned.mean(1)).mean()),
@@ -318,7 +320,7 @@ class FlowObjective(Objective):
         return grid(tiles, labels, columns=6, gap=6, font_size=12)
 
 
-def psnrs(frames: Tensor, truth: Tensor) -> Tensor:
+def frame_psnr(frames: Tensor, truth: Tensor) -> Tensor:
     """(B, N) PSNR of each frame, dB."""
     error = (frames.clamp(0, 1) - truth).square().mean((2, 3, 4))
     return -10 * error.clamp_min(1e-10).log10()

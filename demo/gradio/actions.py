@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from attended import Attended, show, shown, visitor
 from clips import (
     BRUSH,
     Edit,
@@ -41,6 +40,7 @@ from limits import (
 )
 from pictures import NO_PAD, NO_TILES, SHOWN_SIDE, awaited, figures, pad_value, tiles
 from results import folder
+from visitors import VisitorAnimator, show, shown, visitor
 
 import b2m
 from b2m.errors import NothingMovesError
@@ -325,7 +325,7 @@ def drawn(
 
 @on_gpu
 @in_plain_words
-def said(
+def directed_edit(
     photo: str,
     edits: list[Edit],
     motion: float,
@@ -495,7 +495,7 @@ def video(
                 f"the sharp video has {shown.width} × {shown.height} px. Cut yours for larger ones."
             )
         source = small if share < 1 else clip
-        Attended(animator("animator")).animate_video(source, target, shutter=float(shutter))
+        VisitorAnimator(animator("animator")).animate_video(source, target, shutter=float(shutter))
         small.unlink(missing_ok=True)
     finally:
         if not target.exists():

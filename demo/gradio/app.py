@@ -31,6 +31,7 @@ from actions import (
     begin,
     busy,
     deblur,
+    directed_edit,
     drawn,
     explain,
     finished,
@@ -39,12 +40,10 @@ from actions import (
     is_picture,
     propose,
     refusal,
-    said,
     save,
     segment,
     video,
 )
-from attended import leave
 from card import Card
 from clips import clip_of, default_model, loaded, models
 from gradio.exceptions import InvalidPathError
@@ -52,6 +51,7 @@ from limits import MOST_PHOTO, MOST_WAITING, Guard, cancel, few_arenas, share_fa
 from pictures import NO_PAD, NO_TILES, examples, intro, pad_marks, wheel
 from pydantic import ValidationError
 from starlette.middleware import Middleware
+from visitors import leave
 
 import b2m
 from b2m import assets as shipped
@@ -466,7 +466,9 @@ def build() -> gr.Blocks:
         explained(pad.submit(drawn, state, edited, trigger_mode="multiple", **private))
         for word, button in words.items():
             button.click(**updating)
-            explained(button.click(said, [*state, undone, gr.State(word)], edited, **private))
+            explained(
+                button.click(directed_edit, [*state, undone, gr.State(word)], edited, **private)
+            )
         gr.on(
             [edits.change, undone.change, motion.change],
             lambda edits, undone, motion: (

@@ -67,7 +67,7 @@ def _site(scope: Scope) -> str:
 
 
 def _with_card(page: bytes, site: str) -> bytes:
-    said = {
+    tags = {
         "og:type": "website",
         "og:title": TITLE,
         "og:description": TEXT,
@@ -76,6 +76,6 @@ def _with_card(page: bytes, site: str) -> bytes:
         "twitter:card": "summary_large_image",
     }
     tags = "".join(
-        f'<meta property="{name}" content="{html.escape(value)}" />' for name, value in said.items()
+        f'<meta property="{name}" content="{html.escape(value)}" />' for name, value in tags.items()
     )
     return _OLD.sub(b"", page).replace(b"<head>", b"<head>" + tags.encode(), 1)

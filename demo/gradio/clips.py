@@ -317,9 +317,9 @@ def stem(photo: str) -> str:
 
 def describe(clip: Clip, seen: Preview) -> str:
     """The summary of a clip in Markdown; lengths are in pixels of the photo."""
-    said = clip.assessment._replace(fastest=clip.fastest * seen.scale)
-    first, *others = said.sentences
-    warnings = [f"⚠️ {sentence}" for sentence in clip.summary[len(said.sentences) :]]
+    assessment = clip.assessment._replace(fastest=clip.fastest * seen.scale)
+    first, *others = assessment.sentences
+    warnings = [f"⚠️ {sentence}" for sentence in clip.summary[len(assessment.sentences) :]]
     return "\n\n".join([" ".join((f"**{first}**", *others)), *warnings])
 
 

@@ -112,8 +112,8 @@ async def cancel(queue: Any, visitor: str) -> None:
     for line in _lines(queue):
         for event in [waiting for waiting in line if waiting.session_hash == visitor]:
             await queue.remove_from_queue(event._id)
-            said = {"error": "Cancelled.", "visible": False}
-            queue.send_message(event, ProcessCompletedMessage(output=said, success=False))
+            output = {"error": "Cancelled.", "visible": False}
+            queue.send_message(event, ProcessCompletedMessage(output=output, success=False))
     for whose, _, job in list(_jobs):
         if whose == visitor:
             job.end(Cancelled)
@@ -245,7 +245,7 @@ class Guard:
         if self._knows(host):
             await self.app(scope, receive, guarded)
             return
-        said = b"this page is not known under this name: set B2M_HOSTS to it where the page is run"
+        body = b"this page is not known under this name: set B2M_HOSTS to it where the page is run"
         kind = [(b"content-type", b"text/plain; charset=utf-8")]
         await guarded({"type": "http.response.start", "status": 421, "headers": kind})
-        await send({"type": "http.response.body", "body": said})
+        await send({"type": "http.response.body", "body": body})

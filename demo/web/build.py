@@ -1,4 +1,4 @@
-"""Build the page: `python demo/web/build.py [--weights FOLDER] [--out FOLDER]`, or `make web`.
+"""Build the page: `python demo/web/build.py [--weights FOLDER] [--output FOLDER]`, or `make web`.
 
 Writes beside the page, into `assets/`, what is not kept in the repository: the network as ONNX,
 ONNX Runtime Web, example photos, and a list of it all for the service worker. Then any server of
@@ -290,16 +290,16 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", type=Path, help="a checkpoint of the animator")
-    parser.add_argument("--out", type=Path, default=HERE, help="a folder; by default this one")
+    parser.add_argument("--output", type=Path, default=HERE, help="a folder; by default this one")
     parser.add_argument("--fetch", action="store_true", help="fetch the runtime, and no more")
     chosen = parser.parse_args()
     if chosen.fetch:
         fetch_runtime()
         return
-    build(chosen.out, chosen.weights)
-    size = sum(path.stat().st_size for path in (chosen.out / "assets").iterdir())
-    print(f"{chosen.out}: {size / 1e6:.1f} MB in assets/; serve it with")
-    print(f"  python -m http.server -d {chosen.out} 8000")
+    build(chosen.output, chosen.weights)
+    size = sum(path.stat().st_size for path in (chosen.output / "assets").iterdir())
+    print(f"{chosen.output}: {size / 1e6:.1f} MB in assets/; serve it with")
+    print(f"  python -m http.server -d {chosen.output} 8000")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def offer_photo(recipe: Recipe, source: Source, place: int, sources: int) -> Sou
     return SourcePlan(source, range(share[1] - share[0]))
 
 
-def drawn_by(
+def rendering_generator(
     draw: Callable[[Recipe, Source, int, int], Drawn],
 ) -> Callable[[Recipe, Task], Iterator[Made]]:
     """A generator's `make`, from a function that draws so many samples by a seed."""

@@ -31,19 +31,19 @@ GENERATORS = {
     "panorama": Generator(
         laid_out,
         from_scenes.offer_photo,
-        from_scenes.drawn_by(from_scenes.draw_panorama),
+        from_scenes.rendering_generator(from_scenes.draw_panorama),
         rendered=True,
     ),
     "rotation": Generator(
         laid_out,
         from_scenes.offer_photo,
-        from_scenes.drawn_by(from_scenes.draw_rotation),
+        from_scenes.rendering_generator(from_scenes.draw_rotation),
         rendered=True,
     ),
     "scenes": Generator(
         from_scenes.scene_sources,
         from_scenes.offer_scenes,
-        from_scenes.drawn_by(from_scenes.draw_scenes),
+        from_scenes.rendering_generator(from_scenes.draw_scenes),
         rendered=True,
     ),
 }

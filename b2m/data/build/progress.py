@@ -10,7 +10,7 @@ from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any
 
-from b2m.data.storage import INDEX, SKIPPED, Place, Skip, read_lines, to_line, write_lines
+from b2m.data.storage import INDEX, SKIPPED, SamplePath, Skip, read_lines, to_line, write_lines
 from b2m.errors import InputError
 from b2m.files import atomic_path
 
@@ -84,7 +84,7 @@ class BuildProgress:
         self._missing[number] = 0 if skipped else files
         return number
 
-    def found(self, place: Place) -> None:
+    def found(self, place: SamplePath) -> None:
         """Count a file that is there."""
         if place.number < self.total and self._missing[place.number]:
             self._missing[place.number] -= 1

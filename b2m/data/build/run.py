@@ -31,7 +31,7 @@ from b2m.data.storage import (
     Skip,
     export_parquet,
     is_parquet_old,
-    place_of,
+    parse_sample_path,
     read_lines,
     write_lines,
 )
@@ -243,6 +243,6 @@ def _look_through(folder: Path, ledger: BuildProgress) -> None:
         for entry in os.scandir(folder / name) if (folder / name).is_dir() else ():
             if entry.name.startswith("."):
                 os.unlink(entry.path)
-            elif place := place_of(name, entry.name):
+            elif place := parse_sample_path(name, entry.name):
                 ledger.found(place)
     ledger.forget_lost()

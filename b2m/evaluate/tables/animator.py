@@ -17,7 +17,15 @@ from b2m.data.sample import Sample
 from b2m.evaluate import methods
 from b2m.evaluate.methods import Predict, Prediction, measure_costs
 from b2m.evaluate.report import Row
-from b2m.evaluate.scoring import EXACT, LEAST_MOVING, PHOTO, Scores, Tally, moving_pixels, psnrs
+from b2m.evaluate.scoring import (
+    EXACT,
+    LEAST_MOVING,
+    PHOTO,
+    Scores,
+    Tally,
+    frame_psnr,
+    moving_pixels,
+)
 from b2m.evaluate.table import ALWAYS, Group, Options, Table
 from b2m.guidance.quantize import from_flow
 from b2m.inference.animator import BlurAnimator
@@ -97,7 +105,7 @@ class AnimatorTable(Table):
         """Every score of one prediction."""
         frames, flow, truth, mask = found.frames, found.flow, sample.frames, sample.judged
         judged = "psnr" if mask is None else "psnr_moving"
-        given, backwards = psnrs(frames, truth, mask), psnrs(frames[::-1], truth, mask)
+        given, backwards = frame_psnr(frames, truth, mask), frame_psnr(frames[::-1], truth, mask)
         chosen = given
         if found.order_invariant and backwards.mean() > given.mean():
             frames, flow, chosen = frames[::-1], -flow, backwards
@@ -119,7 +127,7 @@ class AnimatorTable(Table):
             scores["shift_tolerant"] = min(shift_tolerant_psnr(*centre, moving), EXACT)
             scores["sharpness"] = sharpness(*centre, moving)
         if mask is not None:
-            scores["psnr"] = psnrs(frames, truth).mean()
+            scores["psnr"] = frame_psnr(frames, truth).mean()
             scores["epe_moving"] = epe(flow, sample.known_flow, mask)
         return scores
 

@@ -25,8 +25,8 @@ from b2m.evaluate.scoring import (
     Scores,
     Weighted,
     best_of,
+    frame_psnr,
     moving_pixels,
-    psnrs,
     right_way,
     share,
 )
@@ -200,4 +200,4 @@ def _two_motions(clips: Sequence[Clip], sample: Sample) -> bool:
 
 
 def _psnr(sample: Sample, frames: Frames) -> float:
-    return float(np.mean(psnrs(frames, sample.frames, sample.judged)))
+    return float(np.mean(frame_psnr(frames, sample.frames, sample.judged)))

@@ -18,7 +18,7 @@ import numpy as np
 from b2m.assets import runs_folder
 from b2m.data.datasets import records_of
 from b2m.data.rotation import RotationConfig
-from b2m.data.sample import Sample, at_instants
+from b2m.data.sample import Sample
 from b2m.data.scenes import Kind, SceneConfig
 from b2m.errors import InputError
 from b2m.evaluate.methods import Cost, Method, find_methods, recipe_of
@@ -32,8 +32,8 @@ from b2m.evaluate.scoring import (
     Scores,
     Tally,
     best_of,
+    frame_psnr,
     moving_pixels,
-    psnrs,
 )
 from b2m.evaluate.table import Group, Options, Table
 from b2m.evaluate.test_sets import INSTANTS, built_samples, rotation_samples, video_samples
@@ -41,6 +41,7 @@ from b2m.metrics import epe, flow_epe_either_sign, load_lpips, ssim
 from b2m.motion.fields import STILL_THRESHOLD, Flow, to_first_grid
 from b2m.motion.orientation import length_of
 from b2m.registry import register_table
+from b2m.tensors import evenly_spaced
 from b2m.visualize import plots
 from b2m.visualize.plots import PhotoScores
 
@@ -196,13 +197,13 @@ class TableOfPaper(Table):
         longest = 0.0 if sample.flow is None else float(length_of(sample.flow).max())
         perceived = self.lpips if self.seen % _LPIPS_EVERY == 0 else None
         self.seen += 1
-        truth = at_instants(sample.frames, instants)
+        truth = sample.frames[evenly_spaced(len(sample.frames), instants)]
         still = np.broadcast_to(sample.photo, truth.shape)
-        base = psnrs(still, truth, sample.judged).mean()
+        base = frame_psnr(still, truth, sample.judged).mean()
 
         def scored(name: str, frames: Frames, order_invariant: bool) -> dict[str, Any]:
-            given = psnrs(frames, truth, sample.judged)
-            backwards = psnrs(frames[::-1], truth, sample.judged)
+            given = frame_psnr(frames, truth, sample.judged)
+            backwards = frame_psnr(frames[::-1], truth, sample.judged)
             chosen = given
             if order_invariant and backwards.mean() > given.mean():
                 frames, chosen = frames[::-1], backwards
@@ -226,9 +227,9 @@ class TableOfPaper(Table):
 
         yield PHOTO, scored(PHOTO, still, False)
         for method in self.methods:
-            clips = [at_instants(clip, instants) for clip in method.clips(sample)]
-            given = [psnrs(clip, truth, sample.judged).mean() for clip in clips]
-            backwards = [psnrs(clip[::-1], truth, sample.judged).mean() for clip in clips]
+            clips = [clip[evenly_spaced(len(clip), instants)] for clip in method.clips(sample)]
+            given = [frame_psnr(clip, truth, sample.judged).mean() for clip in clips]
+            backwards = [frame_psnr(clip[::-1], truth, sample.judged).mean() for clip in clips]
             results: dict[int, dict[str, Any]] = {}
             for tries in method.tries if clips else ():
                 best = best_of(given, tries)

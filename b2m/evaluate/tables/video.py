@@ -25,8 +25,8 @@ from b2m.evaluate.scoring import (
     Scores,
     Tally,
     Weighted,
+    frame_psnr,
     moving_pixels,
-    psnrs,
     right_way,
     share,
 )
@@ -128,8 +128,8 @@ class VideoTable(Table):
         for name, frames in shown.items():
             scores: dict[str, Any] = {}
             if name != SHARP:
-                scores["psnr"] = psnrs(frames, sharp).mean()
-                scores["psnr_moving"] = psnrs(frames, sharp, seen).mean()
+                scores["psnr"] = frame_psnr(frames, sharp).mean()
+                scores["psnr_moving"] = frame_psnr(frames, sharp, seen).mean()
             if name in before:
                 scores["join"] = _step(before[name], frames[0], seen)
             scores["step"] = np.mean([_step(a, b, seen) for a, b in pairwise(frames)]).item()

@@ -10,7 +10,7 @@ from PIL import Image
 
 from b2m.cli.app import main
 from b2m.data.clips import find_clips
-from b2m.data.footage import Source, examine, frames_of
+from b2m.data.footage import Source, examine, frame_files
 from b2m.data.textures import load_textures
 from b2m.errors import InputError
 
@@ -37,13 +37,13 @@ def built(clips, out, capsys):
 
 
 def test_files_that_macos_leaves_are_passed_over(clips, tmp_path, capsys):
-    names = frames_of(clips)
+    names = frame_files(clips)
     for name in names:
         (clips / f"._{name}").write_bytes(APPLE_DOUBLE)
     (clips.parent / "._one").write_bytes(APPLE_DOUBLE)
     (clips.parent / "._film.mp4").write_bytes(APPLE_DOUBLE)
     (clips.parent / ".DS_Store").write_bytes(b"\0")
-    assert frames_of(clips) == names
+    assert frame_files(clips) == names
     code, said = built(clips, tmp_path / "out", capsys)
     assert code == 0, said
     with pytest.raises(InputError, match="holds no"):
@@ -58,7 +58,7 @@ def test_files_that_macos_leaves_are_passed_over(clips, tmp_path, capsys):
 def test_copies_among_the_frames_are_refused(clips, tmp_path, capsys, copy):
     (clips / copy).write_bytes((clips / "000009.png").read_bytes())
     with pytest.raises(InputError, match="in doubt") as refused:
-        examine(Source("one", "train", clips, frames_of(clips)))
+        examine(Source("one", "train", clips, frame_files(clips)))
     assert copy in str(refused.value)
     code, said = built(clips, tmp_path / "out", capsys)
     assert code != 0 and "in doubt" in said
@@ -67,13 +67,13 @@ def test_copies_among_the_frames_are_refused(clips, tmp_path, capsys, copy):
 def test_the_same_number_twice_is_refused(clips):
     Image.open(clips / "000009.png").save(clips / "000009.bmp")
     with pytest.raises(InputError, match=r"000009\.bmp' and '000009\.png' have the same number"):
-        examine(Source("one", "train", clips, frames_of(clips)))
+        examine(Source("one", "train", clips, frame_files(clips)))
 
 
 def test_numbers_in_brackets_are_an_order(clips):
     for number, path in enumerate(sorted(clips.iterdir())):
         path.rename(clips / f"frame ({number + 1}).png")
-    footage = examine(Source("one", "train", clips, frames_of(clips)))
+    footage = examine(Source("one", "train", clips, frame_files(clips)))
     assert footage.frames == 14
 
 

@@ -13,7 +13,7 @@ from b2m import Prepared
 from b2m.media import ImageLike
 
 
-class Attended(b2m.BlurAnimator):
+class VisitorAnimator(b2m.BlurAnimator):
     """An animator that encodes no further frames of a video once its visitor has left."""
 
     def __init__(self, animator: b2m.BlurAnimator) -> None:
@@ -25,12 +25,12 @@ class Attended(b2m.BlurAnimator):
         Raises:
             gr.Error: whoever asked has gone.
         """
-        if not attended():
+        if not visitor_is_there():
             raise gr.Error("whoever asked for this has gone", print_exception=False)
         return super().prepare(image)
 
 
-def attended() -> bool:
+def visitor_is_there() -> bool:
     """Whether the visitor of the current request is still there; True outside of requests.
 
     Gradio marks a request when its connection breaks, but goes on: it knows no other way to tell
