@@ -157,7 +157,8 @@ def test_table(capsys):
             console.Row("odd.jpg", (16, 16), 0.0, float("nan"), None, 0.0),
         ]
     )
-    assert capsys.readouterr().out == (
+    printed = "".join(f"{line.rstrip()}\n" for line in capsys.readouterr().out.splitlines())
+    assert printed == (
         "\n"
         "file                    size  seconds  motion px  re-blur dB  px/s\n"
         "short.jpg            640x480      1.3       12.3        38.2\n"

@@ -27,6 +27,7 @@ Output = Annotated[
         "-o", "--output", metavar="PLACE", help="Folder for the results; for one photo, a file."
     ),
 ]
+_WIDE = 1000  # characters
 _NOT_WRITTEN = {".mov", ".avi", ".mkv", ".webm", ".m4v", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
 
 
@@ -245,20 +246,25 @@ def print_table(rows: Sequence[Row]) -> None:
     """Print the closing table; nothing for no rows."""
     if not rows:
         return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="none")
+    table.add_column("file", no_wrap=True)
     speeds = any(row.exposure_time for row in rows)
-    lines = [["file", "size", "seconds", "motion px", "re-blur dB"] + ["px/s"] * speeds]
+    for heading in ["size", "seconds", "motion px", "re-blur dB"] + ["px/s"] * speeds:
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        line = [row.name, f"{row.size[0]}x{row.size[1]}", f"{row.seconds:.1f}"]
-        line += [f"{row.motion:.1f}", _decibels(row.reblur)]
+        cells = [row.name, f"{row.size[0]}x{row.size[1]}", f"{row.seconds:.1f}"]
+        cells += [f"{row.motion:.1f}", _decibels(row.reblur)]
         if speeds:
-            line.append(f"{row.motion / row.exposure_time:.0f}" if row.exposure_time else "")
-        lines.append(line)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    print()
-    for line in lines:
-        cells = [line[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
-        print("  ".join(cells).rstrip())
+            cells.append(f"{row.motion / row.exposure_time:.0f}" if row.exposure_time else "")
+        table.add_row(*map(Text, cells))
+    # Names are not cut where the output is no terminal.
+    console = Console(width=None if sys.stdout.isatty() else _WIDE)
+    console.print()
+    console.print(table)
 
 
 def _decibels(value: float) -> str:

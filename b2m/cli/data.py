@@ -269,7 +269,7 @@ def _size(given: str) -> tuple[int, int]:
 
 @app.command(short_help="Check a data set.")
 def check(folder: DataSet) -> None:
-    """See that a data set is whole, that its splits share no source, and that physics holds."""
+    """Check files, splits that share a source, and that photos are the mean of their frames."""
     from b2m.data.check import check as check_data
     from b2m.data.storage import iter_index
 

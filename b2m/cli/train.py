@@ -29,8 +29,18 @@ DataFolders = Annotated[
 Samples = Annotated[int | None, typer.Option(metavar="N", help="How many samples.")]
 
 
+def _list_recipes(wanted: bool) -> None:
+    if not wanted:
+        return
+    from b2m.train.recipes import RECIPES
+
+    for name, recipe in sorted(RECIPES.items()):
+        print(f"{name:36} {recipe.model.__name__}, crops of {recipe.crop}x{recipe.crop}")
+    raise typer.Exit
+
+
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Which training.")],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe; see --list.")],
     photos: PhotoFolder = None,
     cutouts: CutoutFolder = None,
     clips: ClipFolder = None,
@@ -74,6 +84,12 @@ def train(
         ),
     ] = 0,
     seed: Seed = 0,
+    recipes: Annotated[
+        bool,
+        typer.Option(
+            "--list", callback=_list_recipes, is_eager=True, help="List the recipes and exit."
+        ),
+    ] = False,
 ) -> None:
     """Train a model; run it again to resume."""
     if samples is not None:
