@@ -16,7 +16,9 @@ with beta growing. Neither K nor its adjoint is ever stored: each is a sum of bi
 
 Ours: it works in linear light, where blur is a mean; clipped pixels do not count, since more light
 fell there than they say; long blur is solved at half size first, from where fewer steps come
-closer; and where nothing moves the photo stays as it is.
+closer; where nothing moves the photo stays as it is; and so it does where the result has ripples,
+which tell that the flow is wrong there: along the true motion edges become steeper but no more, and
+the prior |D s|^p stays nearly what it was, along a wrong one it grows with every ripple.
 """
 
 from __future__ import annotations
@@ -25,9 +27,11 @@ import math
 from collections.abc import Iterator
 from numbers import Real
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from b2m.blur import decode_bytes, encode_bytes
@@ -44,6 +48,10 @@ _CONJUGATE_STEPS = 5
 _SHORT = 6.0  # pixels; longer blur is begun at half size
 _CLIPPED = 254  # and above
 _STILL = (0.5, 1.5)  # pixels; up to the first the photo stays, from the second it is replaced
+# Times the prior of the photo: up to the first the result is kept, from the second on the photo.
+_RIPPLED = (1.5, 2.4)
+_WINDOW = 15  # pixels over which the prior is compared
+_SOFTNESS = 6.0  # pixels, of the border between what is kept and what is not
 _TILE = 768  # pixels; what is solved at once is bounded, so that memory is
 
 
@@ -191,7 +199,8 @@ def deblur_with_flow(
         flow: (H, W, 2) pixels over the exposure on the photo's grid, x right, y down; its sign
             does not matter.
         noise: standard deviation of the photo's noise in linear light, above 0. More of it gives
-            fewer ripples where the flow is not exact, and less detail.
+            fewer ripples where the flow is not exact, and less detail. Where ripples outweigh
+            detail, the photo stays as it is.
         device: where it is computed.
 
     Returns:
@@ -257,6 +266,26 @@ def _deblur_tile(pixels: Pixels, flow: Flow, noise: float, device: torch.device)
     light = decode_bytes(pixels)
     photo = to_tensor(np.where(pixels >= _CLIPPED, np.float32(1), light), device)
     found = to_array(deconvolve(photo, to_tensor(flow, device), noise))
-    moving = np.clip((length - _STILL[0]) / (_STILL[1] - _STILL[0]), 0, 1)[..., None]
-    result = encode_bytes(light + moving * (found - light))
-    return np.where(moving > 0, result, pixels)
+    share = np.clip((length - _STILL[0]) / (_STILL[1] - _STILL[0]), 0, 1)
+    share = (share * _unrippled(pixels, encode_bytes(found)))[..., None]
+    result = encode_bytes(light + share * (found - light))
+    return np.where(share > 0, result, pixels)
+
+
+def _unrippled(photo: Pixels, sharp: Pixels) -> NDArray[np.float32]:
+    """(H, W) from 1, where the sharpened picture has hardly more of the prior, to 0: ripples."""
+    before, after = (
+        cv2.blur(_prior(pixels), (_WINDOW, _WINDOW), borderType=cv2.BORDER_REFLECT)
+        for pixels in (photo, sharp)
+    )
+    ratio = after / np.maximum(before, 1e-4)
+    share = np.clip((_RIPPLED[1] - ratio) / (_RIPPLED[1] - _RIPPLED[0]), 0, 1)
+    return np.asarray(cv2.GaussianBlur(share, (0, 0), _SOFTNESS), np.float32)
+
+
+def _prior(pixels: Pixels) -> NDArray[np.float32]:
+    """(H, W): |D s|^p of an sRGB picture, the mean of its channels."""
+    picture = pixels.astype(np.float32) / 255
+    across = np.abs(np.diff(picture, axis=1, append=picture[:, -1:])) ** EXPONENT
+    down = np.abs(np.diff(picture, axis=0, append=picture[-1:])) ** EXPONENT
+    return np.asarray((across + down).mean(axis=2), np.float32)
