@@ -50,6 +50,12 @@ def test_coarse_flow_of_a_camera_is_no_motion_of_things():
     assert overlap(moving_mask(flow.astype(np.float32)), DISC) > 0.7
 
 
+def test_motion_of_a_pixel_and_a_half_counts():
+    flow = CAMERAS["still"].copy()
+    flow[DISC], flow[BOX] = (1.5, 0.0), (0.0, 0.7)
+    assert overlap(moving_mask(flow), DISC) > 0.9
+
+
 def test_crumbs_do_not_count():
     flow = CAMERAS["still"].copy()
     flow[50:54, 60:64] = 20

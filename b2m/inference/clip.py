@@ -37,7 +37,7 @@ from b2m.metrics import psnr
 from b2m.motion.fields import Flow, resize_flow
 from b2m.motion.orientation import length_of
 from b2m.motion.regions import Labels, enlarge
-from b2m.motion.segmentation import moving_mask
+from b2m.motion.segmentation import segment
 from b2m.tensors import to_array
 
 _KEPT_VALUES = 2**26  # frames held at working size, in values; above it they are rendered twice
@@ -196,12 +196,7 @@ class Clip:
     @cached_property
     def moving(self) -> NDArray[np.bool_]:
         """(H, W) bool: what moves relative to the background, see `b2m.motion.segmentation`."""
-        prepared, size = self._prepared, self.photo.shape[:2]
-        mask = moving_mask(self._renderer.surface, prepared.threshold, prepared.working)
-        if mask.shape == size:
-            return mask
-        soft = cv2.resize(255 * mask.astype(np.uint8), size[::-1])
-        return np.asarray(soft) > 127
+        return segment(self.photo, self.flow)
 
     @cached_property
     def guidance(self) -> Guidance:

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 
 from b2m.media.image import Pixels, fit
 from b2m.motion.fields import (
-    STILL_THRESHOLD,
     VISIBLE_CHANGE,
     Flow,
     change_between,
     resize_flow,
 )
 from b2m.motion.orientation import coherent_signs
+
+LEAST_MOTION = 1.0
+"""Pixels over the exposure against the background, from which on something counts as moving."""
 
 _POINTS = 60  # on the longest side of the grid to which the camera is fitted
 _TOLERANCES = (1.5, 3.0)  # pixels, of the fit; the second for coarse flow, where the first fails
@@ -50,7 +52,7 @@ def segment(photo: Pixels, flow: Flow) -> NDArray[np.bool_]:
     height, width = photo.shape[:2]
     small = fit(photo, _LONGEST_SIDE)
     field = resize_flow(flow, small.shape[:2])
-    mask = moving_mask(field, STILL_THRESHOLD * small.shape[1] / width, small)
+    mask = moving_mask(field, LEAST_MOTION * small.shape[1] / width, small)
     if mask.shape == (height, width):
         return mask
     soft: Any = cv2.resize(255 * mask.astype(np.uint8), (width, height))
@@ -58,7 +60,7 @@ def segment(photo: Pixels, flow: Flow) -> NDArray[np.bool_]:
 
 
 def moving_mask(
-    flow: Flow, threshold: float = STILL_THRESHOLD, photo: Pixels | None = None
+    flow: Flow, threshold: float = LEAST_MOTION, photo: Pixels | None = None
 ) -> NDArray[np.bool_]:
     """Pixels that move relative to the background.
 
