@@ -34,7 +34,7 @@ from b2m.evaluate.methods import (
     large_methods,
     measure_costs,
 )
-from b2m.evaluate.report import command_line, grouped_markdown, write_report
+from b2m.evaluate.report import command_line, grouped_markdown, with_earlier, write_report
 from b2m.evaluate.scoring import PHOTO
 from b2m.evaluate.table import Options
 from b2m.evaluate.tables import animator as evaluate_animator
@@ -392,6 +392,23 @@ def test_bad_requests(cheap, tmp_path, weights, monkeypatch, options, words):
     with pytest.raises(InputError, match=words):
         evaluation.evaluate(**{"weights": weights, **options})
     assert not list(tmp_path.rglob("*.*"))
+
+
+def test_rows_without_weights_stand_as_the_same_command_measured_them(tmp_path):
+    """Those of another command, or of a method that was run, do not."""
+    earlier = [
+        {"name": "movers: small", "psnr": 20.0},
+        {"name": "movers: large, best of 3", "psnr": 21.0},
+        {"name": "movers: largest", "psnr": 22.0},
+    ]
+    write_report(tmp_path, "t", "b2m here", earlier, {"psnr": ("PSNR", ".1f")})
+    rows = [{"name": "movers: small", "psnr": 19.0}, {"name": "movers: large (not run)"}]
+    assert with_earlier(tmp_path, "t", "b2m there", rows) == (rows, [])
+    kept = [rows[0], {"name": "movers: large, best of 3 (earlier run)", "psnr": 21.0}]
+    for _ in range(2):  # and again from what this wrote
+        found, (note,) = with_earlier(tmp_path, "t", "b2m here", rows)
+        assert found == kept and "Earlier run" in note
+        write_report(tmp_path, "t", "b2m here", found, {"psnr": ("PSNR", ".1f")})
 
 
 def test_report_has_no_number_that_json_lacks(tmp_path):

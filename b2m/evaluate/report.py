@@ -60,6 +60,47 @@ def write_report(
     return folder / f"{name}.json", text
 
 
+NOT_RUN = " (not run)"
+"""Ends the name of a row whose weights are not there."""
+
+_EARLIER = " (earlier run)"
+
+
+def with_earlier(
+    folder: Path, name: str, command: str, rows: Sequence[Row]
+) -> tuple[list[Row], list[str]]:
+    """Rows that could not be run, as the same command measured them before.
+
+    Args:
+        folder: of the reports.
+        name: of the table.
+        command: that makes it; a report of another one is not used.
+        rows: those that could not be run end in `NOT_RUN`.
+
+    Returns:
+        The rows, and a note where any is of an earlier report.
+    """
+    path = folder / f"{name}.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    kept: list[Row] = []
+    for row in rows:
+        method = row["name"].removesuffix(NOT_RUN)
+        found: list[Row] = []
+        if method != row["name"] and before.get("command") == command:
+            found = [
+                old | {"name": old["name"].removesuffix(_EARLIER) + _EARLIER}
+                for old in before["rows"]
+                if re.fullmatch(rf"{re.escape(method)}(, .*)?( \(earlier run\))?", old["name"])
+            ]
+        kept += found or [row]
+    if not any(row["name"].endswith(_EARLIER) for row in kept):
+        return kept, []
+    return kept, [
+        "Earlier run: the weights of these rows do not come with b2m; the numbers are those that "
+        "this command gave when they were there."
+    ]
+
+
 def grouped_markdown(rows: Sequence[Row], columns: Columns) -> str:
     """Rows as a Markdown table for narrow pages, a line above those of each group.
 

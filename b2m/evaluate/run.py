@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from b2m.errors import ArgumentError, InputError
-from b2m.evaluate.report import command_line, write_report
+from b2m.evaluate.report import command_line, with_earlier, write_report
 from b2m.evaluate.table import Options, PathLike, Table
 from b2m.files import make_folder
 from b2m.registry import TABLES, import_all
@@ -74,9 +74,9 @@ def evaluate(
     given |= {name: getattr(options, name) for name in made.uses}
     given |= {"split": None if split == "test" else split, "seed": seed or None}
     command = command_line(["b2m", "evaluate", "--table", table], given)
-    path, text = write_report(
-        folder, table, command, rows, made.columns, made.notes(), made.shows_spread
-    )
+    rows, earlier = with_earlier(folder, table, command, rows)
+    notes = [*made.notes(), *earlier]
+    path, text = write_report(folder, table, command, rows, made.columns, notes, made.shows_spread)
     print(text)
     for picture in made.draw(folder, rows):
         print(picture)

@@ -16,7 +16,7 @@ from b2m.data.textures import split_files
 from b2m.deconvolution import deblur_with_flow
 from b2m.evaluate import methods
 from b2m.evaluate.methods import Cost
-from b2m.evaluate.report import Row
+from b2m.evaluate.report import NOT_RUN, Row
 from b2m.evaluate.scoring import Scores, Tally
 from b2m.evaluate.table import Group, Options, Table
 from b2m.media.image import Pixels, read_image
@@ -65,7 +65,7 @@ class FlowUseTable(Table):
 
     def compute(self) -> list[Row]:
         """The loop, and a row for each method that could not be run."""
-        return super().compute() + [{"name": f"all: {name} (not run)"} for name in self.missing]
+        return super().compute() + [{"name": f"all: {name}{NOT_RUN}"} for name in self.missing]
 
     def finish(self, group: Group, rows: list[Row], tally: Tally) -> list[Row]:
         """Add costs."""

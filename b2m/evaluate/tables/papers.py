@@ -23,7 +23,7 @@ from b2m.data.scenes import Kind, SceneConfig
 from b2m.errors import InputError
 from b2m.evaluate.methods import Cost, Method, find_methods, recipe_of
 from b2m.evaluate.paper_tables import PAPER_TABLES, PaperTable
-from b2m.evaluate.report import Row
+from b2m.evaluate.report import NOT_RUN, Row
 from b2m.evaluate.scoring import (
     LEAST_MOVING,
     PHOTO,
@@ -246,9 +246,9 @@ class TableOfPaper(Table):
         elif self.paper.flow:
             for row in rows:
                 row["epe_ratio"] = row["epe"] / row["epe_zero"] if row["epe_zero"] else None
-        rows += [{"name": f"{group.name}: {name} (not run)", "psnr": None} for name in self.missing]
+        rows += [{"name": f"{group.name}: {name}{NOT_RUN}", "psnr": None} for name in self.missing]
         for row in rows:
-            name = row["name"].removeprefix(f"{group.name}: ").removesuffix(" (not run)")
+            name = row["name"].removeprefix(f"{group.name}: ").removesuffix(NOT_RUN)
             row["paper"] = self.paper.published(group.kind, name)
             maker = name.rsplit(", best of", 1)[0]
             row["gmacs"], row["seconds"] = self.costs.get(maker, (None, None))
