@@ -96,8 +96,8 @@ def with_earlier(
     if not any(row["name"].endswith(_EARLIER) for row in kept):
         return kept, []
     return kept, [
-        "Earlier run: the weights of these rows do not come with b2m; the numbers are those that "
-        "this command gave when they were there."
+        "Earlier run: the weights of these rows do not come with b2m; the numbers, seconds on "
+        "another machine among them, are those that this command gave when they were there."
     ]
 
 

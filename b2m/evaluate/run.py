@@ -31,6 +31,9 @@ def evaluate(
 ) -> Path:
     """Compute a table, print it as Markdown, and write `output`/TABLE.json and TABLE.md.
 
+    Rows of models whose weights are not there are taken from a report of the same command in
+    `output`, where there is one, and marked as of an earlier run.
+
     Args:
         table: one of `tables()`: "scenes" (rendered: several movers before a static camera, and
             camera motion), "clips" (real ones, averaged into blurred photos), "video" (the same as
