@@ -49,7 +49,7 @@ _SHORT = 6.0  # pixels; longer blur is begun at half size
 _CLIPPED = 254  # and above
 _STILL = (0.5, 1.5)  # pixels; up to the first the photo stays, from the second it is replaced
 # Times the prior of the photo: up to the first the result is kept, from the second on the photo.
-_RIPPLED = (1.4, 2.2)
+_RIPPLED = (1.5, 2.4)
 _WINDOW = 15  # pixels over which the prior is compared
 _SOFTNESS = 6.0  # pixels, of the border between what is kept and what is not
 _TILE = 768  # pixels; what is solved at once is bounded, so that memory is
