@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from b2m.errors import InputError
 from b2m.guidance.quantize import Guidance
+from b2m.hub import HubModel
 from b2m.inference import frame_models
 from b2m.inference.animator import (
     GUIDANCE_PREDICTORS,
@@ -33,9 +34,9 @@ from b2m.inference.animator import (
 )
 from b2m.inference.clip import Clip
 from b2m.media.image import ImageLike, Pixels, read_image
-from b2m.models.blur_flow import BlurFlowNet
 from b2m.motion.fields import Flow
 from b2m.motion.segmentation import segment
+from b2m.registry import MODELS
 
 __all__ = [
     "GUIDANCE_PREDICTORS",
@@ -52,8 +53,8 @@ __all__ = [
 ]
 
 
-def _sought(weights: str | os.PathLike[str] | None) -> tuple[str | None, str | None]:
-    """What weights are looked for by: their name, and $B2M_WEIGHTS, which may change."""
+def _weights_key(weights: str | os.PathLike[str] | None) -> tuple[str | None, str | None]:
+    """Key of the caches: the weights as named, and $B2M_WEIGHTS, which may change."""
     return None if weights is None else os.fspath(weights), os.environ.get("B2M_WEIGHTS")
 
 
@@ -64,8 +65,8 @@ def _loaded(weights: str | None, chosen: str | None, **options: Any) -> BlurAnim
 
 
 @lru_cache(maxsize=1)
-def _loaded_flow(weights: str | None, chosen: str | None, device: str) -> BlurFlowNet:
-    return load_model(BlurFlowNet, weights, None, device)
+def _loaded_flow(model: str, weights: str | None, chosen: str | None, device: str) -> HubModel:
+    return load_model(MODELS[model], weights, None, device)
 
 
 def _animator(
@@ -76,7 +77,7 @@ def _animator(
     predictor: str | None = None,
 ) -> BlurAnimator:
     options = {"device": device, "model": model, "ensemble": ensemble}
-    return _loaded(*_sought(weights), guidance_predictor=predictor, **options)
+    return _loaded(*_weights_key(weights), guidance_predictor=predictor, **options)
 
 
 def animate(
@@ -92,7 +93,28 @@ def animate(
     device: str = "auto",
     ensemble: int = 1,
 ) -> list[Clip]:
-    """Clips of a blurred photo, best first; see `BlurAnimator`, its loading and `animate`."""
+    """Clips of a blurred photo, best first.
+
+    Args:
+        image: a path, bytes, an open file, a PIL image or an (H, W, 3) uint8 sRGB array.
+        guidance: (H, W, 2) int8 in {-1, 0, 1}, the signs of the motion to the right and down, zero
+            for still; None leaves the direction open.
+        frames: of each clip, at least 2. Models of the papers have 7.
+        motions: clips at the most, clearly different hypotheses; see `BlurAnimator.animate`.
+        seed: of samples of a guidance predictor.
+        model: one of `animators`.
+        guidance_predictor: one of `GUIDANCE_PREDICTORS`, whose samples are the hypotheses; None for
+            signs of coherent regions.
+        weights: see `b2m.hub.find_weights`.
+        device: "auto", or as torch names it.
+        ensemble: predictions whose mean is taken, 1, 2 or 4.
+
+    Returns:
+        At least one `Clip`.
+
+    Raises:
+        InputError: an unreadable photo, or any other value that is not possible.
+    """
     return _animator(weights, device, model, ensemble, guidance_predictor).animate(
         image, guidance=guidance, frames=frames, motions=motions, seed=seed
     )
@@ -160,7 +182,7 @@ def flow(
 
     Args:
         image: as for `BlurAnimator.prepare`.
-        guidance: (H, W, 2) int8, see `BlurAnimator.animate`; "blur-flow" takes none.
+        guidance: (H, W, 2) int8, see `BlurAnimator.animate`; models of flow take none.
         model: one of `flow_models`. Models of frames have the optical flow (DIS) from their first
             frame to the last.
         weights: see `b2m.hub.find_weights`.
@@ -171,12 +193,12 @@ def flow(
         InputError: an unreadable photo, or a model, guidance, weights or a device that are not
             possible.
     """
-    if checked_model(model, flow_models()) == "blur-flow":
+    if MODELS[checked_model(model, flow_models())].gives == "flow":
         if guidance is not None:
-            raise InputError("the model 'blur-flow' takes no guidance: leave it out.")
+            raise InputError(f"the model '{model}' takes no guidance: leave it out.")
         if ensemble != 1:
-            raise InputError(f"ensemble={ensemble} is of the animator; 'blur-flow' takes 1.")
-        return frame_models.flow(_loaded_flow(*_sought(weights), device), image)
+            raise InputError(f"ensemble={ensemble} is of the animator; '{model}' takes 1.")
+        return frame_models.flow(_loaded_flow(model, *_weights_key(weights), device), image)
     clips = animate(
         image, guidance=guidance, model=model, weights=weights, device=device, ensemble=ensemble
     )
@@ -219,9 +241,22 @@ def deblur(
     device: str = "auto",
     ensemble: int = 1,
 ) -> Pixels:
-    """The sharp photo, the middle instant: (H, W, 3) uint8 sRGB; model one of `animators`.
+    """The sharp photo at the middle of the exposure.
 
     `b2m.deblur_with_flow` sharpens the photo itself, along the `flow` of any of `flow_models`.
+
+    Args:
+        image: as for `animate`.
+        model: one of `animators`.
+        weights: see `b2m.hub.find_weights`.
+        device: "auto", or as torch names it.
+        ensemble: predictions whose mean is taken, 1, 2 or 4.
+
+    Returns:
+        (H, W, 3) uint8 sRGB.
+
+    Raises:
+        InputError: an unreadable photo, or a model, weights or a device that are not possible.
     """
     clips = animate(image, model=model, weights=weights, device=device, ensemble=ensemble)
     return clips[0].middle

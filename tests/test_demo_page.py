@@ -249,13 +249,13 @@ def test_cancel_ends_a_video_and_frees_its_slot(page, tmp_path):
     tab(page, "Video")
     assert not find(page, "#make-slow")[0].is_enabled()
     animate_video(page, film(tmp_path / "long.mp4", (640, 426), 60))  # minutes of work
-    cancel = wait_for(lambda: find(page, "#filming button"))[0]
-    assert find(page, "#filming")[0].text.startswith("Creating slow motion")
+    cancel = wait_for(lambda: find(page, "#video_status button"))[0]
+    assert find(page, "#video_status")[0].text.startswith("Creating slow motion")
     began = time.monotonic()
     page.execute_script("arguments[0].click()", cancel)
-    wait_for(lambda: find(page, "#filming")[0].text == "Cancelled.")
+    wait_for(lambda: find(page, "#video_status")[0].text == "Cancelled.")
     time.sleep(1)  # which the end of the work does not undo
-    assert find(page, "#filming")[0].text == "Cancelled." and not find(page, "#slow video")
+    assert find(page, "#video_status")[0].text == "Cancelled." and not find(page, "#slow video")
     assert not [part for part in find(page, "#slow .error") if part.is_displayed()]
     page.execute_script("arguments[0].click()", find(page, "#blurry button[aria-label='Clear']")[0])
     # One video at a time is made, and this one is.

@@ -116,7 +116,7 @@ def test_a_model_that_finds_nothing_says_so_of_itself(monkeypatch, photo):
         model, "forward", lambda photo, _=None: photo[:, None].expand(-1, 7, *[-1] * 3)
     )
     told = BlurAnimator(model).animate(photo)[0].warnings
-    assert "this model found next to no motion, so its clip all but stands still" in told
+    assert "this model found almost no motion, so its clip is nearly still" in told
     assert not any(line.startswith("no motion blur") for line in told)  # there is some
 
 

@@ -324,7 +324,8 @@ def deblur(
     photos: Photos,
     output: Output = Path("out"),
     deconvolve: Annotated[
-        bool, typer.Option("--deconvolve", help="Sharpen it along its motion field instead.")
+        bool,
+        typer.Option("--deconvolve", help="Deconvolve the photo along its estimated motion field."),
     ] = False,
     model: Annotated[
         str,
@@ -350,9 +351,9 @@ def deblur(
             return deblur_with_flow(*find(photo))
 
     else:
-        if model == "blur-flow":
+        if _finds_flow(model):
             raise ArgumentError(
-                "--model blur-flow finds the motion and no sharp frame: add --deconvolve to "
+                f"--model {model} finds the motion and no sharp frame: add --deconvolve to "
                 "sharpen the photo along it, or choose another model"
             )
         animator = _animator(weights, device, model, ensemble=ensemble)
@@ -482,9 +483,9 @@ def _flow_finder(
     from b2m.media import image as media
 
     _one_of("--model", model, api.flow_models())
-    if model == "blur-flow":
+    if _finds_flow(model):
         if ensemble > 1:
-            raise ArgumentError(f"--ensemble {ensemble} is of the animator, not of blur-flow")
+            raise ArgumentError(f"--ensemble {ensemble} is of the animator, not of {model}")
 
         def find(photo: Path) -> tuple[NDArray[np.uint8], Flow]:
             read = media.read_image(photo)
@@ -500,6 +501,14 @@ def _flow_finder(
         return clip.photo, clip.flow
 
     return animated
+
+
+def _finds_flow(model: str) -> bool:
+    """Whether a model gives motion fields and no frames."""
+    import b2m.models  # noqa: F401  registers them
+    from b2m.registry import MODELS
+
+    return model in MODELS and MODELS[model].gives == "flow"
 
 
 def _one_of(option: str, given: str, names: Collection[str]) -> None:

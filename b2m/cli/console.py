@@ -48,12 +48,12 @@ Ensemble = Annotated[
     int,
     typer.Option(
         metavar="N",
-        help="Mean of N predictions, 1, 2 or 4: closer to the truth, N times the time.",
+        help="Self-ensemble over 1, 2 or 4 flips: slightly more accurate, N times slower.",
         callback=_ensemble,
     ),
 ]
 Model = Annotated[
-    str, typer.Option(metavar="NAME", help="animator, or decomposer, video-restorer or jin.")
+    str, typer.Option(metavar="NAME", help="Model: animator, decomposer, video-restorer or jin.")
 ]
 Seed = Annotated[int, typer.Option(metavar="N", help="Random seed.", callback=_seed)]
 Weights = Annotated[

@@ -32,7 +32,7 @@ def build(
         typer.Option(
             metavar="NAME",
             help="gopro, gopro-pairs, genblur, aist, nfs, reds, dvd, monkaa, video, panorama, "
-            "rotation or scenes.",
+            "rotation or scenes: the data set, or how samples are made.",
         ),
     ],
     out: Annotated[
@@ -65,33 +65,39 @@ def build(
         int | None,
         typer.Option(
             metavar="N",
-            help="Frames from window to window, counted as those of --window; else they touch.",
+            help="Frames between the starts of two windows, counted as those of --window; by default "
+            "as many as a window has.",
         ),
     ] = None,
     gamma: Annotated[
         float | None,
-        typer.Option(metavar="G", help="Average by a power law instead of sRGB."),
+        typer.Option(
+            metavar="G",
+            help="Gamma of the camera response used for averaging; by default the sRGB curve.",
+        ),
     ] = None,
     interpolate: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="flow, rife or none."),
+        typer.Option(
+            metavar="NAME", help="Frame interpolation before averaging: flow, rife or none."
+        ),
     ] = None,
     flow: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="What estimates motion: dis, or raft where its weights load."
+            metavar="NAME", help="Optical flow estimator: dis, or raft where its weights load."
         ),
     ] = None,
     max_step: Annotated[
         float | None,
         typer.Option(
             metavar="PIXELS",
-            help="Interpolate until no step is longer, instead of as the recipe says.",
+            help="Largest motion between averaged frames; sets the interpolation factor.",
         ),
     ] = None,
     most: Annotated[
         int | None,
-        typer.Option(metavar="N", help="With --max-step: at most so many frames for one (8)."),
+        typer.Option(metavar="N", help="With --max-step: upper limit of that factor (8)."),
     ] = None,
     frames: Annotated[
         int | None,

@@ -49,8 +49,7 @@ def train(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Keep what is rendered there, for other trainings that see the same scenes: "
-            "about a gigabyte for 20,000 samples.",
+            help="Cache rendered scenes there for other runs; about 1 GB for 20,000 samples.",
         ),
     ] = None,
     output: Annotated[
@@ -78,8 +77,8 @@ def train(
         int,
         typer.Option(
             metavar="N",
-            help="Instead of going on, cut weights for release: let the learning rate fall to "
-            "zero over N samples. The run stays as it is.",
+            help="Instead of going on, anneal the learning rate to zero over N samples and write "
+            "weights for release; the run itself stays as it is.",
             show_default=False,
         ),
     ] = 0,
@@ -124,8 +123,7 @@ def evaluate(
         str,
         typer.Option(
             metavar="NAME",
-            help="scenes, clips, video, motions, enlarged, large, sharp, segmentation, mix, "
-            "or of a paper: 2022-T1 …",
+            help="Name of a table, as above.",
         ),
     ],
     samples: Samples = None,
@@ -142,14 +140,16 @@ def evaluate(
 ) -> None:
     """Compute a table of numbers, as Markdown and JSON.
 
-    The table "scenes" is of rendered ones, of which everything is known: several movers before a
-    static camera, and camera motion. "clips" is of real ones, their frames averaged into blurred
-    photos; "video" of the same as blurred videos. --samples is then of each clip. "motions" says
-    how often the true motion is among the first five, on scenes, and on clips where they are given;
-    "enlarged" what becomes of scenes whose photo was enlarged, "large" what those gain that are
-    encoded tile by tile, "segmentation" how well what moves against the camera is found, "mix"
-    what turning cameras and real clips add to training, once animator-short-scenes, -rotation,
-    -clips and -mix are trained.
+    \b
+      scenes        rendered scenes, of which everything is known
+      clips         real clips, averaged into blurred photos; --samples is of each
+      video         the same clips as blurred videos
+      motions       how often the true motion is among the first five hypotheses
+      enlarged      scenes whose blurred photo was enlarged
+      large         scenes larger than what is encoded at once, tile by tile
+      sharp         sharp photos that are taken for moving
+      segmentation  moving objects against the camera's motion
+      mix           what rotation and real clips add to training (animator-short-*)
 
     The tables of the papers: 2022-T1 to -T3, -directions, 2021a-T1 to -T5, 2021b-T1, -T2, -T3. They
     compare models that this program trains; those that were not trained have a row that says so.

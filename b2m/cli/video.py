@@ -24,15 +24,20 @@ def video(
     ] = None,
     frames: Annotated[
         int,
-        typer.Option(metavar="N", help="Frames to make of each one: so many times slower it is."),
+        typer.Option(metavar="N", help="Sharp frames per input frame: N times slow motion."),
     ] = 7,
     fps: Annotated[
         float | None,
-        typer.Option(metavar="N", help="Real time instead, at so many frames per second."),
+        typer.Option(
+            metavar="N", help="Output frame rate; the duration stays, --frames is ignored."
+        ),
     ] = None,
     shutter: Annotated[
         float,
-        typer.Option(metavar="SHARE", help="How much of the time the shutter was open, up to 1."),
+        typer.Option(
+            metavar="FRACTION",
+            help="Shutter time as a fraction of the frame interval, above 0 up to 1 (180° = 0.5).",
+        ),
     ] = 1.0,
     model: Model = "animator",
     weights: Weights = None,

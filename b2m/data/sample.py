@@ -51,7 +51,8 @@ class SampleBatch(NamedTuple):
         frames: (B, T, 3, H, W) sRGB in [0, 1], the sharp frames.
         flow: (B, 2, H, W) pixels over the exposure, on the middle frame's grid.
         guidance: (B, 2, H, W) int8.
-        moving: (B, 1, H, W) bool, things that move against the background.
+        moving: (B, 1, H, W) bool, things that move against the background; all that
+            moves where that is not known.
         path: (B, 2, H, W) pixels over the exposure: the flow, and, where something moving against
             the background only passes, the motion of that.
     """

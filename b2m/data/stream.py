@@ -1,8 +1,8 @@
 """Training batches from scenes rendered on the fly, each scene used several times.
 
 Every batch is a function of the seed and the number of the step alone, so a training that goes on
-from a checkpoint sees what it would have seen. This is what `b2m train` learns from;
-`b2m.data.datasets` does the same with data sets on disk, for trainings of one's own.
+from a checkpoint sees what it would have seen. `b2m train` learns from it, and with `--data` from
+`b2m.data.datasets.BuiltStream`, which reads data sets from disk.
 """
 
 from __future__ import annotations

@@ -35,12 +35,7 @@ def evaluate(
     `output`, where there is one, and marked as of an earlier run.
 
     Args:
-        table: one of `tables()`: "scenes" (rendered: several movers before a static camera, and
-            camera motion), "clips" (real ones, averaged into blurred photos), "video" (the same as
-            blurred videos), "motions" (the first few hypotheses, on scenes and, where there are
-            any, on clips), "enlarged" (scenes whose blurred photos were enlarged), "large" (scenes
-            larger than what is encoded as a whole), "sharp" (photos in which nothing moves),
-            "segmentation" (what moves against the camera), or one of the papers, as "2022-T1".
+        table: one of `tables()`; `b2m evaluate --help` says what each measures.
         samples: how many; each table says of what, and how many there are by default.
         photos, cutouts: folders for the scenes (see `b2m.data.textures.split_files`); None for
             made-up textures.

@@ -11,7 +11,7 @@ from b2m.motion.fields import VISIBLE_CHANGE, change_between, sampling_step
 from b2m.motion.orientation import length_of
 
 STILL = "no motion blur was found, so the clip is still"
-UNMOVED = "this model found next to no motion, so its clip all but stands still"
+UNMOVED = "this model found almost no motion, so its clip is nearly still"
 HELD = "guidance holds still all that moved, so the clip is still"
 STREAKS = (
     "lights have burnt out into streaks: how bright they were is lost, and frames there are a guess"

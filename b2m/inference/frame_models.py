@@ -19,7 +19,6 @@ from b2m.inference import hypotheses, multiscale
 from b2m.inference.clip import Clip, only_frames
 from b2m.inference.renderers import FixedFrames, FramedPhoto, Prepared
 from b2m.media.image import ImageLike, read_image
-from b2m.models.blur_flow import BlurFlowNet
 from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.motion.fields import Flow, resize_flow
 from b2m.tensors import to_array, to_photo, to_tensor
@@ -80,8 +79,8 @@ def animate(
     return orders[:motions]
 
 
-def flow(model: BlurFlowNet, image: ImageLike) -> Flow:
-    """The motion field of a photo by the flow network, (H, W, 2) float32 pixels.
+def flow(model: HubModel, image: ImageLike) -> Flow:
+    """The motion field of a photo by a model of flow, (H, W, 2) float32 pixels.
 
     The network gives motion axes; their signs are chosen so that neighbours agree.
 

@@ -62,7 +62,7 @@ class Photo:
         exposure_time: seconds, from the EXIF tag, or None.
         name: the file's name, or "image".
         jpeg: the file itself, byte by byte, where it was a JPEG.
-        exif: of a file that was none, with orientation 1.
+        exif: of a source that was not a JPEG, with orientation 1.
         xmp: likewise.
     """
 

@@ -108,7 +108,7 @@ class AnimatorObjective(Objective):
                 animation = model(photo[some], scenes.guidance[some].float())
             truth, flow = scenes.frames[some], scenes.flow[some]
             quality = [
-                frame_psnr(clip, truth).mean(1) for clip in (animation.frames, photo[some, None])
+                batch_psnr(clip, truth).mean(1) for clip in (animation.frames, photo[some, None])
             ]
             errors = [off.norm(dim=1).mean((1, 2)) for off in (animation.flow - flow, flow)]
             rows.append(torch.stack(quality + errors, 1))
@@ -253,8 +253,8 @@ class ClipObjective(Objective):
             psnr_middle and psnr_middle_photo.
         """
         found, truth = cls._frames(model, scenes, photo)
-        given, turned = frame_psnr(found, truth), frame_psnr(found, truth.flip(1))
-        repeated = frame_psnr(photo[:, None], truth)
+        given, turned = batch_psnr(found, truth), batch_psnr(found, truth.flip(1))
+        repeated = batch_psnr(photo[:, None], truth)
         middle = truth.shape[1] // 2
         return {
             "psnr": float(torch.maximum(given.mean(1), turned.mean(1)).mean()),
@@ -320,8 +320,16 @@ class FlowObjective(Objective):
         return grid(tiles, labels, columns=6, gap=6, font_size=12)
 
 
-def frame_psnr(frames: Tensor, truth: Tensor) -> Tensor:
-    """(B, N) PSNR of each frame, dB."""
+def batch_psnr(frames: Tensor, truth: Tensor) -> Tensor:
+    """PSNR of each frame of a batch, dB, at most 100.
+
+    Args:
+        frames: (B, N, 3, H, W), clipped to [0, 1] here.
+        truth: the same shape in [0, 1].
+
+    Returns:
+        (B, N).
+    """
     error = (frames.clamp(0, 1) - truth).square().mean((2, 3, 4))
     return -10 * error.clamp_min(1e-10).log10()
 

@@ -268,7 +268,7 @@ def begin(photo: str | None, request: gr.Request) -> tuple[Any, ...]:
         return finished()
     try:
         text = f"Estimating the motion: about {max(1, round(estimate(photo)))} s"
-    except b2m.InputError:  # which is told when it is looked at
+    except b2m.InputError:  # which is told when it is encoded
         text = "Reading the photo"
     return (
         1, [], [], NO_TILES, gr.Column(visible=False), NO_PAD, None, "", "", gr.skip(),
@@ -474,10 +474,10 @@ def video(
         at_hand = "animator" in models()
         remedy = "choose it in the settings of Photo" if at_hand else "its weights are not here"
         raise b2m.InputError(f"'{model}' makes no videos, only the animator does: {remedy}")
-    film = read_video(clip, max_pixels=MOST_VIDEO_FRAME)
-    for sentence in film.warnings:
+    blurred = read_video(clip, max_pixels=MOST_VIDEO_FRAME)
+    for sentence in blurred.warnings:
         gr.Info(sentence)
-    if (count := film.count()) > MOST_FRAMES:
+    if (count := blurred.count()) > MOST_FRAMES:
         raise b2m.InputError(
             f"the video has {count} frames, and this page takes up to {MOST_FRAMES}: cut it, or "
             "run 'b2m video' on your own machine"
@@ -485,13 +485,13 @@ def video(
     target = folder() / f"{stem(clip)}-sharp.mp4"
     small = target.with_name("small.mp4")
     try:
-        share = math.sqrt(MOST_VIDEO / (count * film.width * film.height))
+        share = math.sqrt(MOST_VIDEO / (count * blurred.width * blurred.height))
         if share < 1:
-            side = int(share * max(film.width, film.height))
-            write_small(film, side, small)
+            side = int(share * max(blurred.width, blurred.height))
+            write_small(blurred, side, small)
             shown = read_video(small)
             gr.Info(
-                f"{film.width} × {film.height} px in {count} frames are too much for this page: "
+                f"{blurred.width} × {blurred.height} px in {count} frames are too much for this page: "
                 f"the sharp video has {shown.width} × {shown.height} px. Cut yours for larger ones."
             )
         source = small if share < 1 else clip
@@ -503,11 +503,13 @@ def video(
     return str(target)
 
 
-def write_small(film: Video, side: int, target: Path) -> None:
+def write_small(blurred: Video, side: int, target: Path) -> None:
     """Re-encode a video, its longer side shrunk to so many pixels."""
-    times = ((fit(frame, side), round(start / film.tick)) for frame, (start, _) in film.timed())
-    rate = as_rate(film.fps)
-    write_timed_mp4(target, times, film.tick, rate)
+    times = (
+        (fit(frame, side), round(start / blurred.tick)) for frame, (start, _) in blurred.timed()
+    )
+    rate = as_rate(blurred.fps)
+    write_timed_mp4(target, times, blurred.tick, rate)
 
 
 @on_gpu

@@ -3,7 +3,7 @@
     python demo/gradio/app.py          # http://127.0.0.1:7860, weights from $B2M_WEIGHTS or bundled
 
 Buttons are endpoints (`gradio_client`) and tools (MCP), too. One model is in memory; photos are
-looked at one at a time, and what the page shows follows from the photo and a list of edits.
+encoded one at a time, and what the page shows follows from the photo and a list of edits.
 """
 
 from __future__ import annotations
@@ -327,7 +327,7 @@ def build() -> gr.Blocks:
                         elem_id="make-slow",
                         interactive=False,
                     )
-                    filming = own("status", IDLE, "filming")
+                    video_status = own("status", IDLE, "video_status")
                 sharp = gr.Video(
                     label="Slow motion, seven times slower",
                     autoplay=True,
@@ -496,7 +496,7 @@ def build() -> gr.Blocks:
             return {**(dict(zip(whole, finished(), strict=True)) if waits else {}), status: told}
 
         status.submit(stop_all, None, whole, **at_once)
-        for line in (filming, measuring):
+        for line in (video_status, measuring):
             line.submit(stop, None, line, **at_once)
         for kind, button in zip(KINDS, kinds, strict=True):
             making = busy(f"Writing: {kind}")
@@ -518,9 +518,9 @@ def build() -> gr.Blocks:
         # Photos do not wait for videos, which take minutes.
         minutes = {"concurrency_id": "video", "concurrency_limit": 1}
         creating = busy("Creating slow motion", spin=False)
-        slow.click(lambda: creating, None, filming, **at_once)
+        slow.click(lambda: creating, None, video_status, **at_once)
         made = slow.click(video, [blurry, shutter, model], sharp, api_name="video", **minutes)
-        made.then(**idle(filming))
+        made.then(**idle(video_status))
         blurry.change(enabled(slow), blurry, slow, **at_once, **last)
 
         def take_over(photo: str | None, given: str | None, taken: str | None) -> tuple[Any, Any]:
@@ -542,7 +542,7 @@ def build() -> gr.Blocks:
             (part, segment, colored),
             (sharpen, deblur, still),
         ):
-            button.click(lambda: busy("Looking at the photo"), None, measuring, **at_once)
+            button.click(lambda: busy("Analysing the photo"), None, measuring, **at_once)
             made = button.click(
                 asked, given, found, api_name=asked.__name__, show_progress="hidden", **waits
             )

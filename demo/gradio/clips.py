@@ -80,7 +80,7 @@ _previews: OrderedDict[tuple[str, str], Preview] = OrderedDict()
 _clips: OrderedDict[tuple[Any, ...], Clip] = OrderedDict()
 _guidance: OrderedDict[tuple[Any, ...], tuple[tuple[int, ...], bytes]] = OrderedDict()
 _looking = threading.Lock()
-_pace = 3.0  # seconds to a megapixel, until a photo was looked at
+_pace = 3.0  # seconds to a megapixel, until a photo was encoded
 
 
 def preview(photo: str | None, model: str) -> Preview:
