@@ -64,7 +64,7 @@ def register_layout(name: str, ways: tuple[str, ...] = ()) -> Callable[[_Reader]
     """Decorate a function from a folder, and a way to split it, to its sources.
 
     Args:
-        name: for the `layout` of a `b2m.data.recipes.Recipe`.
+        name: for the `layout` of a `b2m.data.recipes.DatasetRecipe`.
         ways: to split into train, val and test, the default first.
     """
 

@@ -19,14 +19,14 @@ import torch
 from PIL import Image
 
 from b2m.data.averaging import Averaging, expose
-from b2m.data.build.generators import plan, tasks_of
+from b2m.data.build.generators import plan_sources, tasks_of
 from b2m.data.build.run import build
 from b2m.data.clips import flow_over
 from b2m.data.datasets import BlurClipDataset
 from b2m.data.footage import Reader, examine
 from b2m.data.interpolate import along_flow, load_rife, rife_folder
 from b2m.data.layouts import read_layout
-from b2m.data.recipes import RECIPES
+from b2m.data.recipes import DATASET_RECIPES
 from b2m.data.rotation import RotationConfig, render_rotation
 from b2m.data.sample import Sample, SampleBatch
 from b2m.data.scenes import SceneConfig, render
@@ -196,8 +196,8 @@ def decode(path: Path) -> None:
 
 def decode_planned(folder: Path) -> None:
     """The windows of all videos of a folder, in the tasks of a build."""
-    recipe = RECIPES["video"]
-    for offer in plan(recipe, folder)[0]:
+    recipe = DATASET_RECIPES["video"]
+    for offer in plan_sources(recipe, folder)[0]:
         for task in tasks_of(recipe, offer, 0, 0, len(offer.starts), lambda number: False):
             reader = Reader(task.source, task.footage)
             for start in task.starts:
@@ -247,7 +247,9 @@ def whole(folder: Path, workers: int) -> Iterator[dict]:
     """Builds, from source to index."""
     for kind in ("images", "videos"):
         begun = time.perf_counter()
-        made = build(RECIPES["video"], folder / kind, folder / f"set-{kind}", workers=workers)
+        made = build(
+            DATASET_RECIPES["video"], folder / kind, folder / f"set-{kind}", workers=workers
+        )
         taken = time.perf_counter() - begun
         yield {"name": built(kind, workers), "rate": made.samples / taken}
 
@@ -276,7 +278,7 @@ def rendered(photos: Path | None, cutouts: Path | None, size: int, runs: int) ->
 
 def kept(folder: Path, size: int, runs: int) -> dict:
     """Samples a second from a data set on disk, cropped and augmented."""
-    recipe = replace(RECIPES["scenes"], count=16, scenes=SceneConfig(size=size))
+    recipe = replace(DATASET_RECIPES["scenes"], count=16, scenes=SceneConfig(size=size))
     build(recipe, None, folder / "scenes")
     data = BlurClipDataset(folder / "scenes", "train", size * 3 // 4)
     works = rate(lambda: [data[number] for number in range(len(data))], runs)

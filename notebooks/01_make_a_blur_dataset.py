@@ -120,11 +120,11 @@ print(f"largest difference: {difference.max()} of 255")
 # %%
 from b2m.data.build import build
 from b2m.data.preview import dataset_sheet
-from b2m.data.recipes import RECIPES
+from b2m.data.recipes import DATASET_RECIPES
 from b2m.data.scenes import SceneConfig
 
 config = SceneConfig(size=SIZE, blur=(6.0, 20.0))
-print(build(replace(RECIPES["scenes"], count=COUNT, scenes=config), "pack", "scenes"))
+print(build(replace(DATASET_RECIPES["scenes"], count=COUNT, scenes=config), "pack", "scenes"))
 show(
     dataset_sheet("scenes", count=4, size=SIZE),
     side=1000,
@@ -154,8 +154,8 @@ Path("clips").mkdir(exist_ok=True)
 write_mp4("clips/pan.mp4", camera, 30)
 
 dense = Averaging(max_step=1.0, interpolate="flow")
-build(RECIPES["video"], "clips", "plain")
-build(replace(RECIPES["video"], averaging=dense), "clips", "dense")
+build(DATASET_RECIPES["video"], "clips", "plain")
+build(replace(DATASET_RECIPES["video"], averaging=dense), "clips", "dense")
 
 truth = encode_bytes(average_bytes(np.stack(seen[:37])))
 corner = np.s_[80:200, 140:300]
@@ -273,9 +273,9 @@ for name in ("train/GOPR0374_11_00", "test/GOPR0384_11_00"):
     for number, frame in enumerate(seen[::2] if "train" in name else seen[::-2], 1):
         write_png(folder / f"{number:06d}.png", np.ascontiguousarray(frame))
 
-print(build(RECIPES["gopro"], "GOPRO_Large_all", "gopro"))
+print(build(DATASET_RECIPES["gopro"], "GOPRO_Large_all", "gopro"))
 try:
-    build(RECIPES["monkaa"], "GOPRO_Large_all", "monkaa")
+    build(DATASET_RECIPES["monkaa"], "GOPRO_Large_all", "monkaa")
 except b2m.InputError as error:
     print(f"Deliberate failure: {error}")
 

@@ -26,11 +26,11 @@ from b2m.data import footage
 from b2m.data.averaging import Averaging, decode, encode, fit_frame
 from b2m.data.build import run as building
 from b2m.data.build import workers as engines
-from b2m.data.build.generators import make, plan, tasks_of
+from b2m.data.build.generators import make, plan_sources, tasks_of
 from b2m.data.build.progress import BuildProgress
 from b2m.data.build.run import build
 from b2m.data.check import check
-from b2m.data.recipes import RECIPES
+from b2m.data.recipes import DATASET_RECIPES
 from b2m.data.rotation import RotationConfig
 from b2m.data.scenes import SceneConfig
 from b2m.data.storage import read_index, read_sample, read_skips
@@ -40,8 +40,10 @@ from b2m.media.video import write_mp4
 from b2m.motion.fields import to_middle_grid
 from b2m.motion.io import write_pfm
 
-GOPRO = RECIPES["gopro"]
-SMALL_SCENES = replace(RECIPES["scenes"], count=12, scenes=SceneConfig(size=32, blur=(2.0, 6.0)))
+GOPRO = DATASET_RECIPES["gopro"]
+SMALL_SCENES = replace(
+    DATASET_RECIPES["scenes"], count=12, scenes=SceneConfig(size=32, blur=(2.0, 6.0))
+)
 
 
 pytestmark = pytest.mark.usefixtures("few_textures")
@@ -157,7 +159,9 @@ def test_dense_windows_average_what_they_say(tmp_path):
     ramp = np.tile(np.linspace(40, 200, 96)[None, :, None], (64, 1, 3))
     frames = [np.uint8(np.rint(ramp + 1.25 * i)) for i in range(9)]
     write_frames(tmp_path / "in" / "clip", frames)
-    recipe = replace(RECIPES["video"], averaging=Averaging(128, factor=32, interpolate="flow"))
+    recipe = replace(
+        DATASET_RECIPES["video"], averaging=Averaging(128, factor=32, interpolate="flow")
+    )
     build(recipe, tmp_path / "in", tmp_path / "set")
     records = read_index(tmp_path / "set")
     assert [record.averaged for record in records] == [128, 128]
@@ -176,12 +180,12 @@ def test_largest_step_decides_how_many_frames_are_put_between(tmp_path):
     for name, speed in (("slow", 1), ("fast", 3)):
         write_frames(tmp_path / "in" / name, panning(8, speed))
     how = Averaging(max_step=1.5, interpolate="flow")
-    build(replace(RECIPES["video"], averaging=how), tmp_path / "in", tmp_path / "set")
+    build(replace(DATASET_RECIPES["video"], averaging=how), tmp_path / "in", tmp_path / "set")
     averaged = {record.source: record.averaged for record in read_index(tmp_path / "set")}
     assert averaged["slow"] == 7
     assert averaged["fast"] >= 13 and (averaged["fast"] - 1) % 6 == 0
     bounded = replace(how, max_step=0.01, most=2)
-    build(replace(RECIPES["video"], averaging=bounded), tmp_path / "in", tmp_path / "two")
+    build(replace(DATASET_RECIPES["video"], averaging=bounded), tmp_path / "in", tmp_path / "two")
     assert {record.averaged for record in read_index(tmp_path / "two")} == {13}
 
 
@@ -231,7 +235,7 @@ def monkaa_scene(root, name, frames, lengths):
 
 def test_monkaa_puts_as_many_frames_between_as_things_move(monkaa, tmp_path):
     out = tmp_path / "set"
-    result = build(RECIPES["monkaa"], monkaa, out)
+    result = build(DATASET_RECIPES["monkaa"], monkaa, out)
     records = read_index(out)
     # n = max(|s|, 5) between the two: 8 + 2 and 5 + 2.
     assert [record.averaged for record in records] == [10, 7]
@@ -249,7 +253,7 @@ def test_flow_that_is_not_known_is_no_long_way(monkaa, tmp_path):
     flow = np.full((64, 96, 2), 2.0, np.float32)
     flow[3, 4] = np.nan
     write_pfm(path, flow)
-    assert build(RECIPES["monkaa"], monkaa, tmp_path / "set")[:2] == (1, 1)
+    assert build(DATASET_RECIPES["monkaa"], monkaa, tmp_path / "set")[:2] == (1, 1)
     (unknown,) = (skip for skip in skips(tmp_path / "set") if skip.number == 1)
     assert not unknown.meant and "frame 0001 is not known everywhere" in unknown.reason
 
@@ -258,7 +262,7 @@ def test_flow_to_a_frame_that_was_left_out_is_of_no_use(monkaa, tmp_path):
     folder = monkaa / "frames_cleanpass" / "eating_x2" / "left"
     shutil.rmtree(folder)
     write_frames(folder, panning(8, 8), "{:04d}.png", step=2)
-    result = build(RECIPES["monkaa"], monkaa, tmp_path / "set")
+    result = build(DATASET_RECIPES["monkaa"], monkaa, tmp_path / "set")
     assert result.samples == 0
     assert "missing before 0002.png" in skips(tmp_path / "set")[0].reason
 
@@ -269,7 +273,7 @@ def test_dvds_pairs_are_taken_as_they_are(tmp_path):
         pictures = [texture(seed + index, 32, 48) for index in range(3)]
         write_frames(inner / kind, pictures, "{:05d}.png")
     (inner / "input" / "00002.png").unlink()
-    result = build(RECIPES["dvd"], tmp_path / "in", tmp_path / "set")
+    result = build(DATASET_RECIPES["dvd"], tmp_path / "in", tmp_path / "set")
     assert result.samples == 2 and result.skipped == 1
     record = read_index(tmp_path / "set")[0]
     sample, guidance = read_sample(tmp_path / "set", record)
@@ -283,7 +287,7 @@ def test_camera_turns_in_images(tmp_path, name):
     for split in ("train", "test"):
         write_frames(folder / split, [texture(n, 96, 192) for n in range(2)], split + "{}.jpg")
     rotation = RotationConfig(size=32, blur=(2.0, 6.0), angle=4.0)
-    recipe = replace(RECIPES[name], rotation=rotation, count=9)
+    recipe = replace(DATASET_RECIPES[name], rotation=rotation, count=9)
     assert build(recipe, folder, tmp_path / "set") == (9, 0, 0)
     records = read_index(tmp_path / "set")
     assert {record.flow_from for record in records} == {"exact"}
@@ -295,7 +299,7 @@ def test_camera_turns_in_images(tmp_path, name):
 
 def test_an_ordinary_photo_is_no_panorama(tmp_path):
     write_frames(tmp_path / "in", [texture(0, 60, 80)], "a{}.jpg")
-    result = build(replace(RECIPES["panorama"], count=2), tmp_path / "in", tmp_path / "set")
+    result = build(replace(DATASET_RECIPES["panorama"], count=2), tmp_path / "in", tmp_path / "set")
     reason = skips(tmp_path / "set")[0].reason
     assert result.samples == 0 and "twice as wide" in reason and "a0.jpg" in reason
 
@@ -303,7 +307,7 @@ def test_an_ordinary_photo_is_no_panorama(tmp_path):
 def test_photos_are_not_enlarged(tmp_path):
     for name, side in (("large", 48), ("small", 20)):
         write_frames(tmp_path / "in" / "train", [texture(0, side, 64)], name + ".png")
-    recipe = replace(RECIPES["rotation"], rotation=RotationConfig(size=32), count=4)
+    recipe = replace(DATASET_RECIPES["rotation"], rotation=RotationConfig(size=32), count=4)
     assert build(recipe, tmp_path / "in", tmp_path / "set") == (2, 0, 2)
     assert {record.source for record in read_index(tmp_path / "set")} == {"large"}
     assert "small.png is 64x20: photos are not enlarged" in skips(tmp_path / "set")[0].reason
@@ -403,9 +407,9 @@ def test_workers_do_not_outlive_a_kill(gopro, tmp_path):
     code = (
         "import sys, multiprocessing\n"
         "from b2m.data.build import build\n"
-        "from b2m.data.recipes import RECIPES\n"
+        "from b2m.data.recipes import DATASET_RECIPES\n"
         "if __name__ == '__main__':\n"
-        "    build(RECIPES['gopro'], sys.argv[1], sys.argv[2], workers=2)\n"
+        "    build(DATASET_RECIPES['gopro'], sys.argv[1], sys.argv[2], workers=2)\n"
     )
     script = tmp_path / "script.py"
     script.write_text(code)
@@ -477,19 +481,19 @@ def test_a_mended_source_joins_what_there_is(tmp_path):
     (broken / "b.mp4").write_bytes(data[40:])
     (broken / "c" / "010.png").unlink()
     (broken / "c" / "029.png").unlink()
-    first = build(RECIPES["video"], broken, tmp_path / "set")
+    first = build(DATASET_RECIPES["video"], broken, tmp_path / "set")
     assert first.skipped >= 3
     before = contents(tmp_path / "set")
     listed = {skip.source for skip in skips(tmp_path / "set")}
     assert listed == {"a", "b", "c"}
     shutil.rmtree(broken)
     shutil.copytree(whole, broken)
-    assert build(RECIPES["video"], broken, tmp_path / "set") == (16, 0, 0)
+    assert build(DATASET_RECIPES["video"], broken, tmp_path / "set") == (16, 0, 0)
     after = contents(tmp_path / "set")
     changed = {name for name, data in before.items() if after.get(name) != data}
     assert changed == {"index.jsonl", "skipped.jsonl", "sources.jsonl"}
     assert list(check(tmp_path / "set")) == []
-    build(RECIPES["video"], whole, tmp_path / "at once")
+    build(DATASET_RECIPES["video"], whole, tmp_path / "at once")
     found = [
         {
             (record.source, record.start): (tmp_path / name / record.blur).read_bytes()
@@ -504,10 +508,10 @@ def test_a_source_may_be_added_but_none_taken_away(tmp_path):
     source = tmp_path / "in"
     source.mkdir()
     write_mp4(source / "b.mp4", panning(15), 30)
-    assert build(RECIPES["video"], source, tmp_path / "set").samples == 2
+    assert build(DATASET_RECIPES["video"], source, tmp_path / "set").samples == 2
     before = contents(tmp_path / "set")
     write_mp4(source / "a.mp4", panning(15), 30)
-    assert build(RECIPES["video"], source, tmp_path / "set").samples == 4
+    assert build(DATASET_RECIPES["video"], source, tmp_path / "set").samples == 4
     after = contents(tmp_path / "set")
     assert [record.source for record in read_index(tmp_path / "set")] == ["b", "b", "a", "a"]
     assert after["index.jsonl"].startswith(before.pop("index.jsonl"))
@@ -515,7 +519,7 @@ def test_a_source_may_be_added_but_none_taken_away(tmp_path):
     assert before.items() <= after.items()
     (source / "b.mp4").unlink()
     with pytest.raises(InputError, match="b is missing; put it back"):
-        build(RECIPES["video"], source, tmp_path / "set")
+        build(DATASET_RECIPES["video"], source, tmp_path / "set")
     assert contents(tmp_path / "set") == after
 
 
@@ -552,8 +556,8 @@ def test_each_frame_of_a_video_is_decoded_about_once(tmp_path, monkeypatch):
 
     place = footage._place
     monkeypatch.setattr(footage, "_place", counted)
-    recipe = RECIPES["video"]
-    offers, _ = plan(recipe, source)
+    recipe = DATASET_RECIPES["video"]
+    offers, _ = plan_sources(recipe, source)
     tasks = list(tasks_of(recipe, offers[0], 0, 0, 100, lambda number: False))
     assert 4 <= len(tasks) <= 7  # for several cores
     assert [start for task in tasks for start in task.starts] == list(range(0, 700, 7))
@@ -626,7 +630,7 @@ def test_videos_of_a_pack_bring_their_licences(tmp_path):
     write_mp4(tmp_path / "pack" / "video" / "train" / "a.mp4", panning(7), 30)
     rows = [{"path": "video/train/a.mp4", "licence": "Apache-2.0"}]
     (tmp_path / "pack" / "index.json").write_text(json.dumps(rows))
-    build(RECIPES["video"], tmp_path / "pack" / "video", tmp_path / "set")
+    build(DATASET_RECIPES["video"], tmp_path / "pack" / "video", tmp_path / "set")
     assert [record.licence for record in read_index(tmp_path / "set")] == ["Apache-2.0"]
 
 
@@ -684,7 +688,7 @@ def test_a_bad_first_frame_costs_only_its_window(tmp_path, harm):
         Image.fromarray(texture(0, 70, 100)).save(first)
     else:
         first.write_bytes(first.read_bytes()[: 100 if harm == "truncated" else 0])
-    assert build(RECIPES["video"], tmp_path / "in", tmp_path / "set") == (2, 0, 1)
+    assert build(DATASET_RECIPES["video"], tmp_path / "in", tmp_path / "set") == (2, 0, 1)
     assert [record.start for record in read_index(tmp_path / "set")] == [7, 14]
     assert "000000.png" in skips(tmp_path / "set")[0].reason
 
@@ -712,7 +716,7 @@ def test_bad_sources_are_listed_and_the_rest_is_made(tmp_path, capsys):
 def test_footage_of_another_rate_is_not_of_the_recipe(tmp_path):
     (tmp_path / "in").mkdir()
     write_mp4(tmp_path / "in" / "slow.mp4", panning(15), 30)
-    result = build(replace(RECIPES["dvd"]), tmp_path / "in", tmp_path / "set")
+    result = build(replace(DATASET_RECIPES["dvd"]), tmp_path / "in", tmp_path / "set")
     assert result.skipped == 1
     reason = skips(tmp_path / "set")[0].reason
     assert "30 frames per second" in reason and "--fps 30" in reason

@@ -14,13 +14,13 @@ from b2m.data import check as checking
 from b2m.data.build import run as building
 from b2m.data.build.run import build
 from b2m.data.check import check
-from b2m.data.recipes import RECIPES
+from b2m.data.recipes import DATASET_RECIPES
 from b2m.data.scenes import SceneConfig
 from b2m.data.storage import FOLDERS, Record, read_index, write_lines
 from b2m.motion.io import read_flo, write_flo
 
-SCENES = replace(RECIPES["scenes"], count=4, scenes=SceneConfig(size=32, blur=(2.0, 6.0)))
-VIDEO = RECIPES["video"]
+SCENES = replace(DATASET_RECIPES["scenes"], count=4, scenes=SceneConfig(size=32, blur=(2.0, 6.0)))
+VIDEO = DATASET_RECIPES["video"]
 
 
 @pytest.fixture(scope="module")

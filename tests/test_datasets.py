@@ -18,7 +18,7 @@ from b2m.data.datasets import (
     _varied,
     mixed_loader,
 )
-from b2m.data.recipes import RECIPES
+from b2m.data.recipes import DATASET_RECIPES
 from b2m.data.rotation import RotationConfig
 from b2m.data.storage import read_index, read_sample
 from b2m.data.stream import SHARES
@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
             picture = noise.repeat(8, 0).repeat(8, 1)
             write_png(root / "in" / split / f"{split}{number}.png", picture)
     rotation = RotationConfig(size=40, blur=(5.0, 12.0), saturation=0.0)
-    recipe = replace(RECIPES["rotation"], rotation=rotation, count=8)
+    recipe = replace(DATASET_RECIPES["rotation"], rotation=rotation, count=8)
     build(recipe, root / "in", root / "set")
     return root / "set"
 
@@ -105,7 +105,7 @@ def test_whole_samples_that_are_not_square_can_be_batched(tmp_path):
         for number in range(28):
             picture = np.ascontiguousarray(wall[:, number : number + 48])
             write_png(tmp_path / "in" / "train" / name / f"{number}.png", picture)
-    build(RECIPES["video"], tmp_path / "in", tmp_path / "set")
+    build(DATASET_RECIPES["video"], tmp_path / "in", tmp_path / "set")
     data = BlurClipDataset(tmp_path / "set", "train")
     batch = next(iter(DataLoader(data, batch_size=8)))
     assert batch["photo"].shape == (8, 3, 40, 48) and batch["flow"].shape == (8, 2, 40, 48)

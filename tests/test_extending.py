@@ -11,7 +11,7 @@ import b2m
 from b2m.api import BlurAnimator, animators
 from b2m.data.build import build
 from b2m.data.footage import Source
-from b2m.data.recipes import RECIPES
+from b2m.data.recipes import DATASET_RECIPES
 from b2m.data.scenes import SceneConfig, render
 from b2m.data.storage import read_index
 from b2m.data.textures import procedural_cutouts, procedural_textures
@@ -125,7 +125,7 @@ def test_a_layout(tmp_path):
         path = (tmp_path / "holidays" / name).with_suffix(".mp4")
         path.parent.mkdir(parents=True)
         write_mp4(path, frames, 30)
-    recipe = replace(RECIPES["video"], name="holidays", layout="holidays")
+    recipe = replace(DATASET_RECIPES["video"], name="holidays", layout="holidays")
     assert build(recipe, tmp_path / "holidays", tmp_path / "set").samples == 2
     splits = {record.source: record.split for record in read_index(tmp_path / "set")}
     assert splits == {"beach": "train", "forest": "test"}

@@ -21,7 +21,7 @@ from test_sequences import texture
 from b2m import hub
 from b2m.data.build import from_scenes
 from b2m.data.build.run import build
-from b2m.data.recipes import RECIPES as DATA_RECIPES
+from b2m.data.recipes import DATASET_RECIPES
 from b2m.data.rotation import RotationConfig
 from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import simulate_sensor
@@ -132,7 +132,7 @@ def test_loss(name):
 @pytest.mark.parametrize("name", ["scenes", "rotation", "panorama", "gopro"])
 def test_data_set(name, tmp_path):
     recipe = replace(
-        DATA_RECIPES[name],
+        DATASET_RECIPES[name],
         count=3,
         scenes=SceneConfig(size=48, blur=(4.0, 8.0)),
         rotation=RotationConfig(size=48),

@@ -9,14 +9,16 @@ import pytest
 
 from b2m.data.build import workers as engines
 from b2m.data.build.run import build
-from b2m.data.recipes import RECIPES
+from b2m.data.recipes import DATASET_RECIPES
 from b2m.data.rotation import RotationConfig
 from b2m.errors import OutputError
 from b2m.media.image import write_png
 
 ray = pytest.importorskip("ray", reason="ray, which builds data on many machines, is not installed")
 
-RECIPE = replace(RECIPES["rotation"], count=8, rotation=RotationConfig(size=48, blur=(2.0, 9.0)))
+RECIPE = replace(
+    DATASET_RECIPES["rotation"], count=8, rotation=RotationConfig(size=48, blur=(2.0, 9.0))
+)
 
 
 @pytest.fixture(scope="module", autouse=True)

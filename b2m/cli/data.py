@@ -16,7 +16,7 @@ from b2m.cli.train import CutoutFolder, PhotoFolder
 from b2m.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from b2m.data.recipes import Recipe
+    from b2m.data.recipes import DatasetRecipe
 
 _NAMED = 5  # reasons that are said; all are in skipped.jsonl
 
@@ -65,8 +65,8 @@ def build(
         int | None,
         typer.Option(
             metavar="N",
-            help="Frames between the starts of two windows, counted as those of --window; by default "
-            "as many as a window has.",
+            help="Frames from the start of a window to that of the next, counted as those of "
+            "--window; by default as many as a window has.",
         ),
     ] = None,
     gamma: Annotated[
@@ -155,15 +155,17 @@ def build(
     made, and the exit code is 1; mended, it is added by the next build, as are new sources.
     """
     from b2m.data.build.run import build as build_data
-    from b2m.data.recipes import RECIPES
+    from b2m.data.recipes import DATASET_RECIPES
     from b2m.data.storage import PARQUET, export_parquet
 
-    if recipe not in RECIPES:
-        raise ArgumentError(f"--recipe is '{recipe}': choose from {', '.join(RECIPES)}")
+    if recipe not in DATASET_RECIPES:
+        raise ArgumentError(f"--recipe is '{recipe}': choose from {', '.join(DATASET_RECIPES)}")
     given = {"--window": window, "--size": size, "--fps": fps, "--count": count, "--blur": blur}
     values = (step, gamma, interpolate, flow, max_step, most, frames)
     given |= dict(zip(_AVERAGING, values, strict=True))
-    chosen = _chosen(RECIPES[recipe], {name: v for name, v in given.items() if v is not None})
+    chosen = _chosen(
+        DATASET_RECIPES[recipe], {name: v for name, v in given.items() if v is not None}
+    )
     if workers is not None:
         at_least(workers, 1, "--workers", "one process is needed")
     built = build_data(
@@ -211,7 +213,7 @@ _SETTINGS = {"panorama": "rotation", "rotation": "rotation", "scenes": "scenes"}
 """Part of the recipe that options change, by its way; of all others the averaging."""
 
 
-def _chosen(recipe: Recipe, given: dict[str, Any]) -> Recipe:
+def _chosen(recipe: DatasetRecipe, given: dict[str, Any]) -> DatasetRecipe:
     """The recipe with the given options."""
     rendered = _SETTINGS.get(recipe.way)
     if idle := sorted(given.keys() - _OPTIONS[recipe.way]):
@@ -244,7 +246,7 @@ def _chosen(recipe: Recipe, given: dict[str, Any]) -> Recipe:
     return replace(recipe, averaging=replace(recipe.averaging, **settings))
 
 
-def _window(given: str, recipe: Recipe) -> int:
+def _window(given: str, recipe: DatasetRecipe) -> int:
     if given == "original" and recipe.layout == "gopro":
         return 0
     if not given.isdecimal() or int(given) < 2:

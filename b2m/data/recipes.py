@@ -11,7 +11,7 @@ from b2m.data.scenes import SceneConfig
 
 
 @dataclass(frozen=True)
-class Recipe:
+class DatasetRecipe:
     """How samples are made.
 
     Attributes:
@@ -39,22 +39,24 @@ class Recipe:
 
 _DENSE = Averaging(average=128, factor=32, interpolate="flow")  # 240 to 7680 fps
 
-RECIPES = {
+DATASET_RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("gopro", "average", "gopro", fps=240),
-        Recipe("gopro-pairs", "average", "gopro-pairs"),
-        Recipe("dvd", "average", "dvd", fps=240),
-        Recipe("nfs", "average", "nfs", fps=240),
+        DatasetRecipe("gopro", "average", "gopro", fps=240),
+        DatasetRecipe("gopro-pairs", "average", "gopro-pairs"),
+        DatasetRecipe("dvd", "average", "dvd", fps=240),
+        DatasetRecipe("nfs", "average", "nfs", fps=240),
         # 120 to 1920 fps, of which 80 make one of 24 blurred frames a second.
-        Recipe("reds", "average", "reds", Averaging(80, factor=16, interpolate="flow"), fps=120),
-        Recipe("genblur", "average", "genblur", replace(_DENSE, size=(540, 960)), fps=240),
-        Recipe("aist", "average", "aist", replace(_DENSE, size=(720, 960)), fps=60),
-        Recipe("video", "average", "video"),
-        Recipe("monkaa", "between", "monkaa", Averaging(interpolate="flow")),
-        Recipe("panorama", "panorama", "images"),
-        Recipe("rotation", "rotation", "images"),
-        Recipe("scenes", "scenes", "images"),
+        DatasetRecipe(
+            "reds", "average", "reds", Averaging(80, factor=16, interpolate="flow"), fps=120
+        ),
+        DatasetRecipe("genblur", "average", "genblur", replace(_DENSE, size=(540, 960)), fps=240),
+        DatasetRecipe("aist", "average", "aist", replace(_DENSE, size=(720, 960)), fps=60),
+        DatasetRecipe("video", "average", "video"),
+        DatasetRecipe("monkaa", "between", "monkaa", Averaging(interpolate="flow")),
+        DatasetRecipe("panorama", "panorama", "images"),
+        DatasetRecipe("rotation", "rotation", "images"),
+        DatasetRecipe("scenes", "scenes", "images"),
     )
 }
 """By name. 2021a and 2021b average 7 frames of GoPro and NfS; Zhong et al. 2022 make GenBlur and

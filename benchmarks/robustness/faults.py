@@ -37,7 +37,7 @@ from PIL import Image
 from b2m.data import fetch as fetching
 from b2m.data import textures
 from b2m.data.build.run import build
-from b2m.data.recipes import RECIPES
+from b2m.data.recipes import DATASET_RECIPES
 from b2m.media.image import write_png
 from b2m.media.video import read_video, write_gif, write_mp4, write_webp
 from b2m.motion.io import read_flow
@@ -201,7 +201,7 @@ def kill(count: int, seed: int, only: str | None = None) -> list[str]:
         clips, pack = clips_of(place), pack_of(place)
         works: dict[str, Callable[[Path], object]] = {
             "saving": save,
-            "building": lambda out: build(RECIPES["video"], clips, out, workers=1),
+            "building": lambda out: build(DATASET_RECIPES["video"], clips, out, workers=1),
             "fetching": lambda out: fetching.fetch(out, pack=pack, archives=out / "archives"),
             # Saved at every step, so that kills meet the writing of checkpoints.
             "training": lambda out: train("animator-tiny", output=out, samples=8, save_minutes=0),

@@ -491,8 +491,9 @@ def video(
             write_small(blurred, side, small)
             shown = read_video(small)
             gr.Info(
-                f"{blurred.width} × {blurred.height} px in {count} frames are too much for this page: "
-                f"the sharp video has {shown.width} × {shown.height} px. Cut yours for larger ones."
+                f"{blurred.width} × {blurred.height} px in {count} frames are too much for this "
+                f"page: the sharp video has {shown.width} × {shown.height} px. Cut yours for "
+                "larger ones."
             )
         source = small if share < 1 else clip
         VisitorAnimator(animator("animator")).animate_video(source, target, shutter=float(shutter))

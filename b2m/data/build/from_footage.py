@@ -20,7 +20,7 @@ from b2m.data.footage import Reader, Source, examine, number_of
 from b2m.data.interpolate import Between, interpolator
 from b2m.data.layouts import PAIRS, gopro_window
 from b2m.data.raft import raft_flow
-from b2m.data.recipes import Recipe
+from b2m.data.recipes import DatasetRecipe
 from b2m.data.sample import Sample
 from b2m.data.splits import visible
 from b2m.data.storage import Skip
@@ -39,7 +39,7 @@ _MONKAA_LEAST, _MONKAA_LONGEST = 5, 100
 # --- frames averaged ------------------------------------------------------------------------------
 
 
-def offer_windows(recipe: Recipe, source: Source, *_: int) -> SourcePlan:
+def plan_windows(recipe: DatasetRecipe, source: Source, *_: int) -> SourcePlan:
     """All windows of a source; see `Generator`."""
     footage = examine(source)
     if recipe.fps and footage.fps and abs(footage.fps / recipe.fps - 1) > 0.05:
@@ -56,25 +56,26 @@ def offer_windows(recipe: Recipe, source: Source, *_: int) -> SourcePlan:
     return SourcePlan(source, array("d", starts), footage)
 
 
-def _averaging(recipe: Recipe, source: Source) -> Averaging:
+def _averaging(recipe: DatasetRecipe, source: Source) -> Averaging:
     if recipe.averaging.average:
         return recipe.averaging
     return replace(recipe.averaging, average=gopro_window(source))
 
 
-def cut_windows(recipe: Recipe, offer: SourcePlan, place: int, count: int) -> bool:
+def may_end_windows(recipe: DatasetRecipe, source_plan: SourcePlan, place: int, count: int) -> bool:
     """Start tasks at key frames, so that no frame is decoded twice.
 
     Interpolation takes so much longer than decoding that it does not matter there.
     """
     if recipe.averaging.interpolate != "none":
         return count == AT_ONCE
-    if offer.source.files or count >= _LONGEST_TASK:
+    if source_plan.source.files or count >= _LONGEST_TASK:
         return count >= _READ_AT_ONCE
-    if offer.footage is None or count < _READ_AT_ONCE:
+    if source_plan.footage is None or count < _READ_AT_ONCE:
         return False
     before, here = (
-        bisect_right(offer.footage.keys, offer.starts[one]) for one in (place - 1, place)
+        bisect_right(source_plan.footage.keys, source_plan.starts[one])
+        for one in (place - 1, place)
     )
     return here > before
 
@@ -84,7 +85,7 @@ def _between(name: str) -> Between | None:
     return None if name == "none" else interpolator(name)
 
 
-def average_windows(recipe: Recipe, task: Task) -> Iterator[Made]:
+def average_windows(recipe: DatasetRecipe, task: Task) -> Iterator[Made]:
     """The mean of each window, and the frames that are kept of it; see `Generator`."""
     how = _averaging(recipe, task.source)
     footage = task.footage or examine(task.source)
@@ -110,12 +111,12 @@ def average_windows(recipe: Recipe, task: Task) -> Iterator[Made]:
 # --- pairs ----------------------------------------------------------------------------------------
 
 
-def offer_files(recipe: Recipe, source: Source, *_: int) -> SourcePlan:
+def plan_pairs(recipe: DatasetRecipe, source: Source, *_: int) -> SourcePlan:
     """A sample of each file; see `Generator`."""
     return SourcePlan(source, range(len(source.files)))
 
 
-def read_pairs(recipe: Recipe, task: Task) -> Iterator[Made]:
+def read_pairs(recipe: DatasetRecipe, task: Task) -> Iterator[Made]:
     """Photos that are blurred already, each with one sharp frame and no known motion."""
     folder, files = task.source.path, task.source.files
     blur, sharp = next(names for names in PAIRS if (folder / names[0]).is_dir())
@@ -144,12 +145,12 @@ def read_pairs(recipe: Recipe, task: Task) -> Iterator[Made]:
 # --- frames between two ---------------------------------------------------------------------------
 
 
-def offer_gaps(recipe: Recipe, source: Source, *_: int) -> SourcePlan:
+def plan_gaps(recipe: DatasetRecipe, source: Source, *_: int) -> SourcePlan:
     """A sample between each two files; see `Generator`."""
     return SourcePlan(source, range(len(source.files) - 1), examine(source))
 
 
-def interpolate_between(recipe: Recipe, task: Task) -> Iterator[Made]:
+def interpolate_between(recipe: DatasetRecipe, task: Task) -> Iterator[Made]:
     """Monkaa (2021b): max(|s|, 5) frames between two, s the longest true displacement in pixels."""
     how = recipe.averaging
     between = _between(how.interpolate)

@@ -15,7 +15,7 @@ import torch
 from b2m.data.build.task import MADE_UP, Made, SourcePlan, Task, record_of
 from b2m.data.footage import Source
 from b2m.data.layouts import known_licences
-from b2m.data.recipes import Recipe
+from b2m.data.recipes import DatasetRecipe
 from b2m.data.rotation import render_panorama, render_rotation, shrink_panorama
 from b2m.data.sample import Sample, SampleBatch
 from b2m.data.scenes import render_named
@@ -40,18 +40,18 @@ Drawn = tuple[SampleBatch, list[MadeFrom | None]]
 """Samples, and what each is made from where that is not its source."""
 
 
-def offer_photo(recipe: Recipe, source: Source, place: int, sources: int) -> SourcePlan:
+def plan_photos(recipe: DatasetRecipe, source: Source, place: int, sources: int) -> SourcePlan:
     """An equal share of all samples; see `Generator`."""
     share = recipe.count * place // sources, recipe.count * (place + 1) // sources
     return SourcePlan(source, range(share[1] - share[0]))
 
 
 def rendering_generator(
-    draw: Callable[[Recipe, Source, int, int], Drawn],
-) -> Callable[[Recipe, Task], Iterator[Made]]:
+    draw: Callable[[DatasetRecipe, Source, int, int], Drawn],
+) -> Callable[[DatasetRecipe, Task], Iterator[Made]]:
     """A generator's `make`, from a function that draws so many samples by a seed."""
 
-    def made(recipe: Recipe, task: Task) -> Iterator[Made]:
+    def made(recipe: DatasetRecipe, task: Task) -> Iterator[Made]:
         seed = recipe.seed * 1_000_003 + task.numbers[0]
         try:
             scenes, origins = draw(recipe, task.source, len(task.numbers), seed)
@@ -71,7 +71,7 @@ def rendering_generator(
     return made
 
 
-def draw_rotation(recipe: Recipe, source: Source, count: int, seed: int) -> Drawn:
+def draw_rotation(recipe: DatasetRecipe, source: Source, count: int, seed: int) -> Drawn:
     """A camera that turns before a photo.
 
     Raises:
@@ -90,7 +90,7 @@ def draw_rotation(recipe: Recipe, source: Source, count: int, seed: int) -> Draw
     return render_rotation(textures, recipe.rotation, count, seed), [None] * count
 
 
-def draw_panorama(recipe: Recipe, source: Source, count: int, seed: int) -> Drawn:
+def draw_panorama(recipe: DatasetRecipe, source: Source, count: int, seed: int) -> Drawn:
     """A camera that turns in a panorama."""
     panorama = read_image(source.path).pixels
     try:
@@ -104,7 +104,7 @@ def draw_panorama(recipe: Recipe, source: Source, count: int, seed: int) -> Draw
 # --- scenes ---------------------------------------------------------------------------------------
 
 
-def scene_sources(recipe: Recipe, folder: Path | None, _: str | None) -> list[Source]:
+def scene_sources(recipe: DatasetRecipe, folder: Path | None, _: str | None) -> list[Source]:
     """One for each split that gets any scenes.
 
     Raises:
@@ -130,13 +130,13 @@ def scene_sources(recipe: Recipe, folder: Path | None, _: str | None) -> list[So
     return sources
 
 
-def _scene_counts(recipe: Recipe) -> dict[str, int]:
+def _scene_counts(recipe: DatasetRecipe) -> dict[str, int]:
     """Eight tenths to train on."""
     tenth = recipe.count // 10
     return {"train": recipe.count - 2 * tenth, "val": tenth, "test": tenth}
 
 
-def offer_scenes(recipe: Recipe, source: Source, *_: int) -> SourcePlan:
+def plan_scenes(recipe: DatasetRecipe, source: Source, *_: int) -> SourcePlan:
     """The scenes of a split; see `Generator`."""
     return SourcePlan(source, range(_scene_counts(recipe)[source.split]))
 
@@ -180,7 +180,7 @@ def _scene_textures(folder: Path, split: str) -> tuple[Textures, Textures, dict[
     return parts[0], parts[1], licences
 
 
-def draw_scenes(recipe: Recipe, source: Source, count: int, seed: int) -> Drawn:
+def draw_scenes(recipe: DatasetRecipe, source: Source, count: int, seed: int) -> Drawn:
     """Layered scenes, and the photos and cut-outs in them."""
     photos, cutouts, licences = _scene_textures(source.path, source.split)
     scenes, names = render_named(photos, cutouts, recipe.scenes, count, seed)

@@ -1,6 +1,6 @@
 """Generators of samples: which places of which sources become samples, and how.
 
-A way offers places and makes samples of them. Making is a function of the recipe and the task
+A generator plans samples and makes them. Making is a function of the recipe and the task
 alone, so that tasks may run anywhere, in any order, and again.
 """
 
@@ -13,36 +13,38 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from b2m.data.build import from_footage, from_scenes
-from b2m.data.build.task import Generator, Made, SourcePlan, Task, laid_out
+from b2m.data.build.task import Generator, Made, SourcePlan, Task, sources_of_layout
 from b2m.data.footage import Source
-from b2m.data.recipes import Recipe
+from b2m.data.recipes import DatasetRecipe
 from b2m.data.storage import Skip
 from b2m.errors import InputError
 
 GENERATORS = {
     "average": Generator(
-        laid_out,
-        from_footage.offer_windows,
+        sources_of_layout,
+        from_footage.plan_windows,
         from_footage.average_windows,
-        from_footage.cut_windows,
+        from_footage.may_end_windows,
     ),
-    "pairs": Generator(laid_out, from_footage.offer_files, from_footage.read_pairs),
-    "between": Generator(laid_out, from_footage.offer_gaps, from_footage.interpolate_between),
+    "pairs": Generator(sources_of_layout, from_footage.plan_pairs, from_footage.read_pairs),
+    "between": Generator(
+        sources_of_layout, from_footage.plan_gaps, from_footage.interpolate_between
+    ),
     "panorama": Generator(
-        laid_out,
-        from_scenes.offer_photo,
+        sources_of_layout,
+        from_scenes.plan_photos,
         from_scenes.rendering_generator(from_scenes.draw_panorama),
         rendered=True,
     ),
     "rotation": Generator(
-        laid_out,
-        from_scenes.offer_photo,
+        sources_of_layout,
+        from_scenes.plan_photos,
         from_scenes.rendering_generator(from_scenes.draw_rotation),
         rendered=True,
     ),
     "scenes": Generator(
         from_scenes.scene_sources,
-        from_scenes.offer_scenes,
+        from_scenes.plan_scenes,
         from_scenes.rendering_generator(from_scenes.draw_scenes),
         rendered=True,
     ),
@@ -50,17 +52,17 @@ GENERATORS = {
 """By the name that recipes have; "pairs" is that of sources which are blurred already."""
 
 
-def _way(recipe: Recipe, source: Source | None = None) -> Generator:
+def _generator_of(recipe: DatasetRecipe, source: Source | None = None) -> Generator:
     return GENERATORS["pairs" if source is not None and source.pairs else recipe.way]
 
 
-def is_rendered(recipe: Recipe) -> bool:
+def is_rendered(recipe: DatasetRecipe) -> bool:
     """Whether samples are drawn, as many as the recipe counts."""
-    return _way(recipe).rendered
+    return _generator_of(recipe).rendered
 
 
-def plan(
-    recipe: Recipe, folder: Path | None, split: str | None = None
+def plan_sources(
+    recipe: DatasetRecipe, folder: Path | None, split: str | None = None
 ) -> tuple[list[SourcePlan], list[Skip]]:
     """The samples to make, in the order of sources.
 
@@ -70,26 +72,26 @@ def plan(
         split: see `read_layout`.
 
     Returns:
-        What each source offers, and the sources of which nothing can be made.
+        The plan of each source, and the sources of which nothing can be made.
 
     Raises:
         InputError: no such folder, or another layout.
     """
-    sources = _way(recipe).sources(recipe, folder, split)
-    offers: list[SourcePlan] = []
+    sources = _generator_of(recipe).sources(recipe, folder, split)
+    plans: list[SourcePlan] = []
     skips: list[Skip] = []
     bar = tqdm(sources, "look at sources", unit=" sources", leave=False, dynamic_ncols=True)
     for place, source in enumerate(bar):
         try:
-            offers.append(_way(recipe, source).offer(recipe, source, place, len(sources)))
+            plans.append(_generator_of(recipe, source).plan(recipe, source, place, len(sources)))
         except InputError as error:
             skips.append(Skip(-1, source.name, str(error)))
-    return offers, skips
+    return plans, skips
 
 
 def tasks_of(
-    recipe: Recipe,
-    offer: SourcePlan,
+    recipe: DatasetRecipe,
+    source_plan: SourcePlan,
     number: int,
     first: int,
     count: int,
@@ -99,31 +101,31 @@ def tasks_of(
 
     Args:
         recipe: how.
-        offer: of the source.
+        source_plan: of the source.
         number: of the first sample.
         first: its place among those of the source.
         count: of them.
         done: by their numbers.
     """
-    way = _way(recipe, offer.source)
-    footage = replace(offer.footage, keys=()) if offer.footage else None
+    generator = _generator_of(recipe, source_plan.source)
+    footage = replace(source_plan.footage, keys=()) if source_plan.footage else None
     begin = 0
     for end in range(1, count + 1):
-        if end < count and not way.cut(recipe, offer, first + end, end - begin):
+        if end < count and not generator.may_end(recipe, source_plan, first + end, end - begin):
             continue
         places = range(begin, end)
         begin = end
         todo = [place for place in places if not done(number + place)]
-        chosen = list(places) if way.rendered and todo else todo
+        chosen = list(places) if generator.rendered and todo else todo
         if chosen:
             yield Task(
                 tuple(number + place for place in chosen),
-                offer.source,
-                tuple(offer.starts[first + place] for place in chosen),
+                source_plan.source,
+                tuple(source_plan.starts[first + place] for place in chosen),
                 footage,
             )
 
 
-def make(recipe: Recipe, task: Task) -> Iterator[Made]:
+def make(recipe: DatasetRecipe, task: Task) -> Iterator[Made]:
     """Make the samples of a task, one after the other, each with its record; or say why not."""
-    yield from _way(recipe, task.source).make(recipe, task)
+    yield from _generator_of(recipe, task.source).make(recipe, task)

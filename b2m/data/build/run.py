@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 
 from tqdm.auto import tqdm
 
-from b2m.data.build.generators import is_rendered, plan, tasks_of
+from b2m.data.build.generators import is_rendered, plan_sources, tasks_of
 from b2m.data.build.progress import BuildProgress
 from b2m.data.build.task import SourcePlan
 from b2m.data.build.workers import on_processes, on_ray
-from b2m.data.recipes import Recipe
+from b2m.data.recipes import DatasetRecipe
 from b2m.data.storage import (
     FOLDERS,
     SETTINGS,
@@ -80,7 +80,7 @@ class Part:
 
 
 def build(
-    recipe: Recipe,
+    recipe: DatasetRecipe,
     source: str | Path | None,
     out: str | Path,
     *,
@@ -92,7 +92,7 @@ def build(
     """Build a data set, resume a build, or find it complete.
 
     Args:
-        recipe: see `b2m.data.recipes.RECIPES`.
+        recipe: see `b2m.data.recipes.DATASET_RECIPES`.
         source: what was downloaded; None for made-up textures, where samples are rendered.
         out: folder of the data set; see `b2m.data.storage` for what is in it.
         split: see `b2m.data.layouts.read_layout`.
@@ -115,41 +115,41 @@ def build(
     make_folder(folder)
     with _locked(folder):
         before = _read_settings(folder, recipe)
-        offers, lost = plan(recipe, Path(source) if source is not None else None, split)
+        plans, lost = plan_sources(recipe, Path(source) if source is not None else None, split)
         licence = licence or before.get("licence")
         settings = {"recipe": _plain(recipe), "licence": licence}
         if not before:
             _write_settings(folder, settings)
-        parts = _settle(folder, recipe, offers, lost)
-        ledger = BuildProgress(folder, sum(part.count for part in parts))
+        parts = _assign_numbers(folder, recipe, plans, lost)
+        progress = BuildProgress(folder, sum(part.count for part in parts))
         if before not in ({}, settings):
-            ledger.reopen()
+            progress.reopen()
             _write_settings(folder, settings)
-        _look_through(folder, ledger)
+        _scan_files(folder, progress)
         for name in FOLDERS:
             (folder / name).mkdir(exist_ok=True)
-        if ledger.done < ledger.total or not ledger.is_finished:
-            ledger.begin()
-            offered = {offer.source.name: offer for offer in offers}
+        if progress.done < progress.total or not progress.is_finished:
+            progress.begin()
+            by_source = {source_plan.source.name: source_plan for source_plan in plans}
             tasks = (
                 task
                 for part in parts
-                if (offer := offered.get(part.source))
+                if (source_plan := by_source.get(part.source))
                 for task in tasks_of(
-                    recipe, offer, part.number, part.first, part.count, ledger.is_done
+                    recipe, source_plan, part.number, part.first, part.count, progress.is_done
                 )
             )
             with tqdm(
-                total=ledger.total, initial=ledger.done, unit=" samples", dynamic_ncols=True
+                total=progress.total, initial=progress.done, unit=" samples", dynamic_ncols=True
             ) as bar:
                 try:
-                    for count in ledger.take(ENGINES[engine](recipe, tasks, folder, workers)):
-                        bar.update(min(count, ledger.total - bar.n))
+                    for count in progress.take(ENGINES[engine](recipe, tasks, folder, workers)):
+                        bar.update(min(count, progress.total - bar.n))
                 except OSError as error:
                     if explained := explain_write_error(error, folder):
                         raise explained from error
                     raise
-        built = Built(*ledger.finish(lost, licence))
+        built = Built(*progress.finish(lost, licence))
         if is_parquet_old(folder):
             export_parquet(folder)
         return built
@@ -168,7 +168,7 @@ def _locked(folder: Path) -> Iterator[None]:
         ) from None
 
 
-def _plain(recipe: Recipe) -> dict[str, Any]:
+def _plain(recipe: DatasetRecipe) -> dict[str, Any]:
     """As JSON gives it back."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
     if plain["averaging"]["flow"] == "dis":
@@ -176,7 +176,7 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
     return plain
 
 
-def _read_settings(folder: Path, recipe: Recipe) -> dict[str, Any]:
+def _read_settings(folder: Path, recipe: DatasetRecipe) -> dict[str, Any]:
     """The settings with which the folder was begun; none where it is new."""
     path = folder / SETTINGS
     if not path.is_file():
@@ -197,7 +197,9 @@ def _write_settings(folder: Path, settings: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
 
 
-def _settle(folder: Path, recipe: Recipe, offers: list[SourcePlan], lost: list[Skip]) -> list[Part]:
+def _assign_numbers(
+    folder: Path, recipe: DatasetRecipe, plans: list[SourcePlan], lost: list[Skip]
+) -> list[Part]:
     """Number the samples: those of the folder first, then new ones."""
     path = folder / SOURCES
     parts = [Part(**line) for line in read_lines(path)] if path.is_file() else []
@@ -207,11 +209,15 @@ def _settle(folder: Path, recipe: Recipe, offers: list[SourcePlan], lost: list[S
     begun = len(parts)
     number = sum(part.count for part in parts)
     other = f"{folder} was begun with other sources"
-    gone = known.keys() - {offer.source.name for offer in offers} - {skip.source for skip in lost}
+    gone = (
+        known.keys()
+        - {source_plan.source.name for source_plan in plans}
+        - {skip.source for skip in lost}
+    )
     if gone:
         raise InputError(f"{other}: {min(gone)} is missing; put it back, or choose another folder")
-    for offer in offers:
-        source, count = offer.source, len(offer.starts)
+    for source_plan in plans:
+        source, count = source_plan.source, len(source_plan.starts)
         begins = source.files[0] if source.files else None
         earlier = known.get(source.name, [])
         first = sum(part.count for part in earlier)
@@ -231,7 +237,7 @@ def _settle(folder: Path, recipe: Recipe, offers: list[SourcePlan], lost: list[S
     return parts
 
 
-def _look_through(folder: Path, ledger: BuildProgress) -> None:
+def _scan_files(folder: Path, progress: BuildProgress) -> None:
     """Remove the temporary files of a killed build; find missing files of samples.
 
     Their samples are made again.
@@ -244,5 +250,5 @@ def _look_through(folder: Path, ledger: BuildProgress) -> None:
             if entry.name.startswith("."):
                 os.unlink(entry.path)
             elif place := parse_sample_path(name, entry.name):
-                ledger.found(place)
-    ledger.forget_lost()
+                progress.found(place)
+    progress.forget_lost()

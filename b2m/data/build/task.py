@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from b2m.data.footage import Footage, Source
 from b2m.data.layouts import read_layout
-from b2m.data.recipes import Recipe
+from b2m.data.recipes import DatasetRecipe
 from b2m.data.sample import Sample
 from b2m.data.storage import Record, Skip
 from b2m.errors import InputError
@@ -55,7 +55,7 @@ class SourcePlan:
 Made = tuple[Record, Sample] | Skip
 
 
-def few_at_once(recipe: Recipe, offer: SourcePlan, place: int, count: int) -> bool:
+def few_at_once(recipe: DatasetRecipe, source_plan: SourcePlan, place: int, count: int) -> bool:
     """Tasks of always as many samples; see `Generator`."""
     return count == AT_ONCE
 
@@ -65,23 +65,23 @@ class Generator(NamedTuple):
 
     Attributes:
         sources: of a recipe, in a folder, split as named.
-        offer: from a source and its place among how many.
+        plan: from a source and its place among how many.
         make: the samples of a task, one after the other, each with its record; or says why not.
-        cut: whether a task may end before a sample, by its number among those of the source and
+        may_end: whether a task may end before a sample, by its number among those of the source and
             how many the task has.
         rendered: whether samples are drawn, as many as the recipe counts; a task is then made
             wholly or not at all.
     """
 
-    sources: Callable[[Recipe, Path | None, str | None], list[Source]]
-    offer: Callable[[Recipe, Source, int, int], SourcePlan]
-    make: Callable[[Recipe, Task], Iterator[Made]]
-    cut: Callable[[Recipe, SourcePlan, int, int], bool] = few_at_once
+    sources: Callable[[DatasetRecipe, Path | None, str | None], list[Source]]
+    plan: Callable[[DatasetRecipe, Source, int, int], SourcePlan]
+    make: Callable[[DatasetRecipe, Task], Iterator[Made]]
+    may_end: Callable[[DatasetRecipe, SourcePlan, int, int], bool] = few_at_once
     rendered: bool = False
 
 
 def record_of(
-    recipe: Recipe, task: Task, place: int, sample: Sample, averaged: int, **known: Any
+    recipe: DatasetRecipe, task: Task, place: int, sample: Sample, averaged: int, **known: Any
 ) -> Record:
     """The record of a sample, by its place in the task, of the mean of so many instants.
 
@@ -95,7 +95,9 @@ def record_of(
     )
 
 
-def laid_out(recipe: Recipe, folder: Path | None, split: str | None) -> list[Source]:
+def sources_of_layout(
+    recipe: DatasetRecipe, folder: Path | None, split: str | None
+) -> list[Source]:
     """The sources in a folder of the recipe's layout; see `Generator`."""
     if folder is None:
         raise InputError(f"the recipe {recipe.name} needs a source: give a folder")

@@ -22,7 +22,7 @@ import torch
 from b2m.data.build.generators import make
 from b2m.data.build.progress import Line
 from b2m.data.build.task import MADE_UP, Task
-from b2m.data.recipes import Recipe
+from b2m.data.recipes import DatasetRecipe
 from b2m.data.storage import Skip, write_sample
 from b2m.errors import InputError, OutputError
 
@@ -30,7 +30,7 @@ RAY_RETRIES = 4
 """Times that a task is begun again on a cluster whose machines or workers die over it."""
 
 
-def run_task(recipe: Recipe, task: Task, folder: Path) -> Iterator[Line]:
+def run_task(recipe: DatasetRecipe, task: Task, folder: Path) -> Iterator[Line]:
     """Make and write the samples of a task; returns their lines for the index or the skips."""
     for made in make(recipe, task):
         if isinstance(made, Skip):
@@ -40,7 +40,7 @@ def run_task(recipe: Recipe, task: Task, folder: Path) -> Iterator[Line]:
             yield made[0].to_json()
 
 
-def _lines_of(recipe: Recipe, task: Task, folder: Path) -> list[Line]:
+def _lines_of(recipe: DatasetRecipe, task: Task, folder: Path) -> list[Line]:
     """In a worker: all lines of a task, or fewer where the build is stopped."""
     lines = []
     for line in run_task(recipe, task, folder):
@@ -89,7 +89,7 @@ def _end_with(sentinel: int) -> None:
 
 
 def on_processes(
-    recipe: Recipe, tasks: Iterator[Task], folder: Path, workers: int
+    recipe: DatasetRecipe, tasks: Iterator[Task], folder: Path, workers: int
 ) -> Iterator[list[Line]]:
     """The lines of all tasks, as they are done, from so many processes.
 
@@ -128,7 +128,7 @@ def on_processes(
 
 
 def on_ray(
-    recipe: Recipe, tasks: Iterator[Task], folder: Path, workers: int
+    recipe: DatasetRecipe, tasks: Iterator[Task], folder: Path, workers: int
 ) -> Iterator[list[Line]]:
     """The same over a Ray cluster; tasks of machines that die are made again, `RAY_RETRIES` times.
 
