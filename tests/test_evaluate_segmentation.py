@@ -9,7 +9,12 @@ import torch
 from b2m.evaluate import methods
 from b2m.evaluate.run import evaluate
 from b2m.evaluate.table import Options
-from b2m.evaluate.tables.flow_uses import TRUE, DeconvolutionTable, SegmentationTable, overlap
+from b2m.evaluate.tables.flow_applications import (
+    TRUE,
+    DeconvolutionTable,
+    SegmentationTable,
+    overlap,
+)
 from b2m.models import MotionAnimator
 
 pytestmark = pytest.mark.usefixtures("few_textures")

@@ -11,7 +11,6 @@ from PIL import Image
 from b2m.evaluate.run import evaluate
 from b2m.evaluate.table import Group, Options
 from b2m.evaluate.tables.sharp import SharpTable
-from b2m.inference.diagnostics import STILL
 from b2m.models import MotionAnimator
 
 
@@ -22,8 +21,8 @@ class Mover:
         flow = np.zeros((10, 100, 2), np.float32)
         flow[:, : int(path.stem), 0] = 10
         flow[:, 99, 1] = 2  # too little to count
-        warnings = [] if int(path.stem) else [STILL]
-        return [SimpleNamespace(flow=flow, warnings=warnings, fastest=10.0 * bool(int(path.stem)))]
+        moves = bool(int(path.stem))
+        return [SimpleNamespace(flow=flow, is_still=not moves, fastest=10.0 * moves)]
 
 
 def test_what_moves_is_counted_the_worst_first():

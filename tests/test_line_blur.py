@@ -6,7 +6,7 @@ import pytest
 from b2m.data.line_blur import SETS, camera_field, line_samples
 from b2m.errors import InputError
 from b2m.evaluate.table import Options
-from b2m.evaluate.tables.flow_uses import BLURRED, TRUE, DeconvolutionTable
+from b2m.evaluate.tables.flow_applications import BLURRED, TRUE, DeconvolutionTable
 from b2m.metrics import psnr
 
 RNG = np.random.default_rng(0)

@@ -248,15 +248,24 @@ class Clip:
             flow,
             threshold=self._prepared.threshold,
             fastest=self.fastest,
-            still=diagnostics.STILL in self.warnings,
+            still=self.is_still,
             certainty=self._renderer.certainty,
         )
 
     @property
     def summary(self) -> list[str]:
         """The assessment and the warnings as sentences, as the command line and the apps show."""
-        warnings = [sentence for sentence in self.warnings if sentence != diagnostics.STILL]
-        return [*self.assessment.sentences, *warnings]
+        return [*self.assessment.sentences, *self.further_warnings]
+
+    @property
+    def is_still(self) -> bool:
+        """Whether no motion blur was found."""
+        return diagnostics.STILL in self.warnings
+
+    @property
+    def further_warnings(self) -> list[str]:
+        """The warnings that the assessment does not tell."""
+        return [sentence for sentence in self.warnings if sentence != diagnostics.STILL]
 
     @cached_property
     def warnings(self) -> list[str]:

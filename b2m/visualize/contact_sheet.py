@@ -125,7 +125,7 @@ def clip_sheet(
     tiles = [
         small,
         arrows(small, shrunk, shrunk_largest),
-        _with_wheel(flow_to_color(clipped, shrunk_largest), largest),
+        with_wheel(flow_to_color(clipped, shrunk_largest), largest),
         *pieces,
     ]
     labels = [
@@ -262,8 +262,13 @@ def _arrow(
         cv2.fillPoly(canvas, [corners], paint, cv2.LINE_AA)
 
 
-def _with_wheel(picture: Pixels, largest: float) -> Pixels:
-    """The flow's colours with the wheel in the emptiest corner; its rim is ``largest`` pixels."""
+def with_wheel(picture: Pixels, largest: float) -> Pixels:
+    """A motion field in colours with the colour wheel in its emptiest corner.
+
+    Args:
+        picture: (H, W, 3) uint8 of `b2m.motion.flow_to_color`.
+        largest: pixels, at the rim of the wheel.
+    """
     height, width = picture.shape[:2]
     side = min(max(44, round(0.24 * max(height, width))), min(height, width))
     wheel = Image.fromarray(color_wheel(side * _OVERSAMPLING))

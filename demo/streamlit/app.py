@@ -21,9 +21,10 @@ from b2m import guidance as guidance_of
 from b2m.inference import animator as animators
 from b2m.inference.animator import Preview
 from b2m.inference.clip import Clip
+from b2m.inference.diagnostics import fastest
 from b2m.media import Pixels, fit
-from b2m.motion import color_wheel, flow_to_color, resize_flow, write_flow
-from b2m.visualize.contact_sheet import arrows
+from b2m.motion import flow_to_color, resize_flow, write_flow
+from b2m.visualize.contact_sheet import arrows, with_wheel
 
 SHOWN_SIDE = 960
 PLAYED_SIDE = 640
@@ -118,16 +119,6 @@ def clips_of(
     return chosen.animate(prepared, guidance=guidance, frames=count, motions=motions, seed=seed)
 
 
-def with_wheel(field: Pixels) -> Pixels:
-    """A motion field with the colour wheel in its corner."""
-    side = min(120, max(16, min(field.shape[:2]) // 4))
-    legend, shown = color_wheel(side), field.copy()
-    corner = shown[-side:, -side:]
-    opacity = legend[..., 3:] / 255
-    corner[:] = (legend[..., :3] * opacity + corner * (1 - opacity)).round()
-    return shown
-
-
 def decibels(value: float) -> str:
     """A figure of the table."""
     return "exact" if np.isinf(value) else f"{value:.1f}"
@@ -164,10 +155,11 @@ class Shown:
         """Of its motion, with their captions."""
         small = fit(self.clip.photo, SHOWN_SIDE)
         flow = resize_flow(self.clip.flow, small.shape[:2])
+        longest = max(1.0, fastest(flow))
         return {
             "Motion over the exposure": arrows(small, flow),
             "Motion field: the colour is the direction, as on the wheel; white is still": (
-                with_wheel(flow_to_color(flow))
+                with_wheel(flow_to_color(flow, longest), longest)
             ),
             f"Guidance: {COLORS}": fit(guidance_of.to_color(self.clip.guidance), SHOWN_SIDE),
         }
@@ -327,9 +319,8 @@ def main() -> None:
     for model, shown in found.items():
         title = "" if left == right else f"{model}: "
         clip = shown[0].clip
-        told = clip.assessment.sentences
-        st.write(f"{title}{' '.join(told)}")
-        for sentence in clip.summary[len(told) :]:
+        st.write(f"{title}{' '.join(clip.assessment.sentences)}")
+        for sentence in clip.further_warnings:
             st.warning(f"{title}{sentence}")
     st.html(TABLE)
     for model, shown in found.items():

@@ -16,7 +16,6 @@ from b2m.evaluate.report import Row
 from b2m.evaluate.scoring import Scores, Tally, moving_pixels
 from b2m.evaluate.table import Group, Options, Table
 from b2m.inference.animator import BlurAnimator
-from b2m.inference.diagnostics import STILL
 from b2m.motion.fields import STILL_THRESHOLD
 from b2m.registry import register_table
 
@@ -49,7 +48,7 @@ class SharpTable(Table):
         """A row for each photo."""
         (clip,) = self.animator.animate(sample)
         moving = float(moving_pixels(clip.flow).mean())
-        still = int(STILL in clip.warnings)
+        still = int(clip.is_still)
         yield sample.stem, {"still": still, "moving": moving, "fastest": clip.fastest}
 
     def finish(self, group: Group, rows: list[Row], tally: Tally) -> list[Row]:

@@ -34,7 +34,7 @@ _METHODS = ("BlurFlowNet", "animator")
 Flows = Mapping[str, Callable[[Sample], Flow]]
 
 
-class FlowUseTable(Table):
+class FlowApplicationTable(Table):
     """A table of what flow is used for: along the true flow, and along estimated ones.
 
     Args:
@@ -94,7 +94,7 @@ _COST_COLUMNS = {"gmacs": ("GMAC", ".1f"), "seconds": ("seconds", ".2f")}
 
 
 @register_table("segmentation")
-class SegmentationTable(FlowUseTable):
+class SegmentationTable(FlowApplicationTable):
     """What moves against the camera, on scenes of which that is known.
 
     The use of Argaw et al. 2021b, Fig. 7, of which the paper gives pictures and no numbers.
@@ -158,7 +158,7 @@ def overlap(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tuple[float, 
 
 
 @register_table("2021b-T2")
-class DeconvolutionTable(FlowUseTable):
+class DeconvolutionTable(FlowApplicationTable):
     """Photos sharpened along a flow (Argaw et al. 2021b, Table 2).
 
     Two sets of photos blurred along a line per pixel, made as BSD-M and BSD-S were. Rows: the
