@@ -14,10 +14,10 @@ from b2m.models.animator import (
     Encoding,
     MotionAnimator,
     MotionAnimatorConfig,
-    exposure_evidence,
+    deconvolution_features,
+    fill_still,
     orient,
     render,
-    spread,
 )
 from b2m.motion.fields import double_angle, half_angle
 
@@ -61,7 +61,7 @@ def test_spread_keeps_what_is_given_and_fills_the_rest():
     guidance = torch.zeros(1, 2, 21, 34)
     guidance[0, :, 3, 5] = torch.tensor([1.0, -1.0])
     guidance[0, :, 18, 30] = torch.tensor([-1.0, -1.0])
-    filled = spread(guidance)
+    filled = fill_still(guidance)
     given = (guidance != 0).any(1)
     assert torch.equal(filled.movedim(1, -1)[given], guidance.movedim(1, -1)[given])
     assert (filled != 0).any(1).all()
@@ -72,7 +72,7 @@ def test_spread_keeps_what_is_given_and_fills_the_rest():
 
 def test_spread_is_the_mean_of_the_nearest_block_that_moves():
     guidance = directions(1, 16, 24, seed=3) * (torch.rand(1, 1, 16, 24) < 0.05)
-    filled = spread(guidance)[0].numpy()
+    filled = fill_still(guidance)[0].numpy()
     given = guidance[0].numpy()
 
     def mean(level, y, x):
@@ -95,8 +95,8 @@ def test_spread_is_the_mean_of_the_nearest_block_that_moves():
 
 
 def test_nothing_to_spread():
-    assert (spread(torch.zeros(2, 2, 9, 5)) == 0).all()
-    assert spread(torch.ones(1, 2, 1, 1)).flatten().tolist() == [1, 1]
+    assert (fill_still(torch.zeros(2, 2, 9, 5)) == 0).all()
+    assert fill_still(torch.ones(1, 2, 1, 1)).flatten().tolist() == [1, 1]
 
 
 def test_orient_turns_vectors_to_go_with_the_guidance():
@@ -297,9 +297,9 @@ def test_evidence_tells_whether_paths_are_too_short_or_too_long():
     for length in (0.0, 8.0, 12.0, 16.0):
         path = torch.zeros(1, 2, 32, 48)
         path[:, 0] = length / 2  # pixels of half the size
-        evidence = exposure_evidence(photo, frame, path)
+        evidence = deconvolution_features(photo, frame, path)
         assert evidence.shape == (1, 6, 32, 48) and torch.isfinite(evidence).all()
         left[length] = float(evidence[:, 4, 4:-4, 10:-10].abs().mean())  # of the predicted length
     assert min(left, key=left.get) == 12.0 and left[12.0] < 0.3 * left[0.0]
-    back = exposure_evidence(photo, frame, -path)  # the film run backwards blurs alike
+    back = deconvolution_features(photo, frame, -path)  # the film run backwards blurs alike
     torch.testing.assert_close(evidence, back, atol=1e-4, rtol=0)

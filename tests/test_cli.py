@@ -133,7 +133,7 @@ def test_usage_errors(capsys, tmp_path, monkeypatch, arguments, words):
 
 def test_stems():
     def names(*paths, results=1):
-        return console.names([Path(path) for path in paths], results)
+        return console.result_names([Path(path) for path in paths], results)
 
     assert names("x/a.jpg", "a.png", "b.png", "y/a.jpg") == ["a-a", "a-b", "b", "a-c"]
     assert names("A.jpg", "a.png") == ["A-a", "a-b"]

@@ -32,15 +32,15 @@ from b2m.cli.console import (
     Row,
     Seed,
     Weights,
-    at_least,
     check_device,
-    complain,
-    each,
-    each_named,
     numbered,
     output_target,
+    print_error,
     print_table,
-    spare_photos,
+    process_photos,
+    refuse_overwriting_photos,
+    repeat_option,
+    require_at_least,
     warn,
 )
 from b2m.cli.guidance_options import (
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     given = sys.argv[1:] if arguments is None else list(arguments)
-    expanded = each_named("--data", given)
+    expanded = repeat_option("--data", given)
     # On Windows, where the shell does not, Typer itself expands *.jpg in the process's arguments.
     same = arguments is None and expanded == given
     handed = (None if same else expanded) if given else ["--help"]
@@ -116,13 +116,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except ArgumentError as error:
-        return complain(error, 2)
+        return print_error(error, 2)
     except BrokenPipeError:
         # What is still buffered must go somewhere when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (InputError, OSError, MemoryError) as error:
-        return complain(error, 1)
+        return print_error(error, 1)
     except (KeyboardInterrupt, typer.Abort):
         with contextlib.suppress(OSError):  # the terminal may be gone
             print("b2m: stopped", file=sys.stderr, flush=True)
@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Typer's own errors, whose class has moved from one version to the next.
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):
             sentence = _with_value(" ".join(str(error.format_message()).split()), given)
-            return complain(f"{sentence.rstrip('.')} (b2m --help shows what there is)", 2)
+            return print_error(f"{sentence.rstrip('.')} (b2m --help shows what there is)", 2)
         raise
 
 
@@ -244,11 +244,11 @@ def animate(
         raise ArgumentError(
             f"-o {output} names one {outputs.kind}: name a folder for --format {formats}"
         )
-    at_least(frames, 2, "--frames", "a clip needs both ends of the exposure")
-    at_least(max_side, 16, "--max-side", "smaller clips show nothing")
+    require_at_least(frames, 2, "--frames", "a clip needs both ends of the exposure")
+    require_at_least(max_side, 16, "--max-side", "smaller clips show nothing")
     if fps is not None and not 0 < fps <= 1000:
         raise ArgumentError(f"--fps is {fps:g}: give a number above 0 and up to 1000")
-    at_least(motions, 1, "--motions", "there is nothing else to make")
+    require_at_least(motions, 1, "--motions", "there is nothing else to make")
     direct = guidance_from_options(direction, guidance, scale_guidance, stroke, reverse)
     check_device(device)
     animator = _animator(weights, device, model, guidance_predictor, ensemble)
@@ -267,13 +267,13 @@ def animate(
             for kind in wanted:
                 target = outputs.folder / (stem + _ENDINGS.get(kind, f".{kind}"))
                 target = outputs.file if outputs.file and number == 1 else target
-                spare_photos(target, photos)
+                refuse_overwriting_photos(target, photos)
                 _save(clip, kind, target, fps, max_side)
                 print(f"{target}{os.sep if kind == 'frames' else ''}", flush=True)
             yield _row(photo, clip, number)
 
     with results_folder(outputs.folder):
-        rows, code = each(photos, work, motions, outputs.name)
+        rows, code = process_photos(photos, work, motions, outputs.name)
     print_table(rows)
     raise typer.Exit(code)
 
@@ -306,16 +306,16 @@ def flow(
         if outputs.file is not None:
             field = picture = outputs.file
         if outputs.kind != "png":
-            spare_photos(field, photos)
+            refuse_overwriting_photos(field, photos)
             motion.write_flow(field, found)
             print(field, flush=True)
         if outputs.kind != "flo":
-            spare_photos(picture, photos)
+            refuse_overwriting_photos(picture, photos)
             media.write_png(picture, motion.flow_to_color(found))
             print(picture, flush=True)
 
     with results_folder(outputs.folder):
-        code = each(photos, work, name=outputs.name)[1]
+        code = process_photos(photos, work, name=outputs.name)[1]
     raise typer.Exit(code)
 
 
@@ -413,12 +413,12 @@ def _pictures(
         from b2m.media import image as media
 
         target = outputs.file or outputs.folder / f"{name}-{suffix}.png"
-        spare_photos(target, photos)
+        refuse_overwriting_photos(target, photos)
         media.write_png(target, picture(photo))
         print(target, flush=True)
 
     with results_folder(outputs.folder):
-        code = each(photos, work, name=outputs.name)[1]
+        code = process_photos(photos, work, name=outputs.name)[1]
     raise typer.Exit(code)
 
 

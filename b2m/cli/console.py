@@ -74,7 +74,7 @@ class Row:
     seconds: float = 0.0
 
 
-def each_named(option: str, arguments: Sequence[str]) -> list[str]:
+def repeat_option(option: str, arguments: Sequence[str]) -> list[str]:
     """Arguments in which an option stands before each of the values that follow it."""
     named: list[str] = []
     inside = False
@@ -88,7 +88,7 @@ def each_named(option: str, arguments: Sequence[str]) -> list[str]:
     return named
 
 
-def at_least(value: int, least: int, option: str, reason: str) -> None:
+def require_at_least(value: int, least: int, option: str, reason: str) -> None:
     """Refuse a value that is too small for its option."""
     if value < least:
         raise ArgumentError(f"{option} is {value}: give at least {least}, as {reason}")
@@ -147,7 +147,7 @@ def output_target(output: Path, photos: Sequence[Path], endings: Mapping[str, st
 # --- work on several photos ----------------------------------------------------------------------
 
 
-def each(
+def process_photos(
     photos: Sequence[Path],
     work: Callable[[Path, str], Iterable[Row] | None],
     results: int = 1,
@@ -166,7 +166,7 @@ def each(
     """
     rows: list[Row] = []
     codes: set[int] = set()
-    chosen = names(photos, results) if name is None else [name]
+    chosen = result_names(photos, results) if name is None else [name]
     for photo, name in zip(photos, chosen, strict=True):
         start = time.perf_counter()
         try:
@@ -174,22 +174,22 @@ def each(
                 rows.append(replace(row, seconds=time.perf_counter() - start))
                 start = time.perf_counter()
         except ArgumentError as error:
-            codes.add(complain(error, 2))
+            codes.add(print_error(error, 2))
         except BrokenPipeError:
             # Nobody listens any more (as in "b2m … | head"): no fault of this photo.
             raise
         except (InputError, OSError, MemoryError) as error:
-            codes.add(complain(_about(photo, error), 1))
+            codes.add(print_error(_about(photo, error), 1))
         except typer.Exit:
             raise
         except Exception as error:
             # A fault of b2m, whose place is worth knowing; other photos need not suffer from it.
             traceback.print_exc()
-            codes.add(complain(f"{photo}: a fault in b2m, please report it: {error!r:.200}", 1))
+            codes.add(print_error(f"{photo}: a fault in b2m, please report it: {error!r:.200}", 1))
     return rows, min(codes, default=0)
 
 
-def names(photos: Sequence[Path], results: int = 1) -> list[str]:
+def result_names(photos: Sequence[Path], results: int = 1) -> list[str]:
     """Name the results: the photo's stem, and -a, -b, … where that would name another's, too."""
     # Folded, as many disks do not tell "A" from "a".
     stems = [photo.stem.casefold() for photo in photos]
@@ -221,7 +221,7 @@ def _letters(number: int) -> str:
     return (_letters(higher - 1) if higher else "") + chr(ord("a") + last)
 
 
-def spare_photos(target: Path, photos: Sequence[Path]) -> None:
+def refuse_overwriting_photos(target: Path, photos: Sequence[Path]) -> None:
     """Refuse to overwrite an input photo."""
     if target.exists() and any(p.exists() and target.samefile(p) for p in photos):
         raise OutputError(f"{target} is one of the photos: choose another folder with -o")
@@ -299,7 +299,7 @@ def _about(photo: Path, error: BaseException) -> str:
     return sentence if photo.name and photo.name in sentence else f"{photo}: {sentence}"
 
 
-def complain(error: BaseException | str, code: int) -> int:
+def print_error(error: BaseException | str, code: int) -> int:
     """Print an error to standard error in one line; returns the exit code."""
     print(f"b2m: {' '.join(_sentence(error).split())}", file=sys.stderr, flush=True)
     return code

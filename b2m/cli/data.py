@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from b2m.cli.console import Seed, at_least
+from b2m.cli.console import Seed, require_at_least
 from b2m.cli.train import CutoutFolder, PhotoFolder
 from b2m.errors import ArgumentError
 
@@ -167,7 +167,7 @@ def build(
         DATASET_RECIPES[recipe], {name: v for name, v in given.items() if v is not None}
     )
     if workers is not None:
-        at_least(workers, 1, "--workers", "one process is needed")
+        require_at_least(workers, 1, "--workers", "one process is needed")
     built = build_data(
         replace(chosen, seed=seed),
         source,
@@ -219,7 +219,7 @@ def _chosen(recipe: DatasetRecipe, given: dict[str, Any]) -> DatasetRecipe:
     if idle := sorted(given.keys() - _OPTIONS[recipe.way]):
         raise ArgumentError(f"{idle[0]} means nothing to the recipe {recipe.name}: leave it out")
     if "--count" in given:
-        at_least(given["--count"], 1, "--count", "there must be something to draw")
+        require_at_least(given["--count"], 1, "--count", "there must be something to draw")
         recipe = replace(recipe, count=given["--count"])
     if "--fps" in given:
         recipe = replace(recipe, fps=given["--fps"])
@@ -311,8 +311,8 @@ def preview(
 
     Of a data set those that are spread evenly over it; without one, scenes as training sees them.
     """
-    at_least(count, 1, "--count", "there must be something to draw")
-    at_least(size, 32, "--size", "smaller pictures show nothing")
+    require_at_least(count, 1, "--count", "there must be something to draw")
+    require_at_least(size, 32, "--size", "smaller pictures show nothing")
     if folder is not None and (photos or cutouts):
         raise ArgumentError(
             "--photos and --cutouts are for scenes: leave them out, or the data set"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from b2m.cli.console import Seed, Weights, at_least
+from b2m.cli.console import Seed, Weights, require_at_least
 from b2m.errors import ArgumentError
 
 ClipFolder = Annotated[Path | None, typer.Option(metavar="DIR", help="Real clips.")]
@@ -92,11 +92,11 @@ def train(
 ) -> None:
     """Train a model; run it again to resume."""
     if samples is not None:
-        at_least(samples, 1, "--samples", "there must be something to learn from")
+        require_at_least(samples, 1, "--samples", "there must be something to learn from")
     if hours is not None and not hours > 0:
         raise ArgumentError(f"--hours is {hours:g}: give a number above 0")
     if threads is not None:
-        at_least(threads, 1, "--threads", "one thread is needed")
+        require_at_least(threads, 1, "--threads", "one thread is needed")
 
     from b2m.train import loop as training
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from b2m.models.animator import Encoding, spread
+from b2m.models.animator import Encoding, fill_still
 
 # The network and the threshold need not agree to the pixel, so motion fades out between the
 # threshold and half as much again.
@@ -41,7 +41,7 @@ def follow(
     """
     agreement = torch.sign((coherent * guidance).sum(1, keepdim=True))
     # Pixels without guidance take the sign of the nearest ones with it.
-    flow = torch.where(spread(agreement) < 0, -coherent, coherent)
+    flow = torch.where(fill_still(agreement) < 0, -coherent, coherent)
     share = _moving_share(flow, guidance, threshold)
     held = encoding._replace(
         curve=encoding.curve * share**2,

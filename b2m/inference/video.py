@@ -326,7 +326,7 @@ class Instant(NamedTuple):
     show: int
 
 
-class Joining(NamedTuple):
+class TransitionFlow(NamedTuple):
     """Flow between the two predictions of the instant half-way between successive frames.
 
     Attributes:
@@ -338,7 +338,7 @@ class Joining(NamedTuple):
     back: Flow
 
 
-def joining_flow(left: Scene, right: Scene, shutter: float) -> Joining | None:
+def transition_flow(left: Scene, right: Scene, shutter: float) -> TransitionFlow | None:
     """Compare the clips of two successive frames; None across a cut."""
     if not left.joined:
         return None
@@ -346,17 +346,21 @@ def joining_flow(left: Scene, right: Scene, shutter: float) -> Joining | None:
     reach = min(1 / shutter, _MAX_EXTRAPOLATION)
     seen = [fit(s.clip.at(t), FLOW_SIDE) for s, t in ((left, reach), (right, -reach))]
     forth, back = estimate_flow(*seen), estimate_flow(*seen[::-1])
-    return Joining(resize_flow(forth, size), resize_flow(back, size))
+    return TransitionFlow(resize_flow(forth, size), resize_flow(back, size))
 
 
 def picture(
-    left: Scene | None, right: Scene | None, joining: Joining | None, offset: float, shutter: float
+    left: Scene | None,
+    right: Scene | None,
+    transition: TransitionFlow | None,
+    offset: float,
+    shutter: float,
 ) -> Pixels:
     """The picture at an instant between the middles of two successive frames.
 
     Args:
         left, right: the frames; one is None before the first and after the last.
-        joining: flow that joins their clips; None across a cut.
+        transition: flow that joins their clips; None across a cut.
         offset: from 0 in the middle of the left one to 1 in that of the right one.
         shutter: share of each interval that is exposed.
 
@@ -366,13 +370,13 @@ def picture(
     # Half an exposure is 1.
     since = min(2 * offset / shutter, _MAX_EXTRAPOLATION)
     until = max(2 * (offset - 1) / shutter, -_MAX_EXTRAPOLATION)
-    if left is None or (joining is None and offset > 0.5 and right is not None):
+    if left is None or (transition is None and offset > 0.5 and right is not None):
         assert right is not None
         return right.clip.at(until)
-    if right is None or joining is None or offset == 0:
+    if right is None or transition is None or offset == 0:
         return left.clip.at(since)
-    earlier = _warped(left.clip.at(since), joining.forth, offset)
-    later = _warped(right.clip.at(until), joining.back, 1 - offset)
+    earlier = _warped(left.clip.at(since), transition.forth, offset)
+    later = _warped(right.clip.at(until), transition.back, 1 - offset)
     mixed = cv2.addWeighted(earlier, 1 - offset, later, offset, 0)
     return mixed.astype(np.uint8, copy=False)
 
@@ -408,9 +412,9 @@ def pictures(
                 yield right.clip.frames[round(time * (count - 1))], instant.show
             continue
         waiting += [(m.place + 0.5, m.show) for m in instants if m.place < 0.5]
-        joining = joining_flow(left, right, shutter) if left and waiting else None
+        transition = transition_flow(left, right, shutter) if left and waiting else None
         for offset, show in waiting:
-            yield picture(left, right, joining, offset, shutter), show
+            yield picture(left, right, transition, offset, shutter), show
         left, waiting = right, [(m.place - 0.5, m.show) for m in instants if m.place >= 0.5]
     for offset, show in waiting:
         yield picture(left, None, None, offset, shutter), show

@@ -160,7 +160,7 @@ class Animation(NamedTuple):
     flow: Tensor
 
 
-def spread(guidance: Tensor) -> Tensor:
+def fill_still(guidance: Tensor) -> Tensor:
     """Fill still pixels with the mean direction of the nearest moving ones, coarse to fine.
 
     Args:
@@ -171,7 +171,7 @@ def spread(guidance: Tensor) -> Tensor:
     """
     if min(guidance.shape[-2:]) == 1 and max(guidance.shape[-2:]) == 1:
         return guidance
-    coarse = spread(F.avg_pool2d(guidance, 2, ceil_mode=True, count_include_pad=False))
+    coarse = fill_still(F.avg_pool2d(guidance, 2, ceil_mode=True, count_include_pad=False))
     filled = F.interpolate(coarse, size=guidance.shape[-2:], mode="nearest")
     return torch.where((guidance == 0).all(1, keepdim=True), filled, guidance)
 
@@ -186,7 +186,7 @@ def orient(vectors: Tensor, guidance: Tensor) -> Tensor:
     Returns:
         (B, 2, H, W) pixels.
     """
-    agreement = (vectors.detach() * spread(guidance.to(vectors.dtype))).sum(1, keepdim=True)
+    agreement = (vectors.detach() * fill_still(guidance.to(vectors.dtype))).sum(1, keepdim=True)
     return torch.where(agreement < 0, -vectors, vectors)
 
 
@@ -220,7 +220,7 @@ def render(encoding: Encoding, flow: Tensor, time: float, odd: Tensor | None = N
     return moved.add_(encoding.even, alpha=within**2).add_(odd, alpha=within)
 
 
-def conditions(guidance: Tensor) -> Tensor:
+def sign_invariant_planes(guidance: Tensor) -> Tensor:
     """The part of guidance that does not change under reversal.
 
     Args:
@@ -233,7 +233,7 @@ def conditions(guidance: Tensor) -> Tensor:
     return torch.cat([torch.ones_like(moving), moving, guidance[:, :1] * guidance[:, 1:]], 1)
 
 
-def roughened(guidance: Tensor) -> Tensor:
+def perturb_boundaries(guidance: Tensor) -> Tensor:
     """Guidance with inexact boundaries, as if drawn by hand: a fifth dilated, a fifth eroded.
 
     Args:
@@ -249,7 +249,7 @@ def roughened(guidance: Tensor) -> Tensor:
         window = (2 * reach + 1, 1, reach)
         if draw < 0.2:
             wider = (F.max_pool2d(moving, *window) > 0) & (moving == 0)
-            sample = torch.where(wider, torch.where(spread(sample) < 0, -1.0, 1.0), sample)
+            sample = torch.where(wider, torch.where(fill_still(sample) < 0, -1.0, 1.0), sample)
         elif draw < 0.4:
             sample = sample * (F.max_pool2d(1 - moving, *window) == 0)
         rough.append(sample)
@@ -265,7 +265,7 @@ def _blocks(width: int, count: int) -> nn.Sequential:
 
 
 @torch.no_grad()
-def exposure_evidence(photo: Tensor, middle: Tensor, path: Tensor) -> Tensor:
+def deconvolution_features(photo: Tensor, middle: Tensor, path: Tensor) -> Tensor:
     """What the physics of the exposure says of a middle frame and of the paths, at half resolution.
 
     The frame's luminance is sharpened by a few steps of Richardson and Lucy, so that its mean along
@@ -357,7 +357,7 @@ class Refinement(nn.Module):
         line = line * swept.sigmoid()
         with torch.autocast(photo.device.type, enabled=False):
             path = half_angle(_AXIS_SCALE * line.detach().float()) / 2  # pixels of half the size
-            evidence = exposure_evidence(photo.float(), (photo + color[:, :3]).float(), path)
+            evidence = deconvolution_features(photo.float(), (photo + color[:, :3]).float(), path)
         masks = torch.cat([swept, moving], 1).clamp(-8.0, 8.0) / 4
         seen = [fine, evidence, line, masks, F.pixel_unshuffle(color[:, :3].detach(), 2)]
         x = torch.cat([part.float() for part in seen], 1)
@@ -463,7 +463,7 @@ class MotionAnimator(HubModel):
         photo, x, detail = features
         height, width = photo.shape[-2:]
         if guidance is not None:
-            planes = pad_to_multiple(conditions(guidance.to(photo.dtype)), STRIDE)
+            planes = pad_to_multiple(sign_invariant_planes(guidance.to(photo.dtype)), STRIDE)
             condition = self.guidance_stem(_unshuffled(planes, 4))
             x = x + (condition if given is None else condition * given[:, None, None, None])
         x = self.decoder[1](x)
@@ -520,7 +520,9 @@ class MotionAnimator(HubModel):
         last = frames.shape[1] - 1
         inner = 1 + step % max(1, last // 2 - 1)
         given = (torch.rand(len(frames)) < weights.get("guided", 0.4)).to(frames)
-        encoding = self.decode(self.features(batch["photo"]), roughened(batch["guidance"]), given)
+        encoding = self.decode(
+            self.features(batch["photo"]), perturb_boundaries(batch["guidance"]), given
+        )
         with torch.autocast(frames.device.type, enabled=False):
             path = orient(half_angle(encoding.line), batch["guidance"])
             odd = odd_residual(encoding, path)
