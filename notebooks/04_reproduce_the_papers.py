@@ -353,11 +353,12 @@ show_table("2021a-T4")
 # | all | 28.91 | 27.35 | 31.98 | 27.41 |
 #
 # **Differences**: all rows restore three frames instead of seven, at half the cost. The row without refining block,
-# of which the paper says 0.43 dB in its text, has not been trained.
+# of which the paper says 0.43 dB in its text, was trained in single precision, the others in bfloat16.
 #
-# **Result here**: nothing that can be told on this budget. All rows are within 0.05 dB of each other where things
-# move and within 0.14 dB where the camera does, which is what the same model trained again may differ by; the paper
-# has 1.3 dB between the first row and the last. The largest step, local warping where the camera moves (0.1 dB), is
+# **Result here**: nothing that can be told on this budget. All rows are within 0.1 dB of each other where things
+# move and within 0.18 dB where the camera does, not far from what the same model trained again may differ by; the paper
+# has 1.3 dB between the first row and the last. Without refining block it is the best where the camera moves and the
+# worst where things do. The largest step, local warping where the camera moves (0.1 dB), is
 # the one that the paper calls significant; consistency adds nothing yet that is seen in PSNR, where the paper has
 # 1.1 dB.
 
