@@ -254,7 +254,7 @@ def test_what_moves_by_the_flow_of_any_model(monkeypatch):
     """A thing moves before a still ground, by the network's word for it."""
     asked = []
 
-    def network(weights, chosen, device):
+    def network(name, weights, chosen, device):
         asked.append((weights, device))
 
         def model(image):

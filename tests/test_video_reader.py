@@ -230,7 +230,10 @@ def test_hdr_is_mapped_with_a_warning(tmp_path, code, encode, name):
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx265", rate=25)
         stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p10le"
-        stream.options = {"crf": "5", "x265-params": "log-level=error"}
+        stream.options = {
+            "crf": "5",
+            "x265-params": "log-level=error:pools=none:frame-threads=1:bframes=0",
+        }
         context = stream.codec_context
         context.color_primaries, context.color_trc, context.colorspace = 9, code, 9
         for number in range(2):
