@@ -12,6 +12,7 @@ from torch import Tensor
 
 def evenly_spaced(total: int, count: int) -> list[int]:
     """Numbers of some frames of a clip, from its first to its last; a single one is the middle."""
+    assert total >= count
     last = total - 1
     return [last // 2] if count == 1 else [round(i * last / (count - 1)) for i in range(count)]
 

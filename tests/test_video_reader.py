@@ -17,7 +17,7 @@ from b2m.media.video_reader import MAX_FRAME_PIXELS, open_video
 
 HEIGHT, WIDTH = 96, 128
 needs_ffmpeg = pytest.mark.skipif(
-    not shutil.which("ffmpeg"), reason="the program ffmpeg is the reference"
+    not shutil.which("ffmpeg"), reason="ffmpeg, the reference for reading videos, is not installed"
 )
 
 
