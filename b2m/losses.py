@@ -32,18 +32,18 @@ def charbonnier(estimate: Tensor, truth: Tensor, epsilon: float = 1e-3) -> Tenso
     return ((estimate - truth).square() + epsilon**2).sqrt().mean() - epsilon
 
 
-def line_loss(line: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
+def axis_loss(axis: Tensor, truth: Tensor, mask: Tensor | None = None) -> Tensor:
     """Distance between motion axes, which have no sign; mean over pixels.
 
     Args:
-        line: (B, 2, H, W) double-angle vectors m (cos 2a, sin 2a), pixels.
+        axis: (B, 2, H, W) double-angle vectors m (cos 2a, sin 2a), pixels.
         truth: (B, 2, H, W) the same.
         mask: (B, H, W) bool, the pixels that count; None for all. Of very few the loss is small.
 
     Returns:
         A scalar in pixels: mean of sqrt(|q - q*|^2 + 0.01) - 0.1.
     """
-    distance = ((line - truth).square().sum(1) + 0.01).sqrt() - 0.1
+    distance = ((axis - truth).square().sum(1) + 0.01).sqrt() - 0.1
     if mask is None:
         return distance.mean()
     return (distance * mask).sum() / mask.sum().clamp_min(_FEW_PIXELS)

@@ -22,7 +22,8 @@ from b2m.models.animator import (
 from b2m.motion.fields import double_angle, half_angle
 
 TINY = MotionAnimatorConfig.tiny()
-CHANNELS = {"middle": 3, "line": 2, "curve": 2, "even": 3, "odd": 6, "swept": 1, "moving": 1}
+_MASKS = {"swept_logits": 1, "moving_logits": 1}
+CHANNELS = {"middle": 3, "axis": 2, "curve": 2, "even": 3, "odd": 6} | _MASKS
 
 
 def make(config=TINY, seed=0, lively=True):
@@ -144,12 +145,12 @@ def test_a_frame_is_its_equation():
     rng = np.random.default_rng(4)
     scales = {
         "middle": (3, 0.3),
-        "line": (2, 1),
+        "axis": (2, 1),
         "curve": (2, 1),
         "even": (3, 0.1),
         "odd": (6, 0.1),
-        "swept": (1, 1),
-        "moving": (1, 1),
+        "swept_logits": (1, 1),
+        "moving_logits": (1, 1),
     }
     parts = {name: rng.normal(0, s, (1, n, height, width)) for name, (n, s) in scales.items()}
     flow = rng.normal(0, 3, (1, 2, height, width))
@@ -173,8 +174,8 @@ def test_a_texture_slides_as_its_flow_says():
     image = photos(1, 40, 50)
     u, v = 6.0, -2.5
     flow = torch.tensor([u, v]).view(1, 2, 1, 1).expand(1, 2, 40, 50)
-    encoding = still(1, 40, 50, middle=image, line=double_angle(flow))
-    oriented = orient(half_angle(encoding.line), flow.sign())
+    encoding = still(1, 40, 50, middle=image, axis=double_angle(flow))
+    oriented = orient(half_angle(encoding.axis), flow.sign())
     torch.testing.assert_close(oriented, flow, atol=1e-4, rtol=0)
     for time in (-1.0, -0.5, 0.5, 1.0):
         shift = (0, v * time / 2, u * time / 2)
@@ -276,8 +277,8 @@ def test_it_learns_a_batch_by_heart():
 
     def loss():
         animation = model(photo, guidance, frames=3)
-        line = (double_angle(animation.flow) - double_angle(flow)).abs().mean()
-        return charbonnier(animation.frames, frames) + 0.003 * line
+        axis = (double_angle(animation.flow) - double_angle(flow)).abs().mean()
+        return charbonnier(animation.frames, frames) + 0.003 * axis
 
     begun = loss().item()
     learn(model, loss, lambda: loss() < 0.4 * begun, 100, 3e-3)

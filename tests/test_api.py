@@ -392,7 +392,7 @@ def two_movers(seen, left=(9.0, -3.0), right=(2.0, 10.0)):
     encoding = slide(seen, (0.0, 0.0))
     for columns, vector in ((slice(16, 56), left), (slice(72, 112), right)):
         line = double_angle(torch.tensor(vector).view(1, 2, 1, 1))
-        encoding.line[..., 12:52, columns] = line
+        encoding.axis[..., 12:52, columns] = line
     return encoding
 
 
@@ -530,7 +530,7 @@ def test_large_photos(small_work, sliding, size, monkeypatch):
     assert psnr(mean_of(clip.frames), pixels) > 50
     assert clip.reblur_psnr > 50
     # Every frame is the photo and an enlarged change: compared with PyTorch's interpolation.
-    flow = clip._renderer.flow
+    flow = clip._renderer.path
     light = [
         decoded(render_frame(prepared.encoding, flow, time)[0].double().clamp(0, 1).numpy())
         for time in np.linspace(-1, 1, 7)
@@ -567,7 +567,7 @@ def test_what_is_still_stays_the_photo(small_work, animator, sliding, monkeypatc
 
     def half(seen):
         encoding = slide(seen, (6.0, 0.0))
-        encoding.line[..., : seen.shape[-1] // 2] = 0
+        encoding.axis[..., : seen.shape[-1] // 2] = 0
         return encoding
 
     see_as(monkeypatch, found.model, half)

@@ -46,7 +46,7 @@ def test_a_mirrored_encoding_gives_mirrored_frames(axes):
     for time in (-1.0, -0.4, 0.0, 1.0):
         expected = render(encoding, flow, time, odd_residual(encoding, flow)).flip(axes)
         torch.testing.assert_close(render(there, ways, time), expected, atol=2e-5, rtol=0)
-    found = half_angle(there.line)  # up to its sign
+    found = half_angle(there.axis)  # up to its sign
     found = torch.where((found * ways).sum(1, keepdim=True) < 0, -found, found)
     torch.testing.assert_close(found, ways, atol=1e-4, rtol=0)
     torch.testing.assert_close(mirrored(there, axes), encoding)  # and back

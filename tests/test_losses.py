@@ -11,11 +11,11 @@ from b2m.losses import (
     EPE_WEIGHTS,
     adversarial_discriminator,
     adversarial_generator,
+    axis_loss,
     charbonnier,
     guidance_cross_entropy,
     guidance_loss,
     latent_divergence,
-    line_loss,
     multiscale_epe,
     multiscale_photometric,
     pair_loss,
@@ -39,28 +39,28 @@ def test_charbonnier_is_its_equation():
         assert found.item() == pytest.approx(total / estimate.size, rel=1e-9)
 
 
-def test_line_loss_is_its_equation():
-    line, truth = RNG.normal(0, 5, size=(2, 2, 2, 3, 4))
+def test_axis_loss_is_its_equation():
+    axis, truth = RNG.normal(0, 5, size=(2, 2, 2, 3, 4))
     total = 0.0
     for b, y, x in np.ndindex(2, 3, 4):
-        squared = sum((line[b, c, y, x] - truth[b, c, y, x]) ** 2 for c in range(2))
+        squared = sum((axis[b, c, y, x] - truth[b, c, y, x]) ** 2 for c in range(2))
         total += math.sqrt(squared + 0.01) - 0.1
-    found = line_loss(torch.from_numpy(line), torch.from_numpy(truth))
+    found = axis_loss(torch.from_numpy(axis), torch.from_numpy(truth))
     assert found.item() == pytest.approx(total / 24, rel=1e-9)
 
 
-def test_line_loss_counts_the_pixels_of_a_mask():
-    line, truth = torch.randn(2, 1, 2, 30, 30)
+def test_axis_loss_counts_the_pixels_of_a_mask():
+    axis, truth = torch.randn(2, 1, 2, 30, 30)
     mask = torch.zeros(1, 30, 30, dtype=torch.bool)
     mask[:, 10:] = True
-    cut = line_loss(line[..., 10:, :], truth[..., 10:, :])
-    torch.testing.assert_close(line_loss(line, truth, mask), cut)
+    cut = axis_loss(axis[..., 10:, :], truth[..., 10:, :])
+    torch.testing.assert_close(axis_loss(axis, truth, mask), cut)
     few = torch.zeros_like(mask)
     few[:, 0, :10] = True  # of a few pixels the loss is small, not noisy
-    assert line_loss(line, truth, few) < 0.1 * line_loss(line[..., :1, :10], truth[..., :1, :10])
+    assert axis_loss(axis, truth, few) < 0.1 * axis_loss(axis[..., :1, :10], truth[..., :1, :10])
 
 
-@pytest.mark.parametrize("loss", [charbonnier, line_loss])
+@pytest.mark.parametrize("loss", [charbonnier, axis_loss])
 def test_gradients_are_finite_where_estimate_and_truth_agree(loss):
     estimate = torch.ones(1, 2, 3, 3, requires_grad=True)
     loss(estimate, torch.ones(1, 2, 3, 3)).backward()

@@ -76,7 +76,7 @@ def test_long_motion_is_seen_in_a_smaller_photo():
     photo = torch.rand(1, 3, 384, 512)
     encoding = MultiscaleEncoder(model, photo).encode()
     assert model.sizes == [(48, 64), (96, 128), (192, 256), (384, 512)]
-    seen = encoding.line[0, 0]
+    seen = encoding.axis[0, 0]
     torch.testing.assert_close(
         seen[:, 320:], torch.full_like(seen[:, 320:], 100), rtol=0.05, atol=0
     )
@@ -89,7 +89,7 @@ def test_short_motion_is_left_to_the_photo_itself():
     model = Shortsighted(np.full((384, 512), 4.0, np.float32), sight=20)
     encoding = MultiscaleEncoder(model, torch.rand(1, 3, 384, 512)).encode()
     assert model.sizes == [(48, 64), (384, 512)]
-    torch.testing.assert_close(encoding.line[:, 0], torch.full((1, 384, 512), 4.0))
+    torch.testing.assert_close(encoding.axis[:, 0], torch.full((1, 384, 512), 4.0))
 
 
 @pytest.mark.parametrize("size", [(16, 16), (95, 180), (101, 203)])

@@ -27,10 +27,10 @@ def test_bfloat16_is_near_float32(monkeypatch):
     for full, half in zip(*found, strict=True):
         middle = (full.middle - half.middle).square().mean()
         assert -10 * torch.log10(middle) > 64
-        away = (full.line - half.line).norm(dim=1).numpy()
+        away = (full.axis - half.axis).norm(dim=1).numpy()
         assert np.quantile(away, 0.99) < 0.1 and away.mean() < 0.04
-        assert half.line.dtype == half.middle.dtype == torch.float32
-    assert (found[0][0].line != found[1][0].line).any()
+        assert half.axis.dtype == half.middle.dtype == torch.float32
+    assert (found[0][0].axis != found[1][0].axis).any()
 
 
 def test_reversing_guidance_reverses_the_clip(monkeypatch):

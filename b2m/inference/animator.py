@@ -211,25 +211,25 @@ class BlurAnimator:
             return self._sampled(self.predictor, prepared, frames, motions, seed)
         small_guidance: Guidance | None = None
         with torch.inference_mode():
-            surface = prepared.encoding.moving > 0
+            moving = prepared.encoding.moving_logits > 0
             if guidance is None:
-                flow = to_tensor(guidance_rules.coherent_signs(prepared.line), self.device)
+                path = to_tensor(guidance_rules.coherent_signs(prepared.path_axis), self.device)
             else:
                 guidance = guidance_rules.validate(guidance, *prepared.photo.shape[:2])
-                prepared, flow, small_guidance = self._directed(prepared, guidance)
-        clips = [Clip(MotionRenderer(prepared, flow), frames, seed, guidance)]
+                prepared, path, small_guidance = self._directed(prepared, guidance)
+        clips = [Clip(MotionRenderer(prepared, path), frames, seed, guidance)]
         if motions > 1:
             # Regions that guidance suppresses vary, too.
-            surface = surface | (prepared.encoding.moving > 0)
-            field = to_array(flow * surface)
+            moving = moving | (prepared.encoding.moving_logits > 0)
+            field = to_array(path * moving)
             found = hypotheses.enumerate_hypotheses(
                 field, encoded.regions, motions, small_guidance, prepared.working
             )
             for hypothesis in found[1:]:
-                signs = torch.from_numpy(hypothesis.signs()).to(flow)
+                signs = torch.from_numpy(hypothesis.signs()).to(path)
                 against = -guidance if guidance is not None and hypothesis.backwards else None
-                way = MotionRenderer(prepared, signs * flow)
-                clips.append(Clip(way, frames, seed, against, hypothesis.penalty))
+                renderer = MotionRenderer(prepared, signs * path)
+                clips.append(Clip(renderer, frames, seed, against, hypothesis.penalty))
         return clips
 
     def _directed(
@@ -240,22 +240,22 @@ class BlurAnimator:
         small_guidance = (
             guidance_rules.resize(guidance, size) if size != (height, width) else guidance
         )
-        hint = to_tensor(small_guidance, self.device)
+        planes = to_tensor(small_guidance, self.device)
         # Without guidance single objects may be missed, motion of the whole photo is not.
         part = small_guidance.any(axis=-1).mean() < _PART
         unsuppressed = prepared.unsuppressed if part else None
         prepared = unsuppressed or prepared
         if prepared.encoder is not None:
-            encoding = _contiguous(prepared.encoder.encode(hint))
-            prepared = replace(prepared, encoding=encoding, hint=hint)
-        held, flow = follow(
+            encoding = _contiguous(prepared.encoder.encode(planes))
+            prepared = replace(prepared, encoding=encoding, guidance=planes)
+        held, path = follow(
             prepared.encoding,
-            to_tensor(guidance_rules.coherent_signs(prepared.line), self.device),
-            hint,
+            to_tensor(guidance_rules.coherent_signs(prepared.path_axis), self.device),
+            planes,
             guidance_rules.STILL_THRESHOLD * size[1] / width,
         )
         moved = replace(prepared, encoding=held)
-        return (moved.suppress_static() if unsuppressed else moved), flow, small_guidance
+        return (moved.suppress_static() if unsuppressed else moved), path, small_guidance
 
     def _sampled(
         self,
@@ -269,16 +269,16 @@ class BlurAnimator:
         size = prepared.photo.shape[:2]
         clips: list[Clip] = []
         flows: list[Flow] = []
-        signed = guidance_rules.coherent_signs(prepared.line)
+        signed = guidance_rules.coherent_signs(prepared.path_axis)
         photo = to_photo(prepared.working, self.device)
         for guidance in hypotheses.sampled_guidance(predictor, photo, size, motions, seed):
             with torch.inference_mode():
-                directed, flow, _ = self._directed(prepared, guidance)
-            way = MotionRenderer(directed, flow)
-            if all(hypotheses.differ(way.surface, other, prepared.working) for other in flows):
-                flows.append(way.surface)
-                penalty = hypotheses.split_penalty(way.surface, signed, prepared.regions)
-                clips.append(Clip(way, frames, seed, guidance, penalty))
+                directed, path, _ = self._directed(prepared, guidance)
+            renderer = MotionRenderer(directed, path)
+            if all(hypotheses.differ(renderer.flow, other, prepared.working) for other in flows):
+                flows.append(renderer.flow)
+                penalty = hypotheses.split_penalty(renderer.flow, signed, prepared.regions)
+                clips.append(Clip(renderer, frames, seed, guidance, penalty))
             if len(clips) == motions:
                 break
         return sorted(clips, key=lambda clip: -clip.score) if len(clips) > 1 else clips

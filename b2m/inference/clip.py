@@ -181,7 +181,7 @@ class Clip:
     @cached_property
     def flow(self) -> Flow:
         """(H, W, 2) float32 pixels over the whole exposure, on the middle frame's grid."""
-        return resize_flow(self._renderer.surface, self.photo.shape[:2])
+        return resize_flow(self._renderer.flow, self.photo.shape[:2])
 
     @cached_property
     def fastest(self) -> float:
@@ -237,7 +237,7 @@ class Clip:
     @cached_property
     def assessment(self) -> Assessment:
         """How much moved, how much sharper it became, how certain that is; at working size."""
-        working, flow = self._prepared.working, self._renderer.surface
+        working, flow = self._prepared.working, self._renderer.flow
         middle = self.at(0.0) if self._large is None else encode_bytes(self._renderer.frame(0.0))
         if middle.shape != working.shape:
             size = working.shape[1::-1]
@@ -271,12 +271,12 @@ class Clip:
     def warnings(self) -> list[str]:
         """Warnings about the photo and the clip, as sentences."""
         found = list(self._prepared.warnings)
-        flow = self._renderer.surface
+        flow = self._renderer.flow
         moving = length_of(flow) >= guidance_rules.STILL_THRESHOLD
         still = bool(moving.mean() < _STILL_SHARE)
         if still:
             # Guidance may suppress motion that the network predicted.
-            seen = length_of(self._renderer.line) >= guidance_rules.STILL_THRESHOLD
+            seen = length_of(self._renderer.path_axis) >= guidance_rules.STILL_THRESHOLD
             held = self._given is not None and seen.mean() >= _STILL_SHARE
             # Fixed frames that hardly differ do not show that the photo is sharp.
             nothing = diagnostics.STILL if self._renderer.displaced else diagnostics.UNMOVED
@@ -390,7 +390,7 @@ class Clip:
                     kept.append(frame)
             mean /= count
             photo = decode_bytes(self._prepared.working)
-            lengths = length_of(to_array(self._renderer.flow)) if self._renderer.displaced else None
+            lengths = length_of(to_array(self._renderer.path)) if self._renderer.displaced else None
             project = projection(photo, mean, lengths, _times(count))
             self._exposure = count, _Exposure(project, kept)
         return self._exposure[1]

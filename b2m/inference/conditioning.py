@@ -47,7 +47,7 @@ def follow(
         curve=encoding.curve * share**2,
         even=encoding.even * share**2,
         odd=encoding.odd * share,
-        moving=torch.where((guidance != 0).any(1, keepdim=True), CERTAIN, -CERTAIN),
+        moving_logits=torch.where((guidance != 0).any(1, keepdim=True), CERTAIN, -CERTAIN),
     )
     return held, flow * share
 

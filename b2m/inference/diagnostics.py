@@ -57,17 +57,17 @@ _BAR_ANGLE = 0.12  # radians, half a turn being none
 _BAR_RATIO = 1.4  # of their lengths
 
 
-def stands_still(photo: Pixels, line: NDArray[np.float32], threshold: float) -> bool:
+def stands_still(photo: Pixels, axis: NDArray[np.float32], threshold: float) -> bool:
     """Whether the predicted motion would change next to nothing in the photo.
 
     Args:
         photo: (H, W, 3) uint8 sRGB.
-        line: (H, W, 2) pixels over the whole exposure; the signs do not matter.
+        axis: (H, W, 2) pixels over the whole exposure; the signs do not matter.
         threshold: pixels; shorter vectors are still.
     """
-    change = change_between(photo, line, -line).max(axis=-1)
-    step = sampling_step(line)
-    moving = length_of(line[::step, ::step]) >= threshold
+    change = change_between(photo, axis, -axis).max(axis=-1)
+    step = sampling_step(axis)
+    moving = length_of(axis[::step, ::step]) >= threshold
     visible = float(((change > VISIBLE_CHANGE) & moving).mean())
     return visible < _NOTHING or (visible < _LITTLE and visible < _VISIBLE_SHARE * moving.mean())
 
@@ -131,10 +131,10 @@ def burnt_streaks(photo: Pixels, flow: NDArray[np.float32]) -> bool:
         left, top, width, height = boxes[number, :4].tolist()
         box = np.s_[top : top + height, left : left + width]
         rows, columns = np.nonzero(labels[box] == number)
-        line = flow[box][rows, columns]
+        axis = flow[box][rows, columns]
         # The mean motion axis: of doubled angles, as signs have no meaning.
-        angle = np.arctan2(line[:, 1], line[:, 0])
-        length = np.hypot(line[:, 0], line[:, 1])
+        angle = np.arctan2(axis[:, 1], axis[:, 0])
+        length = np.hypot(axis[:, 0], axis[:, 1])
         mean = (length * np.exp(2j * angle)).mean()
         motion, direction = abs(mean), np.angle(mean) / 2
         if motion < _LEAST_STREAK:

@@ -43,18 +43,18 @@ def mirrored(encoding: Encoding, axes: Axes) -> Encoding:
     """An encoding in the mirror: that of the mirrored photo, of which all maps have the size."""
     if not axes:
         return encoding
-    across, down = _signs(encoding.line, axes)
-    line = encoding.line.flip(axes)
+    across, down = _signs(encoding.axis, axes)
+    axis = encoding.axis.flip(axes)
     odd = encoding.odd.flip(axes)
     return Encoding(
         middle=encoding.middle.flip(axes),
         # The double of an angle: once mirrored it is negated, twice it is the same.
-        line=line.new_tensor([1.0, float(across * down)])[:, None, None] * line,
+        axis=axis.new_tensor([1.0, float(across * down)])[:, None, None] * axis,
         curve=mirrored_vectors(encoding.curve, axes),
         even=encoding.even.flip(axes),
         odd=odd * _signs(odd, axes).repeat_interleave(3, 0),  # per unit across, per unit down
-        swept=encoding.swept.flip(axes),
-        moving=encoding.moving.flip(axes),
+        swept_logits=encoding.swept_logits.flip(axes),
+        moving_logits=encoding.moving_logits.flip(axes),
     )
 
 

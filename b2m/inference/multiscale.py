@@ -155,8 +155,8 @@ class MultiscaleEncoder:
         for level, photo in reversed(list(enumerate(self.sizes))):
             if level and smaller is not None:
                 # Without long motion in the next level this one would not be used.
-                line = smaller[0].line * _ratio(self.sizes[level - 1], smaller[1])
-                if line.norm(dim=1).max() < _SHORT / 2:
+                axis = smaller[0].axis * _ratio(self.sizes[level - 1], smaller[1])
+                if axis.norm(dim=1).max() < _SHORT / 2:
                     continue
             given = guidance
             if guidance is not None and level:
@@ -180,35 +180,35 @@ def _fuse(encoding: Encoding, photo: Tensor, coarse: Encoding, smaller: Tensor) 
     def enlarged(maps: Tensor) -> Tensor:
         return F.interpolate(maps, size=photo.shape[-2:], mode="bilinear")
 
-    line = ratio * enlarged(coarse.line)
-    weight = coarse_weight(line)
+    axis = ratio * enlarged(coarse.axis)
+    weight = coarse_weight(axis)
     if not weight.any():
         return encoding
     return blend(
         encoding,
         Encoding(
             middle=photo + enlarged(coarse.middle - smaller),
-            line=line,
+            axis=axis,
             curve=ratio * enlarged(coarse.curve),
             even=enlarged(coarse.even),
             odd=enlarged(coarse.odd),
-            swept=enlarged(coarse.swept),
-            moving=enlarged(coarse.moving),
+            swept_logits=enlarged(coarse.swept_logits),
+            moving_logits=enlarged(coarse.moving_logits),
         ),
         weight,
     )
 
 
-def coarse_weight(line: Tensor) -> Tensor:
+def coarse_weight(axis: Tensor) -> Tensor:
     """Weight of a coarser level.
 
     Args:
-        line: (1, 2, H, W) motion axes predicted at the coarser level, in pixels of the finer one.
+        axis: (1, 2, H, W) motion axes predicted at the coarser level, in pixels of the finer one.
 
     Returns:
         (1, 1, H, W) in [0, 1]; 1 where motion is too long for the finer level.
     """
-    length = line.norm(dim=1, keepdim=True)
+    length = axis.norm(dim=1, keepdim=True)
     if length.max() <= _SHORT:
         return torch.zeros_like(length)
     # Separable: four times as fast.

@@ -75,25 +75,25 @@ class EncodedPhoto(Prepared):
         encode_detail: encodes the photo at its own size; None where the working size shows all
             of it.
         encoder: encodes the working photo again, with guidance; None where nothing moves.
-        hint: (1, 2, h, w) the guidance with which it was encoded, at working size, or None.
+        guidance: (1, 2, h, w) the guidance with which it was encoded, at working size, or None.
         unsuppressed: itself before `suppress_static`, where that took motion away, else None.
     """
 
     encoding: Encoding
     encode_detail: Callable[[Tensor, Tensor | None], Encoding] | None = None
     encoder: MultiscaleEncoder | None = None
-    hint: Tensor | None = None
+    guidance: Tensor | None = None
     unsuppressed: EncodedPhoto | None = None
 
     def suppress_static(self) -> EncodedPhoto:
         """Itself; or, where what seems to move changes next to nothing, with nothing that moves."""
-        if not diagnostics.stands_still(self.working, self.surface, self.threshold):
+        if not diagnostics.stands_still(self.working, self.flow_axis, self.threshold):
             return self
         nothing = {
             name: torch.zeros_like(getattr(self.encoding, name))
-            for name in ("line", "curve", "even", "odd")
+            for name in ("axis", "curve", "even", "odd")
         }
-        for name in ("swept", "moving"):
+        for name in ("swept_logits", "moving_logits"):
             nothing[name] = torch.full_like(getattr(self.encoding, name), -CERTAIN)
         middle = to_photo(self.working).to(self.encoding.middle)
         return replace(
@@ -105,20 +105,20 @@ class EncodedPhoto(Prepared):
         )
 
     @cached_property
-    def line(self) -> Flow:
+    def path_axis(self) -> Flow:
         """(h, w, 2) pixels at working size: the swept path at each pixel, up to its sign."""
-        return to_array(half_angle(self.encoding.line))
+        return to_array(half_angle(self.encoding.axis))
 
     @cached_property
-    def surface(self) -> Flow:
+    def flow_axis(self) -> Flow:
         """(h, w, 2) pixels at working size: the motion of what is seen at the middle instant, up to
         its sign."""
-        return self.line * to_array(self.encoding.moving > 0)
+        return self.path_axis * to_array(self.encoding.moving_logits > 0)
 
     @cached_property
     def regions(self) -> Labels:
         """(h, w) uint8 at working size: what moved as one thing, see `find_regions`."""
-        return find_regions(self.surface, self.working, threshold=self.threshold)
+        return find_regions(self.flow_axis, self.working, threshold=self.threshold)
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Renderer(ABC):
 
     Attributes:
         prepared: the photo.
-        flow: (1, 2, h, w) pixels over the exposure, the path at each pixel.
+        path: (1, 2, h, w) pixels over the exposure, the path at each pixel.
     """
 
     count: int | None = None
@@ -151,16 +151,16 @@ class Renderer(ABC):
     """Whether frames are the middle one displaced along the flow."""
 
     prepared: Prepared
-    flow: Tensor
+    path: Tensor
 
     @property
     @abstractmethod
-    def surface(self) -> Flow:
+    def flow(self) -> Flow:
         """(h, w, 2) pixels: the motion of what is seen at the middle instant."""
 
     @property
     @abstractmethod
-    def line(self) -> Flow:
+    def path_axis(self) -> Flow:
         """(h, w, 2) pixels: the motion that the model sees, up to its sign, whatever is held."""
 
     @property
@@ -187,22 +187,22 @@ class MotionRenderer(Renderer):
 
     Args:
         prepared: the photo with its encoding.
-        flow: (1, 2, h, w) pixels: the path at each pixel, with its sign.
+        path: (1, 2, h, w) pixels: the swept path at each pixel, with its sign.
     """
 
-    def __init__(self, prepared: EncodedPhoto, flow: Tensor) -> None:
+    def __init__(self, prepared: EncodedPhoto, path: Tensor) -> None:
         self.prepared: EncodedPhoto = prepared
-        self.flow = flow
+        self.path = path
 
     @cached_property
-    def surface(self) -> Flow:
+    def flow(self) -> Flow:
         """The path where the surface itself moves, else zero."""
-        return to_array(self.flow * (self.prepared.encoding.moving > 0))
+        return to_array(self.path * (self.prepared.encoding.moving_logits > 0))
 
     @property
-    def line(self) -> Flow:
+    def path_axis(self) -> Flow:
         """The swept path of the encoding."""
-        return self.prepared.line
+        return self.prepared.path_axis
 
     @property
     def regions(self) -> Labels:
@@ -212,20 +212,20 @@ class MotionRenderer(Renderer):
     @cached_property
     def certainty(self) -> float | None:
         """By the mask of what moves; None where guidance has said what does."""
-        mask = self.prepared.encoding.moving[0, 0]
-        if self.prepared.hint is not None or not (mask > 0).any():
+        mask = self.prepared.encoding.moving_logits[0, 0]
+        if self.prepared.guidance is not None or not (mask > 0).any():
             return None
         return float(mask[mask > 0].sigmoid().mean())
 
     @cached_property
     def _odd(self) -> Tensor:
         with torch.inference_mode():
-            return odd_residual(self.prepared.encoding, self.flow)
+            return odd_residual(self.prepared.encoding, self.path)
 
     def frame(self, time: float) -> LinearImage:
         """Rendered when it is asked for."""
         with torch.inference_mode():
-            return decode_frame(render(self.prepared.encoding, self.flow, time, self._odd))
+            return decode_frame(render(self.prepared.encoding, self.path, time, self._odd))
 
     def large(self) -> LargePhoto | None:
         """Tiles that are encoded again, where that shows more."""
@@ -233,7 +233,7 @@ class MotionRenderer(Renderer):
         if seen.encode_detail is None:
             return None
         return LargePhoto(
-            seen.photo, seen.working, seen.encoding, self.flow, seen.encode_detail, seen.hint
+            seen.photo, seen.working, seen.encoding, self.path, seen.encode_detail, seen.guidance
         )
 
 
@@ -252,22 +252,24 @@ class FixedFrames(Renderer):
         self.prepared, self.frames, self.count = prepared, frames, len(frames)
         first, last = to_pixels(frames[[0, -1]])
         self._motion = to_middle_grid(estimate_flow(first, last))
-        self.flow = to_tensor(self._motion)
+        self.path = to_tensor(self._motion)
 
     @property
-    def surface(self) -> Flow:
+    def flow(self) -> Flow:
         """The flow, on the middle frame's grid."""
         return self._motion
 
     @cached_property
-    def line(self) -> Flow:
+    def path_axis(self) -> Flow:
         """The flow without its sign."""
-        return to_array(half_angle(double_angle(self.flow)))
+        return to_array(half_angle(double_angle(self.path)))
 
     @cached_property
     def regions(self) -> Labels:
         """Those of the flow."""
-        return find_regions(self.line, self.prepared.working, threshold=self.prepared.threshold)
+        return find_regions(
+            self.path_axis, self.prepared.working, threshold=self.prepared.threshold
+        )
 
     def frame(self, time: float) -> LinearImage:
         """One of the model's frames.

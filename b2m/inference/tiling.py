@@ -45,7 +45,7 @@ class LargePhoto:
         encoding: of the working photo, with suppressed motion taken out.
         flow: (1, 2, h, w) pixels at working size, oriented; zero where motion is suppressed.
         encode_detail: encodes a tile (1, 3, y, x) in [0, 1] at its own size, with guidance or None.
-        hint: (1, 2, h, w) guidance with which the working photo was encoded, at working size.
+        guidance: (1, 2, h, w) guidance with which the working photo was encoded, at working size.
     """
 
     photo: Pixels
@@ -53,7 +53,7 @@ class LargePhoto:
     encoding: Encoding
     flow: Tensor
     encode_detail: Callable[[Tensor, Tensor | None], Encoding]
-    hint: Tensor | None = None
+    guidance: Tensor | None = None
 
     def fill(
         self, frames: NDArray[np.uint8], times: Sequence[float], exposure: Sequence[float]
@@ -116,32 +116,32 @@ class LargePhoto:
         """Encoding and flow of a part of the photo, in pixels of its own."""
         scale = self.photo.shape[1] / self.working.shape[1]
         flow = self._upsampled_part(self.flow, rows, columns)  # (1, 2, y, x) pixels at working size
-        line = self._upsampled_part(self.encoding.line, rows, columns)
+        axis = self._upsampled_part(self.encoding.axis, rows, columns)
         photo = to_photo(self.photo[rows, columns]).to(flow)
         change = self.encoding.middle - to_photo(self.working).to(flow)
         coarse = Encoding(
             middle=photo + self._upsampled_part(change, rows, columns),
-            line=scale * line,
+            axis=scale * axis,
             curve=scale * self._upsampled_part(self.encoding.curve, rows, columns),
             even=self._upsampled_part(self.encoding.even, rows, columns),
             odd=self._upsampled_part(self.encoding.odd, rows, columns),
-            swept=self._upsampled_part(self.encoding.swept, rows, columns),
-            moving=self._upsampled_part(self.encoding.moving, rows, columns),
+            swept_logits=self._upsampled_part(self.encoding.swept_logits, rows, columns),
+            moving_logits=self._upsampled_part(self.encoding.moving_logits, rows, columns),
         )
         length = flow.norm(dim=1, keepdim=True)
         moves = ((length - _STILL) / (_MOVES - _STILL)).clamp(0, 1)
-        weight = coarse_weight(coarse.line)
+        weight = coarse_weight(coarse.axis)
         if not ((weight < 1) & (moves > 0)).any():
             return coarse, scale * flow
-        hint = None
-        if self.hint is not None:
+        guidance = None
+        if self.guidance is not None:
             # Nearest quadrant, as guidance has no values between two of them.
-            hint = self._upsampled_part(self.hint, rows, columns)
-            hint = hint.sign() * (hint.abs() >= 0.5).all(1, keepdim=True)
-        near = self.encode_detail(photo, hint)
+            guidance = self._upsampled_part(self.guidance, rows, columns)
+            guidance = guidance.sign() * (guidance.abs() >= 0.5).all(1, keepdim=True)
+        near = self.encode_detail(photo, guidance)
         # Motion that guidance has shortened at working size is shortened by the same factor.
-        held = moves * (length / line.norm(dim=1, keepdim=True).clamp_min(1e-3)).clamp(max=1)
-        own = half_angle(near.line) * held
+        held = moves * (length / axis.norm(dim=1, keepdim=True).clamp_min(1e-3)).clamp(max=1)
+        own = half_angle(near.axis) * held
         near = near._replace(
             curve=near.curve * held**2, even=near.even * held**2, odd=near.odd * held
         )

@@ -281,12 +281,12 @@ class Scene:
             count = self.animator.model.native_frames or PROJECTION_INSTANTS
             return self.animator.animate(prepared, guidance=guidance, frames=count)[0]
         if self.flow is None:
-            signed = to_tensor(coherent_signs(prepared.line)).to(self.animator.device)
+            signed = to_tensor(coherent_signs(prepared.path_axis)).to(self.animator.device)
         else:
             flow = resize_flow(self.flow, prepared.working.shape[:2])
             with torch.inference_mode():
                 directed = to_tensor(flow).to(self.animator.device)
-                signed = orient(half_angle(prepared.encoding.line), directed)
+                signed = orient(half_angle(prepared.encoding.axis), directed)
         return Clip(MotionRenderer(prepared, signed), PROJECTION_INSTANTS, 0)
 
 

@@ -46,7 +46,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from b2m.hub import HubModel
-from b2m.losses import charbonnier, line_loss
+from b2m.losses import axis_loss, charbonnier
 from b2m.models.layers import (
     Float32Conv2d,
     Pointwise,
@@ -64,7 +64,7 @@ STRIDE = 16
 _AXIS_SCALE = 10.0  # pixels; brings the displacements to the size of the other outputs
 _CONTRAST_SCALE = 0.3  # the same for the local contrast
 _COLOR = {"middle": 3, "even": 3, "odd": 6}  # predicted at full resolution
-_MOTION = {"line": 2, "curve": 2, "swept": 1, "moving": 1}  # at half resolution
+_MOTION = {"axis": 2, "curve": 2, "swept": 1, "moving": 1}  # at half resolution
 _CONDITIONS = 3  # planes of guidance
 _MOVES = 1.5  # pixels over the exposure, from which on the masks are to say so
 _ROUGH = 4  # pixels at most by which an outline of guidance is off in training
@@ -130,22 +130,22 @@ class Encoding(NamedTuple):
 
     Attributes:
         middle: (B, 3, H, W) sRGB, the frame at the middle of the exposure, not clipped.
-        line: (B, 2, H, W) double-angle vector of the displacement along the swept path, pixels per
+        axis: (B, 2, H, W) double-angle vector of the displacement along the swept path, pixels per
             exposure, gated by the swept mask.
         curve: (B, 2, H, W) pixels; the path bends by this at both ends.
         even: (B, 3, H, W) sRGB residual that grows with the square of time.
         odd: (B, 6, H, W) sRGB residual per unit of displacement, three for x and three for y.
-        swept: (B, 1, H, W) logit: something moves past this pixel during the exposure.
-        moving: (B, 1, H, W) logit: the surface seen here at the middle instant moves.
+        swept_logits: (B, 1, H, W); above 0, something moves past this pixel during the exposure.
+        moving_logits: (B, 1, H, W); above 0, the surface seen here at the middle instant moves.
     """
 
     middle: Tensor
-    line: Tensor
+    axis: Tensor
     curve: Tensor
     even: Tensor
     odd: Tensor
-    swept: Tensor
-    moving: Tensor
+    swept_logits: Tensor
+    moving_logits: Tensor
 
 
 class Animation(NamedTuple):
@@ -353,13 +353,13 @@ class Refinement(nn.Module):
         Returns:
             color and motion, of the same shapes.
         """
-        line, _, swept, moving = F.avg_pool2d(motion, 2).split(list(_MOTION.values()), 1)
-        line = line * swept.sigmoid()
+        axis, _, swept, moving = F.avg_pool2d(motion, 2).split(list(_MOTION.values()), 1)
+        axis = axis * swept.sigmoid()
         with torch.autocast(photo.device.type, enabled=False):
-            path = half_angle(_AXIS_SCALE * line.detach().float()) / 2  # pixels of half the size
+            path = half_angle(_AXIS_SCALE * axis.detach().float()) / 2  # pixels of half the size
             evidence = deconvolution_features(photo.float(), (photo + color[:, :3]).float(), path)
         masks = torch.cat([swept, moving], 1).clamp(-8.0, 8.0) / 4
-        seen = [fine, evidence, line, masks, F.pixel_unshuffle(color[:, :3].detach(), 2)]
+        seen = [fine, evidence, axis, masks, F.pixel_unshuffle(color[:, :3].detach(), 2)]
         x = torch.cat([part.float() for part in seen], 1)
         x = self.encoder[0](self.stem(x.contiguous(memory_format=torch.channels_last)))
         y = self.encoder[1](self.down[0](x) + self.skip(coarse))
@@ -480,15 +480,15 @@ class MotionAnimator(HubModel):
         color, motion = self.refinement(padded, color, motion, x, detail)
         color, motion = color[..., :height, :width], motion[..., :height, :width]
         middle, even, odd = color.split(list(_COLOR.values()), 1)
-        line, curve, swept, moving = motion.split(list(_MOTION.values()), 1)
+        axis, curve, swept, moving = motion.split(list(_MOTION.values()), 1)
         return Encoding(
             middle=photo + middle,
-            line=_AXIS_SCALE * line * swept.sigmoid(),
+            axis=_AXIS_SCALE * axis * swept.sigmoid(),
             curve=_AXIS_SCALE / 4 * curve,
             even=even,
             odd=odd,
-            swept=swept,
-            moving=moving,
+            swept_logits=swept,
+            moving_logits=moving,
         )
 
     def encode(self, photo: Tensor, guidance: Tensor | None = None) -> Encoding:
@@ -524,7 +524,7 @@ class MotionAnimator(HubModel):
             self.features(batch["photo"]), perturb_boundaries(batch["guidance"]), given
         )
         with torch.autocast(frames.device.type, enabled=False):
-            path = orient(half_angle(encoding.line), batch["guidance"])
+            path = orient(half_angle(encoding.axis), batch["guidance"])
             odd = odd_residual(encoding, path)
             picked = sorted({0, inner, last // 2, last - inner, last})
             distance = torch.stack(
@@ -534,11 +534,14 @@ class MotionAnimator(HubModel):
                 ]
             ).mean()
             swept, moving = (batch[name].norm(dim=1) >= _MOVES for name in ("path", "flow"))
-            axis = line_loss(encoding.line, double_angle(batch["path"]), swept)
+            axis = axis_loss(encoding.axis, double_angle(batch["path"]), swept)
             masks = torch.stack(
                 [
                     F.binary_cross_entropy_with_logits(logit[:, 0], truth.to(logit))
-                    for logit, truth in ((encoding.swept, swept), (encoding.moving, moving))
+                    for logit, truth in (
+                        (encoding.swept_logits, swept),
+                        (encoding.moving_logits, moving),
+                    )
                 ]
             ).sum()
         axis, masks = weights.get("axis", 0.005) * axis, weights.get("masks", 0.025) * masks
@@ -554,8 +557,8 @@ class MotionAnimator(HubModel):
             frames: how many, at least 2.
         """
         encoding = self.encode(photo, guidance)
-        path = half_angle(encoding.line)
-        moving = encoding.moving > 0
+        path = half_angle(encoding.axis)
+        moving = encoding.moving_logits > 0
         if guidance is not None:
             path = orient(path, guidance)
             moving = (guidance != 0).any(1, keepdim=True)

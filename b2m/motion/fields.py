@@ -66,12 +66,12 @@ def double_angle(flow: torch.Tensor) -> torch.Tensor:
     return torch.stack([(across**2 - down**2) / length, 2 * across * down / length], 1)
 
 
-def half_angle(line: torch.Tensor) -> torch.Tensor:
-    """One of the two vectors on each line, (B, 2, H, W) both: the inverse of `double_angle`.
+def half_angle(axis: torch.Tensor) -> torch.Tensor:
+    """One of the two vectors on each axis, (B, 2, H, W) both: the inverse of `double_angle`.
 
     It points to the right where the motion is flatter than 45 degrees, down where it is steeper.
     """
-    cosine, sine = line.unbind(1)
+    cosine, sine = axis.unbind(1)
     length = (cosine**2 + sine**2 + 1e-6).sqrt()
     # The half-angle formula in the form that does not cancel, and has no infinite slope.
     longer = length + cosine.abs()

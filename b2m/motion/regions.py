@@ -45,7 +45,7 @@ _GUIDANCE_GRID = 768  # cells on the longest side
 
 
 def find_regions(
-    line: NDArray[np.float32], photo: NDArray[np.uint8] | None = None, *, threshold: float
+    axis: NDArray[np.float32], photo: NDArray[np.uint8] | None = None, *, threshold: float
 ) -> Labels:
     """Segment the pixels that move as one.
 
@@ -54,7 +54,7 @@ def find_regions(
     discontinuity separates them. Still pixels are in no region, and separate regions.
 
     Args:
-        line: (H, W, 2) pixels over the whole exposure; the sign of each vector has no meaning.
+        axis: (H, W, 2) pixels over the whole exposure; the sign of each vector has no meaning.
         photo: (H, W, 3) uint8; None uses the motion alone.
         threshold: pixels; shorter vectors are still.
 
@@ -62,11 +62,11 @@ def find_regions(
         (H, W) uint8: 0 where still, else the number of the region, from 1 on, in order of falling
         motion (area times length).
     """
-    height, width = line.shape[:2]
+    height, width = axis.shape[:2]
     cell = max(max(height, width) / _GRID, 1)
     size = (max(1, round(width / cell)), max(1, round(height / cell)))
     step = max(1, int(cell / _SAMPLES))
-    sparse = line[::step, ::step]
+    sparse = axis[::step, ::step]
     cells = coarse_lines(sparse, size)
     moves = length_of(sparse) >= threshold
     share = cv2.resize(moves.astype(np.float32), size, interpolation=cv2.INTER_AREA)
@@ -77,28 +77,28 @@ def find_regions(
         colors = cv2.cvtColor(small.reshape(*size[::-1], 3).astype(np.float32) / 255,
                               cv2.COLOR_RGB2LAB)  # fmt: skip
     coarse = _numbered_by_motion(_segmented(cells, moving, colors), cells, moving)
-    return enlarge(coarse, line, threshold)
+    return enlarge(coarse, axis, threshold)
 
 
-def enlarge(labels: Labels, line: NDArray[Any], threshold: float) -> Labels:
-    """Resize regions to the size of ``line``: every moving pixel gets the nearest region.
+def enlarge(labels: Labels, axis: NDArray[Any], threshold: float) -> Labels:
+    """Resize regions to the size of ``axis``: every moving pixel gets the nearest region.
 
     Args:
         labels: (h, w) uint8, of a smaller grid or the same; 0 for none.
-        line: (H, W, 2) pixels.
+        axis: (H, W, 2) pixels.
         threshold: pixels; shorter vectors are still, and 0.
 
     Returns:
         (H, W) uint8.
     """
-    height, width = line.shape[:2]
+    height, width = axis.shape[:2]
     whole = fill_nearest(labels)
     if whole.shape != (height, width):
         whole = _smoothly_resized(whole, (width, height))
     elif whole is labels:
         whole = whole.copy()
     for rows in row_strips(height, width):
-        u, v = line[rows, :, 0], line[rows, :, 1]
+        u, v = axis[rows, :, 0], axis[rows, :, 1]
         whole[rows] *= u * u + v * v >= threshold * threshold  # false for NaN
     return whole
 

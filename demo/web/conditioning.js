@@ -37,5 +37,5 @@ export function follow(maps, path, said, w, h, threshold) {
   share = near[0] < 0 ? share.fill(0) : pooled(share, w, h, SOFT, true).map((x, i) => still(i) ? x : 1);
   for (let i = 0; i < 2 * n; i++) path[i] *= (way[i % n] < 0 ? -1 : 1) * share[i % n];
   for (const [name, power] of [["curve", 2], ["even", 2], ["odd", 1]]) maps[name].forEach((x, i, map) => { map[i] = x * share[i % n] ** power; });
-  maps.moving.forEach((_, i, map) => { map[i] = still(i) ? -CERTAIN : CERTAIN; });
+  maps.moving_logits.forEach((_, i, map) => { map[i] = still(i) ? -CERTAIN : CERTAIN; });
 }

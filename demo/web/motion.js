@@ -2,10 +2,10 @@
 // Maps are planes: channel c of a map of n pixels begins at c * n.
 export const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
 export const roundEven = (x) => { const r = Math.round(x); return r - x === 0.5 && r % 2 ? r - 1 : r; }; // of what is not negative
-export function halfAngle(line, n) {
+export function halfAngle(axis, n) {
   const out = new Float32Array(2 * n);
   for (let i = 0; i < n; i++) {
-    const c = line[i], s = line[n + i], length = Math.sqrt(c * c + s * s + 1e-6), longer = length + Math.abs(c);
+    const c = axis[i], s = axis[n + i], length = Math.sqrt(c * c + s * s + 1e-6), longer = length + Math.abs(c);
     const scale = length / Math.sqrt(longer * longer + s * s), flat = c >= 0;
     out[i] = (flat ? longer : s) * scale; out[n + i] = (flat ? s : longer) * scale;
   }

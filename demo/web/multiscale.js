@@ -72,8 +72,8 @@ export function pooled(map, w, h, window, mean) {
   return map;
 }
 // Weight of the smaller photo's maps: 1 where motion is too long for the larger one.
-function coarseWeight(line, w, h) {
-  const length = lengths(line, w * h);
+function coarseWeight(axis, w, h) {
+  const length = lengths(axis, w * h);
   if (!length.some((x) => x > SHORT)) return null;
   return pooled(pooled(length, w, h, AROUND), w, h, AROUND, true).map((x) => clamp((x - SHORT) / (LONG - SHORT), 0, 1));
 }
@@ -89,7 +89,7 @@ export async function encode(run, sizes) {
   for (let level = sizes.length - 1; level >= 0; level--) {
     const size = sizes[level];
     // Skipped where even the next size would not use its long motion.
-    if (level && known && !lengths(known.line, from.width * from.height).some((x) => x * ratio(sizes[level - 1], from) >= SHORT / 2)) continue;
+    if (level && known && !lengths(known.axis, from.width * from.height).some((x) => x * ratio(sizes[level - 1], from) >= SHORT / 2)) continue;
     const maps = await run(size);
     if (known) fuse(maps, size, known, from, ratio(size, from));
     known = maps; from = size;
@@ -98,8 +98,8 @@ export async function encode(run, sizes) {
 }
 function fuse(maps, { planes, width, height }, coarse, smaller, ratio) {
   const up = (map, scale) => enlarge(map, smaller.width, smaller.height, width, height, scale), n = width * height;
-  const line = up(coarse.line, ratio), trust = coarseWeight(line, width, height);
+  const axis = up(coarse.axis, ratio), trust = coarseWeight(axis, width, height);
   if (!trust) return;
-  const other = { line, curve: up(coarse.curve, ratio), middle: up(coarse.middle.map((x, i) => x - smaller.planes[i])).map((x, i) => x + planes[i]) };
+  const other = { axis, curve: up(coarse.curve, ratio), middle: up(coarse.middle.map((x, i) => x - smaller.planes[i])).map((x, i) => x + planes[i]) };
   for (const [name, map] of Object.entries(maps)) { const far = other[name] ?? up(coarse[name]); for (let i = 0; i < map.length; i++) map[i] += trust[i % n] * (far[i] - map[i]); }
 }

@@ -70,15 +70,15 @@ async function prepare({ engine, pixels, width, height, most }) {
 async function direct(said) { // the photo that is shown, with guidance at its working size, or null
   const { engine, planes, scale, threshold, sizes } = shown, { width: w, height: h } = sizes[0], n = w * h, started = performance.now();
   const maps = await encode((size) => run(engines[engine], size, said && resized(said, w, h, size.width, size.height)), sizes), encoded = performance.now();
-  let line = halfAngle(maps.line, n);
-  if (!said && standsStill(planes, surface(line, maps, n), w, h, threshold)) {
-    for (const name of ["line", "curve", "even", "odd"]) maps[name].fill(0);
-    maps.moving.fill(-1); maps.middle = planes.map((code) => code / 255); line = halfAngle(maps.line, n);
+  let axis = halfAngle(maps.axis, n);
+  if (!said && standsStill(planes, surface(axis, maps, n), w, h, threshold)) {
+    for (const name of ["axis", "curve", "even", "odd"]) maps[name].fill(0);
+    maps.moving_logits.fill(-1); maps.middle = planes.map((code) => code / 255); axis = halfAngle(maps.axis, n);
   }
   // Frames need motion wherever something passes (`path`); `flow` is that of the surface itself.
-  const path = coherentSigns(line, w, h);
+  const path = coherentSigns(axis, w, h);
   if (said) follow(maps, path, said, w, h, threshold);
-  const flow = surface(path, maps, n), odd = oddResidual(maps.odd, path, n), labels = findRegions(surface(line, maps, n), planes, w, h, threshold);
+  const flow = surface(path, maps, n), odd = oddResidual(maps.odd, path, n), labels = findRegions(surface(axis, maps, n), planes, w, h, threshold);
   const pack = (...parts) => { const out = new Float32Array(4 * n); parts.forEach(([map, from], c) => { for (let i = 0; i < n; i++) out[4 * i + c] = map[from * n + i]; }); return out; };
   const rgb = (map) => [[map, 0], [map, 1], [map, 2]], exposure = exposed(maps, path, odd, lengths(path, n), w, h), { mean, whole } = exposure, one = flow.map((x, i) => x === path[i] ? 1 : 0);
   const textures = {
@@ -86,14 +86,14 @@ async function direct(said) { // the photo that is shown, with guidance at its w
     even: pack(...rgb(maps.even), [one, 0]), odd: pack(...rgb(odd)), mean: pack(...rgb(mean), [whole, 0]),
     seen: Uint8Array.from({ length: 4 * n }, (_, i) => i % 4 < 3 ? planes[(i % 4) * n + (i >> 2)] : 255),
   };
-  const length = lengths(flow, n), longest = length.reduce((a, b) => Math.max(a, b), 0), seen = maps.moving.filter((x) => x > 0);
-  const { warnings, still, fastest } = warningsOf(planes, flow, w, h, model, 1 / scale, said, line, threshold);
+  const length = lengths(flow, n), longest = length.reduce((a, b) => Math.max(a, b), 0), seen = maps.moving_logits.filter((x) => x > 0);
+  const { warnings, still, fastest } = warningsOf(planes, flow, w, h, model, 1 / scale, said, axis, threshold);
   const certainty = said || !seen.length ? null : seen.reduce((sum, x) => sum + 1 / (1 + Math.exp(-x)), 0) / seen.length;
   const judged = assess(planes, projected(planes, maps.middle, exposure, length, w, h, threshold), flow, w, h, { threshold, fastest, still, certainty });
   return { width: w, height: h, scale, threshold, textures, labels, flow, longest, warnings, still, sharp: judged.sharp, sentences: sentencesOf(judged), seconds: [(encoded - started) / 1000, (performance.now() - encoded) / 1000] };
 }
 // The motion where the surface that is seen at the middle instant moves, else zero.
-const surface = (path, { moving }, n) => path.map((x, i) => moving[i % n] > 0 ? x : 0);
+const surface = (path, maps, n) => path.map((x, i) => maps.moving_logits[i % n] > 0 ? x : 0);
 // Mean over the exposure in linear light, and the mean share of the residual that frames receive (see
 // b2m's projection). Neither depends on the sign of the motion.
 const LIGHT = Float32Array.from({ length: 16384 }, (_, i) => i / 16383 <= 0.04045 ? i / 16383 / 12.92 : ((i / 16383 + 0.055) / 1.055) ** 2.4);
