@@ -28,8 +28,12 @@ def results() -> Path:
 
 def runs_folder() -> Path:
     """Where runs live: $B2M_RUNS, or b2m/runs in the user's cache folder."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return Path(os.environ.get("B2M_RUNS", cache / "b2m" / "runs"))
+    return Path(os.environ.get("B2M_RUNS") or cache_folder() / "runs")
+
+
+def cache_folder() -> Path:
+    """Where downloads and runs are kept: b2m in $XDG_CACHE_HOME, by default ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "b2m"
 
 
 def _folder(installed: str, checkout: str) -> Path:

@@ -327,7 +327,7 @@ for name, folder in models.items():
 # Training has written a model card, `README.md`; add what users should know.
 
 # %%
-from b2m.hub import plan, send
+from b2m.hub_client import plan, send
 
 upload = plan(weights, REPOSITORY) if weights else None
 print(*upload.files, "to", upload.page) if upload else print("There is nothing to send yet.")

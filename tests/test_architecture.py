@@ -18,7 +18,7 @@ LONGEST_FILE = 800
 # A room may import rooms of lower floors, and itself.
 FLOORS = (
     {"errors"},
-    {"assets", "blur", "files", "losses", "metrics", "registry", "tensors"},
+    {"assets", "blur", "files", "hub_client", "losses", "metrics", "registry", "tensors"},
     {"hub", "media"},
     {"motion"},
     {"deconvolution", "guidance", "visualize"},

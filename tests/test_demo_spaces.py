@@ -20,7 +20,7 @@ from packaging.specifiers import SpecifierSet
 
 from b2m.cli import demo as pages
 from b2m.cli import main
-from b2m.hub import OWNER
+from b2m.hub_client import OWNER
 
 ROOT = Path(__file__).parents[1]
 SPACES = {name: ROOT / "demo" / name for name in ("gradio", "streamlit")}

@@ -25,7 +25,7 @@ from PIL import Image
 from b2m.api import BlurAnimator
 from b2m.errors import InputError
 from b2m.guidance import reverse
-from b2m.hub import plan
+from b2m.hub_client import plan
 from b2m.inference.assessment import Assessment
 from b2m.models import MotionAnimator
 

@@ -11,7 +11,7 @@ from hub_client import Handler, connect, serving
 
 from b2m.cli import main
 from b2m.errors import InputError
-from b2m.hub import plan
+from b2m.hub_client import plan
 from b2m.models import MotionAnimator, MotionAnimatorConfig
 from b2m.train.hub_sync import keep_run, open_run
 

@@ -18,7 +18,8 @@ from b2m.data import stream
 from b2m.data.sample import SampleBatch
 from b2m.errors import InputError
 from b2m.guidance.quantize import quantise
-from b2m.hub import find_weights, plan
+from b2m.hub import find_weights
+from b2m.hub_client import plan
 from b2m.models.animator import Animation, MotionAnimator, MotionAnimatorConfig
 from b2m.models.guidance_predictor import (
     GuidanceDiscriminator,

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from b2m.hub_client import plan, send
+
 
 def push(
     folder: Annotated[
@@ -36,9 +38,6 @@ def push(
     Both only say what would be sent, and need no network; --yes sends it, in one commit. Log in
     with "hf auth login" before, or put a token that may write into HF_TOKEN.
     """
-    # PyTorch, which the models of the Hub are made of, takes a second to import.
-    from b2m.hub import plan, send
-
     upload = plan(folder, repo_id, space=space, owner=owner)
     sizes = {
         name: content.stat().st_size if isinstance(content, Path) else len(content)

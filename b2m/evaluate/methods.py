@@ -27,7 +27,8 @@ from b2m.errors import InputError
 from b2m.evaluate.scoring import TRIES, Frames
 from b2m.guidance.edit import reverse
 from b2m.guidance.quantize import Guidance, from_flow, quantise_finer, resize
-from b2m.hub import CONFIG_FILE, HubModel, find_weights
+from b2m.hub import HubModel, find_weights
+from b2m.hub_client import CONFIG_FILE
 from b2m.inference.animator import BlurAnimator
 from b2m.inference.ensemble import ENSEMBLES, mirrored_vectors
 from b2m.inference.multiscale import working_photo

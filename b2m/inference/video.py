@@ -38,7 +38,7 @@ from b2m.inference.renderers import EncodedPhoto, MotionRenderer
 from b2m.media.image import MIN_SIDE, Pixels, fit
 from b2m.media.video import Video, as_rate, read_video, write_mp4, write_timed_mp4
 from b2m.models.animator import orient
-from b2m.motion.fields import Flow, estimate_flow, half_angle, resize_flow
+from b2m.motion.fields import Flow, estimate_flow, half_angle, resize_flow, warp_array
 from b2m.motion.orientation import coherent_signs
 from b2m.tensors import to_tensor
 
@@ -206,11 +206,7 @@ def is_scene_cut(earlier: Pixels, later: Pixels) -> bool:
 
 def _consistency(flow: Flow, opposite: Flow) -> NDArray[np.float32]:
     """Forward-backward consistency: 1 where a flow and the opposite one cancel, else less."""
-    height, width = flow.shape[:2]
-    x = np.arange(width, dtype=np.float32) + flow[..., 0]
-    y = np.arange(height, dtype=np.float32)[:, None] + flow[..., 1]
-    returned = cv2.remap(opposite, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    missed = np.hypot(*(flow + returned).transpose(2, 0, 1))
+    missed = np.hypot(*(flow + warp_array(opposite, flow)).transpose(2, 0, 1))
     return (1 / (1 + missed) ** 2).astype(np.float32)
 
 
@@ -375,19 +371,11 @@ def picture(
         return right.clip.at(until)
     if right is None or transition is None or offset == 0:
         return left.clip.at(since)
-    earlier = _warped(left.clip.at(since), transition.forth, offset)
-    later = _warped(right.clip.at(until), transition.back, 1 - offset)
+    # The flow is assumed to be smooth: that of the frame stands for that of the time between.
+    earlier = warp_array(left.clip.at(since), np.float32(-offset) * transition.forth)
+    later = warp_array(right.clip.at(until), np.float32(offset - 1) * transition.back)
     mixed = cv2.addWeighted(earlier, 1 - offset, later, offset, 0)
     return mixed.astype(np.uint8, copy=False)
-
-
-def _warped(image: Pixels, flow: Flow, share: float) -> Pixels:
-    """An image warped by a share of a flow, assumed to be smooth."""
-    height, width = flow.shape[:2]
-    x = np.arange(width, dtype=np.float32) - np.float32(share) * flow[..., 0]
-    y = np.arange(height, dtype=np.float32)[:, None] - np.float32(share) * flow[..., 1]
-    moved = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return moved.astype(np.uint8, copy=False)
 
 
 def pictures(

@@ -222,22 +222,22 @@ class Pyramid(nn.Module):
 
     Args:
         widths: channels of each level, from the finest to the coarsest.
-        seen: channels of the input.
+        in_channels: channels of the input.
         norm: whether there are batch norms.
     """
 
-    def __init__(self, widths: tuple[int, ...], seen: int = 3, norm: bool = False) -> None:
+    def __init__(self, widths: tuple[int, ...], in_channels: int = 3, norm: bool = False) -> None:
         super().__init__()
-        taken = (seen, *widths)
+        inputs = (in_channels, *widths)
         self.levels = nn.ModuleList(
             nn.Sequential(
                 conv_relu(before, width, 2, norm=norm), conv_relu(width, width, norm=norm)
             )
-            for before, width in zip(taken, widths, strict=False)
+            for before, width in zip(inputs, widths, strict=False)
         )
 
     def forward(self, photo: Tensor) -> list[Tensor]:
-        """(B, seen, H, W) to one (B, width, H / 2^l, W / 2^l) for each level, the finest first."""
+        """(B, in_channels, H, W) to (B, width, H / 2^l, W / 2^l) of each level, finest first."""
         features, x = [], photo
         for level in self.levels:
             x = level(x)
@@ -285,11 +285,11 @@ class Context(nn.Module):
         self, features: int, channels: int, widths: tuple[int, ...], norm: bool = False
     ) -> None:
         super().__init__()
-        taken = (features + channels, *widths)
+        inputs = (features + channels, *widths)
         self.body = nn.Sequential(
             *(
                 conv_relu(before, width, dilation=dilation, norm=norm)
-                for before, width, dilation in zip(taken, widths, self._DILATIONS, strict=False)
+                for before, width, dilation in zip(inputs, widths, self._DILATIONS, strict=False)
             )
         )
         self.head = init_near_zero(nn.Conv2d(widths[-1], channels, 3, padding=1))
@@ -308,14 +308,14 @@ class SpatialTransformer(nn.Module):
     mean the same at all scales. It starts at the identity.
 
     Args:
-        seen: channels of what the map is found from.
+        in_channels: of the features that the map is found from.
         width: channels inside.
     """
 
-    def __init__(self, seen: int, width: int) -> None:
+    def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
         self.look = nn.Sequential(
-            conv_relu(seen, width, stride=2),
+            conv_relu(in_channels, width, stride=2),
             conv_relu(width, width, stride=2),
             nn.AdaptiveAvgPool2d(4),
         )
@@ -325,20 +325,20 @@ class SpatialTransformer(nn.Module):
         nn.init.zeros_(self.decide[-1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.decide[-1].bias)  # type: ignore[arg-type]
 
-    def forward(self, seen: Tensor, moved: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """Find a map and apply it.
 
         Args:
-            seen: (B, seen, h, w).
-            moved: (B, C, H, W), any channels and size.
+            features: (B, in_channels, h, w).
+            image: (B, C, H, W), any channels and size.
 
         Returns:
-            What was moved, of the same shape, and the map, (B, 2, 3) float32: a pixel at p shows
+            The image, moved, and the map, (B, 2, 3) float32: a pixel at p shows
             what was at map(p). The border is repeated.
         """
-        change = self.decide(self.look(seen)).float().view(-1, 2, 3)
+        change = self.decide(self.look(features)).float().view(-1, 2, 3)
         transform = change + torch.eye(2, 3, device=change.device)
-        return transform_by(moved, transform), transform
+        return transform_by(image, transform), transform
 
 
 def transform_by(picture: Tensor, transform: Tensor) -> Tensor:
@@ -373,9 +373,9 @@ def doubling(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
 def doubling_picture(channels: int) -> nn.ConvTranspose2d:
     """The same for a map or picture whose channels begin apart: bilinear at first."""
     layer = doubling(channels, channels)
-    line = torch.tensor([0.25, 0.75, 0.75, 0.25])
+    weights = torch.tensor([0.25, 0.75, 0.75, 0.25])
     with torch.no_grad():
         layer.weight.zero_()
-        layer.weight[range(channels), range(channels)] = line[:, None] * line
+        layer.weight[range(channels), range(channels)] = weights[:, None] * weights
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     return layer

@@ -59,6 +59,22 @@ def warp(image: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
     return warped.to(image.dtype)
 
 
+def warp_array(image: NDArray[Any], displacement: NDArray[np.float32]) -> NDArray[Any]:
+    """`warp` of one array.
+
+    Args:
+        image: (H, W, C), or (H, W), of a type that OpenCV knows.
+        displacement: (H, W, 2) float32 pixels.
+
+    Returns:
+        The image at p + displacement(p), bilinear, the border repeated; of the image's type.
+    """
+    height, width = displacement.shape[:2]
+    x = np.arange(width, dtype=np.float32) + displacement[..., 0]
+    y = np.arange(height, dtype=np.float32)[:, None] + displacement[..., 1]
+    return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
 def double_angle(flow: torch.Tensor) -> torch.Tensor:
     """Motion axes m (cos 2a, sin 2a) of vectors m (cos a, sin a), (B, 2, H, W) both."""
     across, down = flow.unbind(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from b2m.hub import RETRY_REMEDY, check_hub_id, checked_token, hub_errors
+from b2m.hub_client import RETRY_REMEDY, check_hub_id, checked_token, hub_errors
 from b2m.train.loop import CHECKPOINT
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from b2m.hub import OWNER
+from b2m.hub_client import OWNER
 from b2m.train.recipes import Recipe
 
 

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from b2m.assets import examples
+from b2m.assets import cache_folder, examples
 from b2m.errors import InputError
 from b2m.files import atomic_path
 from b2m.guidance import STILL_THRESHOLD
@@ -189,7 +189,7 @@ def fetch_runtime() -> Path:
     Raises:
         InputError: it cannot be fetched, or its contents are not those that are expected.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "b2m", "web", VERSION)
+    cache = cache_folder() / "web" / VERSION
     cache.mkdir(parents=True, exist_ok=True)
     if not all(_is_pinned(cache, name) for name in FILES):
         with (
