@@ -127,6 +127,7 @@ def animate_video(
     frames: int = 7,
     fps: float | None = None,
     shutter: float = 1.0,
+    max_side: int | None = None,
     model: str = "animator",
     weights: str | os.PathLike[str] | None = None,
     device: str = "auto",
@@ -147,6 +148,7 @@ def animate_video(
         shutter: share of the time for which the shutter is open, above 0 and up to 1: 0.5 for the
             180 degrees of the cinema. What was not exposed is bridged: things go straight on, and
             one frame dissolves into the next.
+        max_side: pixels; a larger video is shrunk to it first. None leaves its size.
         model: one of `animators`. Those of the papers show the frames that they have, 7 for each
             frame of the source; the "decomposer" takes the guidance that the neighbours give, as
             in Zhong 2022.
@@ -163,7 +165,7 @@ def animate_video(
         OutputError: the target cannot be written.
     """
     return _animator(weights, device, model, ensemble).animate_video(
-        source, target, frames=frames, fps=fps, shutter=shutter
+        source, target, frames=frames, fps=fps, shutter=shutter, max_side=max_side
     )
 
 

@@ -383,6 +383,11 @@ def test_the_command(tmp_path, blurry, weights, capsys, monkeypatch):
     assert read_video(Path("out") / "blurry.mp4").frames == 6
     b2m.animate_video(blurry, "again.mp4", frames=2, weights=weights, device="cpu")
     assert Path("again.mp4").read_bytes() == Path("sharp.mp4").read_bytes()
+    side = max(read_video(blurry).width, read_video(blurry).height) // 2
+    assert cli.main(["video", str(blurry), *given, "-o", "small.mp4", "--max-side", str(side)]) == 0
+    small, whole = read_video("small.mp4"), read_video("sharp.mp4")
+    assert max(small.width, small.height) == side
+    assert small.width * whole.height == pytest.approx(small.height * whole.width, rel=0.05)
 
 
 def test_the_command_says_what_is_wrong(tmp_path, target, blurry, weights, capsys):
@@ -390,6 +395,7 @@ def test_the_command_says_what_is_wrong(tmp_path, target, blurry, weights, capsy
         ([blurry, "--frames", 1], 2, "at least 2"),
         ([blurry, "--fps", 0], 2, "more than 0"),
         ([blurry, "--shutter", 2], 2, "above 0"),
+        ([blurry, "--max-side", 8], 2, "at least 16"),
         ([__file__], 1, "not a video"),
     ):
         assert cli.main(["video", *map(str, words), "-o", str(target)]) == code

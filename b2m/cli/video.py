@@ -39,6 +39,10 @@ def video(
             help="Shutter time as a fraction of the frame interval, above 0 up to 1 (180° = 0.5).",
         ),
     ] = 1.0,
+    max_side: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Longest side of the new video, pixels."),
+    ] = None,
     model: Model = "animator",
     weights: Weights = None,
     device: Device = "auto",
@@ -61,7 +65,7 @@ def video(
     # PyTorch takes a second to import.
     from b2m.inference.video import check_arguments
 
-    check_arguments(target, frames, fps, shutter)
+    check_arguments(target, frames, fps, shutter, max_side)
     check_device(device)
 
     from b2m.inference.animator import BlurAnimator
@@ -72,5 +76,7 @@ def video(
     folder = results_folder(target.parent) if output is None else contextlib.nullcontext()
     with folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)  # printed already
-        animator.animate_video(source, target, frames=frames, fps=fps, shutter=shutter)
+        animator.animate_video(
+            source, target, frames=frames, fps=fps, shutter=shutter, max_side=max_side
+        )
     print(target)

@@ -291,12 +291,15 @@ class BlurAnimator:
         frames: int = 7,
         fps: float | None = None,
         shutter: float = 1.0,
+        max_side: int | None = None,
     ) -> Path:
         """Turn a blurred video into a sharp one; see `b2m.animate_video`."""
         count = self.model.native_frames
         if fps is None and count not in (None, frames):
             raise InputError(only_frames(count, frames))
-        return video.animate_video(self, source, target, frames=frames, fps=fps, shutter=shutter)
+        return video.animate_video(
+            self, source, target, frames=frames, fps=fps, shutter=shutter, max_side=max_side
+        )
 
 
 _Loaded = TypeVar("_Loaded", bound=HubModel)

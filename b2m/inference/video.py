@@ -35,7 +35,7 @@ from b2m.files import sweep
 from b2m.guidance.quantize import from_flow
 from b2m.inference.clip import Clip, check_frames
 from b2m.inference.renderers import EncodedPhoto, MotionRenderer
-from b2m.media.image import MIN_SIDE, Pixels, fit
+from b2m.media.image import MAX_SIDE, MIN_SIDE, Pixels, fit, fitted_size
 from b2m.media.video import Video, as_rate, read_video, write_mp4, write_timed_mp4
 from b2m.models.animator import orient
 from b2m.motion.fields import Flow, estimate_flow, half_angle, resize_flow, warp_array
@@ -62,21 +62,22 @@ def animate_video(
     frames: int = 7,
     fps: float | None = None,
     shutter: float = 1.0,
+    max_side: int | None = None,
 ) -> Path:
     """Turn a blurred video into a sharp one; see `b2m.animate_video`."""
     for place in (source, target):
         if not isinstance(place, str | os.PathLike):
             raise InputError(f"a video is given by its path, not as {shortened(place)}")
     target = Path(target)
-    check_arguments(target, frames, fps, shutter)
+    check_arguments(target, frames, fps, shutter, max_side)
     video = read_video(source)
     if target.exists() and target.samefile(video.path):
         raise InputError(f"{target} is the video itself: choose another name for the new one")
-    if min(video.width, video.height) < MIN_SIDE:
-        raise InputError(
-            f"{source} is {video.width}x{video.height} pixels: at least {MIN_SIDE}x{MIN_SIDE} are "
-            "needed"
-        )
+    height, width = fitted_size((video.height, video.width), max_side or MAX_SIDE)
+    if min(width, height) < MIN_SIDE:
+        shrunk = "" if max_side is None else f" with a longest side of {max_side}"
+        need = f"at least {MIN_SIDE}x{MIN_SIDE} are needed"
+        raise InputError(f"{source} is {width}x{height} pixels{shrunk}: {need}")
     count = video.count()
     if count < 2:
         raise InputError(_one_frame(video))
@@ -84,7 +85,7 @@ def animate_video(
         warnings.warn(sentence, InputWarning, stacklevel=2)
     sweep(target)
     with tqdm(total=count, desc=Path(source).name, unit="frame") as bar:
-        timed_frames = read_timed_frames(video, bar)
+        timed_frames = read_timed_frames(video, bar, max_side)
         if fps is None:
             _write_slow(target, animator, video, timed_frames, frames, shutter)
         else:
@@ -92,7 +93,9 @@ def animate_video(
     return target
 
 
-def check_arguments(target: Path, frames: int, fps: float | None, shutter: float) -> None:
+def check_arguments(
+    target: Path, frames: int, fps: float | None, shutter: float, max_side: int | None
+) -> None:
     """Refuse impossible arguments of `animate_video`.
 
     Raises:
@@ -107,6 +110,10 @@ def check_arguments(target: Path, frames: int, fps: float | None, shutter: float
         raise ArgumentError(
             f"a shutter of {shortened(shutter)} is not possible: give the share of the time for "
             "which it is open, above 0 and up to 1"
+        )
+    if max_side is not None and max_side < MIN_SIDE:
+        raise ArgumentError(
+            f"a longest side of {max_side} is not possible: give at least {MIN_SIDE} pixels"
         )
     if target.suffix.lower() != ".mp4":
         raise ArgumentError(f"cannot write a video as '{target.name}': end its name in .mp4")
@@ -130,12 +137,15 @@ class TimedFrame:
     end: Fraction
 
 
-def read_timed_frames(video: Video, bar: tqdm | None = None) -> Iterator[TimedFrame]:
+def read_timed_frames(
+    video: Video, bar: tqdm | None = None, max_side: int | None = None
+) -> Iterator[TimedFrame]:
     """The frames of a video, with the timestamps of the file.
 
     Args:
         video: that is read.
         bar: updated with every frame.
+        max_side: pixels; larger frames are shrunk to it.
 
     Raises:
         InputError: the file is damaged, or there is but one frame.
@@ -143,6 +153,7 @@ def read_timed_frames(video: Video, bar: tqdm | None = None) -> Iterator[TimedFr
     origin, number = Fraction(0), -1
     for number, (photo, (start, end)) in enumerate(video.timed()):
         origin = origin if number else start
+        photo = photo if max_side is None else fit(photo, max_side)
         yield TimedFrame(photo, start - origin, end - origin)
         if bar is not None:
             bar.update()

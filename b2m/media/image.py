@@ -220,12 +220,20 @@ def fit(image: Pixels, max_side: int) -> Pixels:
 
     Images that fit already are returned as they are.
     """
-    height, width = image.shape[:2]
+    size = fitted_size(image.shape, max_side)
+    if size == image.shape[:2]:
+        return image
+    small = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
+    return small.astype(image.dtype, copy=False)
+
+
+def fitted_size(size: tuple[int, ...], max_side: int) -> tuple[int, int]:
+    """Height and width of an image that `fit` has shrunk."""
+    height, width = size[:2]
     longest = max(height, width)
     if longest <= max_side:
-        return image
-    size = (max(1, round(width * max_side / longest)), max(1, round(height * max_side / longest)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(image.dtype, copy=False)
+        return height, width
+    return max(1, round(height * max_side / longest)), max(1, round(width * max_side / longest))
 
 
 def from_nearest(

@@ -44,8 +44,8 @@ from visitors import VisitorAnimator, show, shown, visitor
 
 import b2m
 from b2m.errors import NothingMovesError
-from b2m.media import Pixels, fit, open_image, write_png
-from b2m.media.video import Video, as_rate, read_video, write_timed_mp4
+from b2m.media import Pixels, fit, fitted_size, open_image, write_png
+from b2m.media.video import read_video
 from b2m.motion import flow_to_color, write_flow
 
 try:  # ZeroGPU lends a GPU to decorated functions; elsewhere there is no such module
@@ -483,34 +483,22 @@ def video(
             "run 'b2m video' on your own machine"
         )
     target = folder() / f"{stem(clip)}-sharp.mp4"
-    small = target.with_name("small.mp4")
+    share = math.sqrt(MOST_VIDEO / (count * blurred.width * blurred.height))
+    side = int(share * max(blurred.width, blurred.height)) if share < 1 else None
     try:
-        share = math.sqrt(MOST_VIDEO / (count * blurred.width * blurred.height))
-        if share < 1:
-            side = int(share * max(blurred.width, blurred.height))
-            write_small(blurred, side, small)
-            shown = read_video(small)
+        if side is not None:
+            height, width = fitted_size((blurred.height, blurred.width), side)
             gr.Info(
                 f"{blurred.width} × {blurred.height} px in {count} frames are too much for this "
-                f"page: the sharp video has {shown.width} × {shown.height} px. Cut yours for "
-                "larger ones."
+                f"page: the sharp video has {width} × {height} px. Cut yours for larger ones."
             )
-        source = small if share < 1 else clip
-        VisitorAnimator(animator("animator")).animate_video(source, target, shutter=float(shutter))
-        small.unlink(missing_ok=True)
+        VisitorAnimator(animator("animator")).animate_video(
+            clip, target, shutter=float(shutter), max_side=side
+        )
     finally:
         if not target.exists():
             shutil.rmtree(target.parent, ignore_errors=True)
     return str(target)
-
-
-def write_small(blurred: Video, side: int, target: Path) -> None:
-    """Re-encode a video, its longer side shrunk to so many pixels."""
-    times = (
-        (fit(frame, side), round(start / blurred.tick)) for frame, (start, _) in blurred.timed()
-    )
-    rate = as_rate(blurred.fps)
-    write_timed_mp4(target, times, blurred.tick, rate)
 
 
 @on_gpu
