@@ -15,7 +15,7 @@ st = pytest.importorskip(
 from streamlit.testing.v1 import AppTest  # noqa: E402
 
 from b2m import api  # noqa: E402
-from b2m.inference import animator as animators  # noqa: E402
+from b2m.inference import preview as previews  # noqa: E402
 from b2m.media.video import read_video  # noqa: E402
 from b2m.motion.io import read_flow  # noqa: E402
 
@@ -224,7 +224,7 @@ def test_guidance_from_a_picture():
 
 
 def test_large_photos_are_shown_small_and_saved_in_full(tmp_path, monkeypatch, offered):
-    monkeypatch.setattr(animators.preview, "__defaults__", (320 * 213,))
+    monkeypatch.setattr(previews.preview, "__defaults__", (320 * 213,))
     st.cache_resource.clear()
     try:
         app = choose(start(), "moving-apart")

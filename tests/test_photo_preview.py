@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import b2m
-from b2m.inference import animator as animators
+from b2m.inference import preview as previews
 from b2m.inference.clip import Clip
 from b2m.media.video import read_video
 
@@ -27,7 +27,7 @@ def test_a_large_photo_is_looked_at_small_and_keeps_all_else(animator, tmp_path)
     with Image.open(APART) as opened:
         opened.save(path, exif=exif, quality=95)
         upright = np.asarray(opened)
-    seen = animators.preview(animator, path, 320 * 213)
+    seen = previews.preview(animator, path, 320 * 213)
     assert (seen.size, seen.scale) == ((426, 640), 2)
     expected = cv2.resize(upright, (320, 213), interpolation=cv2.INTER_AREA).astype(int)
     assert np.abs(seen.prepared.photo - expected).mean() < 2  # JPEG
@@ -41,13 +41,13 @@ def test_a_large_photo_is_looked_at_small_and_keeps_all_else(animator, tmp_path)
 def small(animator):
     """Clips of a photo that is shown at half its size."""
     return animator.animate(
-        animators.preview(animator, APART, 320 * 213).prepared, motions=4, frames=5
+        previews.preview(animator, APART, 320 * 213).prepared, motions=4, frames=5
     )
 
 
 @pytest.mark.parametrize("motion", [0, 2])
 def test_the_clip_in_full_size_goes_where_the_small_one_goes(animator, small, motion):
-    full = animators.at_full_size(animator, APART, small[motion])
+    full = previews.at_full_size(animator, APART, small[motion])
     assert full.frames.shape == (5, 426, 640, 3)
     # Pixels to the side over the exposure, as `examples/make.py` moved them.
     for thing, length in ((np.s_[190:240, 175:215], 18), (np.s_[270:320, 420:500], 24)):

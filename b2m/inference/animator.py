@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, TypeVar, cast
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
 
 from b2m import guidance as guidance_rules
 from b2m.errors import InputError, check_seed
-from b2m.guidance.quantize import Guidance, from_flow
+from b2m.guidance.quantize import Guidance
 from b2m.hub import HubModel, available_models, find_weights
 from b2m.inference import frame_models, hypotheses, multiscale, video
 from b2m.inference.clip import Clip, check_frames, only_frames
 from b2m.inference.conditioning import follow
 from b2m.inference.ensemble import check_ensemble
 from b2m.inference.renderers import EncodedPhoto, MotionRenderer, Prepared
-from b2m.media.image import ImageLike, Photo, Pixels, fit, read_image
+from b2m.media.image import ImageLike, Photo, Pixels, read_image
 from b2m.models.animator import Encoding, MotionAnimator
 from b2m.models.guidance_predictor import GuidancePredictor
-from b2m.motion.fields import Flow, resize_flow
+from b2m.motion.fields import Flow
 from b2m.registry import MODELS
 from b2m.tensors import to_array, to_photo, to_tensor
 
@@ -350,64 +349,6 @@ def available_animators() -> list[str]:
         return found
     BlurAnimator.from_pretrained()  # which says why
     return ["animator"]
-
-
-# --- in the size in which a page shows a photo --------------------------------------------------
-
-PREVIEW_PIXELS = 2**20
-"""As many as a page shows of a photo at once; larger ones are shrunk."""
-
-
-class Preview(NamedTuple):
-    """A photo encoded at the size at which a page shows it.
-
-    Attributes:
-        prepared: the photo in that size, with all else that the file says.
-        size: height and width of the photo itself.
-    """
-
-    prepared: Prepared
-    size: tuple[int, int]
-
-    @property
-    def scale(self) -> float:
-        """Pixels of the photo to one of those that are shown."""
-        return self.size[1] / self.prepared.photo.shape[1]
-
-
-def preview(animator: BlurAnimator, image: ImageLike, most: int = PREVIEW_PIXELS) -> Preview:
-    """Encode a photo at the size at which a page shows it.
-
-    Args:
-        animator: that encodes.
-        image: as for `BlurAnimator.prepare`.
-        most: pixels; smaller photos stay as they are.
-
-    Raises:
-        InputError: not a photo that can be read.
-    """
-    source = read_image(image)
-    height, width = source.pixels.shape[:2]
-    share = min(1.0, math.sqrt(most / (height * width)))
-    prepared = animator.prepare(fit(source.pixels, int(share * max(height, width))))
-    small = replace(source, pixels=prepared.photo)
-    return Preview(replace(prepared, source=small), (height, width))
-
-
-def at_full_size(animator: BlurAnimator, image: ImageLike, clip: Clip) -> Clip:
-    """A clip of the preview rendered at the size of the photo, with the same directions.
-
-    Args:
-        animator: that made the clip.
-        image: the photo.
-        clip: as it is shown.
-
-    Raises:
-        InputError: not a photo that can be read.
-    """
-    prepared = animator.prepare(image)
-    ways = from_flow(resize_flow(clip.flow, prepared.photo.shape[:2]))
-    return animator.animate(prepared, guidance=ways, frames=clip.count, seed=clip.seed)[0]
 
 
 def _contiguous(encoding: Encoding) -> Encoding:

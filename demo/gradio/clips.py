@@ -21,9 +21,9 @@ from b2m import Clip, Prepared, api, hub
 from b2m import guidance as guidance_of
 from b2m.errors import NothingMovesError
 from b2m.guidance.strokes import checked_point
-from b2m.inference import animator as animators
-from b2m.inference.animator import PREVIEW_PIXELS, Preview
+from b2m.inference import preview as previews
 from b2m.inference.hypotheses import differ
+from b2m.inference.preview import PREVIEW_PIXELS, Preview
 from b2m.media import open_image
 
 MOTIONS = 4
@@ -92,7 +92,7 @@ def preview(photo: str | None, model: str) -> Preview:
         if key not in _previews:
             check_photo(photo)
             start = time.perf_counter()
-            _previews[key] = animators.preview(animator(model), photo, PREVIEW_PIXELS)
+            _previews[key] = previews.preview(animator(model), photo, PREVIEW_PIXELS)
             _learn(_previews[key], time.perf_counter() - start)
             while len(_previews) > KEPT_PHOTOS:
                 _previews.popitem(last=False)
@@ -142,7 +142,7 @@ def full_clip_of(
         return clip_of(photo, model, edits, motion, frames)
     if motion == 1 and not edits:
         return animator(model).animate(photo, frames=made_by(model, frames))[0]
-    return animators.at_full_size(
+    return previews.at_full_size(
         animator(model), photo, clip_of(photo, model, edits, motion, frames)
     )
 

@@ -18,10 +18,10 @@ import b2m
 from b2m import api, hub
 from b2m import assets as shipped
 from b2m import guidance as guidance_of
-from b2m.inference import animator as animators
-from b2m.inference.animator import Preview
+from b2m.inference import preview as previews
 from b2m.inference.clip import Clip
 from b2m.inference.diagnostics import fastest
+from b2m.inference.preview import Preview
 from b2m.media import Pixels, fit
 from b2m.motion import flow_to_color, resize_flow, write_flow
 from b2m.visualize.contact_sheet import arrows, with_wheel
@@ -62,7 +62,7 @@ def loaded(model: str, predictor: str | None) -> tuple[b2m.BlurAnimator, str]:
 @st.cache_resource(max_entries=4, show_spinner="Estimating the motion …")
 def preview(data: bytes, model: str) -> Preview:
     """The photo encoded at the size at which it is shown, cached."""
-    return animators.preview(loaded(model, None)[0], data)
+    return previews.preview(loaded(model, None)[0], data)
 
 
 @st.cache_data
@@ -196,7 +196,7 @@ def results(
 def saved(data: bytes, model: str, clip: Clip, name: str) -> bytes:
     """A clip as a file of a kind, as bytes, in the photo's own size."""
     if preview(data, model).scale > 1:
-        clip = animators.at_full_size(loaded(model, None)[0], data, clip)
+        clip = previews.at_full_size(loaded(model, None)[0], data, clip)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         if path.suffix == ".flo":
