@@ -38,8 +38,9 @@ _MEANINGS = {
 }
 _VECTORS = np.array(list(PALETTE), np.int8)
 _COLORS = np.array(list(PALETTE.values()), np.uint8)
-_CLASS_OF = np.zeros(9, np.uint8)
-_CLASS_OF[3 * (_VECTORS[:, 1] + 1) + _VECTORS[:, 0] + 1] = np.arange(5)
+CLASS_OF = np.zeros(9, np.uint8)
+CLASS_OF[3 * (_VECTORS[:, 1] + 1) + _VECTORS[:, 0] + 1] = np.arange(5)
+"""Number in `PALETTE` of guidance (u, v), at 3 (v + 1) + u + 1."""
 
 
 def to_color(guidance: NDArray[np.int8]) -> NDArray[np.uint8]:
@@ -117,4 +118,4 @@ def _nearest(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.b
 def _classes(guidance: NDArray[np.int8]) -> NDArray[np.uint8]:
     """Class numbers 0 to 4 in the order of :data:`PALETTE`."""
     u, v = guidance[..., 0], guidance[..., 1]
-    return _CLASS_OF[3 * (v + 1) + (u + 1)]
+    return CLASS_OF[3 * (v + 1) + (u + 1)]

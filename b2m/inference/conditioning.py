@@ -43,13 +43,17 @@ def follow(
     # Pixels without guidance take the sign of the nearest ones with it.
     flow = torch.where(fill_still(agreement) < 0, -coherent, coherent)
     share = _moving_share(flow, guidance, threshold)
-    held = encoding._replace(
+    moving = torch.where((guidance != 0).any(1, keepdim=True), CERTAIN, -CERTAIN)
+    return attenuate(encoding, share)._replace(moving_logits=moving), flow * share
+
+
+def attenuate(encoding: Encoding, share: Tensor) -> Encoding:
+    """The maps of a motion shortened to a share of its length, (1, 1, H, W); the axis stays."""
+    return encoding._replace(
         curve=encoding.curve * share**2,
         even=encoding.even * share**2,
         odd=encoding.odd * share,
-        moving_logits=torch.where((guidance != 0).any(1, keepdim=True), CERTAIN, -CERTAIN),
     )
-    return held, flow * share
 
 
 def _moving_share(flow: Tensor, guidance: Tensor, threshold: float) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 from b2m.guidance.quantize import Guidance, resize
 from b2m.media.image import Pixels
 from b2m.motion.fields import STILL_THRESHOLD, change_between
-from b2m.motion.regions import Labels, fill_nearest
+from b2m.motion.regions import Labels, boundary_lengths, fill_nearest, neighbours
 from b2m.tensors import to_planes_last
 
 if TYPE_CHECKING:
@@ -221,17 +221,13 @@ def _shared_boundaries(
     way.
     """
     together = np.zeros((count, count))
-    outline = np.zeros(count)
-    for here, there in (((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
-                        ((slice(None, -1),), (slice(1, None),))):  # fmt: skip
-        for one, other in ((here, there), (there, here)):
-            leaves = moving[one] & (~moving[other] | (labels[one] != labels[other]))
-            outline += np.bincount(labels[one][leaves], minlength=count)
+    boundary = boundary_lengths(labels, moving, count)
+    for here, there in neighbours():
         across = moving[here] & moving[there] & (labels[here] != labels[there])
         before, after = flow[here][across], flow[there][across]
         lengths = np.hypot(before[:, 0], before[:, 1]) * np.hypot(after[:, 0], after[:, 1])
         cosine = (before * after).sum(axis=1) / np.maximum(lengths, 1e-9)
         np.add.at(together, (labels[here][across], labels[there][across]), cosine)
     together += together.T
-    least = np.minimum(outline[:, None], outline[None])
+    least = np.minimum(boundary[:, None], boundary[None])
     return np.clip(together / np.maximum(least, 1), 0, 1)

@@ -9,6 +9,7 @@ times as long as that of training.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -177,25 +178,34 @@ def _fuse(encoding: Encoding, photo: Tensor, coarse: Encoding, smaller: Tensor) 
     """The finer encoding, replaced by the coarser one where that shows long motion."""
     ratio = _ratio(photo, smaller)
 
-    def enlarged(maps: Tensor) -> Tensor:
+    def resize(maps: Tensor) -> Tensor:
         return F.interpolate(maps, size=photo.shape[-2:], mode="bilinear")
 
-    axis = ratio * enlarged(coarse.axis)
-    weight = coarse_weight(axis)
+    weight = coarse_weight(ratio * resize(coarse.axis))
     if not weight.any():
         return encoding
-    return blend(
-        encoding,
-        Encoding(
-            middle=photo + enlarged(coarse.middle - smaller),
-            axis=axis,
-            curve=ratio * enlarged(coarse.curve),
-            even=enlarged(coarse.even),
-            odd=enlarged(coarse.odd),
-            swept_logits=enlarged(coarse.swept_logits),
-            moving_logits=enlarged(coarse.moving_logits),
-        ),
-        weight,
+    return blend(encoding, upsample(coarse, smaller, photo, ratio, resize), weight)
+
+
+def upsample(
+    coarse: Encoding,
+    smaller: Tensor,
+    photo: Tensor,
+    ratio: float,
+    resize: Callable[[Tensor], Tensor],
+) -> Encoding:
+    """A coarse encoding on the grid of a larger photo, whose detail the middle frame takes.
+
+    Args:
+        coarse: of the smaller photo.
+        smaller: (1, 3, h, w) sRGB.
+        photo: (1, 3, H, W) sRGB, the larger one.
+        ratio: pixels of the larger photo to one of the smaller.
+        resize: from maps (1, C, h, w) to (1, C, H, W).
+    """
+    found = Encoding(*map(resize, coarse._replace(middle=coarse.middle - smaller)))
+    return found._replace(
+        middle=photo + found.middle, axis=ratio * found.axis, curve=ratio * found.curve
     )
 
 

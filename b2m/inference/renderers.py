@@ -89,16 +89,15 @@ class EncodedPhoto(Prepared):
         """Itself; or, where what seems to move changes next to nothing, with nothing that moves."""
         if not diagnostics.stands_still(self.working, self.flow_axis, self.threshold):
             return self
-        nothing = {
-            name: torch.zeros_like(getattr(self.encoding, name))
-            for name in ("axis", "curve", "even", "odd")
-        }
-        for name in ("swept_logits", "moving_logits"):
-            nothing[name] = torch.full_like(getattr(self.encoding, name), -CERTAIN)
-        middle = to_photo(self.working).to(self.encoding.middle)
+        zeros = Encoding(*map(torch.zeros_like, self.encoding))
+        still = zeros._replace(
+            middle=to_photo(self.working).to(zeros.middle),
+            swept_logits=zeros.swept_logits - CERTAIN,
+            moving_logits=zeros.moving_logits - CERTAIN,
+        )
         return replace(
             self,
-            encoding=self.encoding._replace(middle=middle, **nothing),
+            encoding=still,
             encoder=None,
             encode_detail=None,
             unsuppressed=self,

@@ -22,7 +22,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from b2m.blur import decode_bytes, decode_frame, encode_bytes
-from b2m.inference.multiscale import blend, coarse_weight
+from b2m.inference.conditioning import attenuate
+from b2m.inference.multiscale import blend, coarse_weight, upsample
 from b2m.inference.projection import DARK, LinearImage, projection
 from b2m.media.image import Pixels
 from b2m.models.animator import STRIDE, Encoding, odd_residual, render
@@ -116,17 +117,14 @@ class LargePhoto:
         """Encoding and flow of a part of the photo, in pixels of its own."""
         scale = self.photo.shape[1] / self.working.shape[1]
         flow = self._upsampled_part(self.flow, rows, columns)  # (1, 2, y, x) pixels at working size
-        axis = self._upsampled_part(self.encoding.axis, rows, columns)
-        photo = to_photo(self.photo[rows, columns]).to(flow)
-        change = self.encoding.middle - to_photo(self.working).to(flow)
-        coarse = Encoding(
-            middle=photo + self._upsampled_part(change, rows, columns),
-            axis=scale * axis,
-            curve=scale * self._upsampled_part(self.encoding.curve, rows, columns),
-            even=self._upsampled_part(self.encoding.even, rows, columns),
-            odd=self._upsampled_part(self.encoding.odd, rows, columns),
-            swept_logits=self._upsampled_part(self.encoding.swept_logits, rows, columns),
-            moving_logits=self._upsampled_part(self.encoding.moving_logits, rows, columns),
+        photo, working = to_photo(self.photo[rows, columns]), to_photo(self.working)
+        photo, working = photo.to(flow), working.to(flow)
+        coarse = upsample(
+            self.encoding,
+            working,
+            photo,
+            scale,
+            lambda maps: self._upsampled_part(maps, rows, columns),
         )
         length = flow.norm(dim=1, keepdim=True)
         moves = ((length - _STILL) / (_MOVES - _STILL)).clamp(0, 1)
@@ -140,11 +138,10 @@ class LargePhoto:
             guidance = guidance.sign() * (guidance.abs() >= 0.5).all(1, keepdim=True)
         near = self.encode_detail(photo, guidance)
         # Motion that guidance has shortened at working size is shortened by the same factor.
-        held = moves * (length / axis.norm(dim=1, keepdim=True).clamp_min(1e-3)).clamp(max=1)
-        own = half_angle(near.axis) * held
-        near = near._replace(
-            curve=near.curve * held**2, even=near.even * held**2, odd=near.odd * held
-        )
+        axis = self._upsampled_part(self.encoding.axis, rows, columns)
+        share = moves * (length / axis.norm(dim=1, keepdim=True).clamp_min(1e-3)).clamp(max=1)
+        own = half_angle(near.axis) * share
+        near = attenuate(near, share)
         against = (own * flow).sum(1, keepdim=True) < 0
         signed = torch.where(against, -own, own)
         return blend(near, coarse, weight), torch.lerp(signed, scale * flow, weight)

@@ -277,10 +277,8 @@ def curve_table(curve: Any, levels: int) -> Curve:
         return np.interp(value, _steps(len(curve)), curve).astype(np.float32)
     kind, g, *rest = curve
     a, b, c, d, e, f = (*rest, *[0.0] * (6 - len(rest))) if rest else (1.0, 0, 0, 0, 0, 0)
-    if kind in (1, 2):  # (a x + b)^g + c from -b/a on
-        lifted, line, knee, shift = 0.0, 0.0, -b / a if a else 0.0, c if kind == 2 else 0.0
-        if kind == 2:
-            lifted = c
+    if kind in (1, 2):  # (a x + b)^g + c from -b/a on, c below; of kind 1, c is 0
+        lifted, line, knee, shift = c, 0.0, -b / a if a else 0.0, c
     else:  # (a x + b)^g + e from d on, c x + f below
         lifted, line, knee, shift = f, c, d, e
     with np.errstate(invalid="ignore", over="ignore"):

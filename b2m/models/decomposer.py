@@ -36,7 +36,7 @@ from b2m.guidance.quantize import quantise_finer
 from b2m.hub import HubModel
 from b2m.losses import staged_mse
 from b2m.models.budgets import FROM_SCRATCH, PAPER, ZHONG
-from b2m.models.layers import PreActivationBlock, pad_to_multiple
+from b2m.models.layers import PreActivationBlock, init_near_zero, pad_to_multiple
 from b2m.registry import register_model
 
 STRIDE = 4
@@ -214,9 +214,9 @@ class BlurDecomposer(HubModel):
         self.rough = _Stage(config, 3 + config.bits * config.guided)
         self.refine = _Stage(config, 3 + 3 * FRAMES) if config.stages == 2 else None
         if config.residual:  # begin near the photo
-            _quieten(self.rough)
+            init_near_zero(self.rough[-1])  # type: ignore[arg-type]
         if self.refine is not None:  # and near the rough sequence
-            _quieten(self.refine)
+            init_near_zero(self.refine[-1])  # type: ignore[arg-type]
 
     def forward(self, photo: Tensor, guidance: Tensor | None = None) -> Tensor:
         """Seven frames.
@@ -282,11 +282,3 @@ class BlurDecomposer(HubModel):
         if self.config.residual:
             return photo.repeat(1, FRAMES, 1, 1) + given.float()
         return torch.sigmoid(given.float())
-
-
-def _quieten(stage: _Stage) -> None:
-    """Initialise a stage that predicts a residual near zero."""
-    last = stage[-1]
-    assert isinstance(last, nn.Conv2d) and last.bias is not None
-    nn.init.normal_(last.weight, std=1e-3)
-    nn.init.zeros_(last.bias)

@@ -39,7 +39,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from b2m.errors import check_least, check_seed
-from b2m.guidance.palette import PALETTE
+from b2m.guidance.palette import CLASS_OF, PALETTE
 from b2m.hub import HubModel
 from b2m.models.layers import GatedBlock, Pointwise, pad_to_multiple
 from b2m.motion.fields import STILL_THRESHOLD
@@ -118,9 +118,7 @@ class Posterior(NamedTuple):
 
 def to_classes(guidance: Tensor) -> Tensor:
     """Class numbers (B, H, W) int64, 0 to 4, of guidance (B, 2, H, W) in {-1, 0, 1}."""
-    number = torch.zeros(9, dtype=torch.long, device=guidance.device)
-    for index, (u, v) in enumerate(PALETTE):
-        number[3 * (v + 1) + u + 1] = index
+    number = torch.from_numpy(CLASS_OF).long().to(guidance.device)
     return number[(3 * (guidance[:, 1] + 1) + guidance[:, 0] + 1).long()]
 
 

@@ -39,7 +39,7 @@ from b2m.errors import check_least
 from b2m.hub import HubModel
 from b2m.losses import sequence_losses
 from b2m.models.budgets import FROM_SCRATCH, LARGE_CROPS, PAPER_ADAM
-from b2m.models.layers import pad_to_multiple
+from b2m.models.layers import init_near_zero, pad_to_multiple
 from b2m.registry import register_model
 
 _MIDDLE_FOLD, _PAIR_FOLD = 4, 5
@@ -193,7 +193,7 @@ class _Trunk(nn.Module):
         self.colours = nn.Sequential(
             nn.Conv2d(3, colour, 3, padding=1, bias=False), together, *_norm_relu_conv(colour, 3, 3)
         )
-        nn.init.normal_(self.colours[-1].weight, std=1e-3)  # type: ignore[arg-type]
+        init_near_zero(self.colours[-1])  # type: ignore[arg-type]
 
     def forward(self, *pictures: Tensor) -> Tensor:
         """(B, 3, H, W) each, H and W multiples of the fold, to (B, 3, H, W)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -152,25 +153,46 @@ def guidance_regions(guidance: NDArray[np.int8]) -> Labels:
     Returns:
         (H, W) uint8: 0 where still, else numbers from 1 on, the largest region first.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     height, width = guidance.shape[:2]
     step = max(1, max(height, width) // _GUIDANCE_GRID)
     coarse = np.ascontiguousarray(guidance[step // 2 :: step, step // 2 :: step])
     number = np.arange(coarse.shape[0] * coarse.shape[1]).reshape(coarse.shape[:2])
-    starts, ends = [], []
-    for here, there in _neighbours():
+    links = []
+    for here, there in neighbours():
         one, other = coarse[here].astype(np.int16), coarse[there].astype(np.int16)
         linked = one.any(axis=-1) & other.any(axis=-1) & ((one * other).sum(axis=-1) >= 0)
-        starts.append(number[here][linked])
-        ends.append(number[there][linked])
-    start, end = np.concatenate(starts), np.concatenate(ends)
-    graph = coo_array((np.ones(len(start), np.int8), (start, end)), (number.size, number.size))
-    _, piece = connected_components(graph.tocsr(), directed=False)
+        links.append((number[here][linked], number[there][linked]))
     moving = np.asarray(coarse.any(axis=-1))
     vectors = coarse.astype(np.float32)
-    return enlarge(_numbered_by_motion(piece.reshape(moving.shape), vectors, moving), guidance, 1.0)
+    return enlarge(
+        _numbered_by_motion(_connected(links, moving.shape), vectors, moving), guidance, 1.0
+    )
+
+
+def _connected(
+    links: Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]], shape: tuple[int, ...]
+) -> NDArray[np.intp]:
+    """Connected component of each cell of a grid, by pairs of cells that are linked."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    start, end = (np.concatenate(ends) for ends in zip(*links, strict=True))
+    size = math.prod(shape)
+    graph = coo_array((np.ones(len(start), np.int8), (start, end)), (size, size))
+    _, piece = connected_components(graph.tocsr(), directed=False)
+    return np.asarray(piece, np.intp).reshape(shape)
+
+
+def boundary_lengths(
+    labels: NDArray[Any], moving: NDArray[np.bool_], count: int
+) -> NDArray[np.float64]:
+    """Length of the boundary of each region, (count,) pairs of neighbouring cells."""
+    lengths = np.zeros(count)
+    for here, there in neighbours():
+        for one, other in ((here, there), (there, here)):
+            leaves = moving[one] & (~moving[other] | (labels[one] != labels[other]))
+            lengths += np.bincount(labels[one][leaves], minlength=count)
+    return lengths
 
 
 def _smoothly_resized(labels: Labels, size: tuple[int, int]) -> Labels:
@@ -224,13 +246,11 @@ def _fringe_owners(
 ) -> NDArray[np.intp]:
     """For each region its own number, or, for a fringe, that of its owner; see `_merge`."""
     count = len(motion)
-    boundary, shared = np.zeros(count), np.zeros((count, count))
-    for here, there in _neighbours():
-        for one, other in ((here, there), (there, here)):
-            leaves = moving[one] & (~moving[other] | (regions[one] != regions[other]))
-            boundary += np.bincount(regions[one][leaves], minlength=count)
-            both = leaves & moving[other]
-            np.add.at(shared, (regions[one][both], regions[other][both]), 1)
+    boundary, shared = boundary_lengths(regions, moving, count), np.zeros((count, count))
+    for here, there in neighbours():
+        both = moving[here] & moving[there] & (regions[here] != regions[there])
+        np.add.at(shared, (regions[here][both], regions[there][both]), 1)
+    shared += shared.T
     speed, directions = motion / lines[:, 2], lines[:, :2]
     owners = np.arange(count)
     for fringe in np.flatnonzero(motion < _FRINGE * motion.sum()):
@@ -250,9 +270,6 @@ def _superpixels(
     cells: Cells, moving: NDArray[np.bool_], colors: NDArray[np.float32] | None
 ) -> tuple[NDArray[np.intp], int]:
     """Connected superpixels: their numbers, valid where it moves, and how many there are."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     height, width = moving.shape
     length = np.maximum(length_of(cells), 1.0)
     # Scaled so that a difference of about 1 is an edge.
@@ -263,19 +280,17 @@ def _superpixels(
     # A still gap may cut a basin in two.
     number = np.arange(height * width).reshape(height, width)
     links = []
-    for here, there in _neighbours():
+    for here, there in neighbours():
         same = moving[here] & moving[there] & (basins[here] == basins[there])
         links.append((number[here][same], number[there][same]))
-    start, end = (np.concatenate(ends) for ends in zip(*links, strict=True))
-    graph = coo_array((np.ones(len(start), np.int8), (start, end)), (number.size, number.size))
-    _, piece = connected_components(graph.tocsr(), directed=False)
-    used, compact = np.unique(piece.reshape(height, width)[moving], return_inverse=True)
+    piece = _connected(links, moving.shape)
+    used, compact = np.unique(piece[moving], return_inverse=True)
     superpixels = np.zeros((height, width), np.intp)
     superpixels[moving] = compact
     return superpixels, len(used)
 
 
-def _neighbours() -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+def neighbours() -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """Slices of each cell and its neighbour, to the right and below."""
     return (np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])
 
@@ -323,9 +338,7 @@ def _boundaries(
     vectors, lengths = smoothed.reshape(-1, 2), length_of(smoothed).reshape(-1)
     there_itself = length_of(cells).reshape(-1)
     firsts, seconds, discontinuities = [], [], []
-    for (here, there), stride, limit in zip(
-        _neighbours(), (1, width), (width, height), strict=True
-    ):
+    for (here, there), stride, limit in zip(neighbours(), (1, width), (width, height), strict=True):
         across = moving[here] & moving[there] & (superpixels[here] != superpixels[there])
         before, after = number[here][across], number[there][across]
         if not len(before):
@@ -442,10 +455,7 @@ def _merge(
                     heap, (discontinuity(keep, beside), min(keep, beside), max(keep, beside))
                 )
             boundaries[gone] = {}
-    roots = np.empty(count, np.intp)
-    for superpixel in range(count):
-        root = superpixel
-        while parent[root] != root:
-            root = parent[root]
-        roots[superpixel] = root
+    roots = np.array(parent, np.intp)
+    while (roots[roots] != roots).any():
+        roots = roots[roots]
     return roots
