@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from made_models import use_recipe
 from test_build import gopro_tree, monkaa_scene, panning, texture, write_frames
 
 from b2m.cli import main
@@ -16,8 +17,8 @@ from b2m.errors import InputError
 from b2m.evaluate.run import evaluate
 from b2m.media.video import write_mp4
 from b2m.models.blur_flow import BlurFlowNetConfig
-from b2m.train import recipes
 from b2m.train.loop import train
+from b2m.train.recipes import find_recipe
 
 SEQUENCES = ("train/GOPR0374_11_00", "train/GOPR0374_11_01", "test/GOPR0384_11_00")
 
@@ -92,11 +93,11 @@ def test_films_train_and_are_measured(sets, tmp_path, capsys):
 
 def test_a_paper_trains_on_its_own_data(sets, tmp_path, monkeypatch):
     """Monkaa to the network of 2021b, at a tiny size, by the paper's recipe."""
-    paper = recipes.find_recipe("blur-flow-paper")
+    paper = find_recipe("blur-flow-paper")
     assert paper.vary == () and paper.centred and paper.crop == 256
     tiny = dataclasses.replace(BlurFlowNetConfig.tiny(), norm=False)
     small = dataclasses.replace(paper, config=tiny, crop=48, scene=64, batch=2)
-    monkeypatch.setitem(recipes.RECIPES, "blur-flow-paper", small)
+    use_recipe(monkeypatch, small)
     train("blur-flow-paper", data=[sets["monkaa"]], output=tmp_path / "run", samples=8)
     assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == 4
 

@@ -21,10 +21,10 @@ from b2m.data.datasets import (
 from b2m.data.recipes import DATASET_RECIPES
 from b2m.data.rotation import RotationConfig
 from b2m.data.storage import read_index, read_sample
-from b2m.data.stream import SHARES
 from b2m.errors import InputError
 from b2m.guidance.quantize import quantise
 from b2m.media.image import write_png
+from b2m.models.budgets import SHARES
 
 
 @pytest.fixture(scope="module")

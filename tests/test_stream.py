@@ -15,7 +15,8 @@ from b2m.data.sample import SampleBatch
 from b2m.data.scenes import SceneConfig
 from b2m.data.stream import SceneStream, augment
 from b2m.data.textures import Textures, procedural_cutouts, procedural_textures
-from b2m.train.recipes import RECIPES
+from b2m.models.budgets import SHARES
+from b2m.train.recipes import find_recipe
 
 EVERY = list(itertools.product(range(4), (False, True), (False, True)))
 
@@ -199,7 +200,7 @@ def test_the_mix_has_its_shares(textures, monkeypatch):
         torch.full((2, 4, 3, 16, 16), 204, dtype=torch.uint8),
         *[torch.zeros(2, 2, 16, 16, dtype=torch.float16)] * 2,
     )
-    recipe = RECIPES["animator-mix"]
+    recipe = find_recipe("animator-mix")
     made = SceneStream(
         *textures,
         lambda samples, share, kind: SceneConfig(size=16, frames=3),
@@ -213,4 +214,4 @@ def test_the_mix_has_its_shares(textures, monkeypatch):
     lights = torch.cat([made(step)["frames"][:, 0, 0, 0, 0] for step in range(0, 640, 8)])
     shares = [float((lights - light).abs().lt(0.01).float().mean()) for light in (0.2, 0.4, 0.8)]
     assert sum(shares) == pytest.approx(1)
-    np.testing.assert_allclose(shares, list(stream.SHARES.values()), atol=0.03)
+    np.testing.assert_allclose(shares, list(SHARES.values()), atol=0.03)

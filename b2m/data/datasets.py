@@ -300,7 +300,7 @@ def mixed_loader(
 
     Args:
         parts: by name, as "scenes", "rotation" and "clips".
-        shares: by name, as `b2m.data.stream.SHARES`.
+        shares: by name, as `b2m.models.budgets.SHARES`.
         samples: in the epoch, over all processes.
         batch: samples.
         epoch: another one, other crops in another order.

@@ -25,9 +25,6 @@ from b2m.data.textures import Textures
 from b2m.files import atomic_path, make_folder
 from b2m.guidance.quantize import quantise
 
-SHARES = {"scenes": 0.75, "rotation": 0.15, "clips": 0.10}
-"""Of the animator's mix: there are only three real clips to train on."""
-
 _SCENES_AT_ONCE = 16
 _CHUNK_SCENES = 256
 

@@ -41,6 +41,7 @@ from torch import Tensor, nn
 from b2m.errors import check_least, check_seed
 from b2m.guidance.palette import PALETTE
 from b2m.hub import HubModel
+from b2m.models.budgets import PAPER, TINY, ZHONG
 from b2m.models.layers import GatedBlock, Pointwise, pad_to_multiple
 from b2m.motion.fields import STILL_THRESHOLD
 from b2m.registry import register_model
@@ -343,7 +344,34 @@ class GuidanceDiscriminator(nn.Module):
         return [judge(x) for judge, x in zip(self.scales, (planes, half), strict=True)]
 
 
-@register_model("guidance-predictor")
+@register_model(
+    "guidance-predictor",
+    recipes={
+        "guidance-predictor": {
+            "config": GuidancePredictorConfig.compact(),
+            "blur": (20.0, 36.0),
+            "blur_samples": 30_000,
+            "betas": (0.5, 0.999),
+            "clip_norm": 1.0,
+        },
+        # The authors' optimiser; `--decay` ends it as theirs does, by a rate that falls in a line.
+        "guidance-predictor-paper": {
+            "config": GuidancePredictorConfig.paper(),
+            **PAPER,
+            "vary": ZHONG,
+            "learning_rate": 2e-4,
+            "betas": (0.5, 0.999),
+            "weight_decay": 0.0,
+            "divergence": 0.1,
+        },
+        "guidance-predictor-tiny": {
+            "config": GuidancePredictorConfig.tiny(),
+            **TINY,
+            "scene": 64,
+            "crop": 48,
+        },
+    },
+)
 class GuidancePredictor(HubModel):
     """Photo and latent to logits of guidance; see the head of this file.
 

@@ -74,7 +74,7 @@ def train(
     """Train a model, or go on with a training.
 
     Args:
-        recipe: name in `b2m.train.recipes.RECIPES`.
+        recipe: name, see `b2m.train.recipes.all_recipes`.
         photos, cutouts: folders with the splits train and val (see
             `b2m.data.textures.split_files`); None for made-up textures.
         clips: folder of sharp videos, or of a folder of them for each split, whose frames are

@@ -1,44 +1,21 @@
-"""Named trainings: one frozen Recipe each."""
+"""A training is one frozen Recipe; models are registered with theirs."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Literal
 
 from b2m.data.datasets import VARIATIONS
 from b2m.data.scenes import Kind, SceneConfig
-from b2m.data.stream import SHARES
 from b2m.errors import InputError
 from b2m.hub import HubModel
-from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
-from b2m.models.budgets import FROM_SCRATCH, ZHONG
-from b2m.models.guidance_predictor import GuidancePredictor, GuidancePredictorConfig
 from b2m.registry import MODELS
 from b2m.train.objectives import OBJECTIVES, Objective
 
-# Where some thousand samples are the budget: small batches, and blur that is long enough to be seen
-# from the beginning.
-_SMALL: dict[str, Any] = {"crop": 96, "scene": 128}
-_TINY: dict[str, Any] = {"batch": 2, "blur": (4.0, 8.0), "reuse": 2, "warmup": 2}
-_SHORT: dict[str, Any] = _SMALL | {"batch": 4, "blur": (20.0, 36.0), "blur_samples": 20_000}
-# The animator's own, found in docs/experiments.md.
-_ANIMATOR: dict[str, Any] = {
-    "batch": 10,
-    "crop": 160,  # smaller ones do not teach what large photos ask for
-    "scene": 192,
-    "blur": (28.0, 40.0),
-    "optimizer": "muon",
-    "learning_rate": 4e-4,
-    "warmup": 60,
-    "clip_norm": 0.3,
-    "ema": 0.9985,
-    "kinds": {"camera": 0.3, "movers": 0.35, "mixed": 0.35},
-}
-_TURNING = SHARES["rotation"] / (1 - SHARES["clips"])  # of what is rendered
 _LEAST_RATE = 1e-6  # at which a cosine ends, as in Zhong 2022
 
 
@@ -48,8 +25,8 @@ class Recipe:
 
     Attributes:
         name: as `b2m train NAME` takes it.
+        model: the class that is trained.
         config: of the model.
-        model: its class.
         scene: side of the rendered scenes, pixels.
         crop: side of the training crops, pixels.
         centred: whether they are the middle of scenes and real squares, not anywhere in them.
@@ -86,8 +63,8 @@ class Recipe:
     """
 
     name: str
-    config: Any = field(default_factory=MotionAnimatorConfig)
-    model: type[HubModel] = MotionAnimator
+    model: type[HubModel]
+    config: Any
     scene: int = 128
     crop: int = 96
     centred: bool = False
@@ -155,110 +132,13 @@ class Recipe:
         )
 
 
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe("animator", **_ANIMATOR),
-        # Seconds on any machine: for tests and to see the loop work.
-        Recipe(
-            "animator-tiny",
-            config=MotionAnimatorConfig.tiny(),
-            scene=48,
-            crop=32,
-            **_TINY,
-        ),
-        # Larger crops and batches; made for a GPU, where scenes are rendered faster than used. The
-        # beginning of `FROM_SCRATCH`, for as many steps.
-        Recipe(
-            "animator-gpu",
-            **_ANIMATOR
-            | {
-                "crop": 192,
-                "scene": 224,
-                "batch": 64,
-                "blur_samples": 160_000,
-                "camera_samples": 64_000,
-                "reuse": 2,
-            },
-        ),
-        Recipe(
-            "guidance-predictor",
-            config=GuidancePredictorConfig.compact(),
-            model=GuidancePredictor,
-            blur=(20.0, 36.0),
-            blur_samples=30_000,
-            betas=(0.5, 0.999),
-            clip_norm=1.0,
-        ),
-        # The paper's network with the authors' optimiser, for a GPU; `--decay` ends it as theirs
-        # does, by a rate that falls in a line. Its scenes are ours.
-        Recipe(
-            "guidance-predictor-paper",
-            config=GuidancePredictorConfig.paper(),
-            model=GuidancePredictor,
-            scene=288,
-            crop=256,
-            vary=ZHONG,
-            blur=(12.0, 40.0),
-            reuse=2,
-            learning_rate=2e-4,
-            warmup=1,
-            betas=(0.5, 0.999),
-            weight_decay=0.0,
-            clip_norm=math.inf,
-            divergence=0.1,
-        ),
-        Recipe(
-            "guidance-predictor-tiny",
-            config=GuidancePredictorConfig.tiny(),
-            model=GuidancePredictor,
-            scene=64,
-            crop=48,
-            **_TINY,
-        ),
-    )
-}
-
-
-def _variant(of: str, name: str, model: dict[str, Any] | None = None, **changes: Any) -> Recipe:
-    """A recipe with some things changed, of its model or of itself."""
-    recipe = RECIPES[of]
-    return replace(recipe, name=name, config=replace(recipe.config, **(model or {})), **changes)
-
-
-# What the papers' tables compare: each is a compact recipe with one thing changed.
-RECIPES |= {
-    recipe.name: recipe
-    for recipe in (
-        _variant("animator", "animator-short", **_SMALL | FROM_SCRATCH),
-        # Scenes, turning cameras and real clips (`--clips`), as in `b2m.data.stream.SHARES`; and
-        # what each adds on the same small budget: `b2m evaluate --table mix` compares them.
-        _variant("animator", "animator-mix", turning=_TURNING, real_share=SHARES["clips"]),
-        *(
-            _variant(
-                "animator", f"animator-short-{name}", turning=turning, real_share=real, **_SHORT
-            )
-            for name, turning, real in (
-                ("scenes", 0.0, 0.0),
-                ("rotation", SHARES["rotation"], 0.0),
-                ("clips", 0.0, SHARES["clips"]),
-                ("mix", _TURNING, SHARES["clips"]),
-            )
-        ),
-    )
-}
-
-
-def _registered() -> dict[str, Recipe]:
-    """The recipes that models registered with themselves."""
+def all_recipes() -> dict[str, Recipe]:
+    """The recipes that models are registered with, by name."""
     return {
         name: Recipe(name, model=model, **values)
         for model in MODELS.values()
         for name, values in model.recipes.items()
     }
-
-
-RECIPES |= _registered()
 
 
 def find_recipe(name: str) -> Recipe:
@@ -267,7 +147,7 @@ def find_recipe(name: str) -> Recipe:
     Raises:
         InputError: there is none.
     """
-    known = _registered() | RECIPES  # a model may have come since
-    if name not in known:
-        raise InputError(f"no recipe is called '{name}'; there are {', '.join(sorted(known))}.")
-    return known[name]
+    recipes = all_recipes()
+    if name not in recipes:
+        raise InputError(f"no recipe is called '{name}'; there are {', '.join(sorted(recipes))}.")
+    return recipes[name]
