@@ -1,7 +1,7 @@
-"""Validation and contact sheets of trainings, by what a model gives; losses of several networks.
+"""Validation and contact sheets of trainings, by what a model gives.
 
 What a model minimises is its own `loss`. The guidance predictor is trained against discriminators,
-which are no part of it: its loss is here.
+which are no part of it: they are here.
 """
 
 from __future__ import annotations
@@ -10,31 +10,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from b2m.data.sample import SampleBatch
 from b2m.guidance.palette import to_color
-from b2m.guidance.quantize import quantise
 from b2m.hub import HubModel
-from b2m.losses import adversarial_discriminator, guidance_loss
 from b2m.media.image import Pixels
 from b2m.models.animator import MotionAnimator
-from b2m.models.guidance_predictor import (
-    GuidanceDiscriminator,
-    GuidancePredictor,
-    one_hot,
-    to_classes,
-)
+from b2m.models.guidance_predictor import GuidanceDiscriminator, GuidancePredictor
 from b2m.motion.color import flow_to_color
-from b2m.motion.fields import STILL_THRESHOLD, estimate_flow, to_middle_grid
+from b2m.motion.fields import estimate_flow, to_middle_grid
 from b2m.tensors import evenly_spaced, to_flow, to_pixels
 from b2m.visualize.contact_sheet import grid, training_sheet
 
 if TYPE_CHECKING:
     from b2m.train.recipes import Recipe
-
-_LEAST_SCALE = 1 / 6  # of a photo, down to which the predictor is trained
 
 
 class Objective(nn.Module):
@@ -130,7 +120,7 @@ class AnimatorObjective(Objective):
 
 
 class PredictorObjective(Objective):
-    """What the guidance predictor minimises: Zhong 2022, Eq. 9, and its discriminators' loss."""
+    """The guidance predictor with its discriminators, and how often it is right."""
 
     model: GuidancePredictor
     panels = (
@@ -144,7 +134,6 @@ class PredictorObjective(Objective):
     def __init__(self, model: HubModel, recipe: Recipe) -> None:
         super().__init__(model, recipe)
         self.discriminator = GuidanceDiscriminator(self.model.config.width)
-        self.divergence = recipe.divergence
 
     def groups(self) -> dict[str, nn.Module]:
         """Generator and encoder, and the discriminators."""
@@ -152,24 +141,7 @@ class PredictorObjective(Objective):
 
     def forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """Losses of both groups."""
-        threshold = STILL_THRESHOLD
-        if self.model.config.blocks and torch.rand(()) < 0.5:
-            # A large photo is encoded shrunk, and so is the motion that counts as still in it.
-            threshold *= _LEAST_SCALE ** float(torch.rand(()))
-        classes = to_classes(quantise(batch["flow"], threshold))
-        planes = one_hot(classes)
-        posterior = self.model.encode(planes)
-        noise = torch.randn_like(posterior.mean)
-        latent = posterior.mean + (posterior.log_variance / 2).exp() * noise
-        logits = self.model(batch["photo"], latent, threshold)
-        made = F.gumbel_softmax(logits, tau=1.0, hard=True, dim=1)
-        self.discriminator.requires_grad_(False)
-        judged = self.discriminator(made)
-        self.discriminator.requires_grad_(True)
-        real, fake = self.discriminator(planes), self.discriminator(made.detach())
-        with torch.autocast(logits.device.type, enabled=False):
-            loss = guidance_loss(judged, logits, classes, *posterior, divergence=self.divergence)
-            return {"model": loss, "discriminator": adversarial_discriminator(real, fake)}
+        return self.model.loss(batch, step, discriminator=self.discriminator, **self.loss_weights)
 
     @staticmethod
     def validate(model: HubModel, scenes: SampleBatch, photo: Tensor) -> dict[str, float]:

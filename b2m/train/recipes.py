@@ -57,9 +57,6 @@ class Recipe:
         clip_norm: longest gradient of each group.
         ema: decay of the averaged weights, which are the ones kept.
         loss: weights of terms of the model's own `loss`.
-        divergence: weight of the guidance predictor's loss on what its latent tells. The less it
-            weighs, the more detail of small things is kept, and the less alike are latents drawn at
-            random.
     """
 
     name: str
@@ -89,7 +86,6 @@ class Recipe:
     clip_norm: float = 0.1
     ema: float = 0.999
     loss: Mapping[str, float] = field(default_factory=dict)
-    divergence: float = 0.5
 
     @property
     def objective(self) -> type[Objective]:
