@@ -9,13 +9,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from b2m.data.augmentation import AUGMENTATIONS, augment
 from b2m.data.build.run import build
 from b2m.data.datasets import (
-    VARIATIONS,
     BlurClipDataset,
     MixedClips,
     MixSampler,
-    _varied,
     mixed_loader,
 )
 from b2m.data.recipes import DATASET_RECIPES
@@ -41,6 +40,13 @@ def folder(tmp_path_factory):
     recipe = replace(DATASET_RECIPES["rotation"], rotation=rotation, count=8)
     build(recipe, root / "in", root / "set")
     return root / "set"
+
+
+def augmented(item, draw):
+    """The item, augmented without noise."""
+    parts = (item[name][None] for name in ("photo", "frames", "flow"))
+    batch = augment(*parts, draw, AUGMENTATIONS[:4])
+    return {name: part[0] for name, part in batch._asdict().items()}
 
 
 # --- items ---------------------------------------------------------------------------------------
@@ -113,7 +119,7 @@ def test_whole_samples_that_are_not_square_can_be_batched(tmp_path):
     ways = set()
     for seed in range(24):
         draw = torch.Generator().manual_seed(seed)
-        item = _varied(plain["photo"], plain["frames"], plain["flow"], draw, VARIATIONS[:4])
+        item = augmented(plain, draw)
         assert item["photo"].shape == plain["photo"].shape
         # Motion is along the rows: half turns, mirrors and reversal leave it there.
         assert item["flow"][1].abs().mean() < 1
@@ -130,7 +136,7 @@ def test_augmented_samples_obey_physics(folder):
     seen = set()
     for seed in range(24):
         draw = torch.Generator().manual_seed(seed)
-        item = _varied(plain["photo"], plain["frames"], plain["flow"], draw, VARIATIONS[:4])
+        item = augmented(plain, draw)
         assert torch.equal(item["guidance"], quantise(item["flow"][None])[0].float())
         before = (plain["frames"].mean(0) - plain["photo"]).abs().mean()
         after = (item["frames"].mean(0) - item["photo"]).abs().mean()

@@ -93,7 +93,7 @@ def first_scenes(kind, seed=0):
     config = SceneConfig(size=SIZE, blur=evaluate_animator.SCENE_BLUR, kind=kind)
     number = ((2 * seed + ("movers", "camera").index(kind)) << 20) + 0
     scenes = render(*both, config, 8, number)
-    return scenes, simulate_sensor(scenes.blur, number)
+    return scenes, simulate_sensor(scenes.photo, number)
 
 
 def to_bytes(tensor):

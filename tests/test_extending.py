@@ -74,10 +74,10 @@ def test_a_model():
     textures = procedural_textures(2, 64), procedural_cutouts(2, 64)
     scenes = render(*textures, SceneConfig(size=48, blur=(4.0, 8.0)), 2, seed=0)
     objective = found.objective(Triplet(), found)
-    loss = objective({"photo": scenes.blur, "frames": scenes.frames}, step=0)["model"]
+    loss = objective(scenes._asdict(), step=0)["model"]
     loss.backward()
     assert all(part.grad is not None for part in objective.parameters())
-    scores = found.objective.validate(objective.model.eval(), scenes, scenes.blur)
+    scores = found.objective.validate(objective.model.eval(), scenes)
     assert scores["psnr"] > 0
 
 

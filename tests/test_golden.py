@@ -116,14 +116,8 @@ def test_loss(name):
     torch.manual_seed(0)
     model = recipe.model(type(recipe.config).tiny())
     objective = recipe.objective(model, recipe)
-    batch = {
-        "photo": simulate_sensor(truth.blur, 1),
-        "frames": truth.frames,
-        "flow": truth.flow,
-        "path": truth.path,
-        "guidance": truth.guidance.float(),
-    }
-    losses = torch.stack(list(objective(batch, 3).values()))
+    batch = truth._replace(photo=simulate_sensor(truth.photo, 1))
+    losses = torch.stack(list(objective(batch._asdict(), 3).values()))
     losses.sum().backward()
     steepness = [part.grad.norm() for part in objective.parameters() if part.grad is not None]
     agrees(f"loss {name}", losses.detach().numpy(), torch.stack(steepness).numpy())

@@ -394,10 +394,10 @@ def test_centred_crops_are_the_middle(centred, textures, tmp_path, monkeypatch):
     run.stream(0)
     monkeypatch.setattr(run.stream, "_render_chunk", lambda number: None)
     places = torch.arange(48.0).expand(48, 48)
-    run.stream._flows = torch.stack([places, places.T]).expand_as(run.stream._flows)
+    chunk = run.stream._chunk
+    run.stream._chunk = chunk._replace(flows=torch.stack([places, places.T]).expand_as(chunk.flows))
     middles = {
-        tuple(run.stream(step)["flow"].abs().mean((0, 2, 3)).sort()[0].tolist())
-        for step in range(8)
+        tuple(run.stream(step).flow.abs().mean((0, 2, 3)).sort()[0].tolist()) for step in range(8)
     }
     if centred:
         assert middles == {(23.5, 23.5)}  # of 0 to 47
@@ -505,14 +505,12 @@ def test_validation_is_its_definition():
 
     def model(photo, guidance):
         picked = [next(rows) for _ in photo]
-        assert torch.equal(guidance, scenes.guidance[picked].float())
+        assert torch.equal(guidance, scenes.guidance[picked])
         return Animation(torch.from_numpy(found[picked]), torch.from_numpy(estimate[picked]))
 
     flow_tensor = torch.from_numpy(flow)
-    scenes = SampleBatch(
-        None, torch.from_numpy(truth), flow_tensor, quantise(flow_tensor), None, flow_tensor
-    )
-    scores = AnimatorObjective.validate(model, scenes, torch.from_numpy(photo))
+    scenes = SampleBatch.of(torch.from_numpy(photo), torch.from_numpy(truth), flow_tensor)
+    scores = AnimatorObjective.validate(model, scenes)
     expected = {name: [] for name in ("psnr", "psnr_photo", "epe", "epe_zero")}
     for b in range(count):
         for name, images in (("psnr", found[b]), ("psnr_photo", [photo[b]] * frames)):

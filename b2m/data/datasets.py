@@ -18,21 +18,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from b2m.data.clips import swept_path
+from b2m.data.augmentation import AUGMENTATIONS, augment
 from b2m.data.sample import SampleBatch
-from b2m.data.sensor import simulate_sensor
 from b2m.data.storage import FOLDERS, Record, iter_index, on_middle_grid, read_index, read_sample
-from b2m.data.stream import augment
 from b2m.errors import InputError
-from b2m.guidance.quantize import quantise
-from b2m.motion.fields import STILL_THRESHOLD
-from b2m.tensors import evenly_spaced, to_flow, to_photo, to_tensor
+from b2m.tensors import evenly_spaced, to_photo, to_tensor
 
 _READERS = 4  # files that are read at the same time
-
-Item = dict[str, Tensor]
-"""photo (3, H, W) and frames (T, 3, H, W), sRGB in [0, 1]; flow (2, H, W), pixels over the exposure
-on the middle frame's grid; guidance (2, H, W), float of -1, 0 and 1."""
 
 
 def _generator(*parts: int) -> torch.Generator:
@@ -42,37 +34,10 @@ def _generator(*parts: int) -> torch.Generator:
     return torch.Generator().manual_seed(mixed)
 
 
-VARIATIONS = ("turn", "mirror", "reverse", "recolour", "noise")
-"""What training does to samples: quarter turns, left to right, the film backwards, colours
-permuted, and a camera's noise on the photo."""
-
-
-def _varied(
-    photo: Tensor, frames: Tensor, flow: Tensor, draw: torch.Generator, ways: Collection[str]
-) -> Item:
-    """One sample, varied in some of `VARIATIONS`; what is not square is turned by halves only."""
-    turns, mirror, backwards = (
-        int(torch.randint(high, (), generator=draw)) * (way in ways)
-        for high, way in zip((4, 2, 2), VARIATIONS, strict=False)
-    )
-    if photo.shape[-2] != photo.shape[-1]:
-        turns = turns // 2 * 2  # a quarter turn would give another shape, which no batch can hold
-    permuted = torch.randperm(3, generator=draw)
-    colours = permuted if "recolour" in ways else torch.arange(3)
-    seed = int(torch.randint(2**31, (), generator=draw))
-    photo, _ = augment(photo[None, None], flow[None], turns, mirror == 1, False)
-    frames, flow = augment(frames[None], flow[None], turns, mirror == 1, backwards == 1)
-    photo = photo[:, 0, colours]
-    return {
-        "photo": (simulate_sensor(photo, seed) if "noise" in ways else photo)[0].contiguous(),
-        "frames": frames[0, :, colours].contiguous(),
-        "flow": flow[0].contiguous(),
-        "guidance": quantise(flow)[0].float(),
-    }
-
-
-class BlurClipDataset(Dataset[Item]):
+class BlurClipDataset(Dataset[dict[str, Tensor]]):
     """One split of a data set on disk, as `b2m data build` makes it.
+
+    An item holds the fields of one sample of a `SampleBatch` by name, without the first axis.
 
     Args:
         folder: of the data set.
@@ -81,7 +46,7 @@ class BlurClipDataset(Dataset[Item]):
             together where all are of one size.
         frames: sharp frames, as many as were kept or evenly fewer of them, 1 for the middle one;
             None for all.
-        vary: whether samples are varied, or in which of `VARIATIONS`; by default only "train".
+        vary: whether samples are varied, or in which of `AUGMENTATIONS`; by default only "train".
         seed: of crops and augmentation.
         centred: whether crops are the middle of samples, not anywhere in them.
         motion: whether samples whose motion is not known are left out; else theirs is zero.
@@ -105,7 +70,7 @@ class BlurClipDataset(Dataset[Item]):
         self.folder, self.size, self.seed, self.epoch = Path(folder), size, seed, 0
         self.centred = centred
         vary = split == "train" if vary is None else vary
-        self.vary: Collection[str] = VARIATIONS if vary is True else vary or ()
+        self.vary: Collection[str] = AUGMENTATIONS if vary is True else vary or ()
         self.records = records_of(folder, split, motion)
         self.frames = frames or self.records[0].frames
         for one in self.records:
@@ -130,12 +95,12 @@ class BlurClipDataset(Dataset[Item]):
         """Cut and turn otherwise from now on; call it before each epoch's workers start."""
         self.epoch = epoch
 
-    def __getitem__(self, number: int) -> Item:
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
         if not 0 <= number < len(self):
             raise IndexError(number)
         return self.item(number)
 
-    def item(self, number: int) -> Item:
+    def item(self, number: int) -> dict[str, Tensor]:
         """An item; numbers beyond the length are the same samples, cut and turned otherwise.
 
         Raises:
@@ -154,11 +119,11 @@ class BlurClipDataset(Dataset[Item]):
             if self.centred:
                 top, left = (one // 2 for one in slack)
             window = slice(top, top + self.size), slice(left, left + self.size)
-        photo = to_photo(sample.photo[window])[0]
         kept = sample.frames[evenly_spaced(len(sample.frames), self.frames)]
-        frames = torch.cat([to_photo(frame[window]) for frame in kept])
-        vectors = to_tensor(flow[window])[0]
-        return _varied(photo, frames, vectors, draw, self.vary)
+        frames = torch.cat([to_photo(frame[window]) for frame in kept])[None]
+        photo, vectors = to_photo(sample.photo[window]), to_tensor(flow[window])
+        batch = augment(photo, frames, vectors, draw, self.vary)
+        return {name: part[0].contiguous() for name, part in batch._asdict().items()}
 
 
 def records_of(folder: str | Path, split: str, motion: bool = True) -> list[Record]:
@@ -193,7 +158,7 @@ def records_of(folder: str | Path, split: str, motion: bool = True) -> list[Reco
     return records
 
 
-class MixedClips(Dataset[Item]):
+class MixedClips(Dataset[dict[str, Tensor]]):
     """Several data sets on disk as one; `MixSampler` orders their items.
 
     Args:
@@ -220,7 +185,7 @@ class MixedClips(Dataset[Item]):
         for part in self.parts.values():
             part.set_epoch(epoch)
 
-    def __getitem__(self, place: tuple[str, int]) -> Item:
+    def __getitem__(self, place: tuple[str, int]) -> dict[str, Tensor]:
         name, number = place
         return self.parts[name].item(number)
 
@@ -295,7 +260,7 @@ def mixed_loader(
     rank: int = 0,
     ranks: int = 1,
     workers: int = 0,
-) -> DataLoader[Item]:
+) -> DataLoader[dict[str, Tensor]]:
     """Batches of one epoch of a mix, the same whatever the number of workers.
 
     Args:
@@ -352,8 +317,8 @@ class BuiltStream:
         self._epoch = -1
         self._readers = ThreadPoolExecutor(_READERS)
 
-    def __call__(self, step: int) -> Item:
-        """The batch of a step: photo, frames, flow, path and guidance, each (batch, …)."""
+    def __call__(self, step: int) -> SampleBatch:
+        """The batch of a step."""
         epoch, place = divmod(step, self.steps)
         if epoch != self._epoch:
             self._epoch = epoch
@@ -361,10 +326,8 @@ class BuiltStream:
             self.sampler.set_epoch(epoch)
             self._order = list(self.sampler)
         chosen = self._order[place * self.batch : (place + 1) * self.batch]
-        batch: Item = default_collate(list(self._readers.map(self.mix.__getitem__, chosen)))
-        passing = [swept_path(to_flow(one)) for one in batch["flow"]]
-        batch["path"] = torch.stack([to_tensor(path)[0] for path in passing])
-        return {name: part.to(self.device) for name, part in batch.items()}
+        items = list(self._readers.map(self.mix.__getitem__, chosen))
+        return SampleBatch(**default_collate(items)).to(self.device)
 
 
 def parse_mix(data: Sequence[str | Path]) -> dict[str, float | None]:
@@ -432,11 +395,4 @@ def validation_samples(
         for part in parts
         for place in range(0, len(part), -(-len(part) * len(parts) // count))
     ]
-    if not items:
-        return None
-    found = default_collate(items)
-    flow = found["flow"]
-    path = torch.stack([to_tensor(swept_path(to_flow(one)))[0] for one in flow])
-    moving = flow.norm(dim=1, keepdim=True) >= STILL_THRESHOLD
-    guidance = found["guidance"].to(torch.int8)
-    return SampleBatch(found["photo"], found["frames"], flow, guidance, moving, path)
+    return SampleBatch(**default_collate(items)) if items else None

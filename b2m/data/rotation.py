@@ -30,7 +30,6 @@ from b2m.data.scenes import draw_textures, pixel_grid, soften, tint
 from b2m.data.textures import Textures
 from b2m.data.trajectories import Random, apply_homography
 from b2m.errors import InputError
-from b2m.guidance.quantize import quantise
 from b2m.media.image import Pixels
 from b2m.tensors import to_pixels
 
@@ -192,7 +191,7 @@ def _expose(
 def _finished(images: Tensor, flow: Tensor) -> SampleBatch:
     images = linear_to_srgb(images)
     still = torch.zeros_like(flow[:, :1]).bool()
-    return SampleBatch(images[:, 0], images[:, 1:], flow, quantise(flow), still, flow)
+    return SampleBatch.of(images[:, 0], images[:, 1:], flow, moving=still, path=flow)
 
 
 # --- before ordinary photos -----------------------------------------------------------------------

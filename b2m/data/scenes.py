@@ -27,7 +27,6 @@ from b2m.data.trajectories import (
     scaled_to,
     thing_motion,
 )
-from b2m.guidance.quantize import quantise
 
 Kind = Literal["mixed", "movers", "camera", "still"]
 
@@ -454,7 +453,7 @@ def _expose(layers: _Layers, config: SceneConfig, random: Random) -> SampleBatch
     if soft.any():
         images[soft] = soften(images[soft], sigma[soft])
     images = linear_to_srgb(images)
-    return SampleBatch(images[:, 0], images[:, 1:], flow, quantise(flow), moving, path)
+    return SampleBatch.of(images[:, 0], images[:, 1:], flow, moving=moving, path=path)
 
 
 def soften(images: Tensor, sigma: Tensor) -> Tensor:

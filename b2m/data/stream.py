@@ -14,46 +14,16 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
-from b2m.data.clips import Crops
+from b2m.data.augmentation import augment
 from b2m.data.rotation import RotationConfig, render_rotation
-from b2m.data.sample import SampleBatch
+from b2m.data.sample import PackedSamples, SampleBatch
 from b2m.data.scenes import SceneConfig, render
-from b2m.data.sensor import simulate_sensor
 from b2m.data.textures import Textures
 from b2m.files import atomic_path, make_folder
-from b2m.guidance.quantize import quantise
 
 _SCENES_AT_ONCE = 16
 _CHUNK_SCENES = 256
-
-
-def augment(
-    frames: Tensor, flow: Tensor, turns: int, mirror: bool, backwards: bool
-) -> tuple[Tensor, Tensor]:
-    """Turn, mirror and reverse a clip, and its vectors with it.
-
-    Args:
-        frames: (..., H, W).
-        flow: (B, 2, H, W) pixels.
-        turns: quarter turns, counter-clockwise.
-        mirror: left to right, before the turns.
-        backwards: time; frames are reversed along the second axis.
-
-    Returns:
-        The same shapes, sides swapped where the number of turns is odd.
-    """
-    if mirror:
-        frames = frames.flip(-1)
-        flow = flow.flip(-1) * flow.new_tensor([-1.0, 1.0])[:, None, None]
-    frames = frames.rot90(turns, (-2, -1))
-    flow = flow.rot90(turns, (-2, -1))
-    for _ in range(turns % 4):  # right (1, 0) turns up (0, -1); down (0, 1) turns right
-        flow = torch.stack([flow[:, 1], -flow[:, 0]], 1)
-    if backwards:
-        frames, flow = frames.flip(1), -flow
-    return frames, flow
 
 
 class SceneStream:
@@ -89,7 +59,7 @@ class SceneStream:
         reuse: int,
         centred: bool = False,
         turning: float = 0.0,
-        real: Crops | None = None,
+        real: PackedSamples | None = None,
         real_share: float = 0.0,
         keep: Path | None = None,
         seed: int = 0,
@@ -115,8 +85,7 @@ class SceneStream:
         self.chunk_scenes = math.ceil(_CHUNK_SCENES / batch) * batch if reuse > 1 else batch
         self.chunk_steps = self.chunk_scenes * reuse // batch
         self._chunk_number = -1
-        self._clips = torch.empty(0)  # (N, 1 + T, 3, H, W) uint8: photo before frames
-        self._flows = torch.empty(0)  # (N, 2, 2, H, W) float16: flow and path
+        self._chunk = PackedSamples(torch.empty(0), torch.empty(0))
 
     def _generator(self, kind: int, number: int) -> torch.Generator:
         # Distinct odd multipliers keep the streams apart.
@@ -136,33 +105,36 @@ class SceneStream:
             kind = float(torch.rand((), generator=kinds))
             plan.append((self.scenes(samples, ceiling, kind), some, seed, turns))
             count += some
-        self._clips, self._flows = self._rendered(plan)
+        self._chunk, self._chunk_number = self._rendered(plan), number
         if self.real is not None and wanted < self.chunk_scenes:
-            size = self.chunk_scenes - wanted, len(self.real.clips)
-            rows = torch.randint(size[1], size[:1], generator=generator)
-            self._clips = torch.cat([self._clips, self.real.clips[rows].to(self.device)])
-            fields = torch.stack([self.real.flows[rows], self.real.paths[rows]], 1)
-            self._flows = torch.cat([self._flows, fields.to(self.device)])
-        self._chunk_number = number
+            rows = torch.randint(
+                len(self.real.clips), (self.chunk_scenes - wanted,), generator=generator
+            )
+            self._chunk = PackedSamples(
+                *(
+                    torch.cat([rendered, real[rows].to(self.device)])
+                    for rendered, real in zip(self._chunk, self.real, strict=True)
+                )
+            )
 
-    def _rendered(self, plan: list[tuple[SceneConfig, int, int, bool]]) -> tuple[Tensor, Tensor]:
-        """Clips and flows of a plan, kept ones where there are any."""
+    def _rendered(self, plan: list[tuple[SceneConfig, int, int, bool]]) -> PackedSamples:
+        """The samples of a plan, kept ones where there are any."""
         kept = None
         if self.keep is not None:
             # The plan and the textures say all about what is rendered, but for the code.
             digest = hashlib.sha256(self._textures + repr(plan).encode()).hexdigest()
             kept = self.keep / f"{digest[:24]}.safetensors"
             if kept.is_file():
-                found = load_file(kept, device=str(self.device))
-                return found["clips"], found["flows"]
+                return PackedSamples(**load_file(kept, device=str(self.device)))
         parts = [self._render(*some) for some in plan]
-        photos_and_frames = [torch.cat([part.blur[:, None], part.frames], 1) for part in parts]
+        photos_and_frames = [torch.cat([part.photo[:, None], part.frames], 1) for part in parts]
         clips = torch.cat([(each * 255).round().to(torch.uint8) for each in photos_and_frames])
         flows = torch.cat([torch.stack([part.flow, part.path], 1) for part in parts]).half()
+        packed = PackedSamples(clips.contiguous(), flows.contiguous())
         if kept is not None:
             with atomic_path(kept) as path:
-                save_file({"clips": clips.contiguous(), "flows": flows.contiguous()}, path)
-        return clips, flows
+                save_file(packed._asdict(), path)
+        return packed
 
     def _render(self, config: SceneConfig, count: int, seed: int, turns: bool) -> SampleBatch:
         if not turns:
@@ -170,8 +142,8 @@ class SceneStream:
         turning = RotationConfig(size=config.size, frames=config.frames, blur=config.blur)
         return render_rotation(self.photos, turning, count, seed, self.device)
 
-    def __call__(self, step: int) -> dict[str, Tensor]:
-        """The batch of a step: photo, frames, flow, path, guidance, as the objectives take them."""
+    def __call__(self, step: int) -> SampleBatch:
+        """The batch of a step."""
         number, place = divmod(step, self.chunk_steps)
         if number != self._chunk_number:
             self._render_chunk(number)
@@ -181,29 +153,12 @@ class SceneStream:
         )
         rows = order[place * self.batch : (place + 1) * self.batch].to(self.device)
         generator = self._generator(3, step)
-
-        def draw(high: int) -> int:
-            return int(torch.randint(high, (), generator=generator))
-
-        slack = self._clips.shape[-1] - self.crop
-        top, left = draw(slack + 1), draw(slack + 1)
+        clips, flows = self._chunk
+        slack = clips.shape[-1] - self.crop
+        top, left = (int(torch.randint(slack + 1, (), generator=generator)) for _ in range(2))
         if self.centred:
             top = left = slack // 2
         window = (..., slice(top, top + self.crop), slice(left, left + self.crop))
-        clips, fields = self._clips[rows][window].float() / 255, self._flows[rows][window].float()
-        photo, frames = clips[:, :1], clips[:, 1:]
-        turns, mirror, backwards = draw(4), draw(2) == 1, draw(2) == 1
-        vectors = torch.cat(fields.unbind(1))  # (2 batch, 2, H, W)
-        photo, _ = augment(photo, vectors, turns, mirror, False)
-        frames, vectors = augment(frames, vectors, turns, mirror, backwards)
-        flow, path = vectors.chunk(2)
-        # Permuting channels changes colours and leaves exposure physics as it is.
-        colours = torch.randperm(3, generator=generator).to(self.device)
-        photo, frames = photo[:, 0, colours], frames[:, :, colours]
-        return {
-            "photo": simulate_sensor(photo, draw(2**31)),
-            "frames": frames.contiguous(),
-            "flow": flow,
-            "path": path,
-            "guidance": quantise(flow).float(),
-        }
+        clips, flows = clips[rows][window].float() / 255, flows[rows][window].float()
+        flow, path = flows.unbind(1)
+        return augment(clips[:, 0], clips[:, 1:], flow, generator, path=path)

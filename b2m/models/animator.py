@@ -564,8 +564,7 @@ class MotionAnimator(HubModel):
         drawn by hand. The sign is always given, as no photo determines it.
 
         Args:
-            batch: photo, frames, flow, path, guidance, see `b2m.data.stream.SceneStream`.
-            step: of the training.
+            batch, step: see `HubModel.loss`.
             weights: axis (per pixel) and masks, of the terms, and guided, the share of samples with
                 guidance.
         """

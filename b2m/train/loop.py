@@ -19,7 +19,6 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from b2m.assets import runs_folder
@@ -241,8 +240,7 @@ class Run:
                 data, min(_VALIDATION_SCENES, 6 * recipe.batch), recipe.crop, *self._needs
             )
             if truth is not None:
-                self.truth = SampleBatch(*(part.to(self.device) for part in truth))
-                self.photo = self.truth.blur
+                self.truth = truth.to(self.device)
                 return
         else:
             self.stream = SceneStream(
@@ -258,7 +256,7 @@ class Run:
                 keep=None if keep_scenes is None else Path(keep_scenes),
                 **options,
             )
-        self.truth = render(
+        truth = render(
             load_textures(photos, "val").to(self.device),
             load_textures(cutouts, "val", cutouts=True).to(self.device),
             SceneConfig(size=recipe.scene, blur=(min(4.0, recipe.blur[1] / 2), 32.0)),
@@ -266,7 +264,7 @@ class Run:
             seed=12345,
             device=self.device,
         )
-        self.photo = simulate_sensor(self.truth.blur, 12345)
+        self.truth = truth._replace(photo=simulate_sensor(truth.photo, 12345))
 
     @property
     def _needs(self) -> tuple[int, bool]:
@@ -361,7 +359,7 @@ class Run:
             now = time.monotonic()
             self.seconds = earlier + now - begun
             if self.samples % validate_every < per_step or self.step == last:
-                scores = recipe.objective.validate(self.ema.module.eval(), self.truth, self.photo)
+                scores = recipe.objective.validate(self.ema.module.eval(), self.truth)
                 done = (self.step - first) * per_step
                 self._log(
                     _DECAY_LOG if decay else _LOG,
@@ -380,11 +378,11 @@ class Run:
             return self._export(self.folder / _RELEASED)
         return self.save()
 
-    def _optimise(self, batch: dict[str, Tensor]) -> float:
+    def _optimise(self, batch: SampleBatch) -> float:
         # What an objective draws at random is a function of seed and step, as batches are.
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
         torch.manual_seed(self.seed * 1_000_003 + self.step * ranks + rank)
-        losses = self.objective(batch, self.step)
+        losses = self.objective(batch._asdict(), self.step)
         self.optimizer.zero_grad()
         # No loss has a gradient for another's group, so that one pass serves them all.
         self.accelerator.backward(torch.stack(list(losses.values())).sum())
@@ -443,9 +441,9 @@ class Run:
     def _draw(self) -> None:
         from b2m.visualize.contact_sheet import training_curve
 
-        objective, count = self.recipe.objective, min(6, len(self.photo))
-        some = SampleBatch(*(part[:count] for part in self.truth))
-        sheet = objective.draw(self.ema.module.eval(), some, self.photo[:count])
+        objective = self.recipe.objective
+        some = SampleBatch(*(part[:6] for part in self.truth))
+        sheet = objective.draw(self.ema.module.eval(), some)
         write_png(self.folder / "sheet.png", sheet)
         if rows := self._rows(_LOG):
             training_curve(rows, self.folder / "curve.png", objective.panels)

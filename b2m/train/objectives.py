@@ -6,6 +6,7 @@ which are no part of it: they are here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,30 +47,28 @@ class Objective(nn.Module):
         """What is trained, by the names that `forward` gives to losses."""
         return self.model.groups()
 
-    def forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+    def forward(self, batch: Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
         """Losses by the group that each is for; it gives no gradient to the other groups.
 
         Args:
-            batch: photo (B, 3, H, W), frames (B, T, 3, H, W), flow (B, 2, H, W), guidance
-                (B, 2, H, W).
+            batch: the fields of a `SampleBatch` by name.
             step: of the training. What is random is drawn from torch's own stream, which the
                 training seeds at each step.
         """
         return self.model.loss(batch, step, **self.loss_weights)
 
     @staticmethod
-    def validate(model: HubModel, scenes: SampleBatch, photo: Tensor) -> dict[str, float]:
+    def validate(model: HubModel, scenes: SampleBatch) -> dict[str, float]:
         """Scores of a model in evaluation mode.
 
         Args:
             model: of the recipe's class.
-            scenes: what is true, B of them.
-            photo: (B, 3, H, W) the scenes as a camera saw them.
+            scenes: photos as a camera saw them, and what is true.
         """
         raise NotImplementedError
 
     @staticmethod
-    def draw(model: HubModel, scenes: SampleBatch, photo: Tensor) -> Pixels:
+    def draw(model: HubModel, scenes: SampleBatch) -> Pixels:
         """A contact sheet (H, W, 3) uint8 of a few scenes, arguments as for `validate`."""
         raise NotImplementedError
 
@@ -84,7 +83,7 @@ class AnimatorObjective(Objective):
     )
 
     @staticmethod
-    def validate(model: HubModel, scenes: SampleBatch, photo: Tensor) -> dict[str, float]:
+    def validate(model: HubModel, scenes: SampleBatch) -> dict[str, float]:
         """Quality with true guidance.
 
         Returns:
@@ -92,13 +91,14 @@ class AnimatorObjective(Objective):
             the flow and epe_zero of no flow (pixels).
         """
         rows = []
-        for start in range(0, len(photo), 8):
+        for start in range(0, len(scenes.photo), 8):
             some = slice(start, start + 8)
             with torch.inference_mode():
-                animation = model(photo[some], scenes.guidance[some].float())
+                animation = model(scenes.photo[some], scenes.guidance[some])
             truth, flow = scenes.frames[some], scenes.flow[some]
             quality = [
-                batch_psnr(clip, truth).mean(1) for clip in (animation.frames, photo[some, None])
+                batch_psnr(clip, truth).mean(1)
+                for clip in (animation.frames, scenes.photo[some, None])
             ]
             errors = [off.norm(dim=1).mean((1, 2)) for off in (animation.flow - flow, flow)]
             rows.append(torch.stack(quality + errors, 1))
@@ -106,12 +106,12 @@ class AnimatorObjective(Objective):
         return dict(zip(("psnr", "psnr_photo", "epe", "epe_zero"), means, strict=True))
 
     @staticmethod
-    def draw(model: HubModel, scenes: SampleBatch, photo: Tensor) -> Pixels:
+    def draw(model: HubModel, scenes: SampleBatch) -> Pixels:
         """Photo, frames and motion, prediction above truth."""
         with torch.inference_mode():
-            animation = model(photo, scenes.guidance.float())
+            animation = model(scenes.photo, scenes.guidance)
         return training_sheet(
-            to_pixels(photo),
+            to_pixels(scenes.photo),
             to_pixels(animation.frames),
             to_pixels(scenes.frames),
             to_flow(animation.flow),
@@ -139,12 +139,12 @@ class PredictorObjective(Objective):
         """Generator and encoder, and the discriminators."""
         return {"model": self.model, "discriminator": self.discriminator}
 
-    def forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+    def forward(self, batch: Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
         """Losses of both groups."""
         return self.model.loss(batch, step, discriminator=self.discriminator, **self.loss_weights)
 
     @staticmethod
-    def validate(model: HubModel, scenes: SampleBatch, photo: Tensor) -> dict[str, float]:
+    def validate(model: HubModel, scenes: SampleBatch) -> dict[str, float]:
         """How close five samples of guidance come to the truth.
 
         Returns:
@@ -159,7 +159,7 @@ class PredictorObjective(Objective):
         rows |= {"still": [], "moving_or_still": []}
         for index, truth in enumerate(scenes.guidance):
             with torch.inference_mode():
-                found = model.predict(photo[index : index + 1], latents)
+                found = model.predict(scenes.photo[index : index + 1], latents)
             moving, moved = truth.any(0), found.any(1)
             right = (found == truth).all(1)
             best = 0
@@ -175,18 +175,18 @@ class PredictorObjective(Objective):
         return means | {"moving_chance": 0.25}
 
     @staticmethod
-    def draw(model: HubModel, scenes: SampleBatch, photo: Tensor) -> Pixels:
+    def draw(model: HubModel, scenes: SampleBatch) -> Pixels:
         """Photo, true guidance and five samples."""
         assert isinstance(model, GuidancePredictor)
         latents = model.draw_latents(5, seed=0)
         tiles: list[Pixels] = []
-        for index, truth in enumerate(scenes.guidance):
+        for index, truth in enumerate(scenes.guidance.to(torch.int8)):
             with torch.inference_mode():
-                found = model.predict(photo[index : index + 1], latents)
-            tiles.append(to_pixels(photo[index]))
+                found = model.predict(scenes.photo[index : index + 1], latents)
+            tiles.append(to_pixels(scenes.photo[index]))
             tiles += [to_color(g.permute(1, 2, 0).cpu().numpy()) for g in (truth, *found)]
         labels = ["photo", "true", *(f"drawn {number}" for number in range(1, 6))]
-        return grid(tiles, labels * len(photo), columns=len(labels), gap=6, font_size=12)
+        return grid(tiles, labels * len(scenes.photo), columns=len(labels), gap=6, font_size=12)
 
 
 class ClipObjective(Objective):
@@ -204,19 +204,19 @@ class ClipObjective(Objective):
     )
 
     @staticmethod
-    def _frames(model: HubModel, scenes: SampleBatch, photo: Tensor) -> tuple[Tensor, Tensor]:
+    def _frames(model: HubModel, scenes: SampleBatch) -> tuple[Tensor, Tensor]:
         """Frames found and true ones, (B, N, 3, H, W) both."""
         rows = []
-        for start in range(0, len(photo), 8):
+        for start in range(0, len(scenes.photo), 8):
             some = slice(start, start + 8)
-            guidance = model.true_guidance(scenes.guidance[some].float(), scenes.flow[some])
+            guidance = model.true_guidance(scenes.guidance[some], scenes.flow[some])
             with torch.inference_mode():
-                rows.append(model(photo[some], guidance))
+                rows.append(model(scenes.photo[some], guidance))
         found = torch.cat(rows)
         return found, scenes.frames[:, evenly_spaced(scenes.frames.shape[1], found.shape[1])]
 
     @classmethod
-    def validate(cls, model: HubModel, scenes: SampleBatch, photo: Tensor) -> dict[str, float]:
+    def validate(cls, model: HubModel, scenes: SampleBatch) -> dict[str, float]:
         """Quality of frames.
 
         Returns:
@@ -224,9 +224,9 @@ class ClipObjective(Objective):
             the true one, psnr_photo of the photo repeated, and of the middle frame alone
             psnr_middle and psnr_middle_photo.
         """
-        found, truth = cls._frames(model, scenes, photo)
+        found, truth = cls._frames(model, scenes)
         given, turned = batch_psnr(found, truth), batch_psnr(found, truth.flip(1))
-        repeated = batch_psnr(photo[:, None], truth)
+        repeated = batch_psnr(scenes.photo[:, None], truth)
         middle = truth.shape[1] // 2
         return {
             "psnr": float(torch.maximum(given.mean(1), turned.mean(1)).mean()),
@@ -237,11 +237,13 @@ class ClipObjective(Objective):
         }
 
     @classmethod
-    def draw(cls, model: HubModel, scenes: SampleBatch, photo: Tensor) -> Pixels:
+    def draw(cls, model: HubModel, scenes: SampleBatch) -> Pixels:
         """Photo, frames and the motion from the first frame found to the last."""
-        found, truth = (to_pixels(frames) for frames in cls._frames(model, scenes, photo))
+        found, truth = (to_pixels(frames) for frames in cls._frames(model, scenes))
         flows = [to_middle_grid(estimate_flow(frames[0], frames[-1])) for frames in found]
-        return training_sheet(to_pixels(photo), found, truth, np.stack(flows), to_flow(scenes.flow))
+        return training_sheet(
+            to_pixels(scenes.photo), found, truth, np.stack(flows), to_flow(scenes.flow)
+        )
 
 
 class FlowObjective(Objective):
@@ -255,7 +257,7 @@ class FlowObjective(Objective):
     )
 
     @staticmethod
-    def validate(model: HubModel, scenes: SampleBatch, photo: Tensor) -> dict[str, float]:
+    def validate(model: HubModel, scenes: SampleBatch) -> dict[str, float]:
         """Quality of the flow.
 
         Returns:
@@ -263,10 +265,10 @@ class FlowObjective(Objective):
             epe_line in that of each vector, and epe_zero of no flow.
         """
         rows = []
-        for start in range(0, len(photo), 8):
+        for start in range(0, len(scenes.photo), 8):
             some = slice(start, start + 8)
             with torch.inference_mode():
-                found = model(photo[some])
+                found = model(scenes.photo[some])
             truth = scenes.flow[some]
             # (B, H, W) each
             given, turned, zero = (
@@ -279,13 +281,15 @@ class FlowObjective(Objective):
         return dict(zip(("epe", "epe_line", "epe_zero"), means, strict=True))
 
     @staticmethod
-    def draw(model: HubModel, scenes: SampleBatch, photo: Tensor) -> Pixels:
+    def draw(model: HubModel, scenes: SampleBatch) -> Pixels:
         """Photo, flow found and true flow, in one scale of colours."""
         with torch.inference_mode():
-            found = to_flow(model(photo))
+            found = to_flow(model(scenes.photo))
         tiles: list[Pixels] = []
         labels: list[str] = []
-        for picture, ours, truth in zip(to_pixels(photo), found, to_flow(scenes.flow), strict=True):
+        for picture, ours, truth in zip(
+            to_pixels(scenes.photo), found, to_flow(scenes.flow), strict=True
+        ):
             longest = max(1.0, float(np.linalg.norm(truth, axis=2).max()))
             tiles += [picture, flow_to_color(ours, longest), flow_to_color(truth, longest)]
             labels += ["photo", "ours", f"true, up to {longest:.0f} px"]

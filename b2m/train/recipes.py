@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Literal
 
-from b2m.data.datasets import VARIATIONS
+from b2m.data.augmentation import AUGMENTATIONS
 from b2m.data.scenes import Kind, SceneConfig
 from b2m.errors import InputError
 from b2m.hub import HubModel
@@ -30,8 +30,8 @@ class Recipe:
         scene: side of the rendered scenes, pixels.
         crop: side of the training crops, pixels.
         centred: whether they are the middle of scenes and real squares, not anywhere in them.
-        vary: what is done to samples of built data sets, of `b2m.data.datasets.VARIATIONS`; scenes
-            are varied in all these ways.
+        vary: what is done to samples of built data sets, of `AUGMENTATIONS`; scenes are augmented
+            in all these ways.
         batch: samples per step.
         blur: longest blur at the start and at the end of the curriculum, pixels.
         blur_samples: samples over which the blur grows from the one to the other.
@@ -65,7 +65,7 @@ class Recipe:
     scene: int = 128
     crop: int = 96
     centred: bool = False
-    vary: tuple[str, ...] = VARIATIONS
+    vary: tuple[str, ...] = AUGMENTATIONS
     batch: int = 8
     blur: tuple[float, float] = (12.0, 36.0)
     blur_samples: int = 60_000

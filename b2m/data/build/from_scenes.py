@@ -61,7 +61,7 @@ def rendering_generator(
             return
         for place, origin in enumerate(origins):
             sample = Sample(
-                to_pixels(scenes.blur[place]),
+                to_pixels(scenes.photo[place]),
                 to_pixels(scenes.frames[place]),
                 to_flow(scenes.flow[place]),
             )
