@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from b2m.blur import decode_bytes, encode_bytes
+from b2m.blur import average_bytes, encode_bytes
 from b2m.data.interpolate import Between
 from b2m.errors import InputError
 from b2m.media.image import Pixels
@@ -107,20 +107,6 @@ class Averaging:
         return self.gamma or "srgb"
 
 
-def decode(codes: NDArray[np.uint8], gamma: float) -> NDArray[np.float32]:
-    """Linear light in [0, 1] of 8-bit codes, by a power law, or for 0 by the sRGB curve."""
-    if not gamma:
-        return decode_bytes(codes)
-    return ((np.arange(256) / 255) ** gamma).astype(np.float32)[codes]
-
-
-def encode(light: NDArray[np.float32], gamma: float) -> NDArray[np.uint8]:
-    """8-bit codes of linear light in [0, 1]; the inverse of `decode`."""
-    if not gamma:
-        return encode_bytes(light)
-    return np.rint(255 * np.clip(light, 0, 1) ** (1 / gamma)).astype(np.uint8)
-
-
 def fit_frame(frame: Pixels, size: tuple[int, int] | None) -> Pixels:
     """Crop a frame about its middle to the shape of a size, and shrink it to that by areas.
 
@@ -179,18 +165,19 @@ def average_instants(
     instants: Iterator[Pixels], count: int, how: Averaging
 ) -> tuple[Pixels, NDArray[np.uint8], int]:
     """Mean of a sequence of frames, and the frames that are kept."""
-    kept = {round(place) for place in np.linspace(0, count - 1, how.frames).tolist()}
-    total: NDArray[np.float32] | None = None
-    sharp: list[Pixels] = []
-    for place, frame in enumerate(instants):
-        light = decode(frame, how.gamma)
-        total = light if total is None else np.add(total, light, out=total)
-        if place in kept:
-            sharp.append(frame)
-    if total is None or len(sharp) < how.frames:
+    if count < how.frames:
         raise InputError(f"a window has {count} instants: {how.frames} frames are kept of it")
-    total /= count
-    return encode(total, how.gamma), np.stack(sharp), count
+    numbers = {round(number) for number in np.linspace(0, count - 1, how.frames).tolist()}
+    sharp: list[Pixels] = []
+
+    def watched() -> Iterator[Pixels]:
+        for number, frame in enumerate(instants):
+            if number in numbers:
+                sharp.append(frame)
+            yield frame
+
+    photo = encode_bytes(average_bytes(watched(), how.gamma), how.gamma)
+    return photo, np.stack(sharp), count
 
 
 def frames_at(

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from b2m.blur import decode_bytes, encode_bytes, linear_to_srgb
 from b2m.data.sample import SampleBatch
-from b2m.data.scenes import draw_textures, pixel_grid, soften, tint
+from b2m.data.scenes import draw_textures, expose, pixel_grid, soften, tint
 from b2m.data.textures import Textures
 from b2m.data.trajectories import Random, apply_homography
 from b2m.errors import InputError
@@ -177,15 +177,9 @@ def _expose(
     `look` gives what cameras of orientations (B, 3, 3) see, at so many steps or more.
     """
     fine = max(1, math.ceil(steps / (frames - 1)))
-    total = torch.zeros((), device=turn.camera.device)
-    kept: list[Tensor] = []
-    for instant in range(fine * (frames - 1) + 1):
-        image = look(turn.at(instant / (fine * (frames - 1))))
-        total = total + image
-        if instant % fine == 0:
-            kept.append(image)
-    mean = total / (fine * (frames - 1) + 1)
-    return torch.stack([mean, *kept], 1), turn.flow((size, size))
+    last = fine * (frames - 1)
+    instants = (look(turn.at(instant / last)) for instant in range(last + 1))
+    return expose(instants, fine), turn.flow((size, size))
 
 
 def _finished(images: Tensor, flow: Tensor) -> SampleBatch:

@@ -9,6 +9,7 @@ on CPU and GPU, and depends on nothing but the textures, the configuration and t
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -426,34 +427,52 @@ def _expose(layers: _Layers, config: SceneConfig, random: Random) -> SampleBatch
     sigma = random.uniform(batch, low=0.4, high=0.9)
     soft = random.chance(config.softness, batch)
 
-    total = torch.zeros(batch, 3, size, size, device=random.device)
-    kept: list[Tensor] = []
     passing: list[tuple[float, Tensor, Tensor]] = []
     stride = max(1, int(_PASSING_STEP * fine / config.blur[1])) if config.blur[1] else fine
     flow = moving = None
-    for instant in range(fine + 1):
-        time = 2 * instant / fine - 1
-        image, alpha = _composite(layers, grid, size, time)
-        highlight = (image[glow].amax(1, keepdim=True) - 0.8).clamp_min(0)
-        image[glow] *= 1 + lights[glow] * highlight
-        total += image
-        if instant * 2 == fine:
-            flow, moving = _flow(layers, grid, size, alpha)
-        elif instant % stride == 0 and len(layers.things):
-            passing.append((abs(time), *_flow(layers, grid, size, alpha, time)))
-        if instant % (fine // intervals) == 0:
-            kept.append(image)
+
+    def instants() -> Iterator[Tensor]:
+        nonlocal flow, moving
+        for instant in range(fine + 1):
+            time = 2 * instant / fine - 1
+            image, alpha = _composite(layers, grid, size, time)
+            highlight = (image[glow].amax(1, keepdim=True) - 0.8).clamp_min(0)
+            image[glow] *= 1 + lights[glow] * highlight
+            if instant * 2 == fine:
+                flow, moving = _flow(layers, grid, size, alpha)
+            elif instant % stride == 0 and len(layers.things):
+                passing.append((abs(time), *_flow(layers, grid, size, alpha, time)))
+            yield image
+
+    images = expose(instants(), fine // intervals)
     if flow is None or moving is None:  # an even number of frames has none at the middle
         flow, moving = _flow(layers, grid, size, _composite(layers, grid, size, 0.0)[1])
     path, known = flow.clone(), moving.clone()
     for _, other, moves in sorted(passing, key=lambda seen: seen[0]):  # the nearest instant counts
         path = torch.where(moves & ~known, other, path)
         known |= moves
-    images = torch.stack([total / (fine + 1), *kept], dim=1)
     if soft.any():
         images[soft] = soften(images[soft], sigma[soft])
     images = linear_to_srgb(images)
     return SampleBatch.of(images[:, 0], images[:, 1:], flow, moving=moving, path=path)
+
+
+def expose(instants: Iterable[Tensor], every: int) -> Tensor:
+    """Average what is seen at the instants of an exposure.
+
+    Args:
+        instants: (B, 3, H, W) linear light each, evenly spaced.
+        every: from one kept frame to the next; the first instant is kept.
+
+    Returns:
+        (B, 1 + T, 3, H, W) linear light: the mean, then the kept frames.
+    """
+    total, kept = torch.zeros(()), []
+    for number, image in enumerate(instants):
+        total = total + image
+        if number % every == 0:
+            kept.append(image)
+    return torch.stack([total / (number + 1), *kept], 1)
 
 
 def soften(images: Tensor, sigma: Tensor) -> Tensor:
