@@ -308,7 +308,7 @@ write_png(blur_file, sound)
 
 # %% [markdown]
 # In PyTorch: crops, rotated, mirrored and reversed together with their vectors, in other colours and with
-# sensor noise, the same for the same seed and epoch (`vary=False` switches augmentation off). Several data
+# sensor noise, the same for the same seed and epoch (`augment=False` switches augmentation off). Several data
 # sets can be mixed in given shares.
 
 # %%

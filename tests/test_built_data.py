@@ -95,7 +95,7 @@ def test_films_train_and_are_measured(sets, tmp_path, capsys):
 def test_a_paper_trains_on_its_own_data(sets, tmp_path, monkeypatch):
     """Monkaa to the network of 2021b, at a tiny size, by the paper's recipe."""
     paper = find_recipe("blur-flow-paper")
-    assert paper.vary == () and paper.centred and paper.crop == 256
+    assert paper.augmentations == () and paper.centred and paper.crop == 256
     tiny = dataclasses.replace(BlurFlowNetConfig.tiny(), norm=False)
     small = dataclasses.replace(paper, config=tiny, crop=48, scene=64, batch=2)
     use_recipe(monkeypatch, small)
@@ -146,7 +146,7 @@ def test_batches_are_functions_of_the_step_and_shares_hold(sets):
     panoramas = np.mean([name == str(sets["panorama"]) for name in drawn])
     assert panoramas == pytest.approx(0.75, abs=0.1)
     # Without variation photos are cut out of files as they are.
-    plain, _ = stream(vary=(), centred=True)
+    plain, _ = stream(augment=(), centred=True)
     assert (one(0).photo != plain(0).photo).any()
     ranks = [stream(rank, 2)[0] for rank in (0, 1)]
     assert not torch.equal(ranks[0](0).photo, ranks[1](0).photo)

@@ -70,8 +70,8 @@ def test_whole_samples_are_what_is_on_disk(folder):
 
 def test_crops_hold_together(folder):
     """The same window of photo, frames, flow and guidance, somewhere in the sample."""
-    data = BlurClipDataset(folder, "train", 16, 3, vary=False)
-    whole = BlurClipDataset(folder, "train", vary=False)
+    data = BlurClipDataset(folder, "train", 16, 3, augment=False)
+    whole = BlurClipDataset(folder, "train", augment=False)
     corners = set()
     for number in range(len(data)):
         item, full = data[number], whole[number]
@@ -115,7 +115,7 @@ def test_whole_samples_that_are_not_square_can_be_batched(tmp_path):
     data = BlurClipDataset(tmp_path / "set", "train")
     batch = next(iter(DataLoader(data, batch_size=8)))
     assert batch["photo"].shape == (8, 3, 40, 48) and batch["flow"].shape == (8, 2, 40, 48)
-    plain = BlurClipDataset(tmp_path / "set", "train", vary=False)[0]
+    plain = BlurClipDataset(tmp_path / "set", "train", augment=False)[0]
     ways = set()
     for seed in range(24):
         draw = torch.Generator().manual_seed(seed)
@@ -132,7 +132,7 @@ def test_whole_samples_that_are_not_square_can_be_batched(tmp_path):
 
 def test_augmented_samples_obey_physics(folder):
     """Frames still average to the photo, and guidance is that of the flow."""
-    plain = BlurClipDataset(folder, "train", vary=False)[0]
+    plain = BlurClipDataset(folder, "train", augment=False)[0]
     seen = set()
     for seed in range(24):
         draw = torch.Generator().manual_seed(seed)
@@ -182,7 +182,7 @@ def test_impossible_mixes_are_refused(shares, samples):
 def test_batches_of_a_mix_do_not_depend_on_workers(folder):
     def batches(workers):
         parts = {
-            name: BlurClipDataset(folder, name, 24, 3, vary=True) for name in ("train", "test")
+            name: BlurClipDataset(folder, name, 24, 3, augment=True) for name in ("train", "test")
         }
         shares = {"train": 0.75, "test": 0.25}
         loader = mixed_loader(parts, shares, samples=8, batch=4, epoch=2, workers=workers)

@@ -116,7 +116,7 @@ def test_kept_scenes_are_those_that_would_be_rendered(textures, tmp_path, monkey
     steps = range(0, 12, 3)
     rendered = [make(textures)(step) for step in steps]
     for _ in range(2):  # made and kept, then taken
-        stream = make(textures, keep=tmp_path / "kept")
+        stream = make(textures, cache=tmp_path / "kept")
         for step, before in zip(steps, rendered, strict=True):
             assert equal(stream(step), before)
         monkeypatch.setattr(SceneStream, "_render", None)
@@ -124,10 +124,10 @@ def test_kept_scenes_are_those_that_would_be_rendered(textures, tmp_path, monkey
 
 
 def test_kept_scenes_are_not_taken_for_others(textures, tmp_path):
-    before = make(textures, keep=tmp_path)(0)
+    before = make(textures, cache=tmp_path)(0)
     dark = Textures(textures[0].pixels // 2, textures[0].table)
     for others, options in ((textures, {"seed": 1}), ((dark, textures[1]), {})):
-        after = make(others, keep=tmp_path, **options)(0)
+        after = make(others, cache=tmp_path, **options)(0)
         assert not torch.equal(before.photo, after.photo)
         torch.testing.assert_close(after.photo, make(others, **options)(0).photo)
 
@@ -207,7 +207,7 @@ def test_the_mix_has_its_shares(textures, monkeypatch):
         crop=16,
         batch=64,
         reuse=2,
-        turning=recipe.turning,
+        rotation_share=recipe.rotation_share,
         real=real,
         real_share=recipe.real_share,
     )

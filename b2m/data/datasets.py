@@ -46,7 +46,8 @@ class BlurClipDataset(Dataset[dict[str, Tensor]]):
             together where all are of one size.
         frames: sharp frames, as many as were kept or evenly fewer of them, 1 for the middle one;
             None for all.
-        vary: whether samples are varied, or in which of `AUGMENTATIONS`; by default only "train".
+        augment: whether samples are augmented, or by which of `AUGMENTATIONS`; by default only
+            those of "train".
         seed: of crops and augmentation.
         centred: whether crops are the middle of samples, not anywhere in them.
         motion: whether samples whose motion is not known are left out; else theirs is zero.
@@ -62,37 +63,37 @@ class BlurClipDataset(Dataset[dict[str, Tensor]]):
         size: int | None = None,
         frames: int | None = None,
         *,
-        vary: bool | Collection[str] | None = None,
+        augment: bool | Collection[str] | None = None,
         seed: int = 0,
         centred: bool = False,
         motion: bool = True,
     ) -> None:
         self.folder, self.size, self.seed, self.epoch = Path(folder), size, seed, 0
         self.centred = centred
-        vary = split == "train" if vary is None else vary
-        self.vary: Collection[str] = AUGMENTATIONS if vary is True else vary or ()
+        augment = split == "train" if augment is None else augment
+        self.augmentations: Collection[str] = AUGMENTATIONS if augment is True else augment or ()
         self.records = records_of(folder, split, motion)
         self.frames = frames or self.records[0].frames
-        for one in self.records:
+        for record in self.records:
             if (
-                self.frames > 1 and (one.frames - 1) % (self.frames - 1)
-            ) or one.frames < self.frames:
+                self.frames > 1 and (record.frames - 1) % (self.frames - 1)
+            ) or record.frames < self.frames:
                 raise InputError(
-                    f"sample {one.number} of {folder} has {one.frames} frames, of which "
+                    f"sample {record.number} of {folder} has {record.frames} frames, of which "
                     f"{self.frames} cannot be taken evenly: build it with --frames {self.frames}, "
                     "or take a model of another number"
                 )
-            if size is not None and min(one.width, one.height) < size:
+            if size is not None and min(record.width, record.height) < size:
                 raise InputError(
-                    f"sample {one.number} of {folder} is {one.width}x{one.height}: crops of "
-                    f"{size}x{size} do not fit"
+                    f"sample {record.number} of {folder} is {record.width}x{record.height}: crops "
+                    f"of {size}x{size} do not fit"
                 )
 
     def __len__(self) -> int:
         return len(self.records)
 
     def set_epoch(self, epoch: int) -> None:
-        """Cut and turn otherwise from now on; call it before each epoch's workers start."""
+        """Crop and augment otherwise from now on; call it before each epoch's workers start."""
         self.epoch = epoch
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
@@ -101,7 +102,7 @@ class BlurClipDataset(Dataset[dict[str, Tensor]]):
         return self.item(number)
 
     def item(self, number: int) -> dict[str, Tensor]:
-        """An item; numbers beyond the length are the same samples, cut and turned otherwise.
+        """An item; numbers beyond the length are the same samples, cropped and augmented otherwise.
 
         Raises:
             InputError: a file is missing or damaged.
@@ -111,18 +112,18 @@ class BlurClipDataset(Dataset[dict[str, Tensor]]):
         flow = sample.flow
         if flow is None:
             flow = np.zeros((record.height, record.width, 2), np.float32)
-        draw = _generator(self.seed, self.epoch, number)
+        generator = _generator(self.seed, self.epoch, number)
         window: tuple[slice, ...] = ()
         if self.size is not None:
             slack = record.height - self.size, record.width - self.size
-            top, left = (int(torch.randint(one + 1, (), generator=draw)) for one in slack)
+            top, left = (int(torch.randint(rest + 1, (), generator=generator)) for rest in slack)
             if self.centred:
-                top, left = (one // 2 for one in slack)
+                top, left = (rest // 2 for rest in slack)
             window = slice(top, top + self.size), slice(left, left + self.size)
-        kept = sample.frames[evenly_spaced(len(sample.frames), self.frames)]
-        frames = torch.cat([to_photo(frame[window]) for frame in kept])[None]
+        chosen = sample.frames[evenly_spaced(len(sample.frames), self.frames)]
+        frames = torch.cat([to_photo(frame[window]) for frame in chosen])[None]
         photo, vectors = to_photo(sample.photo[window]), to_tensor(flow[window])
-        batch = augment(photo, frames, vectors, draw, self.vary)
+        batch = augment(photo, frames, vectors, generator, self.augmentations)
         return {name: part[0].contiguous() for name, part in batch._asdict().items()}
 
 
@@ -138,23 +139,25 @@ def records_of(folder: str | Path, split: str, motion: bool = True) -> list[Reco
         InputError: no data set, none of the split, or files are missing.
     """
     index = read_index(folder)
-    records = [one for one in index if one.split == split and (one.flow_grid or not motion)]
+    records = [row for row in index if row.split == split and (row.flow_grid or not motion)]
     if not records:
-        others = ", ".join(sorted({one.split for one in index})) or "no sample at all"
+        others = ", ".join(sorted({row.split for row in index})) or "no sample at all"
         known = " whose motion is known" if motion else ""
         raise InputError(
             f"{folder} holds no samples{known} of the split '{split}' (it has {others}): build it "
             "from sources that have some"
         )
-    there = {
+    present = {
         f"{kind}/{name}"
         for kind in FOLDERS
         if (Path(folder) / kind).is_dir()
         for name in os.listdir(Path(folder) / kind)
     }
-    for one in records:
-        if gone := [path for path in one.files if path not in there]:
-            raise InputError(f"{folder} lacks {gone[0]}: run the same build again, which makes it")
+    for record in records:
+        if missing := [path for path in record.files if path not in present]:
+            raise InputError(
+                f"{folder} lacks {missing[0]}: run the same build again, which makes it"
+            )
     return records
 
 
@@ -170,12 +173,12 @@ class MixedClips(Dataset[dict[str, Tensor]]):
 
     def __init__(self, parts: Mapping[str, BlurClipDataset]) -> None:
         self.parts = dict(parts)
-        for what, found in (
+        for what, values in (
             ("sizes", {part.size for part in self.parts.values()}),
             ("numbers of frames", {part.frames for part in self.parts.values()}),
         ):
-            if len(found) > 1:
-                raise InputError(f"the parts of the mix have different {what}: {found}")
+            if len(values) > 1:
+                raise InputError(f"the parts of the mix have different {what}: {values}")
 
     def __len__(self) -> int:
         return sum(map(len, self.parts.values()))
@@ -185,16 +188,16 @@ class MixedClips(Dataset[dict[str, Tensor]]):
         for part in self.parts.values():
             part.set_epoch(epoch)
 
-    def __getitem__(self, place: tuple[str, int]) -> dict[str, Tensor]:
-        name, number = place
+    def __getitem__(self, key: tuple[str, int]) -> dict[str, Tensor]:
+        name, number = key
         return self.parts[name].item(number)
 
 
 class MixSampler(Sampler[tuple[str, int]]):
     """Order of the items of a mix: each part by its share, without repetition before it is used up.
 
-    The order is a function of seed, epoch and number of samples; each of the processes that train
-    together takes every so manyth of it.
+    The order is a function of seed, epoch and number of samples; the processes that train together
+    take its items in turn.
 
     Args:
         sizes: of the parts, by name.
@@ -232,15 +235,15 @@ class MixSampler(Sampler[tuple[str, int]]):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
-        draw = _generator(self.seed, self.epoch)
-        places: list[tuple[str, int]] = []
+        generator = _generator(self.seed, self.epoch)
+        keys: list[tuple[str, int]] = []
         for name, count in self._counts().items():
             size = self.sizes[name]
-            for again in range(math.ceil(count / size)):
-                order = torch.randperm(size, generator=draw) + again * size
-                places += [(name, number) for number in order[: count - again * size].tolist()]
-        order = torch.randperm(self.samples, generator=draw)[self.rank :: self.ranks]
-        return (places[row] for row in order[: len(self)].tolist())
+            for first in range(0, count, size):
+                order = torch.randperm(size, generator=generator) + first
+                keys += [(name, number) for number in order[: count - first].tolist()]
+        order = torch.randperm(self.samples, generator=generator)[self.rank :: self.ranks]
+        return (keys[row] for row in order[: len(self)].tolist())
 
     def _counts(self) -> dict[str, int]:
         """Samples of each part: whole numbers that add up."""
@@ -268,7 +271,7 @@ def mixed_loader(
         shares: by name, as `b2m.models.budgets.SHARES`.
         samples: in the epoch, over all processes.
         batch: samples.
-        epoch: another one, other crops in another order.
+        epoch: each has other crops in another order.
         seed: of the order; crops have that of their data set.
         rank, ranks: this process among those that train together.
         workers: processes that read.
@@ -319,13 +322,13 @@ class BuiltStream:
 
     def __call__(self, step: int) -> SampleBatch:
         """The batch of a step."""
-        epoch, place = divmod(step, self.steps)
+        epoch, position = divmod(step, self.steps)
         if epoch != self._epoch:
             self._epoch = epoch
             self.mix.set_epoch(epoch)
             self.sampler.set_epoch(epoch)
             self._order = list(self.sampler)
-        chosen = self._order[place * self.batch : (place + 1) * self.batch]
+        chosen = self._order[position * self.batch : (position + 1) * self.batch]
         items = list(self._readers.map(self.mix.__getitem__, chosen))
         return SampleBatch(**default_collate(items)).to(self.device)
 
@@ -337,10 +340,10 @@ def parse_mix(data: Sequence[str | Path]) -> dict[str, float | None]:
         InputError: a folder twice, or a weight that is none.
     """
     mix: dict[str, float | None] = {}
-    for given in map(str, data):
-        folder, said, weight = given.rpartition("=")
-        if not said or Path(given).exists():
-            folder, weight = given, ""
+    for entry in map(str, data):
+        folder, equals, weight = entry.rpartition("=")
+        if not equals or Path(entry).exists():
+            folder, weight = entry, ""
         try:
             share = float(weight) if weight else None
         except ValueError:
@@ -387,12 +390,12 @@ def validation_samples(
     """
     parts = []
     for folder in parse_mix(data):
-        if any(one.split == "val" for one in iter_index(folder)):
+        if any(record.split == "val" for record in iter_index(folder)):
             options: dict[str, Any] = {"centred": True, "motion": motion}
-            parts.append(BlurClipDataset(folder, "val", size, frames, vary=False, **options))
+            parts.append(BlurClipDataset(folder, "val", size, frames, augment=False, **options))
     items = [
-        part[place]
+        part[number]
         for part in parts
-        for place in range(0, len(part), -(-len(part) * len(parts) // count))
+        for number in range(0, len(part), -(-len(part) * len(parts) // count))
     ]
     return SampleBatch(**default_collate(items)) if items else None

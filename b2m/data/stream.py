@@ -31,19 +31,19 @@ class SceneStream:
 
     Args:
         photos, cutouts: textures on the device of the training.
-        scenes: configuration at a number of samples, as the curriculum has it, from two even draws
-            in [0, 1): of the length of blur and of the kind of scene.
+        scenes: configuration at a number of samples, as the curriculum has it, from two uniform
+            draws in [0, 1): of the length of blur and of the kind of scene.
         crop: side, pixels.
         centred: whether crops are the middle of what is rendered or real, not anywhere in it.
         batch: samples.
         reuse: times each scene is used.
-        turning: share of what is rendered in which only the camera turns.
+        rotation_share: of what is rendered, that in which only the camera rotates.
         real: squares of real clips, at least as large as the crop, mixed in; None for none.
         real_share: of the samples.
-        keep: a folder where what is rendered is kept, and taken from where it is there already:
+        cache: a folder where what is rendered is kept, and from which it is read if it is there:
             trainings that see the same scenes render them once. A gigabyte for every 20,000 samples
             of scenes of 128x128 used 8 times. To be emptied when the renderer is changed.
-            None keeps nothing.
+            None for none.
         seed: of everything.
         rank, ranks: this process among those that train together.
     """
@@ -58,27 +58,27 @@ class SceneStream:
         batch: int,
         reuse: int,
         centred: bool = False,
-        turning: float = 0.0,
+        rotation_share: float = 0.0,
         real: PackedSamples | None = None,
         real_share: float = 0.0,
-        keep: Path | None = None,
+        cache: Path | None = None,
         seed: int = 0,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
         self.photos, self.cutouts, self.scenes = photos, cutouts, scenes
         self.crop, self.batch, self.reuse = crop, batch, reuse
-        self.centred, self.turning = centred, turning
+        self.centred, self.rotation_share = centred, rotation_share
         self.seed, self.rank, self.ranks = seed, rank, ranks
         self.device = photos.pixels.device
         self.real, self.real_share = real, real_share if real is not None else 0.0
-        self.keep = keep
-        if keep is not None:
-            make_folder(keep)
+        self.cache = cache
+        if cache is not None:
+            make_folder(cache)
             parts = (
                 part.cpu().numpy()
-                for made in (photos, cutouts)
-                for part in (made.pixels, made.table)
+                for textures in (photos, cutouts)
+                for part in (textures.pixels, textures.table)
             )
             self._textures = b"".join(hashlib.sha256(part.tobytes()).digest() for part in parts)
         # A chunk of scenes is rendered, used up, and replaced.
@@ -96,62 +96,62 @@ class SceneStream:
         generator, kinds = self._generator(1, number), self._generator(4, number)
         plan: list[tuple[SceneConfig, int, int, bool]] = []
         samples = number * self.chunk_scenes * self.reuse * self.ranks
-        count, wanted = 0, self.chunk_scenes - round(self.real_share * self.chunk_scenes)
-        while count < wanted:
-            some = min(_SCENES_AT_ONCE, wanted - count)
+        planned, rendered = 0, self.chunk_scenes - round(self.real_share * self.chunk_scenes)
+        while planned < rendered:
+            count = min(_SCENES_AT_ONCE, rendered - planned)
             ceiling = float(torch.rand((), generator=generator))
             seed = int(torch.randint(2**62, (), generator=generator))
-            turns = self.turning > float(torch.rand((), generator=generator))
+            rotates = self.rotation_share > float(torch.rand((), generator=generator))
             kind = float(torch.rand((), generator=kinds))
-            plan.append((self.scenes(samples, ceiling, kind), some, seed, turns))
-            count += some
+            plan.append((self.scenes(samples, ceiling, kind), count, seed, rotates))
+            planned += count
         self._chunk, self._chunk_number = self._rendered(plan), number
-        if self.real is not None and wanted < self.chunk_scenes:
+        if self.real is not None and rendered < self.chunk_scenes:
             rows = torch.randint(
-                len(self.real.clips), (self.chunk_scenes - wanted,), generator=generator
+                len(self.real.clips), (self.chunk_scenes - rendered,), generator=generator
             )
             self._chunk = PackedSamples(
                 *(
-                    torch.cat([rendered, real[rows].to(self.device)])
-                    for rendered, real in zip(self._chunk, self.real, strict=True)
+                    torch.cat([drawn, real[rows].to(self.device)])
+                    for drawn, real in zip(self._chunk, self.real, strict=True)
                 )
             )
 
     def _rendered(self, plan: list[tuple[SceneConfig, int, int, bool]]) -> PackedSamples:
-        """The samples of a plan, kept ones where there are any."""
-        kept = None
-        if self.keep is not None:
+        """The samples of a plan, from the cache where they are in it."""
+        cached = None
+        if self.cache is not None:
             # The plan and the textures say all about what is rendered, but for the code.
             digest = hashlib.sha256(self._textures + repr(plan).encode()).hexdigest()
-            kept = self.keep / f"{digest[:24]}.safetensors"
-            if kept.is_file():
-                return PackedSamples(**load_file(kept, device=str(self.device)))
-        parts = [self._render(*some) for some in plan]
+            cached = self.cache / f"{digest[:24]}.safetensors"
+            if cached.is_file():
+                return PackedSamples(**load_file(cached, device=str(self.device)))
+        parts = [self._render(*scenes) for scenes in plan]
         photos_and_frames = [torch.cat([part.photo[:, None], part.frames], 1) for part in parts]
         clips = torch.cat([(each * 255).round().to(torch.uint8) for each in photos_and_frames])
         flows = torch.cat([torch.stack([part.flow, part.path], 1) for part in parts]).half()
         packed = PackedSamples(clips.contiguous(), flows.contiguous())
-        if kept is not None:
-            with atomic_path(kept) as path:
+        if cached is not None:
+            with atomic_path(cached) as path:
                 save_file(packed._asdict(), path)
         return packed
 
-    def _render(self, config: SceneConfig, count: int, seed: int, turns: bool) -> SampleBatch:
-        if not turns:
+    def _render(self, config: SceneConfig, count: int, seed: int, rotates: bool) -> SampleBatch:
+        if not rotates:
             return render(self.photos, self.cutouts, config, count, seed, self.device)
-        turning = RotationConfig(size=config.size, frames=config.frames, blur=config.blur)
-        return render_rotation(self.photos, turning, count, seed, self.device)
+        rotation = RotationConfig(size=config.size, frames=config.frames, blur=config.blur)
+        return render_rotation(self.photos, rotation, count, seed, self.device)
 
     def __call__(self, step: int) -> SampleBatch:
         """The batch of a step."""
-        number, place = divmod(step, self.chunk_steps)
+        number, position = divmod(step, self.chunk_steps)
         if number != self._chunk_number:
             self._render_chunk(number)
-        round_, place = divmod(place, self.chunk_scenes // self.batch)
+        round_, position = divmod(position, self.chunk_scenes // self.batch)
         order = torch.randperm(
             self.chunk_scenes, generator=self._generator(2, number * self.reuse + round_)
         )
-        rows = order[place * self.batch : (place + 1) * self.batch].to(self.device)
+        rows = order[position * self.batch : (position + 1) * self.batch].to(self.device)
         generator = self._generator(3, step)
         clips, flows = self._chunk
         slack = clips.shape[-1] - self.crop

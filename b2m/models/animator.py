@@ -394,7 +394,7 @@ _SMALL: dict[str, Any] = _RECIPE | {"crop": 96, "scene": 128}
 # from the beginning.
 _SHORT = _SMALL | {"batch": 4, "blur": (20.0, 36.0), "blur_samples": 20_000}
 _CLIPS, _NO_CLIPS = {"real_share": SHARES["clips"]}, {"real_share": 0.0}
-_TURNING = {"turning": SHARES["rotation"] / (1 - SHARES["clips"])}  # of what is rendered
+_ROTATION = {"rotation_share": SHARES["rotation"] / (1 - SHARES["clips"])}  # of what is rendered
 
 
 @register_model(
@@ -421,11 +421,11 @@ _TURNING = {"turning": SHARES["rotation"] / (1 - SHARES["clips"])}  # of what is
         "animator-short": {**_SMALL, **FROM_SCRATCH},
         # Scenes, turning cameras and real clips (`--clips`), as in `SHARES`; and what each adds on
         # the same small budget: `b2m evaluate --table mix` compares them.
-        "animator-mix": {**_RECIPE, **_TURNING, **_CLIPS},
+        "animator-mix": {**_RECIPE, **_ROTATION, **_CLIPS},
         "animator-short-scenes": {**_SHORT, **_NO_CLIPS},
-        "animator-short-rotation": {**_SHORT, **_NO_CLIPS, "turning": SHARES["rotation"]},
+        "animator-short-rotation": {**_SHORT, **_NO_CLIPS, "rotation_share": SHARES["rotation"]},
         "animator-short-clips": {**_SHORT, **_CLIPS},
-        "animator-short-mix": {**_SHORT, **_TURNING, **_CLIPS},
+        "animator-short-mix": {**_SHORT, **_ROTATION, **_CLIPS},
     },
 )
 class MotionAnimator(HubModel):

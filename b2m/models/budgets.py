@@ -40,7 +40,7 @@ samples. Scenes are ours, cropped anywhere but where "centred" says otherwise, t
 reversed, and the averaged weights are kept."""
 
 ZHONG = ("turn", "mirror", "reverse")
-"""How Zhong 2022 varies samples of films: flips and quarter turns, and each with its reverse."""
+"""Augmentations of Zhong 2022: flips and quarter turns, and each film with its reverse."""
 
 PAPER_ADAM: dict[str, Any] = {
     **PAPER,

@@ -362,7 +362,7 @@ class GuidanceDiscriminator(nn.Module):
         "guidance-predictor-paper": {
             "config": GuidancePredictorConfig.paper(),
             **PAPER,
-            "vary": ZHONG,
+            "augmentations": ZHONG,
             "learning_rate": 2e-4,
             "betas": (0.5, 0.999),
             "weight_decay": 0.0,

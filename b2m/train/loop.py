@@ -80,7 +80,7 @@ def train(
             averaged into further samples; None for scenes alone.
         data: folders that `b2m data build` has made, instead of all these: "DIR", or "DIR=WEIGHT"
             for their shares; without weights every sample counts alike. Their train splits train,
-            cropped, varied and in the order that the recipe says; their val splits validate, or
+            cropped and augmented as the recipe says; their val splits validate, or
             scenes where none has one.
         keep_scenes: folder where rendered scenes are kept for other trainings that see the same,
             gigabytes of them; None renders anew each time.
@@ -170,7 +170,7 @@ class Run:
                 "train",
                 size=recipe.crop,
                 frames=frames,
-                vary=recipe.vary,
+                augment=recipe.augmentations,
                 seed=self.seed,
                 centred=recipe.centred,
                 motion=motion,
@@ -250,10 +250,10 @@ class Run:
                 crop=recipe.crop,
                 reuse=recipe.reuse,
                 centred=recipe.centred,
-                turning=recipe.turning,
+                rotation_share=recipe.rotation_share,
                 real=None if clips is None else cut_crops(clips, recipe.scene),
                 real_share=recipe.real_share,
-                keep=None if keep_scenes is None else Path(keep_scenes),
+                cache=None if keep_scenes is None else Path(keep_scenes),
                 **options,
             )
         truth = render(

@@ -30,19 +30,19 @@ class Recipe:
         scene: side of the rendered scenes, pixels.
         crop: side of the training crops, pixels.
         centred: whether they are the middle of scenes and real squares, not anywhere in them.
-        vary: what is done to samples of built data sets, of `AUGMENTATIONS`; scenes are augmented
-            in all these ways.
+        augmentations: of samples of built data sets, some of `AUGMENTATIONS`; scenes get all.
         batch: samples per step.
         blur: longest blur at the start and at the end of the curriculum, pixels.
         blur_samples: samples over which the blur grows from the one to the other.
         kinds: shares of the kinds of scenes.
         camera_samples: until so many have been seen, all that is rendered is long blur by the
             camera: a network finds out what motion looks like where the whole photo tells of one.
-        reuse: times a rendered scene is used, each time cropped, turned and lit anew.
-        defocus: share of the scenes with a background out of focus, which is not to be taken for
-            motion.
-        still: share of the scenes in which nothing moves.
-        turning: share of what is rendered in which only the camera turns (Argaw 2021a, section 3).
+        reuse: times a rendered scene is used, each time cropped and augmented anew.
+        defocus_share: of the scenes, those with a background out of focus, which is not to be
+            taken for motion.
+        still_share: of the scenes, those in which nothing moves.
+        rotation_share: of what is rendered, that in which only the camera rotates (Argaw 2021a,
+            section 3).
         real_share: share of the samples that are cut from real clips, where there are any.
         optimizer: "adam", whose weight decay is part of the gradient, "adamw", or "muon" for the
             inner matrices of a network and "adamw" for the rest of it.
@@ -65,16 +65,16 @@ class Recipe:
     scene: int = 128
     crop: int = 96
     centred: bool = False
-    vary: tuple[str, ...] = AUGMENTATIONS
+    augmentations: tuple[str, ...] = AUGMENTATIONS
     batch: int = 8
     blur: tuple[float, float] = (12.0, 36.0)
     blur_samples: int = 60_000
     kinds: Mapping[Kind, float] = field(default_factory=lambda: {"mixed": 1.0})
     camera_samples: int = 0
     reuse: int = 8
-    defocus: float = 0.3
-    still: float = 0.12
-    turning: float = 0.0
+    defocus_share: float = 0.3
+    still_share: float = 0.12
+    rotation_share: float = 0.0
     real_share: float = 0.15
     optimizer: Literal["adam", "adamw", "muon"] = "adamw"
     learning_rate: float = 6e-4
@@ -123,8 +123,8 @@ class Recipe:
             size=self.scene,
             blur=(0.4 * longest, longest),
             kind=list(self.kinds)[bisect(shares, kind * shares[-1])],
-            defocus=self.defocus,
-            still=self.still,
+            defocus=self.defocus_share,
+            still=self.still_share,
         )
 
 
