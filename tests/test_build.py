@@ -553,16 +553,16 @@ def test_each_frame_of_a_video_is_decoded_about_once(tmp_path, monkeypatch):
 
     def counted(time, *given):
         decoded.append(time)
-        return place(time, *given)
+        return number(time, *given)
 
-    place = footage._place
-    monkeypatch.setattr(footage, "_place", counted)
+    number = footage._frame_number
+    monkeypatch.setattr(footage, "_frame_number", counted)
     recipe = DATASET_RECIPES["video"]
     offers, _ = plan_sources(recipe, source)
     tasks = list(tasks_of(recipe, offers[0], 0, 0, 100, lambda number: False))
     assert 4 <= len(tasks) <= 7  # for several cores
     assert [start for task in tasks for start in task.starts] == list(range(0, 700, 7))
-    keys = offers[0].footage.keys
+    keys = offers[0].footage.keyframes
     for task in tasks[1:]:
         assert any(task.starts[0] - 7 < key <= task.starts[0] for key in keys)
     read = [made for task in tasks for made in make(recipe, task)]
@@ -580,7 +580,7 @@ def test_a_build_forgets_what_it_has_written(tmp_path):
     try:
         numbers = np.random.default_rng(0).permutation(lines).tolist()
         results = ([{"number": number} | line] for number in numbers)
-        assert sum(ledger.take(results)) == lines == ledger.done
+        assert sum(ledger.append(results)) == lines == ledger.done
         assert ledger.finish([], None) == (lines, 0, 0)
         assert tracemalloc.get_traced_memory()[1] < 1e6  # the numbers of this test among it
     finally:

@@ -113,7 +113,7 @@ def test_a_table(tmp_path):
 
 def test_a_layout(tmp_path):
     @register_layout("holidays")
-    def _holidays(folder, way):
+    def _holidays(folder, scheme):
         """YEAR/NAME.mp4: what was filmed before 2020 is to train on, the rest to test on."""
         return [
             Source(path.stem, "train" if path.parent.name < "2020" else "test", path)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from b2m.blur import average_bytes, encode_bytes
-from b2m.data.interpolate import Between
+from b2m.data.interpolate import Interpolator
 from b2m.errors import InputError
 from b2m.media.image import Pixels
 from b2m.motion.fields import estimate_flow
@@ -139,15 +139,15 @@ def longest_step(frames: Sequence[Pixels]) -> float:
 
 
 def expose(
-    frames: Sequence[Pixels], start: float, how: Averaging, between: Between | None
+    frames: Sequence[Pixels], start: float, how: Averaging, between: Interpolator | None
 ) -> tuple[Pixels, NDArray[np.uint8], int]:
     """Average a window.
 
     Args:
         frames: of the source, those `how.needed` names, (H, W, 3) uint8 each.
         start: of the window, in frames of the source.
-        how: it is averaged.
-        between: an interpolator, where frames are wanted between those.
+        how: settings.
+        between: an interpolator, where frames between those are needed.
 
     Returns:
         The photo (H, W, 3) uint8, the kept frames (T, H, W, 3) uint8, and how many were averaged.
@@ -181,7 +181,7 @@ def average_instants(
 
 
 def frames_at(
-    frames: Sequence[Pixels], times: Sequence[float], between: Between | None
+    frames: Sequence[Pixels], times: Sequence[float], between: Interpolator | None
 ) -> Iterator[Pixels]:
     """The frames at increasing times; those between two frames are interpolated."""
     for index, inside in groupby(times, lambda time: math.floor(time + 1e-9)):

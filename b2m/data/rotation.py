@@ -2,7 +2,7 @@
 
 The data set of Argaw et al. 2021a, section 3: a panorama on the unit sphere is seen by a virtual
 pinhole camera at two orientations and at those between them, by spherical linear interpolation of
-quaternions, as many as grow linearly with the angle; their mean is the blurred photo. Before an
+quaternions, their number linear in the angle; their mean is the blurred photo. Before an
 ordinary photo the same camera turns by the homography K R K^-1.
 
 A camera looks along z, with x to its right and y down. Its orientation turns its own directions
@@ -182,7 +182,7 @@ def _expose(
     return expose(instants, fine), turn.flow((size, size))
 
 
-def _finished(images: Tensor, flow: Tensor) -> SampleBatch:
+def _as_batch(images: Tensor, flow: Tensor) -> SampleBatch:
     images = linear_to_srgb(images)
     still = torch.zeros_like(flow[:, :1]).bool()
     return SampleBatch.of(images[:, 0], images[:, 1:], flow, moving=still, path=flow)
@@ -246,7 +246,7 @@ def render_rotation(
     soft = random.chance(config.softness, batch)
     if soft.any():
         images[soft] = soften(images[soft], sigma[soft])
-    return _finished(images, flow)
+    return _as_batch(images, flow)
 
 
 def _light_up(canvas: Tensor, random: Random, share: float) -> None:
@@ -425,4 +425,4 @@ def render_panorama(panorama: Pixels, config: RotationConfig, seed: int) -> Samp
     aside = config.size / math.sqrt(2) / float(focal)
     pixels_per_degree = math.radians(float(focal)) * (1 + aside**2)
     steps = math.ceil(max(config.frames_per_degree, pixels_per_degree) * degrees)
-    return _finished(*_expose(look, turn, config.size, config.frames, steps))
+    return _as_batch(*_expose(look, turn, config.size, config.frames, steps))

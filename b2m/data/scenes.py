@@ -320,7 +320,7 @@ def pixel_grid(size: int | tuple[int, int], device: torch.device) -> Tensor:
     return torch.stack([column, row], dim=-1).view(-1, 2)
 
 
-def _places(layers: _Layers, grid: Tensor, time: float) -> tuple[Tensor, Tensor]:
+def _sample_points(layers: _Layers, grid: Tensor, time: float) -> tuple[Tensor, Tensor]:
     """What pixels see at a time: places on backgrounds (B, N, 2) and things (P, N, 2), pixels."""
     camera, own = (torch.linalg.inv(matrices) for matrices in _matrices(layers, time))
     shift = torch.eye(3, device=grid.device).repeat(len(own), 1, 1)
@@ -333,7 +333,7 @@ def _places(layers: _Layers, grid: Tensor, time: float) -> tuple[Tensor, Tensor]
 
 def _composite(layers: _Layers, grid: Tensor, size: int, time: float) -> tuple[Tensor, Tensor]:
     """Linear light (B, 3, H, W) at a time, and the things' alphas (P, 1, H, W)."""
-    behind, before = _places(layers, grid, time)
+    behind, before = _sample_points(layers, grid, time)
     behind = (behind / (layers.canvas.shape[-1] / 2)).unflatten(1, (size, size))
     before = (before / (layers.things.shape[-1] / 2)).unflatten(1, (size, size))
     image = F.grid_sample(layers.canvas, behind, padding_mode="reflection", align_corners=False)
@@ -351,7 +351,7 @@ def _flow(
     layers: _Layers, grid: Tensor, size: int, alpha: Tensor, at: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """Flow (B, 2, H, W) of what is on top at an instant, and what moves by itself (B, 1, H, W)."""
-    behind, before = _places(layers, grid, at)
+    behind, before = _sample_points(layers, grid, at)
     ends = []
     for time in (-1.0, 1.0):
         camera, own = _matrices(layers, time)

@@ -162,10 +162,10 @@ class Run:
                 "data sets that were built are trained on instead of photos, cut-outs, clips and "
                 "kept scenes: name either, and build scenes or clips to mix them in"
             )
-        built: tuple[dict[str, BlurClipDataset], dict[str, float]] | None = None
+        mix: tuple[dict[str, BlurClipDataset], dict[str, float]] | None = None
         if data:  # refused before anything is computed
             frames, motion = self._needs
-            built = open_mix(
+            mix = open_mix(
                 data,
                 "train",
                 size=recipe.crop,
@@ -234,8 +234,8 @@ class Run:
         rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
         options: dict[str, Any] = {"batch": recipe.batch, "seed": self.seed}
         options |= {"rank": rank, "ranks": ranks}
-        if built is not None:
-            self.stream = BuiltStream(*built, device=self.device, **options)
+        if mix is not None:
+            self.stream = BuiltStream(*mix, device=self.device, **options)
             truth = validation_samples(
                 data, min(_VALIDATION_SCENES, 6 * recipe.batch), recipe.crop, *self._needs
             )
@@ -305,10 +305,10 @@ class Run:
                 f"{path} is of another model than recipe '{self.recipe.name}'; "
                 "name another output folder or start anew without resuming."
             )
-        begun = checkpoint.get("seed", self.seed)  # older ones do not say
-        if begun != self.seed:
+        seed = checkpoint.get("seed", self.seed)  # older ones do not say
+        if seed != self.seed:
             raise InputError(
-                f"{path} was begun with seed {begun}, not {self.seed}: go on with that, name "
+                f"{path} was begun with seed {seed}, not {self.seed}: go on with that, name "
                 "another output folder or start anew without resuming."
             )
         return checkpoint
@@ -324,15 +324,15 @@ class Run:
         """Step until the samples or the hours are used up; returns the folder of the weights."""
         recipe = self.recipe
         per_step = recipe.batch * self.accelerator.num_processes
-        first, begun, start = self.step, time.monotonic(), recipe.rate(self.samples)
+        first, started, start = self.step, time.monotonic(), recipe.rate(self.samples)
         if decay:
             samples = self.samples + decay
             if self.accelerator.is_main_process:
                 (self.folder / _DECAY_LOG).unlink(missing_ok=True)  # of a decay before
         # Counted, not derived from the step: a run may go on with another number of processes.
         last = first + ((2**62 if samples is None else samples) - self.samples) // per_step
-        deadline = math.inf if hours is None else begun + 3600 * hours
-        saved, earlier = begun, self.seconds
+        deadline = math.inf if hours is None else started + 3600 * hours
+        saved, earlier = started, self.seconds
         bar = tqdm(
             total=samples,
             initial=self.samples,
@@ -357,15 +357,15 @@ class Run:
             self.samples += per_step
             bar.update(per_step)
             now = time.monotonic()
-            self.seconds = earlier + now - begun
+            self.seconds = earlier + now - started
             if self.samples % validate_every < per_step or self.step == last:
                 scores = recipe.objective.validate(self.ema.module.eval(), self.truth)
                 done = (self.step - first) * per_step
                 self._log(
                     _DECAY_LOG if decay else _LOG,
                     loss=running,
-                    samples_per_second=done / (now - begun),
-                    synthesis=synthesis / (now - begun),
+                    samples_per_second=done / (now - started),
+                    synthesis=synthesis / (now - started),
                     **scores,
                 )
                 shown = {name: f"{score:.2f}" for name, score in scores.items()}

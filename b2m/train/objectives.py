@@ -159,9 +159,9 @@ class PredictorObjective(Objective):
         rows |= {"still": [], "moving_or_still": []}
         for index, truth in enumerate(scenes.guidance):
             with torch.inference_mode():
-                found = model.predict(scenes.photo[index : index + 1], latents)
-            moving, moved = truth.any(0), found.any(1)
-            right = (found == truth).all(1)
+                predicted = model.predict(scenes.photo[index : index + 1], latents)
+            moving, moved = truth.any(0), predicted.any(1)
+            right = (predicted == truth).all(1)
             best = 0
             if moving.any():
                 shares = right[:, moving].float().mean(1)
@@ -182,9 +182,9 @@ class PredictorObjective(Objective):
         tiles: list[Pixels] = []
         for index, truth in enumerate(scenes.guidance.to(torch.int8)):
             with torch.inference_mode():
-                found = model.predict(scenes.photo[index : index + 1], latents)
+                predicted = model.predict(scenes.photo[index : index + 1], latents)
             tiles.append(to_pixels(scenes.photo[index]))
-            tiles += [to_color(g.permute(1, 2, 0).cpu().numpy()) for g in (truth, *found)]
+            tiles += [to_color(g.permute(1, 2, 0).cpu().numpy()) for g in (truth, *predicted)]
         labels = ["photo", "true", *(f"drawn {number}" for number in range(1, 6))]
         return grid(tiles, labels * len(scenes.photo), columns=len(labels), gap=6, font_size=12)
 
@@ -205,15 +205,16 @@ class ClipObjective(Objective):
 
     @staticmethod
     def _frames(model: HubModel, scenes: SampleBatch) -> tuple[Tensor, Tensor]:
-        """Frames found and true ones, (B, N, 3, H, W) both."""
+        """Predicted and true frames, (B, N, 3, H, W) both."""
         rows = []
         for start in range(0, len(scenes.photo), 8):
             some = slice(start, start + 8)
             guidance = model.true_guidance(scenes.guidance[some], scenes.flow[some])
             with torch.inference_mode():
                 rows.append(model(scenes.photo[some], guidance))
-        found = torch.cat(rows)
-        return found, scenes.frames[:, evenly_spaced(scenes.frames.shape[1], found.shape[1])]
+        predicted = torch.cat(rows)
+        numbers = evenly_spaced(scenes.frames.shape[1], predicted.shape[1])
+        return predicted, scenes.frames[:, numbers]
 
     @classmethod
     def validate(cls, model: HubModel, scenes: SampleBatch) -> dict[str, float]:
@@ -224,8 +225,8 @@ class ClipObjective(Objective):
             the true one, psnr_photo of the photo repeated, and of the middle frame alone
             psnr_middle and psnr_middle_photo.
         """
-        found, truth = cls._frames(model, scenes)
-        given, turned = batch_psnr(found, truth), batch_psnr(found, truth.flip(1))
+        predicted, truth = cls._frames(model, scenes)
+        given, turned = batch_psnr(predicted, truth), batch_psnr(predicted, truth.flip(1))
         repeated = batch_psnr(scenes.photo[:, None], truth)
         middle = truth.shape[1] // 2
         return {
@@ -239,10 +240,10 @@ class ClipObjective(Objective):
     @classmethod
     def draw(cls, model: HubModel, scenes: SampleBatch) -> Pixels:
         """Photo, frames and the motion from the first frame found to the last."""
-        found, truth = (to_pixels(frames) for frames in cls._frames(model, scenes))
-        flows = [to_middle_grid(estimate_flow(frames[0], frames[-1])) for frames in found]
+        predicted, truth = (to_pixels(frames) for frames in cls._frames(model, scenes))
+        flows = [to_middle_grid(estimate_flow(frames[0], frames[-1])) for frames in predicted]
         return training_sheet(
-            to_pixels(scenes.photo), found, truth, np.stack(flows), to_flow(scenes.flow)
+            to_pixels(scenes.photo), predicted, truth, np.stack(flows), to_flow(scenes.flow)
         )
 
 
@@ -268,11 +269,11 @@ class FlowObjective(Objective):
         for start in range(0, len(scenes.photo), 8):
             some = slice(start, start + 8)
             with torch.inference_mode():
-                found = model(scenes.photo[some])
+                predicted = model(scenes.photo[some])
             truth = scenes.flow[some]
             # (B, H, W) each
             given, turned, zero = (
-                (flow - truth).norm(dim=1) for flow in (found, -found, 0 * found)
+                (flow - truth).norm(dim=1) for flow in (predicted, -predicted, 0 * predicted)
             )
             whole = torch.minimum(given.mean((1, 2)), turned.mean((1, 2)))
             line = torch.minimum(given, turned).mean((1, 2))
@@ -284,11 +285,11 @@ class FlowObjective(Objective):
     def draw(model: HubModel, scenes: SampleBatch) -> Pixels:
         """Photo, flow found and true flow, in one scale of colours."""
         with torch.inference_mode():
-            found = to_flow(model(scenes.photo))
+            predicted = to_flow(model(scenes.photo))
         tiles: list[Pixels] = []
         labels: list[str] = []
         for picture, ours, truth in zip(
-            to_pixels(scenes.photo), found, to_flow(scenes.flow), strict=True
+            to_pixels(scenes.photo), predicted, to_flow(scenes.flow), strict=True
         ):
             longest = max(1.0, float(np.linalg.norm(truth, axis=2).max()))
             tiles += [picture, flow_to_color(ours, longest), flow_to_color(truth, longest)]
