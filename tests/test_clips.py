@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_squares_have_frames_that_average_to_the_photo_and_the_known_motion(folder):
-    crops = cut_crops(folder, SIDE, windows=6, each=2)
+    crops = cut_crops(folder, SIDE, windows=6, per_window=2)
     assert crops.clips.shape[1:] == (8, 3, SIDE, SIDE)
     assert crops.flows.shape[1:] == (2, 2, SIDE, SIDE) and len(crops.flows) == len(crops.clips)
     flows = crops.flows[:, 0].float().numpy()
@@ -51,7 +51,7 @@ def test_squares_have_frames_that_average_to_the_photo_and_the_known_motion(fold
 
 
 def test_squares_are_the_same_each_time(folder):
-    first, again = (cut_crops(folder, SIDE, windows=2, each=2) for _ in range(2))
+    first, again = (cut_crops(folder, SIDE, windows=2, per_window=2) for _ in range(2))
     assert (first.clips == again.clips).all() and (first.flows == again.flows).all()
 
 

@@ -91,7 +91,7 @@ class Averaging:
         return (self.average - 1) / self.factor
 
     def starts(self, count: int) -> list[float]:
-        """Starts of the windows in a source of so many frames, in its frames."""
+        """Starts of the windows in a source of `count` frames, in its frames."""
         step = (self.step or self.average) / self.factor
         windows = 1 + math.floor((count - 1 - math.ceil(self.span)) / step)
         starts = (window * step for window in range(max(0, windows)))

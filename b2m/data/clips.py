@@ -53,7 +53,7 @@ def read_windows(path: str | Path, count: int | None = None) -> Iterator[Sample]
 
     Args:
         path: of the video.
-        count: at most so many, evenly spread over the clip; None for all.
+        count: of windows at most, evenly spread over the clip; None for all.
 
     Raises:
         InputError: not a video, or one shorter than the longest window.
@@ -66,7 +66,9 @@ _CROP_FRAMES = 7
 _SCALES = (1.0, 0.6)  # real footage is soft at its own size and crisp when it is shrunk
 
 
-def cut_crops(folder: str | Path, size: int, *, windows: int = 36, each: int = 6) -> PackedSamples:
+def cut_crops(
+    folder: str | Path, size: int, *, windows: int = 36, per_window: int = 6
+) -> PackedSamples:
     """Squares of the clips to train on, half of them around something that moves.
 
     The photo is the mean of 7 frames, or of 13 of which every second one is kept.
@@ -75,7 +77,7 @@ def cut_crops(folder: str | Path, size: int, *, windows: int = 36, each: int = 6
         folder: see `find_clips`.
         size: side of the squares, pixels.
         windows: of each clip, at most, evenly spread.
-        each: squares from each window.
+        per_window: squares from each.
 
     Raises:
         InputError: no clips, or frames smaller than the squares.
@@ -94,7 +96,7 @@ def cut_crops(folder: str | Path, size: int, *, windows: int = 36, each: int = 6
             stack = np.concatenate([photo[None], frames[::stride]])
             moving = np.argwhere(np.hypot(flow[..., 0], flow[..., 1]) >= STILL_THRESHOLD)
             limits = np.array(flow.shape[:2]) - size
-            for crop in range(each):
+            for crop in range(per_window):
                 corner = rng.integers(0, limits + 1)
                 if crop % 2 and len(moving):
                     about = moving[rng.integers(len(moving))] - rng.integers(0, size, 2)
@@ -121,7 +123,7 @@ def _shrunk(frames: NDArray[np.uint8], scale: float, least: int, path: Path) -> 
 
 
 def pick_starts(total: int, count: int | None, path: str | Path = "the clip") -> list[int]:
-    """Frames with which the windows of a clip of so many frames begin; see `read_windows`."""
+    """First frames of the windows of a clip of `total` frames; see `read_windows`."""
     # Each has room for the longest, so that any of them may be given any length.
     starts = range(0, total - max(LENGTHS) + 1, STEP)
     if not starts:

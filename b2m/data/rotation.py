@@ -174,7 +174,7 @@ def _expose(
 ) -> tuple[Tensor, Tensor]:
     """Mean over the exposure and kept frames (B, 1 + T, 3, H, W), linear light; and the flow.
 
-    `look` gives what cameras of orientations (B, 3, 3) see, at so many steps or more.
+    `look` gives what cameras of orientations (B, 3, 3) see; it is called `steps` times or more.
     """
     fine = max(1, math.ceil(steps / (frames - 1)))
     last = fine * (frames - 1)

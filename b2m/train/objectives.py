@@ -6,7 +6,7 @@ which are no part of it: they are here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,16 +91,13 @@ class AnimatorObjective(Objective):
             the flow and epe_zero of no flow (pixels).
         """
         rows = []
-        for start in range(0, len(scenes.photo), 8):
-            some = slice(start, start + 8)
+        for some in _in_batches(scenes):
             with torch.inference_mode():
-                animation = model(scenes.photo[some], scenes.guidance[some])
-            truth, flow = scenes.frames[some], scenes.flow[some]
-            quality = [
-                batch_psnr(clip, truth).mean(1)
-                for clip in (animation.frames, scenes.photo[some, None])
-            ]
-            errors = [off.norm(dim=1).mean((1, 2)) for off in (animation.flow - flow, flow)]
+                animation = model(some.photo, some.guidance)
+            clips = animation.frames, some.photo[:, None]
+            quality = [batch_psnr(clip, some.frames).mean(1) for clip in clips]
+            flows = animation.flow - some.flow, some.flow
+            errors = [flow.norm(dim=1).mean((1, 2)) for flow in flows]
             rows.append(torch.stack(quality + errors, 1))
         means = torch.cat(rows).mean(0).tolist()
         return dict(zip(("psnr", "psnr_photo", "epe", "epe_zero"), means, strict=True))
@@ -207,11 +204,10 @@ class ClipObjective(Objective):
     def _frames(model: HubModel, scenes: SampleBatch) -> tuple[Tensor, Tensor]:
         """Predicted and true frames, (B, N, 3, H, W) both."""
         rows = []
-        for start in range(0, len(scenes.photo), 8):
-            some = slice(start, start + 8)
-            guidance = model.true_guidance(scenes.guidance[some], scenes.flow[some])
+        for some in _in_batches(scenes):
+            guidance = model.true_guidance(some.guidance, some.flow)
             with torch.inference_mode():
-                rows.append(model(scenes.photo[some], guidance))
+                rows.append(model(some.photo, guidance))
         predicted = torch.cat(rows)
         numbers = evenly_spaced(scenes.frames.shape[1], predicted.shape[1])
         return predicted, scenes.frames[:, numbers]
@@ -266,14 +262,12 @@ class FlowObjective(Objective):
             epe_line in that of each vector, and epe_zero of no flow.
         """
         rows = []
-        for start in range(0, len(scenes.photo), 8):
-            some = slice(start, start + 8)
+        for some in _in_batches(scenes):
             with torch.inference_mode():
-                predicted = model(scenes.photo[some])
-            truth = scenes.flow[some]
+                predicted = model(some.photo)
             # (B, H, W) each
             given, turned, zero = (
-                (flow - truth).norm(dim=1) for flow in (predicted, -predicted, 0 * predicted)
+                (flow - some.flow).norm(dim=1) for flow in (predicted, -predicted, 0 * predicted)
             )
             whole = torch.minimum(given.mean((1, 2)), turned.mean((1, 2)))
             line = torch.minimum(given, turned).mean((1, 2))
@@ -295,6 +289,11 @@ class FlowObjective(Objective):
             tiles += [picture, flow_to_color(ours, longest), flow_to_color(truth, longest)]
             labels += ["photo", "ours", f"true, up to {longest:.0f} px"]
         return grid(tiles, labels, columns=6, gap=6, font_size=12)
+
+
+def _in_batches(scenes: SampleBatch) -> Iterator[SampleBatch]:
+    """Eight at a time: of many, the frames of all models would not fit into memory."""
+    yield from map(SampleBatch._make, zip(*(part.split(8) for part in scenes), strict=True))
 
 
 def batch_psnr(frames: Tensor, truth: Tensor) -> Tensor:

@@ -35,8 +35,8 @@ class Recipe:
         blur: longest blur at the start and at the end of the curriculum, pixels.
         blur_samples: samples over which the blur grows from the one to the other.
         kinds: shares of the kinds of scenes.
-        camera_samples: until so many have been seen, all that is rendered is long blur by the
-            camera: a network finds out what motion looks like where the whole photo tells of one.
+        camera_samples: up to this number, all that is rendered is long blur by the camera: a
+            network finds out what motion looks like where the whole photo tells of one.
         reuse: times a rendered scene is used, each time cropped and augmented anew.
         defocus_share: of the scenes, those with a background out of focus, which is not to be
             taken for motion.
@@ -93,12 +93,12 @@ class Recipe:
         return OBJECTIVES[self.model.gives]
 
     def longest_blur(self, samples: int) -> float:
-        """The longest blur, in pixels, after so many samples."""
+        """The longest blur, in pixels, after a number of samples."""
         share = min(1.0, samples / max(1, self.blur_samples))
         return self.blur[0] + share * (self.blur[1] - self.blur[0])
 
     def rate(self, samples: int) -> float:
-        """The learning rate after so many samples, apart from warm-up and decay."""
+        """The learning rate after a number of samples, apart from warm-up and decay."""
         rate = self.learning_rate * 0.5 ** sum(samples >= end for end in self.milestones)
         if not self.cosine:
             return rate

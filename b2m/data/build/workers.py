@@ -91,7 +91,7 @@ def _end_with(sentinel: int) -> None:
 def on_processes(
     recipe: DatasetRecipe, tasks: Iterator[Task], folder: Path, workers: int
 ) -> Iterator[list[Line]]:
-    """The lines of all tasks, as they are done, from so many processes.
+    """The lines of all tasks, as they are done, from `workers` processes.
 
     Raises:
         OutputError: the folder is not writable or full, or a worker was killed.
