@@ -71,7 +71,7 @@ def cut_crops(
 ) -> PackedSamples:
     """Squares of the clips to train on, half of them around something that moves.
 
-    The photo is the mean of 7 frames, or of 13 of which every second one is kept.
+    The photo is the mean of 7 frames, or of 13, every second one kept; the flow is by DIS.
 
     Args:
         folder: see `find_clips`.

@@ -423,11 +423,12 @@ class GuidancePredictor(HubModel):
         *,
         discriminator: GuidanceDiscriminator,
         divergence: float = 0.5,
+        **weights: float,
     ) -> dict[str, Tensor]:
         """Zhong 2022, Eq. 9, and the loss of the discriminators that judge the guidance.
 
         Args:
-            batch, step: see `HubModel.loss`.
+            batch, step, weights: see `HubModel.loss`.
             discriminator: judges true and generated guidance.
             divergence: weight of what the latent tells. The less it weighs, the more detail of
                 small things is kept, and the less alike are latents drawn at random.
