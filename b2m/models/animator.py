@@ -401,12 +401,7 @@ _ROTATION = {"rotation_share": SHARES["rotation"] / (1 - SHARES["clips"])}  # of
     "animator",
     recipes={
         "animator": _RECIPE,
-        "animator-tiny": {
-            "config": MotionAnimatorConfig.tiny(),
-            **TINY,
-            "scene": 48,
-            "crop": 32,
-        },
+        "animator-tiny": {**TINY, "config": MotionAnimatorConfig.tiny(), "scene": 48, "crop": 32},
         # Larger crops and batches; made for a GPU, where scenes are rendered faster than used. The
         # beginning of `FROM_SCRATCH`, for as many steps.
         "animator-gpu": {
