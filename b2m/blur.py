@@ -40,18 +40,6 @@ def linear_to_srgb(linear: Tensor) -> Tensor:
     )
 
 
-def average(frames: Tensor) -> Tensor:
-    """Blurred photo of a clip: mean in linear light over the exposure (Zhong et al. 2022, Eq. 2).
-
-    Args:
-        frames: (B, T, 3, H, W) sRGB in [0, 1].
-
-    Returns:
-        (B, 3, H, W) sRGB in [0, 1].
-    """
-    return linear_to_srgb(srgb_to_linear(frames).mean(dim=1))
-
-
 @cache
 def _decode_table() -> NDArray[np.float32]:
     codes = torch.arange(256, dtype=torch.float64) / 255
@@ -91,8 +79,15 @@ def _flat(array: NDArray[Scalar]) -> NDArray[Scalar]:
     return array.reshape(array.shape[0] if array.ndim else 1, -1)
 
 
-def decode_bytes(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Decode uint8 sRGB codes (any shape) to float32 linear light in [0, 1] by table."""
+def decode_bytes(codes: NDArray[np.uint8], gamma: float = 0.0) -> NDArray[np.float32]:
+    """Decode uint8 codes (any shape) to float32 linear light in [0, 1] by table.
+
+    Args:
+        codes: by the sRGB curve, or by a power law.
+        gamma: exponent of that power law; 0 for the sRGB curve.
+    """
+    if gamma:
+        return ((np.arange(256) / 255) ** gamma).astype(np.float32)[codes]
     light = cv2.LUT(_flat(codes), _decode_table()).astype(np.float32, copy=False)
     return light.reshape(codes.shape)
 
@@ -110,17 +105,34 @@ def decode_frame(frame: Tensor) -> NDArray[np.float32]:
     return _look_up(_light_table(), cv2.merge(channels).astype(np.float32, copy=False))
 
 
-def encode_bytes(linear: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Encode float linear light (any shape, clipped to [0, 1]) to uint8 sRGB codes by table."""
+def encode_bytes(linear: NDArray[np.float32], gamma: float = 0.0) -> NDArray[np.uint8]:
+    """Encode linear light (any shape, clipped to [0, 1]) to uint8 codes; see `decode_bytes`."""
+    if gamma:
+        return np.rint(255 * np.clip(linear, 0, 1) ** (1 / gamma)).astype(np.uint8)
     return _look_up(_encode_table(), linear)
 
 
-def average_bytes(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Mean in linear light of (T, H, W, 3) uint8 sRGB frames: (H, W, 3) float32 linear."""
-    total = np.zeros(frames.shape[1:], np.float32)
-    for frame in frames:
-        total += decode_bytes(frame)
-    total /= len(frames)
+def _strips(height: int) -> list[slice]:
+    """Rows at a time: decoded, a 48-megapixel frame would be another half gigabyte."""
+    return [slice(top, top + 256) for top in range(0, height, 256)]
+
+
+def average_bytes(frames: Iterable[NDArray[np.uint8]], gamma: float = 0.0) -> NDArray[np.float32]:
+    """Blurred photo of a clip: mean in linear light (Zhong et al. 2022, Eq. 2).
+
+    Args:
+        frames: (H, W, 3) uint8 one after the other, or an array of them; one at least.
+        gamma: see `decode_bytes`.
+
+    Returns:
+        (H, W, 3) linear light in [0, 1].
+    """
+    total, count = np.zeros((), np.float32), 0
+    for count, frame in enumerate(frames, 1):
+        total = total if count > 1 else np.zeros(frame.shape, np.float32)
+        for rows in _strips(len(frame)):
+            total[rows] += decode_bytes(frame[rows], gamma)
+    total /= count
     return total
 
 
@@ -134,15 +146,8 @@ def reblur_psnr(frames: Iterable[NDArray[np.uint8]], photo: NDArray[np.uint8]) -
     Returns:
         dB on 8-bit codes; infinity when they agree exactly.
     """
-    total, count = np.zeros(photo.shape, np.float32), 0
-    # In strips: decoded, a 48-megapixel frame would be another half gigabyte.
-    strips = [slice(top, top + 256) for top in range(0, photo.shape[0], 256)]
-    for frame in frames:
-        for rows in strips:
-            total[rows] += decode_bytes(frame[rows])
-        count += 1
-    squared = 0.0
-    for rows in strips:
-        mean = encode_bytes(total[rows] / np.float32(count)).astype(np.int32)
+    light, squared = average_bytes(frames), 0.0
+    for rows in _strips(len(photo)):
+        mean = encode_bytes(light[rows]).astype(np.int32)
         squared += float(((mean - photo[rows].astype(np.int32)) ** 2).sum())
     return float("inf") if squared == 0 else float(10 * np.log10(255.0**2 * photo.size / squared))

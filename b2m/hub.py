@@ -88,8 +88,7 @@ class HubModel(torch.nn.Module):
         """What training minimises, by the group of parameters that each loss is for.
 
         Args:
-            batch: photo (B, 3, H, W), frames (B, T, 3, H, W), flow (B, 2, H, W) and guidance
-                (B, 2, H, W) of `b2m.data.stream.SceneStream`.
+            batch: the fields of a `b2m.data.sample.SampleBatch` by name.
             step: of the training.
             weights: of terms of the loss, as a recipe's `loss` has them.
         """

@@ -21,7 +21,7 @@ TABLES: dict[str, type[Table]] = {}
 """Tables by the name that `b2m evaluate --table` takes; `b2m.evaluate.tables` fills it."""
 
 LAYOUTS: dict[str, tuple[Callable[[Path, str], Iterable[Source]], tuple[str, ...]]] = {}
-"""Readers of data sets by layout, each with its ways to split; `b2m.data.layouts` fills it."""
+"""Readers of data sets by layout, each with its split schemes; `b2m.data.layouts` fills it."""
 
 _Model = TypeVar("_Model", bound="type[HubModel]")
 _Entry = TypeVar("_Entry")
@@ -60,16 +60,16 @@ def register_table(name: str) -> Callable[[_Table], _Table]:
     return register
 
 
-def register_layout(name: str, ways: tuple[str, ...] = ()) -> Callable[[_Reader], _Reader]:
+def register_layout(name: str, schemes: tuple[str, ...] = ()) -> Callable[[_Reader], _Reader]:
     """Decorate a function from a folder, and a way to split it, to its sources.
 
     Args:
         name: for the `layout` of a `b2m.data.recipes.DatasetRecipe`.
-        ways: to split into train, val and test, the default first.
+        schemes: names of the splits into train, val and test, the default first.
     """
 
     def register(reader: _Reader) -> _Reader:
-        _register(LAYOUTS, name, (reader, ways))
+        _register(LAYOUTS, name, (reader, schemes))
         return reader
 
     return register

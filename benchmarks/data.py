@@ -265,7 +265,12 @@ def rendered(photos: Path | None, cutouts: Path | None, size: int, runs: int) ->
     yield {"name": f"turning cameras of {size}x{size}, rendered", "rate": batch * works}
     for reuse in (1, 8):
         stream = SceneStream(
-            *stacks, lambda *_: scenes, crop=size * 3 // 4, batch=batch, reuse=reuse, turning=1 / 6
+            *stacks,
+            lambda *_: scenes,
+            crop=size * 3 // 4,
+            batch=batch,
+            reuse=reuse,
+            rotation_share=1 / 6,
         )
         steps = stream.chunk_steps
         begun = time.perf_counter()

@@ -197,7 +197,7 @@ show(
 
 turning = render_panorama(panorama, RotationConfig(size=200, angle=5.0), seed=3)
 show(
-    to_pixels(turning.blur[0]),
+    to_pixels(turning.photo[0]),
     to_pixels(turning.frames[0, 0]),
     to_pixels(turning.frames[0, -1]),
     flow_to_color(turning.flow[0].permute(1, 2, 0).numpy()),
@@ -216,7 +216,7 @@ from b2m.data.textures import load_textures
 photos = load_textures("pack/photos", "train")
 turned = render_rotation(photos, RotationConfig(size=160, blur=(10.0, 24.0)), 4, seed=7)
 show(
-    *(to_pixels(blur) for blur in turned.blur),
+    *(to_pixels(photo) for photo in turned.photo),
     alt="Four photos of a cup blurred by a rotating camera.",
 )
 
@@ -308,7 +308,7 @@ write_png(blur_file, sound)
 
 # %% [markdown]
 # In PyTorch: crops, rotated, mirrored and reversed together with their vectors, in other colours and with
-# sensor noise, the same for the same seed and epoch (`vary=False` switches augmentation off). Several data
+# sensor noise, the same for the same seed and epoch (`augment=False` switches augmentation off). Several data
 # sets can be mixed in given shares.
 
 # %%

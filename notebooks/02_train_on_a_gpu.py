@@ -295,11 +295,11 @@ from b2m.train.recipes import find_recipe
 
 textures = load_textures(PHOTOS, "test"), load_textures(CUTOUTS, "test", cutouts=True)
 scenes = render(*textures, SceneConfig(size=192, blur=(4.0, 32.0)), TEST_SCENES, seed=0)
-photos = simulate_sensor(scenes.blur, 0)
+scenes = scenes._replace(photo=simulate_sensor(scenes.photo, 0))
 models = {"yours": weights, "shipped": None} if weights else {"shipped": None}
 for name, folder in models.items():
     model = MotionAnimator.from_pretrained(folder)
-    score = find_recipe(RECIPE).objective.validate(model, scenes, photos)
+    score = find_recipe(RECIPE).objective.validate(model, scenes)
     gain, share = score["psnr"] - score["psnr_photo"], score["epe"] / score["epe_zero"]
     print(f"{name:7} {score['psnr']:.2f} dB, {gain:+.2f} over the photo; ", end="")
     print(f"motion: {share:.2f} of the error of none")

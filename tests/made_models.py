@@ -67,6 +67,12 @@ def parameters(model):
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def use_recipe(monkeypatch, recipe):
+    """Register a recipe with its model, in place of the one of that name, for one test."""
+    values = {key: value for key, value in vars(recipe).items() if key not in ("name", "model")}
+    monkeypatch.setitem(recipe.model.recipes, recipe.name, values)
+
+
 def learn(model, loss, learnt, steps, rate):
     """Train on one batch until it is learnt, which must not take more steps than these."""
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)

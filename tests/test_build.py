@@ -21,9 +21,10 @@ import pytest
 from made_pictures import encoded, light
 from PIL import Image
 
+from b2m.blur import decode_bytes, encode_bytes
 from b2m.cli import main
 from b2m.data import footage
-from b2m.data.averaging import Averaging, decode, encode, fit_frame
+from b2m.data.averaging import Averaging, fit_frame
 from b2m.data.build import run as building
 from b2m.data.build import workers as engines
 from b2m.data.build.generators import make, plan_sources, tasks_of
@@ -140,7 +141,7 @@ def test_the_power_law_of_the_data_sets(gopro, tmp_path, gamma):
 @pytest.mark.parametrize("gamma", [0.0, 1.0, 1.8, 2.2])
 def test_curves_bring_every_code_back(gamma):
     codes = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(encode(decode(codes, gamma), gamma), codes)
+    np.testing.assert_array_equal(encode_bytes(decode_bytes(codes, gamma), gamma), codes)
 
 
 def test_original_windows_are_as_long_as_names_say(tmp_path):
@@ -552,16 +553,16 @@ def test_each_frame_of_a_video_is_decoded_about_once(tmp_path, monkeypatch):
 
     def counted(time, *given):
         decoded.append(time)
-        return place(time, *given)
+        return number(time, *given)
 
-    place = footage._place
-    monkeypatch.setattr(footage, "_place", counted)
+    number = footage._frame_number
+    monkeypatch.setattr(footage, "_frame_number", counted)
     recipe = DATASET_RECIPES["video"]
     offers, _ = plan_sources(recipe, source)
     tasks = list(tasks_of(recipe, offers[0], 0, 0, 100, lambda number: False))
     assert 4 <= len(tasks) <= 7  # for several cores
     assert [start for task in tasks for start in task.starts] == list(range(0, 700, 7))
-    keys = offers[0].footage.keys
+    keys = offers[0].footage.keyframes
     for task in tasks[1:]:
         assert any(task.starts[0] - 7 < key <= task.starts[0] for key in keys)
     read = [made for task in tasks for made in make(recipe, task)]
@@ -579,7 +580,7 @@ def test_a_build_forgets_what_it_has_written(tmp_path):
     try:
         numbers = np.random.default_rng(0).permutation(lines).tolist()
         results = ([{"number": number} | line] for number in numbers)
-        assert sum(ledger.take(results)) == lines == ledger.done
+        assert sum(ledger.append(results)) == lines == ledger.done
         assert ledger.finish([], None) == (lines, 0, 0)
         assert tracemalloc.get_traced_memory()[1] < 1e6  # the numbers of this test among it
     finally:

@@ -6,18 +6,20 @@ import json
 import numpy as np
 import pytest
 import torch
+from made_models import use_recipe
 from test_build import gopro_tree, monkaa_scene, panning, texture, write_frames
 
 from b2m.cli import main
 from b2m.data import raft
 from b2m.data.datasets import BuiltStream, open_mix, validation_samples
+from b2m.data.sample import SampleBatch
 from b2m.data.storage import read_index
 from b2m.errors import InputError
 from b2m.evaluate.run import evaluate
 from b2m.media.video import write_mp4
 from b2m.models.blur_flow import BlurFlowNetConfig
-from b2m.train import recipes
 from b2m.train.loop import train
+from b2m.train.recipes import find_recipe
 
 SEQUENCES = ("train/GOPR0374_11_00", "train/GOPR0374_11_01", "test/GOPR0384_11_00")
 
@@ -92,11 +94,11 @@ def test_films_train_and_are_measured(sets, tmp_path, capsys):
 
 def test_a_paper_trains_on_its_own_data(sets, tmp_path, monkeypatch):
     """Monkaa to the network of 2021b, at a tiny size, by the paper's recipe."""
-    paper = recipes.find_recipe("blur-flow-paper")
-    assert paper.vary == () and paper.centred and paper.crop == 256
+    paper = find_recipe("blur-flow-paper")
+    assert paper.augmentations == () and paper.centred and paper.crop == 256
     tiny = dataclasses.replace(BlurFlowNetConfig.tiny(), norm=False)
     small = dataclasses.replace(paper, config=tiny, crop=48, scene=64, batch=2)
-    monkeypatch.setitem(recipes.RECIPES, "blur-flow-paper", small)
+    use_recipe(monkeypatch, small)
     train("blur-flow-paper", data=[sets["monkaa"]], output=tmp_path / "run", samples=8)
     assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == 4
 
@@ -134,23 +136,25 @@ def test_batches_are_functions_of_the_step_and_shares_hold(sets):
     again, _ = stream()
     last = one.steps + 1
     for step in (last, 0):
-        for name, part in one(step).items():
-            assert torch.equal(part, again(step)[name]), name
-    assert set(one(0)) == {"photo", "frames", "flow", "path", "guidance"}
-    assert one(0)["frames"].shape == (2, 7, 3, 32, 32)
+        for name, part in one(step)._asdict().items():
+            assert torch.equal(part, again(step)._asdict()[name]), name
+    assert one(0).frames.shape == (2, 7, 3, 32, 32)
+    batch = one(0)
+    for derived, part in zip(SampleBatch.of(*batch[:3]), batch, strict=True):
+        assert torch.equal(derived, part)  # guidance, what moves and path are those of the flow
     drawn = [name for step in range(one.steps) if one(step) for name, _ in one._order]
     panoramas = np.mean([name == str(sets["panorama"]) for name in drawn])
     assert panoramas == pytest.approx(0.75, abs=0.1)
     # Without variation photos are cut out of files as they are.
-    plain, _ = stream(vary=(), centred=True)
-    assert (one(0)["photo"] != plain(0)["photo"]).any()
+    plain, _ = stream(augment=(), centred=True)
+    assert (one(0).photo != plain(0).photo).any()
     ranks = [stream(rank, 2)[0] for rank in (0, 1)]
-    assert not torch.equal(ranks[0](0)["photo"], ranks[1](0)["photo"])
+    assert not torch.equal(ranks[0](0).photo, ranks[1](0).photo)
 
 
 def test_only_val_validates(sets):
     found = validation_samples([sets["gopro"], sets["panorama"]], 8, 32, 7)
-    assert found.blur.shape[1:] == (3, 32, 32) and len(found.blur) <= 8
+    assert found.photo.shape[1:] == (3, 32, 32) and len(found.photo) <= 8
     assert validation_samples([sets["gopro"]], 8, 32, 7) is None  # GoPro has no such split
     splits = {record.split for record in read_index(sets["gopro"])}
     assert splits == {"train", "test"}

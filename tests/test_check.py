@@ -65,14 +65,14 @@ def test_a_build_that_goes_on_is_not_taken_for_strays(tmp_path, monkeypatch):
     clip(tmp_path / "in" / "a", 0)
     build(VIDEO, tmp_path / "in", tmp_path / "set")
     clip(tmp_path / "in" / "b", 1, 14)
-    take = building.BuildProgress.take
+    append = building.BuildProgress.append
 
     def stopped(self, results):
-        for count in take(self, results):
+        for count in append(self, results):
             yield count
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(building.BuildProgress, "take", stopped)
+    monkeypatch.setattr(building.BuildProgress, "append", stopped)
     with pytest.raises(KeyboardInterrupt):
         build(VIDEO, tmp_path / "in", tmp_path / "set")
     monkeypatch.undo()

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from made_pictures import light, srgb
 
-from b2m.data.clips import cut_crops, swept_path
+from b2m.data.clips import cut_crops
+from b2m.data.swept import swept_path
 from b2m.errors import InputError
 from b2m.media.video import write_mp4
 
@@ -33,10 +34,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_squares_have_frames_that_average_to_the_photo_and_the_known_motion(folder):
-    crops = cut_crops(folder, SIDE, windows=6, each=2)
+    crops = cut_crops(folder, SIDE, windows=6, per_window=2)
     assert crops.clips.shape[1:] == (8, 3, SIDE, SIDE)
-    assert crops.flows.shape[1:] == (2, SIDE, SIDE) and len(crops.flows) == len(crops.clips)
-    flows = crops.flows.float().numpy()
+    assert crops.flows.shape[1:] == (2, 2, SIDE, SIDE) and len(crops.flows) == len(crops.clips)
+    flows = crops.flows[:, 0].float().numpy()
     lengths = np.median(flows[:, 0], axis=(1, 2))
     # 7 frames are 6 steps, 13 are 12; every other window is shrunk to 0.6.
     expected = [SPEED * steps * scale for steps in (6, 12) for scale in (1.0, 0.6)]
@@ -50,7 +51,7 @@ def test_squares_have_frames_that_average_to_the_photo_and_the_known_motion(fold
 
 
 def test_squares_are_the_same_each_time(folder):
-    first, again = (cut_crops(folder, SIDE, windows=2, each=2) for _ in range(2))
+    first, again = (cut_crops(folder, SIDE, windows=2, per_window=2) for _ in range(2))
     assert (first.clips == again.clips).all() and (first.flows == again.flows).all()
 
 

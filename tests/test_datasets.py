@@ -9,22 +9,21 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from b2m.data.augmentation import AUGMENTATIONS, augment
 from b2m.data.build.run import build
 from b2m.data.datasets import (
-    VARIATIONS,
     BlurClipDataset,
     MixedClips,
     MixSampler,
-    _varied,
     mixed_loader,
 )
 from b2m.data.recipes import DATASET_RECIPES
 from b2m.data.rotation import RotationConfig
 from b2m.data.storage import read_index, read_sample
-from b2m.data.stream import SHARES
 from b2m.errors import InputError
 from b2m.guidance.quantize import quantise
 from b2m.media.image import write_png
+from b2m.models.budgets import SHARES
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +40,13 @@ def folder(tmp_path_factory):
     recipe = replace(DATASET_RECIPES["rotation"], rotation=rotation, count=8)
     build(recipe, root / "in", root / "set")
     return root / "set"
+
+
+def augmented(item, draw):
+    """The item, augmented without noise."""
+    parts = (item[name][None] for name in ("photo", "frames", "flow"))
+    batch = augment(*parts, draw, AUGMENTATIONS[:4])
+    return {name: part[0] for name, part in batch._asdict().items()}
 
 
 # --- items ---------------------------------------------------------------------------------------
@@ -64,8 +70,8 @@ def test_whole_samples_are_what_is_on_disk(folder):
 
 def test_crops_hold_together(folder):
     """The same window of photo, frames, flow and guidance, somewhere in the sample."""
-    data = BlurClipDataset(folder, "train", 16, 3, vary=False)
-    whole = BlurClipDataset(folder, "train", vary=False)
+    data = BlurClipDataset(folder, "train", 16, 3, augment=False)
+    whole = BlurClipDataset(folder, "train", augment=False)
     corners = set()
     for number in range(len(data)):
         item, full = data[number], whole[number]
@@ -109,11 +115,11 @@ def test_whole_samples_that_are_not_square_can_be_batched(tmp_path):
     data = BlurClipDataset(tmp_path / "set", "train")
     batch = next(iter(DataLoader(data, batch_size=8)))
     assert batch["photo"].shape == (8, 3, 40, 48) and batch["flow"].shape == (8, 2, 40, 48)
-    plain = BlurClipDataset(tmp_path / "set", "train", vary=False)[0]
+    plain = BlurClipDataset(tmp_path / "set", "train", augment=False)[0]
     ways = set()
     for seed in range(24):
         draw = torch.Generator().manual_seed(seed)
-        item = _varied(plain["photo"], plain["frames"], plain["flow"], draw, VARIATIONS[:4])
+        item = augmented(plain, draw)
         assert item["photo"].shape == plain["photo"].shape
         # Motion is along the rows: half turns, mirrors and reversal leave it there.
         assert item["flow"][1].abs().mean() < 1
@@ -126,11 +132,11 @@ def test_whole_samples_that_are_not_square_can_be_batched(tmp_path):
 
 def test_augmented_samples_obey_physics(folder):
     """Frames still average to the photo, and guidance is that of the flow."""
-    plain = BlurClipDataset(folder, "train", vary=False)[0]
+    plain = BlurClipDataset(folder, "train", augment=False)[0]
     seen = set()
     for seed in range(24):
         draw = torch.Generator().manual_seed(seed)
-        item = _varied(plain["photo"], plain["frames"], plain["flow"], draw, VARIATIONS[:4])
+        item = augmented(plain, draw)
         assert torch.equal(item["guidance"], quantise(item["flow"][None])[0].float())
         before = (plain["frames"].mean(0) - plain["photo"]).abs().mean()
         after = (item["frames"].mean(0) - item["photo"]).abs().mean()
@@ -176,7 +182,7 @@ def test_impossible_mixes_are_refused(shares, samples):
 def test_batches_of_a_mix_do_not_depend_on_workers(folder):
     def batches(workers):
         parts = {
-            name: BlurClipDataset(folder, name, 24, 3, vary=True) for name in ("train", "test")
+            name: BlurClipDataset(folder, name, 24, 3, augment=True) for name in ("train", "test")
         }
         shares = {"train": 0.75, "test": 0.25}
         loader = mixed_loader(parts, shares, samples=8, batch=4, epoch=2, workers=workers)

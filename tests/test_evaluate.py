@@ -18,6 +18,7 @@ from b2m.blur import average_bytes, encode_bytes
 from b2m.data import clips, textures
 from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import simulate_sensor
+from b2m.data.swept import swept_mask
 from b2m.data.textures import load_textures
 from b2m.errors import InputError
 from b2m.evaluate import methods
@@ -93,7 +94,7 @@ def first_scenes(kind, seed=0):
     config = SceneConfig(size=SIZE, blur=evaluate_animator.SCENE_BLUR, kind=kind)
     number = ((2 * seed + ("movers", "camera").index(kind)) << 20) + 0
     scenes = render(*both, config, 8, number)
-    return scenes, simulate_sensor(scenes.blur, number)
+    return scenes, simulate_sensor(scenes.photo, number)
 
 
 def to_bytes(tensor):
@@ -238,9 +239,9 @@ def test_crossed_is_the_way_of_what_moves():
     flow[30:35, 20:30] = (2, 0)  # counts as still
     expected = np.zeros((40, 60), np.bool_)
     expected[10:20, 15:35] = True
-    np.testing.assert_array_equal(clips.swept_mask(flow), expected)
-    assert not clips.swept_mask(np.zeros((8, 9, 2), np.float32)).any()
-    out = clips.swept_mask(np.full((8, 9, 2), 40, np.float32))
+    np.testing.assert_array_equal(swept_mask(flow), expected)
+    assert not swept_mask(np.zeros((8, 9, 2), np.float32)).any()
+    out = swept_mask(np.full((8, 9, 2), 40, np.float32))
     assert out.all()
 
 
@@ -275,7 +276,7 @@ def test_clips_on_known_answers(clip, monkeypatch):
 
     masked = []
     for w in windows.values():
-        mask = clips.swept_mask(clips.flow_over(w.frames))
+        mask = swept_mask(clips.flow_over(w.frames))
         masked.append(np.mean([psnr(w.photo[mask], frame[mask]) for frame in w.frames]))
     assert photo["psnr_moving"] == pytest.approx(np.mean(masked), abs=1e-3)
 
@@ -358,7 +359,7 @@ def test_video_table(tmp_path, capsys, weights, clip, monkeypatch):
     repeated, joins, steps, photos = [], [], [], []
     for number, run in enumerate(frames):
         photos.append(encode_bytes(average_bytes(run)))
-        seen = clips.swept_mask(clips.flow_over(run))
+        seen = swept_mask(clips.flow_over(run))
         repeated.append(np.mean([psnr(photos[-1][seen], frame[seen]) for frame in run]))
         steps.append(np.abs(np.diff(run.astype(int), axis=0))[:, seen].mean())
         if number:

@@ -24,7 +24,7 @@ from b2m.evaluate.tables.papers import ZERO, TableOfPaper
 from b2m.evaluate.test_sets import rotation_samples, scene_samples, video_samples
 from b2m.media.video import write_mp4
 from b2m.models import BlurDecomposer, GuidancePredictor, JinSequence, VideoRestorer
-from b2m.train.recipes import RECIPES
+from b2m.train.recipes import all_recipes
 
 pytestmark = pytest.mark.usefixtures("few_textures")
 SIZE = (96, 128)
@@ -242,10 +242,10 @@ def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     recipes = {methods.recipe_of(name) for name in methods.NAMES}
     for recipe in recipes - {"animator-short", "jin-rotation"}:
-        kind = RECIPES[recipe].model
+        kind = all_recipes()[recipe].model
         config = kind.config_class.tiny()
         if kind is VideoRestorer:
-            config = replace(config, frames=RECIPES[recipe].config.frames)
+            config = replace(config, frames=all_recipes()[recipe].config.frames)
         torch.manual_seed(0)
         kind(config).save_pretrained(folder / recipe)
     predictor = GuidancePredictor(GuidancePredictor.config_class.tiny())
@@ -371,5 +371,5 @@ def test_tables_name_what_there_is():
     published = PAPER_TABLES["2022-T1"].published
     assert published("camera", "decomposer, best of 3") == 23.56
     assert published("movers", "Jin") == 17.01 and published("video", "Jin") is None
-    assert {methods.recipe_of(name) for name in methods.NAMES} <= RECIPES.keys()
+    assert {methods.recipe_of(name) for name in methods.NAMES} <= all_recipes().keys()
     assert set(PAPER_TABLES) < set(tables())

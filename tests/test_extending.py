@@ -74,10 +74,10 @@ def test_a_model():
     textures = procedural_textures(2, 64), procedural_cutouts(2, 64)
     scenes = render(*textures, SceneConfig(size=48, blur=(4.0, 8.0)), 2, seed=0)
     objective = found.objective(Triplet(), found)
-    loss = objective({"photo": scenes.blur, "frames": scenes.frames}, step=0)["model"]
+    loss = objective(scenes._asdict(), step=0)["model"]
     loss.backward()
     assert all(part.grad is not None for part in objective.parameters())
-    scores = found.objective.validate(objective.model.eval(), scenes, scenes.blur)
+    scores = found.objective.validate(objective.model.eval(), scenes)
     assert scores["psnr"] > 0
 
 
@@ -113,7 +113,7 @@ def test_a_table(tmp_path):
 
 def test_a_layout(tmp_path):
     @register_layout("holidays")
-    def _holidays(folder, way):
+    def _holidays(folder, scheme):
         """YEAR/NAME.mp4: what was filmed before 2020 is to train on, the rest to test on."""
         return [
             Source(path.stem, "train" if path.parent.name < "2020" else "test", path)

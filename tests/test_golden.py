@@ -31,7 +31,7 @@ from b2m.inference.animator import BlurAnimator
 from b2m.models.blur_flow import BlurFlowNet
 from b2m.models.guidance_predictor import GuidancePredictor, one_hot, to_classes
 from b2m.tensors import to_photo
-from b2m.train.recipes import RECIPES
+from b2m.train.recipes import find_recipe
 
 FILE = Path(__file__).with_name("golden.json")
 MODE = os.environ.get("B2M_GOLDEN", "")
@@ -112,18 +112,12 @@ def scenes():
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_loss(name):
-    recipe, truth = RECIPES[name], scenes()
+    recipe, truth = find_recipe(name), scenes()
     torch.manual_seed(0)
     model = recipe.model(type(recipe.config).tiny())
     objective = recipe.objective(model, recipe)
-    batch = {
-        "photo": simulate_sensor(truth.blur, 1),
-        "frames": truth.frames,
-        "flow": truth.flow,
-        "path": truth.path,
-        "guidance": truth.guidance.float(),
-    }
-    losses = torch.stack(list(objective(batch, 3).values()))
+    batch = truth._replace(photo=simulate_sensor(truth.photo, 1))
+    losses = torch.stack(list(objective(batch._asdict(), 3).values()))
     losses.sum().backward()
     steepness = [part.grad.norm() for part in objective.parameters() if part.grad is not None]
     agrees(f"loss {name}", losses.detach().numpy(), torch.stack(steepness).numpy())

@@ -243,7 +243,7 @@ def test_it_learns_a_batch_by_heart(config):
 def test_validation_is_its_definition():
     flow = motions(2, 48, 48)
     guidance = quantise(flow)
-    scenes = SampleBatch(None, None, flow, guidance, None, flow)
+    scenes = SampleBatch.of(photos(2, 48, 48), photos(2, 48, 48)[:, None], flow)
 
     class Oracle(GuidancePredictor):
         """Backwards, then right but for a quarter of what moves and of what is still, then no."""
@@ -257,7 +257,7 @@ def test_validation_is_its_definition():
             return torch.stack([-truth, almost, *[torch.zeros_like(truth)] * 3])
 
     numbers = iter(range(2))
-    scores = PredictorObjective.validate(Oracle(TINY), scenes, photos(2, 48, 48))
+    scores = PredictorObjective.validate(Oracle(TINY), scenes)
     moving, still = 24 * 24 + 24 * 48, 24 * 24
     assert scores["moving"] == pytest.approx(1 - 8 * 48 / moving)
     assert scores["moving_first"] == 0

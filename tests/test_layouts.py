@@ -251,7 +251,7 @@ def clip(tmp_path_factory):
 
 def test_windows_of_a_video_begin_where_they_should(clip):
     found = examine(clip)
-    assert (found.frames, found.fps, found.keys[0]) == (50, 30.0, 0)
+    assert (found.frames, found.fps, found.keyframes[0]) == (50, 30.0, 0)
     for spans in ([(0, 7), (7, 14), (12, 16)], [(23, 26), (40, 50), (3, 5)]):
         reader = Reader(clip)
         for start, stop in spans:
@@ -312,7 +312,7 @@ def test_frames_of_any_container_are_those_of_their_numbers(tmp_path, name, rate
     if name == "groups.mp4":
         with av.open(str(source.path)) as container:
             decoded = enumerate(container.decode(video=0))
-            assert found.keys == tuple(place for place, frame in decoded if frame.key_frame)
+            assert found.keyframes == tuple(place for place, frame in decoded if frame.key_frame)
     for start in (0, 7, 8, 9, 23, 31, 41):
         grey = [round((frame.mean() - 20) / 4) for frame in Reader(source, found).read(start, 50)]
         assert grey == list(range(start, 50))

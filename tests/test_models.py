@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from b2m import models
 from b2m.errors import InputError
 from b2m.hub import HubModel
-from b2m.train.recipes import RECIPES
+from b2m.train.recipes import all_recipes
 
 FRAMES = ["BlurDecomposer", "JinSequence", "MotionAnimator", "NAFNet", "VideoRestorer"]
 COMPARED = [*FRAMES, "BlurFlowNet"]
@@ -104,7 +104,7 @@ def test_losses_are_of_their_groups(name, form, monkeypatch):
     leaky = torch.nn.functional.leaky_relu
     monkeypatch.setattr(torch.nn.ReLU, "forward", lambda module, x: leaky(x, 0.2))
     model = make(configured(name, form)).train()
-    recipe = next(one for one in RECIPES.values() if one.model is type(model))
+    recipe = next(one for one in all_recipes().values() if one.model is type(model))
     recipe = replace(recipe, loss={**recipe.loss, "guided": 1.0})  # each sample has guidance
     training = recipe.objective(model, recipe)
     photo, guidance = photo_and_guidance(2, 64, 64)

@@ -72,10 +72,7 @@ def batch(count=2, size=64, seed=0):
 
 
 def as_scenes(given):
-    guidance = given["guidance"].to(torch.int8)
-    return SampleBatch(
-        given["photo"], given["frames"], given["flow"], guidance, None, given["flow"]
-    )
+    return SampleBatch.of(given["photo"], given["frames"], given["flow"])
 
 
 def test_truth_is_taken_in_the_nearer_order_and_sign():
@@ -155,7 +152,7 @@ def test_clips_are_scored_in_the_better_order():
             assert guidance is None
             return given["frames"].flip(1) + 1e-3
 
-    scores = ClipObjective.validate(Backwards(), as_scenes(given), given["photo"])
+    scores = ClipObjective.validate(Backwards(), as_scenes(given))
     assert scores["psnr"] > 55
     assert scores["psnr_middle"] > 55
     assert scores["psnr_given"] < 30
@@ -175,14 +172,14 @@ def test_flow_is_scored_with_the_better_sign():
             flow[:, 0] = 10
             return flow
 
-    scores = FlowObjective.validate(Rightwards(), as_scenes(given), given["photo"])
+    scores = FlowObjective.validate(Rightwards(), as_scenes(given))
     assert scores["epe"] == pytest.approx(2)
     assert scores["epe_line"] == pytest.approx(2)
     assert scores["epe_zero"] == pytest.approx(12)
     # Half of each photo goes the other way: no sign for the whole is right.
     given["flow"][..., :5] *= -1
     width = given["flow"].shape[-1]
-    scores = FlowObjective.validate(Rightwards(), as_scenes(given), given["photo"])
+    scores = FlowObjective.validate(Rightwards(), as_scenes(given))
     assert scores["epe"] == pytest.approx(2 + 20 * 5 / width)
     assert scores["epe_line"] == pytest.approx(2)
 

@@ -219,7 +219,7 @@ def test_seven_near_instants_average_to_the_photo(photos):
     config = RotationConfig(size=32, blur=(1.0, 5.0), saturation=0)
     scenes = render_rotation(photos, config, 3, seed=5)
     mean = decoded(scenes.frames).mean(1)
-    np.testing.assert_allclose(mean, decoded(scenes.blur), atol=1e-5)
+    np.testing.assert_allclose(mean, decoded(scenes.photo), atol=1e-5)
 
 
 def test_instants_grow_with_the_angle(panorama, monkeypatch):
@@ -270,13 +270,13 @@ def test_shapes_ranges_and_seeds(photos, size, frames):
     state = torch.get_rng_state()
     scenes = render_rotation(photos, config, 2, seed=1)
     assert torch.equal(state, torch.get_rng_state())
-    assert scenes.blur.shape == (2, 3, size, size)
+    assert scenes.photo.shape == (2, 3, size, size)
     assert scenes.frames.shape == (2, frames, 3, size, size)
     assert scenes.flow.shape == (2, 2, size, size)
-    assert scenes.guidance.shape == (2, 2, size, size) and scenes.guidance.dtype == torch.int8
+    assert scenes.guidance.shape == (2, 2, size, size) and scenes.guidance.dtype == torch.float32
     assert scenes.moving.shape == (2, 1, size, size) and not scenes.moving.any()
-    for image in (scenes.blur, scenes.frames):
+    for image in (scenes.photo, scenes.frames):
         assert float(image.min()) >= 0 and float(image.max()) <= 1
     again = render_rotation(photos, config, 2, seed=1)
     other = render_rotation(photos, config, 2, seed=2)
-    assert torch.equal(scenes.blur, again.blur) and not torch.equal(scenes.blur, other.blur)
+    assert torch.equal(scenes.photo, again.photo) and not torch.equal(scenes.photo, other.photo)

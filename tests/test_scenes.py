@@ -81,7 +81,7 @@ def test_scenes_name_what_they_are_made_from(cutouts):
     made, names = scenes.render_named(photos, named, config, 24, seed=3)
     for one, other in zip(made, render(photos, cutouts, config, 24, seed=3), strict=True):
         assert torch.equal(one, other)
-    lit = made.blur.amax((2, 3)) > 0
+    lit = made.photo.amax((2, 3)) > 0
     assert [["".join(np.array(list("rgb"))[row])] for row in lit.numpy()] == names
     config = replace(config, kind="movers", layers=3)
     _, names = scenes.render_named(photos, named, config, 24, seed=3)
@@ -93,14 +93,14 @@ def test_scenes_name_what_they_are_made_from(cutouts):
 @pytest.mark.parametrize("kind", ["mixed", "camera"])
 def test_shapes_types_and_ranges(photos, cutouts, size, frames, kind):
     scene = render(photos, cutouts, SceneConfig(size, frames, (1.0, 5.0), kind), 2, seed=1)
-    assert scene.blur.shape == (2, 3, size, size)
+    assert scene.photo.shape == (2, 3, size, size)
     assert scene.frames.shape == (2, frames, 3, size, size)
     assert scene.flow.shape == (2, 2, size, size)
     assert scene.guidance.shape == (2, 2, size, size)
-    assert scene.guidance.dtype == torch.int8
+    assert scene.guidance.dtype == torch.float32
     assert scene.moving.shape == (2, 1, size, size)
     assert scene.moving.dtype == torch.bool
-    for image in (scene.blur, scene.frames):
+    for image in (scene.photo, scene.frames):
         assert image.min() >= 0
         assert image.max() <= 1
         assert image.std() > 0.05
@@ -130,9 +130,9 @@ def test_the_blur_is_the_mean_of_all_instants_in_linear_light(photos, cutouts, k
     mean = decoded(scene.frames).mean(1)
     unclipped = (scene.frames < 0.9999).all(1).numpy()
     assert unclipped.mean() > 0.5
-    np.testing.assert_allclose(decoded(scene.blur)[unclipped], mean[unclipped], atol=2e-6)
+    np.testing.assert_allclose(decoded(scene.photo)[unclipped], mean[unclipped], atol=2e-6)
     # Light beyond what the sensor can tell still counts while it is being added up.
-    assert (decoded(scene.blur) >= mean - 2e-6).all()
+    assert (decoded(scene.photo) >= mean - 2e-6).all()
 
 
 def test_instants_are_at_most_a_pixel_apart(photos, cutouts):
@@ -141,19 +141,19 @@ def test_instants_are_at_most_a_pixel_apart(photos, cutouts):
     coarse, fine = (render(photos, cutouts, config, 2, seed=4) for config in (few, many))
     # The frames of the one are among those of the other: the ends and the middle.
     torch.testing.assert_close(coarse.frames, fine.frames[:, ::12])
-    found = psnr(coarse.blur, fine.blur)
+    found = psnr(coarse.photo, fine.photo)
     assert found > 36
-    assert psnr(coarse.frames.mean(1), fine.blur) < found - 6  # three instants alone are no blur
+    assert psnr(coarse.frames.mean(1), fine.photo) < found - 6  # three instants alone are no blur
 
 
 def test_saturated_lights_leave_brighter_streaks(photos, cutouts):
     plain = SceneConfig(40, 9, (4.0, 8.0), "camera", saturation=0.0, softness=0.0)
     lit = SceneConfig(40, 9, (4.0, 8.0), "camera", saturation=1.0, softness=0.0)
     dark, bright = (render(photos, cutouts, config, 4, seed=5) for config in (plain, lit))
-    assert (bright.blur >= dark.blur - 1e-6).all()
-    assert (bright.blur > dark.blur + 0.02).any()
+    assert (bright.photo >= dark.photo - 1e-6).all()
+    assert (bright.photo > dark.photo + 0.02).any()
     clipped = decoded(bright.frames).mean(1)
-    assert (decoded(bright.blur) > clipped + 0.02).any()
+    assert (decoded(bright.photo) > clipped + 0.02).any()
 
 
 # --- motion --------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ def test_still_scenes(photos, cutouts):
     assert not scene.moving.any()
     assert (scene.guidance == 0).all()
     assert (scene.frames == scene.frames[:, :1]).all()
-    torch.testing.assert_close(scene.blur, scene.frames[:, 0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(scene.photo, scene.frames[:, 0], atol=1e-5, rtol=0)
 
 
 def test_movers_pass_before_a_background_that_stands_still(photos, cutouts):

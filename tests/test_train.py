@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from made_models import use_recipe
 from PIL import Image
 
 from b2m.data import stream
@@ -26,7 +27,7 @@ from b2m.models.guidance_predictor import (
 )
 from b2m.train import loop as training
 from b2m.train.objectives import AnimatorObjective
-from b2m.train.recipes import RECIPES, find_recipe
+from b2m.train.recipes import all_recipes, find_recipe
 from b2m.visualize import contact_sheet
 from b2m.visualize.notebook import live_view
 
@@ -215,14 +216,14 @@ def rates(monkeypatch):
 def test_the_rate_warms_up_stays_and_falls_to_zero_in_a_decay(textures, tmp_path, rates):
     train(tmp_path, textures, 8)
     train(tmp_path, textures, None, decay=8)
-    rate = RECIPES[RECIPE].learning_rate
+    rate = find_recipe(RECIPE).learning_rate
     expected = [0.5, 1, 1, 1, 1, 0.75, 0.5, 0.25]  # a warm-up of two steps
     assert rates == pytest.approx([rate * share for share in expected])
 
 
 def test_a_decay_falls_from_the_rate_that_the_run_came_to(textures, tmp_path, monkeypatch, rates):
-    recipe = replace(RECIPES[RECIPE], learning_rate=0.008, milestones=(2, 4), warmup=1)
-    monkeypatch.setitem(RECIPES, RECIPE, recipe)
+    recipe = replace(find_recipe(RECIPE), learning_rate=0.008, milestones=(2, 4), warmup=1)
+    use_recipe(monkeypatch, recipe)
     train(tmp_path, textures, 2)
     train(tmp_path, textures, 6)  # the schedule goes on where it was
     train(tmp_path, textures, None, decay=8)
@@ -295,7 +296,7 @@ def test_a_model_of_the_papers_trains_goes_on_and_is_released(
     assert recipe.config == recipe.model.config_class.compact()
     config = recipe.model.config_class.tiny()
     small = replace(recipe, config=config, scene=64, crop=48, batch=2, blur=(4.0, 8.0), warmup=2)
-    monkeypatch.setitem(RECIPES, name, small)
+    use_recipe(monkeypatch, small)
     for folder, stops in ((tmp_path / "whole", (4,)), (tmp_path / "parts", (2, 4))):
         for samples in stops:
             torch.manual_seed(samples)  # nothing may depend on it
@@ -330,7 +331,7 @@ def test_a_model_of_the_papers_trains_goes_on_and_is_released(
     assert different(checkpoint(tmp_path / "whole"), state) == []
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if "-paper" in name])
+@pytest.mark.parametrize("name", [name for name in all_recipes() if "-paper" in name])
 def test_recipes_of_the_papers_are_of_their_sizes(name):
     recipe = find_recipe(name)
     paper = recipe.model.config_class.paper()
@@ -390,14 +391,14 @@ def begun(recipe, folder, textures):
 @pytest.mark.parametrize("centred", [True, False])
 def test_centred_crops_are_the_middle(centred, textures, tmp_path, monkeypatch):
     """Each pixel says where it was; turning and mirroring leave the middle where it is."""
-    run = begun(replace(RECIPES[RECIPE], crop=30, centred=centred), tmp_path, textures)
+    run = begun(replace(find_recipe(RECIPE), crop=30, centred=centred), tmp_path, textures)
     run.stream(0)
     monkeypatch.setattr(run.stream, "_render_chunk", lambda number: None)
     places = torch.arange(48.0).expand(48, 48)
-    run.stream._flows = torch.stack([places, places.T]).expand_as(run.stream._flows)
+    chunk = run.stream._chunk
+    run.stream._chunk = chunk._replace(flows=torch.stack([places, places.T]).expand_as(chunk.flows))
     middles = {
-        tuple(run.stream(step)["flow"].abs().mean((0, 2, 3)).sort()[0].tolist())
-        for step in range(8)
+        tuple(run.stream(step).flow.abs().mean((0, 2, 3)).sort()[0].tolist()) for step in range(8)
     }
     if centred:
         assert middles == {(23.5, 23.5)}  # of 0 to 47
@@ -410,7 +411,7 @@ def test_centred_crops_are_the_middle(centred, textures, tmp_path, monkeypatch):
     [("adam", torch.optim.Adam, {0.25}), ("adamw", torch.optim.AdamW, {0.0, 0.25})],
 )
 def test_the_optimiser_is_the_recipes(name, kind, decays, textures, tmp_path):
-    recipe = replace(RECIPES[RECIPE], optimizer=name, weight_decay=0.25, betas=(0.8, 0.9))
+    recipe = replace(find_recipe(RECIPE), optimizer=name, weight_decay=0.25, betas=(0.8, 0.9))
     run = begun(recipe, tmp_path, textures)
     optimizer = run.optimizer.optimizer
     assert type(optimizer) is kind
@@ -446,8 +447,8 @@ def test_a_checkpoint_of_another_seed_or_model(run, textures, monkeypatch):
     before = (run / "checkpoint.pt").read_bytes()
     with pytest.raises(InputError, match="was begun with seed 0, not 1"):
         train(run, textures, 8, seed=1)
-    other = replace(RECIPES[RECIPE], name="other", config=MotionAnimatorConfig((16, 16, 32)))
-    monkeypatch.setitem(RECIPES, "other", other)
+    other = replace(find_recipe(RECIPE), name="other", config=MotionAnimatorConfig((16, 16, 32)))
+    use_recipe(monkeypatch, other)
     with pytest.raises(InputError, match="of another model than recipe 'other'"):
         training.train("other", output=run, samples=2, **textures)
     assert (run / "checkpoint.pt").read_bytes() == before
@@ -505,14 +506,12 @@ def test_validation_is_its_definition():
 
     def model(photo, guidance):
         picked = [next(rows) for _ in photo]
-        assert torch.equal(guidance, scenes.guidance[picked].float())
+        assert torch.equal(guidance, scenes.guidance[picked])
         return Animation(torch.from_numpy(found[picked]), torch.from_numpy(estimate[picked]))
 
     flow_tensor = torch.from_numpy(flow)
-    scenes = SampleBatch(
-        None, torch.from_numpy(truth), flow_tensor, quantise(flow_tensor), None, flow_tensor
-    )
-    scores = AnimatorObjective.validate(model, scenes, torch.from_numpy(photo))
+    scenes = SampleBatch.of(torch.from_numpy(photo), torch.from_numpy(truth), flow_tensor)
+    scores = AnimatorObjective.validate(model, scenes)
     expected = {name: [] for name in ("psnr", "psnr_photo", "epe", "epe_zero")}
     for b in range(count):
         for name, images in (("psnr", found[b]), ("psnr_photo", [photo[b]] * frames)):
@@ -525,7 +524,7 @@ def test_validation_is_its_definition():
     assert scores == {name: pytest.approx(np.mean(rows)) for name, rows in expected.items()}
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", all_recipes())
 def test_recipes_hold_together(name):
     recipe = find_recipe(name)
     assert recipe.name == name
@@ -542,7 +541,7 @@ def test_recipes_hold_together(name):
 
 
 def test_the_objective_compares_ends_middle_and_a_pair(textures):
-    recipe = RECIPES[RECIPE]
+    recipe = find_recipe(RECIPE)
     model = MotionAnimator(recipe.config)
     objective = AnimatorObjective(model, replace(recipe, loss={"guided": 1.0}))
     photo = torch.rand(1, 3, 32, 32)
@@ -588,4 +587,4 @@ def test_two_processes_train_together_in_bfloat16(textures, tmp_path):
 
 
 def test_a_cpu_does_not_train_in_bfloat16_where_nobody_asks(textures, tmp_path):
-    assert begun(RECIPES[RECIPE], tmp_path, textures).accelerator.mixed_precision == "no"
+    assert begun(find_recipe(RECIPE), tmp_path, textures).accelerator.mixed_precision == "no"

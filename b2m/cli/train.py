@@ -32,9 +32,9 @@ Samples = Annotated[int | None, typer.Option(metavar="N", help="How many samples
 def _list_recipes(wanted: bool) -> None:
     if not wanted:
         return
-    from b2m.train.recipes import RECIPES
+    from b2m.train.recipes import all_recipes
 
-    for name, recipe in sorted(RECIPES.items()):
+    for name, recipe in sorted(all_recipes().items()):
         print(f"{name:36} {recipe.model.__name__}, crops of {recipe.crop}x{recipe.crop}")
     raise typer.Exit
 

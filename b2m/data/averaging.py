@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from b2m.blur import decode_bytes, encode_bytes
-from b2m.data.interpolate import Between
+from b2m.blur import average_bytes, encode_bytes
+from b2m.data.interpolate import Interpolator
 from b2m.errors import InputError
 from b2m.media.image import Pixels
 from b2m.motion.fields import estimate_flow
@@ -91,7 +91,7 @@ class Averaging:
         return (self.average - 1) / self.factor
 
     def starts(self, count: int) -> list[float]:
-        """Starts of the windows in a source of so many frames, in its frames."""
+        """Starts of the windows in a source of `count` frames, in its frames."""
         step = (self.step or self.average) / self.factor
         windows = 1 + math.floor((count - 1 - math.ceil(self.span)) / step)
         starts = (window * step for window in range(max(0, windows)))
@@ -105,20 +105,6 @@ class Averaging:
     def curve(self) -> str | float:
         """As the index names it."""
         return self.gamma or "srgb"
-
-
-def decode(codes: NDArray[np.uint8], gamma: float) -> NDArray[np.float32]:
-    """Linear light in [0, 1] of 8-bit codes, by a power law, or for 0 by the sRGB curve."""
-    if not gamma:
-        return decode_bytes(codes)
-    return ((np.arange(256) / 255) ** gamma).astype(np.float32)[codes]
-
-
-def encode(light: NDArray[np.float32], gamma: float) -> NDArray[np.uint8]:
-    """8-bit codes of linear light in [0, 1]; the inverse of `decode`."""
-    if not gamma:
-        return encode_bytes(light)
-    return np.rint(255 * np.clip(light, 0, 1) ** (1 / gamma)).astype(np.uint8)
 
 
 def fit_frame(frame: Pixels, size: tuple[int, int] | None) -> Pixels:
@@ -153,15 +139,15 @@ def longest_step(frames: Sequence[Pixels]) -> float:
 
 
 def expose(
-    frames: Sequence[Pixels], start: float, how: Averaging, between: Between | None
+    frames: Sequence[Pixels], start: float, how: Averaging, between: Interpolator | None
 ) -> tuple[Pixels, NDArray[np.uint8], int]:
     """Average a window.
 
     Args:
         frames: of the source, those `how.needed` names, (H, W, 3) uint8 each.
         start: of the window, in frames of the source.
-        how: it is averaged.
-        between: an interpolator, where frames are wanted between those.
+        how: settings.
+        between: an interpolator, where frames between those are needed.
 
     Returns:
         The photo (H, W, 3) uint8, the kept frames (T, H, W, 3) uint8, and how many were averaged.
@@ -179,22 +165,23 @@ def average_instants(
     instants: Iterator[Pixels], count: int, how: Averaging
 ) -> tuple[Pixels, NDArray[np.uint8], int]:
     """Mean of a sequence of frames, and the frames that are kept."""
-    kept = {round(place) for place in np.linspace(0, count - 1, how.frames).tolist()}
-    total: NDArray[np.float32] | None = None
-    sharp: list[Pixels] = []
-    for place, frame in enumerate(instants):
-        light = decode(frame, how.gamma)
-        total = light if total is None else np.add(total, light, out=total)
-        if place in kept:
-            sharp.append(frame)
-    if total is None or len(sharp) < how.frames:
+    if count < how.frames:
         raise InputError(f"a window has {count} instants: {how.frames} frames are kept of it")
-    total /= count
-    return encode(total, how.gamma), np.stack(sharp), count
+    numbers = {round(number) for number in np.linspace(0, count - 1, how.frames).tolist()}
+    sharp: list[Pixels] = []
+
+    def watched() -> Iterator[Pixels]:
+        for number, frame in enumerate(instants):
+            if number in numbers:
+                sharp.append(frame)
+            yield frame
+
+    photo = encode_bytes(average_bytes(watched(), how.gamma), how.gamma)
+    return photo, np.stack(sharp), count
 
 
 def frames_at(
-    frames: Sequence[Pixels], times: Sequence[float], between: Between | None
+    frames: Sequence[Pixels], times: Sequence[float], between: Interpolator | None
 ) -> Iterator[Pixels]:
     """The frames at increasing times; those between two frames are interpolated."""
     for index, inside in groupby(times, lambda time: math.floor(time + 1e-9)):

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from tqdm.auto import tqdm
 
-from b2m.data.averaging import decode, encode
-from b2m.data.build.progress import is_begun
+from b2m.blur import average_bytes, decode_bytes, encode_bytes
+from b2m.data.build.progress import is_unfinished
 from b2m.data.sample import Sample
 from b2m.data.storage import (
     FOLDERS,
@@ -56,15 +56,15 @@ def check(folder: str | Path) -> Iterator[str]:
     folder = Path(folder)
     expected: dict[int, tuple[int, bool]] = {}  # by number: frames, and whether there is motion
 
-    def noted(record: Record) -> Record:
+    def note(record: Record) -> Record:
         expected[record.number] = record.frames, record.flow_grid is not None
         return record
 
-    yield from _splits(map(noted, iter_index(folder)))
-    if is_begun(folder):
+    yield from _splits(map(note, iter_index(folder)))
+    if is_unfinished(folder):
         yield "its build was begun and not finished: run the same build again, then check again"
     else:
-        yield from _strays(folder, expected)
+        yield from _unexpected_files(folder, expected)
     first: dict[str, Record] = {}
     for record in tqdm(
         iter_index(folder), total=len(expected), unit=" samples", dynamic_ncols=True
@@ -74,7 +74,7 @@ def check(folder: str | Path) -> Iterator[str]:
         except InputError as error:
             yield f"sample {record.number}: {error}"
             continue
-        yield from _twins(first, record, sample)
+        yield from _duplicates(first, record, sample)
         yield from (f"sample {record.number}: {text}" for text in _physics(record, sample))
         if sample.flow is not None and guidance is not None:
             wrong = (guidance_of(sample.flow, record.flow_grid) != guidance).any(-1)
@@ -86,19 +86,19 @@ def check(folder: str | Path) -> Iterator[str]:
                 )
 
 
-def _strays(folder: Path, expected: dict[int, tuple[int, bool]]) -> Iterator[str]:
+def _unexpected_files(folder: Path, expected: dict[int, tuple[int, bool]]) -> Iterator[str]:
     for name in FOLDERS:
         for entry in os.scandir(folder / name) if (folder / name).is_dir() else ():
-            place = parse_sample_path(name, entry.name)
-            frames, moves = expected.get(place.number, (0, False)) if place else (0, False)
-            if not place or place.frame >= frames or not (moves or name in ("blur", "sharp")):
+            file = parse_sample_path(name, entry.name)
+            frames, moves = expected.get(file.number, (0, False)) if file else (0, False)
+            if not file or file.frame >= frames or not (moves or name in ("blur", "sharp")):
                 yield (
                     f"{name}/{entry.name} belongs to no sample: remove it, or build the data set "
                     "anew"
                 )
 
 
-def _twins(first: dict[str, Record], record: Record, sample: Sample) -> Iterator[str]:
+def _duplicates(first: dict[str, Record], record: Record, sample: Sample) -> Iterator[str]:
     """Whether a source that is seen for the first time begins as another; by their digests."""
     if record.source in first:
         return
@@ -128,8 +128,8 @@ def _splits(records: Iterable[Record]) -> Iterator[str]:
             names[digest].add(name or digest)
     for source, found in splits.items():
         if len(found) > 1:
-            called = " or ".join(sorted(names[source]))
-            yield f"the source {called} is in the splits {' and '.join(sorted(found))}"
+            alias = " or ".join(sorted(names[source]))
+            yield f"the source {alias} is in the splits {' and '.join(sorted(found))}"
 
 
 def _physics(record: Record, sample: Sample) -> Iterator[str]:
@@ -138,11 +138,8 @@ def _physics(record: Record, sample: Sample) -> Iterator[str]:
     if record.frames < 2:
         return
     gamma = 0.0 if record.curve == "srgb" else float(record.curve)
-    light = np.zeros(sample.photo.shape, np.float32)
-    for frame in sample.frames:
-        light += decode(frame, gamma)
-    light /= len(sample.frames)
-    mean = encode(light, gamma)
+    light = average_bytes(sample.frames, gamma)
+    mean = encode_bytes(light, gamma)
     if record.averaged == record.frames:
         off = np.abs(mean.astype(np.int16) - sample.photo).max()
         if off > 1:
@@ -150,14 +147,14 @@ def _physics(record: Record, sample: Sample) -> Iterator[str]:
         return
     flow = np.zeros(1) if sample.flow is None else np.nan_to_num(sample.flow)
     # Farther than across the photo nothing is seen to go.
-    way = min(float(np.linalg.norm(flow, axis=-1).max()), math.hypot(*sample.photo.shape[:2]))
-    side = 2 * math.ceil(way / (len(sample.frames) - 1)) + 1
+    longest = min(float(np.linalg.norm(flow, axis=-1).max()), math.hypot(*sample.photo.shape[:2]))
+    side = 2 * math.ceil(longest / (len(sample.frames) - 1)) + 1
     reliable = cv2.erode(
         (sample.frames.max((0, -1)) < _CLIPPED).astype(np.uint8), np.ones((side, side))
     )
     smooth = [
-        encode(np.asarray(cv2.blur(one, (side, side)), np.float32), gamma).astype(np.float32)
-        for one in (light, decode(sample.photo, gamma))
+        encode_bytes(np.asarray(cv2.blur(one, (side, side)), np.float32), gamma).astype(np.float32)
+        for one in (light, decode_bytes(sample.photo, gamma))
     ]
     error = ((smooth[0] - smooth[1]) ** 2)[reliable > 0]
     if error.size and error.mean() > 255**2 / 10 ** (_CLOSE / 10):

@@ -9,19 +9,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from b2m.blur import average_bytes, encode_bytes
-from b2m.data.sample import Sample
+from b2m.data.sample import PackedSamples, Sample
 from b2m.data.splits import VIDEO_SUFFIXES, visible
+from b2m.data.swept import swept_path
 from b2m.errors import InputError
-from b2m.media.image import Pixels, from_nearest
+from b2m.media.image import Pixels
 from b2m.media.video import Video, read_video
 from b2m.motion.fields import STILL_THRESHOLD, Flow, estimate_flow
 
@@ -54,7 +53,7 @@ def read_windows(path: str | Path, count: int | None = None) -> Iterator[Sample]
 
     Args:
         path: of the video.
-        count: at most so many, evenly spread over the clip; None for all.
+        count: of windows at most, evenly spread over the clip; None for all.
 
     Raises:
         InputError: not a video, or one shorter than the longest window.
@@ -63,42 +62,29 @@ def read_windows(path: str | Path, count: int | None = None) -> Iterator[Sample]
     yield from _windows(video, pick_starts(video.count(), count, path))
 
 
-class Crops(NamedTuple):
-    """Squares of blurred real clips, as training takes them.
-
-    Attributes:
-        clips: (N, 1 + T, 3, S, S) uint8 sRGB, the photo before its sharp frames.
-        flows: (N, 2, S, S) float16 pixels over the exposure, by DIS.
-        paths: (N, 2, S, S) float16, the same, extended to where something moving only passes.
-    """
-
-    clips: Tensor
-    flows: Tensor
-    paths: Tensor
-
-
 _CROP_FRAMES = 7
 _SCALES = (1.0, 0.6)  # real footage is soft at its own size and crisp when it is shrunk
 
 
-def cut_crops(folder: str | Path, size: int, *, windows: int = 36, each: int = 6) -> Crops:
+def cut_crops(
+    folder: str | Path, size: int, *, windows: int = 36, per_window: int = 6
+) -> PackedSamples:
     """Squares of the clips to train on, half of them around something that moves.
 
-    The photo is the mean of 7 frames, or of 13 of which every second one is kept.
+    The photo is the mean of 7 frames, or of 13, every second one kept; the flow is by DIS.
 
     Args:
         folder: see `find_clips`.
         size: side of the squares, pixels.
         windows: of each clip, at most, evenly spread.
-        each: squares from each window.
+        per_window: squares from each.
 
     Raises:
         InputError: no clips, or frames smaller than the squares.
     """
     rng = np.random.default_rng(0)
     clips: list[NDArray[np.uint8]] = []
-    flows: list[Flow] = []
-    paths: list[Flow] = []
+    flows: list[NDArray[np.float32]] = []  # (2, S, S, 2), flow and path
     for path in find_clips(folder, "train"):
         for number, window in enumerate(read_windows(path, windows)):
             scale = _SCALES[number % len(_SCALES)]
@@ -106,24 +92,22 @@ def cut_crops(folder: str | Path, size: int, *, windows: int = 36, each: int = 6
             frames = _shrunk(window.frames[: stride * (_CROP_FRAMES - 1) + 1], scale, size, path)
             photo = encode_bytes(average_bytes(frames))
             flow = flow_over(frames)
-            passing = swept_path(flow)
+            fields = np.stack([flow, swept_path(flow)])
             stack = np.concatenate([photo[None], frames[::stride]])
             moving = np.argwhere(np.hypot(flow[..., 0], flow[..., 1]) >= STILL_THRESHOLD)
             limits = np.array(flow.shape[:2]) - size
-            for crop in range(each):
+            for crop in range(per_window):
                 corner = rng.integers(0, limits + 1)
                 if crop % 2 and len(moving):
                     about = moving[rng.integers(len(moving))] - rng.integers(0, size, 2)
                     corner = np.clip(about, 0, limits)
                 top, left = corner.tolist()
-                square = (slice(top, top + size), slice(left, left + size))
-                clips.append(stack[:, *square])
-                flows.append(flow[square])
-                paths.append(passing[square])
-    fields = (
-        torch.from_numpy(np.stack(each)).permute(0, 3, 1, 2).half() for each in (flows, paths)
-    )
-    return Crops(torch.from_numpy(np.stack(clips)).permute(0, 1, 4, 2, 3).contiguous(), *fields)
+                square = (slice(None), slice(top, top + size), slice(left, left + size))
+                clips.append(stack[square])
+                flows.append(fields[square])
+    planes = (torch.from_numpy(np.stack(each)).movedim(-1, 2) for each in (clips, flows))
+    pixels, motion = (each.contiguous() for each in planes)
+    return PackedSamples(pixels, motion.half())
 
 
 def _shrunk(frames: NDArray[np.uint8], scale: float, least: int, path: Path) -> NDArray[np.uint8]:
@@ -139,7 +123,7 @@ def _shrunk(frames: NDArray[np.uint8], scale: float, least: int, path: Path) -> 
 
 
 def pick_starts(total: int, count: int | None, path: str | Path = "the clip") -> list[int]:
-    """Frames with which the windows of a clip of so many frames begin; see `read_windows`."""
+    """First frames of the windows of a clip of `total` frames; see `read_windows`."""
     # Each has room for the longest, so that any of them may be given any length.
     starts = range(0, total - max(LENGTHS) + 1, STEP)
     if not starts:
@@ -179,46 +163,3 @@ def flow_over(
     middle = frames[len(frames) // 2]
     flow: Flow = estimate(middle, frames[-1]) - estimate(middle, frames[0])
     return flow
-
-
-def swept_mask(flow: Flow, threshold: float = STILL_THRESHOLD) -> NDArray[np.bool_]:
-    """Where something moving is seen at any time of the exposure.
-
-    Args:
-        flow: (H, W, 2) pixels over the exposure, on the middle frame's grid.
-        threshold: pixels; shorter motion does not count.
-
-    Returns:
-        (H, W) bool: the moving pixels of the middle frame, carried half their way forth and back.
-    """
-    height, width = flow.shape[:2]
-    length = np.hypot(flow[..., 0], flow[..., 1])
-    moving = length >= threshold
-    mask = moving.copy()
-    rows, columns = moving.nonzero()
-    vectors = flow[moving]
-    for time in np.linspace(-0.5, 0.5, 1 + int(np.ceil(length.max(initial=0.0)))):
-        x = np.rint(columns + time * vectors[:, 0]).astype(np.intp)
-        y = np.rint(rows + time * vectors[:, 1]).astype(np.intp)
-        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        mask[y[inside], x[inside]] = True
-    # Where neighbours move apart, the places they are carried to leave pinholes.
-    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    return closed.astype(np.bool_) | mask
-
-
-def swept_path(flow: Flow, threshold: float = STILL_THRESHOLD) -> Flow:
-    """A flow, extended to where something moving is seen at any time of the exposure.
-
-    Args:
-        flow: (H, W, 2) pixels over the exposure, on the middle frame's grid.
-        threshold: pixels; shorter motion does not count.
-
-    Returns:
-        (H, W, 2): where something only passes, the vector of the nearest pixel that moves.
-    """
-    moving = np.hypot(flow[..., 0], flow[..., 1]) >= threshold
-    passed = swept_mask(flow, threshold) & ~moving
-    if not passed.any():
-        return flow
-    return np.where(passed[..., None], from_nearest(flow, moving)[0], flow)

@@ -18,21 +18,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from b2m.data.clips import swept_path
+from b2m.data.augmentation import AUGMENTATIONS, augment
 from b2m.data.sample import SampleBatch
-from b2m.data.sensor import simulate_sensor
 from b2m.data.storage import FOLDERS, Record, iter_index, on_middle_grid, read_index, read_sample
-from b2m.data.stream import augment
 from b2m.errors import InputError
-from b2m.guidance.quantize import quantise
-from b2m.motion.fields import STILL_THRESHOLD
-from b2m.tensors import evenly_spaced, to_flow, to_photo, to_tensor
+from b2m.tensors import evenly_spaced, to_photo, to_tensor
 
 _READERS = 4  # files that are read at the same time
-
-Item = dict[str, Tensor]
-"""photo (3, H, W) and frames (T, 3, H, W), sRGB in [0, 1]; flow (2, H, W), pixels over the exposure
-on the middle frame's grid; guidance (2, H, W), float of -1, 0 and 1."""
 
 
 def _generator(*parts: int) -> torch.Generator:
@@ -42,37 +34,10 @@ def _generator(*parts: int) -> torch.Generator:
     return torch.Generator().manual_seed(mixed)
 
 
-VARIATIONS = ("turn", "mirror", "reverse", "recolour", "noise")
-"""What training does to samples: quarter turns, left to right, the film backwards, colours
-permuted, and a camera's noise on the photo."""
-
-
-def _varied(
-    photo: Tensor, frames: Tensor, flow: Tensor, draw: torch.Generator, ways: Collection[str]
-) -> Item:
-    """One sample, varied in some of `VARIATIONS`; what is not square is turned by halves only."""
-    turns, mirror, backwards = (
-        int(torch.randint(high, (), generator=draw)) * (way in ways)
-        for high, way in zip((4, 2, 2), VARIATIONS, strict=False)
-    )
-    if photo.shape[-2] != photo.shape[-1]:
-        turns = turns // 2 * 2  # a quarter turn would give another shape, which no batch can hold
-    permuted = torch.randperm(3, generator=draw)
-    colours = permuted if "recolour" in ways else torch.arange(3)
-    seed = int(torch.randint(2**31, (), generator=draw))
-    photo, _ = augment(photo[None, None], flow[None], turns, mirror == 1, False)
-    frames, flow = augment(frames[None], flow[None], turns, mirror == 1, backwards == 1)
-    photo = photo[:, 0, colours]
-    return {
-        "photo": (simulate_sensor(photo, seed) if "noise" in ways else photo)[0].contiguous(),
-        "frames": frames[0, :, colours].contiguous(),
-        "flow": flow[0].contiguous(),
-        "guidance": quantise(flow)[0].float(),
-    }
-
-
-class BlurClipDataset(Dataset[Item]):
+class BlurClipDataset(Dataset[dict[str, Tensor]]):
     """One split of a data set on disk, as `b2m data build` makes it.
+
+    An item holds the fields of one sample of a `SampleBatch` by name, without the first axis.
 
     Args:
         folder: of the data set.
@@ -81,7 +46,8 @@ class BlurClipDataset(Dataset[Item]):
             together where all are of one size.
         frames: sharp frames, as many as were kept or evenly fewer of them, 1 for the middle one;
             None for all.
-        vary: whether samples are varied, or in which of `VARIATIONS`; by default only "train".
+        augment: whether samples are augmented, or by which of `AUGMENTATIONS`; by default only
+            those of "train".
         seed: of crops and augmentation.
         centred: whether crops are the middle of samples, not anywhere in them.
         motion: whether samples whose motion is not known are left out; else theirs is zero.
@@ -97,46 +63,46 @@ class BlurClipDataset(Dataset[Item]):
         size: int | None = None,
         frames: int | None = None,
         *,
-        vary: bool | Collection[str] | None = None,
+        augment: bool | Collection[str] | None = None,
         seed: int = 0,
         centred: bool = False,
         motion: bool = True,
     ) -> None:
         self.folder, self.size, self.seed, self.epoch = Path(folder), size, seed, 0
         self.centred = centred
-        vary = split == "train" if vary is None else vary
-        self.vary: Collection[str] = VARIATIONS if vary is True else vary or ()
+        augment = split == "train" if augment is None else augment
+        self.augmentations: Collection[str] = AUGMENTATIONS if augment is True else augment or ()
         self.records = records_of(folder, split, motion)
         self.frames = frames or self.records[0].frames
-        for one in self.records:
+        for record in self.records:
             if (
-                self.frames > 1 and (one.frames - 1) % (self.frames - 1)
-            ) or one.frames < self.frames:
+                self.frames > 1 and (record.frames - 1) % (self.frames - 1)
+            ) or record.frames < self.frames:
                 raise InputError(
-                    f"sample {one.number} of {folder} has {one.frames} frames, of which "
+                    f"sample {record.number} of {folder} has {record.frames} frames, of which "
                     f"{self.frames} cannot be taken evenly: build it with --frames {self.frames}, "
                     "or take a model of another number"
                 )
-            if size is not None and min(one.width, one.height) < size:
+            if size is not None and min(record.width, record.height) < size:
                 raise InputError(
-                    f"sample {one.number} of {folder} is {one.width}x{one.height}: crops of "
-                    f"{size}x{size} do not fit"
+                    f"sample {record.number} of {folder} is {record.width}x{record.height}: crops "
+                    f"of {size}x{size} do not fit"
                 )
 
     def __len__(self) -> int:
         return len(self.records)
 
     def set_epoch(self, epoch: int) -> None:
-        """Cut and turn otherwise from now on; call it before each epoch's workers start."""
+        """Crop and augment otherwise from now on; call it before each epoch's workers start."""
         self.epoch = epoch
 
-    def __getitem__(self, number: int) -> Item:
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
         if not 0 <= number < len(self):
             raise IndexError(number)
         return self.item(number)
 
-    def item(self, number: int) -> Item:
-        """An item; numbers beyond the length are the same samples, cut and turned otherwise.
+    def item(self, number: int) -> dict[str, Tensor]:
+        """An item; numbers beyond the length are the same samples, cropped and augmented otherwise.
 
         Raises:
             InputError: a file is missing or damaged.
@@ -146,19 +112,19 @@ class BlurClipDataset(Dataset[Item]):
         flow = sample.flow
         if flow is None:
             flow = np.zeros((record.height, record.width, 2), np.float32)
-        draw = _generator(self.seed, self.epoch, number)
+        generator = _generator(self.seed, self.epoch, number)
         window: tuple[slice, ...] = ()
         if self.size is not None:
             slack = record.height - self.size, record.width - self.size
-            top, left = (int(torch.randint(one + 1, (), generator=draw)) for one in slack)
+            top, left = (int(torch.randint(rest + 1, (), generator=generator)) for rest in slack)
             if self.centred:
-                top, left = (one // 2 for one in slack)
+                top, left = (rest // 2 for rest in slack)
             window = slice(top, top + self.size), slice(left, left + self.size)
-        photo = to_photo(sample.photo[window])[0]
-        kept = sample.frames[evenly_spaced(len(sample.frames), self.frames)]
-        frames = torch.cat([to_photo(frame[window]) for frame in kept])
-        vectors = to_tensor(flow[window])[0]
-        return _varied(photo, frames, vectors, draw, self.vary)
+        chosen = sample.frames[evenly_spaced(len(sample.frames), self.frames)]
+        frames = torch.cat([to_photo(frame[window]) for frame in chosen])[None]
+        photo, vectors = to_photo(sample.photo[window]), to_tensor(flow[window])
+        batch = augment(photo, frames, vectors, generator, self.augmentations)
+        return {name: part[0].contiguous() for name, part in batch._asdict().items()}
 
 
 def records_of(folder: str | Path, split: str, motion: bool = True) -> list[Record]:
@@ -173,27 +139,29 @@ def records_of(folder: str | Path, split: str, motion: bool = True) -> list[Reco
         InputError: no data set, none of the split, or files are missing.
     """
     index = read_index(folder)
-    records = [one for one in index if one.split == split and (one.flow_grid or not motion)]
+    records = [row for row in index if row.split == split and (row.flow_grid or not motion)]
     if not records:
-        others = ", ".join(sorted({one.split for one in index})) or "no sample at all"
+        others = ", ".join(sorted({row.split for row in index})) or "no sample at all"
         known = " whose motion is known" if motion else ""
         raise InputError(
             f"{folder} holds no samples{known} of the split '{split}' (it has {others}): build it "
             "from sources that have some"
         )
-    there = {
+    present = {
         f"{kind}/{name}"
         for kind in FOLDERS
         if (Path(folder) / kind).is_dir()
         for name in os.listdir(Path(folder) / kind)
     }
-    for one in records:
-        if gone := [path for path in one.files if path not in there]:
-            raise InputError(f"{folder} lacks {gone[0]}: run the same build again, which makes it")
+    for record in records:
+        if missing := [path for path in record.files if path not in present]:
+            raise InputError(
+                f"{folder} lacks {missing[0]}: run the same build again, which makes it"
+            )
     return records
 
 
-class MixedClips(Dataset[Item]):
+class MixedClips(Dataset[dict[str, Tensor]]):
     """Several data sets on disk as one; `MixSampler` orders their items.
 
     Args:
@@ -205,12 +173,12 @@ class MixedClips(Dataset[Item]):
 
     def __init__(self, parts: Mapping[str, BlurClipDataset]) -> None:
         self.parts = dict(parts)
-        for what, found in (
+        for what, values in (
             ("sizes", {part.size for part in self.parts.values()}),
             ("numbers of frames", {part.frames for part in self.parts.values()}),
         ):
-            if len(found) > 1:
-                raise InputError(f"the parts of the mix have different {what}: {found}")
+            if len(values) > 1:
+                raise InputError(f"the parts of the mix have different {what}: {values}")
 
     def __len__(self) -> int:
         return sum(map(len, self.parts.values()))
@@ -220,16 +188,16 @@ class MixedClips(Dataset[Item]):
         for part in self.parts.values():
             part.set_epoch(epoch)
 
-    def __getitem__(self, place: tuple[str, int]) -> Item:
-        name, number = place
+    def __getitem__(self, key: tuple[str, int]) -> dict[str, Tensor]:
+        name, number = key
         return self.parts[name].item(number)
 
 
 class MixSampler(Sampler[tuple[str, int]]):
     """Order of the items of a mix: each part by its share, without repetition before it is used up.
 
-    The order is a function of seed, epoch and number of samples; each of the processes that train
-    together takes every so manyth of it.
+    The order is a function of seed, epoch and number of samples; the processes that train together
+    take its items in turn.
 
     Args:
         sizes: of the parts, by name.
@@ -267,15 +235,15 @@ class MixSampler(Sampler[tuple[str, int]]):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
-        draw = _generator(self.seed, self.epoch)
-        places: list[tuple[str, int]] = []
+        generator = _generator(self.seed, self.epoch)
+        keys: list[tuple[str, int]] = []
         for name, count in self._counts().items():
             size = self.sizes[name]
-            for again in range(math.ceil(count / size)):
-                order = torch.randperm(size, generator=draw) + again * size
-                places += [(name, number) for number in order[: count - again * size].tolist()]
-        order = torch.randperm(self.samples, generator=draw)[self.rank :: self.ranks]
-        return (places[row] for row in order[: len(self)].tolist())
+            for first in range(0, count, size):
+                order = torch.randperm(size, generator=generator) + first
+                keys += [(name, number) for number in order[: count - first].tolist()]
+        order = torch.randperm(self.samples, generator=generator)[self.rank :: self.ranks]
+        return (keys[row] for row in order[: len(self)].tolist())
 
     def _counts(self) -> dict[str, int]:
         """Samples of each part: whole numbers that add up."""
@@ -295,15 +263,15 @@ def mixed_loader(
     rank: int = 0,
     ranks: int = 1,
     workers: int = 0,
-) -> DataLoader[Item]:
+) -> DataLoader[dict[str, Tensor]]:
     """Batches of one epoch of a mix, the same whatever the number of workers.
 
     Args:
         parts: by name, as "scenes", "rotation" and "clips".
-        shares: by name, as `b2m.data.stream.SHARES`.
+        shares: by name, as `b2m.models.budgets.SHARES`.
         samples: in the epoch, over all processes.
         batch: samples.
-        epoch: another one, other crops in another order.
+        epoch: each has other crops in another order.
         seed: of the order; crops have that of their data set.
         rank, ranks: this process among those that train together.
         workers: processes that read.
@@ -352,19 +320,17 @@ class BuiltStream:
         self._epoch = -1
         self._readers = ThreadPoolExecutor(_READERS)
 
-    def __call__(self, step: int) -> Item:
-        """The batch of a step: photo, frames, flow, path and guidance, each (batch, …)."""
-        epoch, place = divmod(step, self.steps)
+    def __call__(self, step: int) -> SampleBatch:
+        """The batch of a step."""
+        epoch, position = divmod(step, self.steps)
         if epoch != self._epoch:
             self._epoch = epoch
             self.mix.set_epoch(epoch)
             self.sampler.set_epoch(epoch)
             self._order = list(self.sampler)
-        chosen = self._order[place * self.batch : (place + 1) * self.batch]
-        batch: Item = default_collate(list(self._readers.map(self.mix.__getitem__, chosen)))
-        passing = [swept_path(to_flow(one)) for one in batch["flow"]]
-        batch["path"] = torch.stack([to_tensor(path)[0] for path in passing])
-        return {name: part.to(self.device) for name, part in batch.items()}
+        chosen = self._order[position * self.batch : (position + 1) * self.batch]
+        items = list(self._readers.map(self.mix.__getitem__, chosen))
+        return SampleBatch(**default_collate(items)).to(self.device)
 
 
 def parse_mix(data: Sequence[str | Path]) -> dict[str, float | None]:
@@ -374,10 +340,10 @@ def parse_mix(data: Sequence[str | Path]) -> dict[str, float | None]:
         InputError: a folder twice, or a weight that is none.
     """
     mix: dict[str, float | None] = {}
-    for given in map(str, data):
-        folder, said, weight = given.rpartition("=")
-        if not said or Path(given).exists():
-            folder, weight = given, ""
+    for entry in map(str, data):
+        folder, equals, weight = entry.rpartition("=")
+        if not equals or Path(entry).exists():
+            folder, weight = entry, ""
         try:
             share = float(weight) if weight else None
         except ValueError:
@@ -424,19 +390,12 @@ def validation_samples(
     """
     parts = []
     for folder in parse_mix(data):
-        if any(one.split == "val" for one in iter_index(folder)):
+        if any(record.split == "val" for record in iter_index(folder)):
             options: dict[str, Any] = {"centred": True, "motion": motion}
-            parts.append(BlurClipDataset(folder, "val", size, frames, vary=False, **options))
+            parts.append(BlurClipDataset(folder, "val", size, frames, augment=False, **options))
     items = [
-        part[place]
+        part[number]
         for part in parts
-        for place in range(0, len(part), -(-len(part) * len(parts) // count))
+        for number in range(0, len(part), -(-len(part) * len(parts) // count))
     ]
-    if not items:
-        return None
-    found = default_collate(items)
-    flow = found["flow"]
-    path = torch.stack([to_tensor(swept_path(to_flow(one)))[0] for one in flow])
-    moving = flow.norm(dim=1, keepdim=True) >= STILL_THRESHOLD
-    guidance = found["guidance"].to(torch.int8)
-    return SampleBatch(found["photo"], found["frames"], flow, guidance, moving, path)
+    return SampleBatch(**default_collate(items)) if items else None

@@ -25,7 +25,7 @@ from b2m.media.image import Pixels
 _FARTHER_BACK = 64  # frames
 _WIDEST_GAP = 1000  # frames; more stand for a break, however long
 _SAMPLED = 32  # frames whose size is checked before any is read
-_TELLING = 7  # frames; fewer tell nothing of how they are numbered
+_FEWEST_NAMES = 7  # frames; fewer tell nothing of how they are numbered
 _NUMBER = re.compile(r"(\d+)\D*$")
 
 
@@ -63,7 +63,7 @@ class Footage:
         fps: frames per second, or None.
         origin: when the first comes, in ticks of the file; None where it does not say.
         period: ticks from each to the next.
-        keys: numbers of those with which decoding can begin, where they are known; in order.
+        keyframes: numbers of those with which decoding can begin, where known; in order.
         size: (height, width) that most frames have, pixels; None where it is not known yet.
     """
 
@@ -71,7 +71,7 @@ class Footage:
     fps: float | None
     origin: float | None = None
     period: float = 1.0
-    keys: tuple[int, ...] = ()
+    keyframes: tuple[int, ...] = ()
     size: tuple[int, int] | None = None
 
 
@@ -95,7 +95,7 @@ def frame_files(folder: Path) -> tuple[str, ...]:
 
 def _stride(names: Sequence[str]) -> int:
     """From number to number of consecutive frames; 0 where there is no such step."""
-    if len(names) < _TELLING:
+    if len(names) < _FEWEST_NAMES:
         return 1
     gaps = [number_of(name) - number_of(before) for before, name in pairwise(names)]
     stride = math.gcd(*gaps) or 1
@@ -170,10 +170,10 @@ def _size_of(path: Path) -> tuple[int, int] | None:
 
 
 class _Clock(NamedTuple):
-    """Timestamps of a video's frames in ticks, and which frames are keys."""
+    """Timestamps of a video's frames in ticks, and which of them are keyframes."""
 
     times: NDArray[np.int64]
-    keys: tuple[int, ...]
+    keyframes: tuple[int, ...]
 
 
 @lru_cache(maxsize=64)
@@ -195,10 +195,10 @@ def _examine_video(file: Path, *_: int) -> Footage:
                     "bits first"
                 )
             rate, tick, claimed = stream.average_rate, stream.time_base, stream.frames
-            listed = stream.index_entries
+            table = stream.index_entries
             # These tell all their frames in one table; others have to be read through.
-            whole = "mp4" in container.format.name and 0 < claimed == len(listed)
-            clock = _listed(listed, stream.start_time) if whole else None
+            whole = "mp4" in container.format.name and 0 < claimed == len(table)
+            clock = _clock_of_table(table, stream.start_time) if whole else None
             count = 0
             if clock is None:
                 packets = [
@@ -206,25 +206,25 @@ def _examine_video(file: Path, *_: int) -> Footage:
                     for packet in container.demux(stream)
                     if packet.size
                 ]
-                count, clock = len(packets), _read(packets)
+                count, clock = len(packets), _clock_of_packets(packets)
     except (av.error.FFmpegError, IndexError) as error:
         raise InputError(f"{file} is not a video that can be read, or it is damaged") from error
     fps = float(rate) if rate else None
     if clock is None:
         return Footage(max(claimed, count), fps)
     _check_rate(file, clock.times, float(tick or 1))
-    origin, period = _line(clock.times)
+    origin, period = _fit_line(clock.times)
     # Without an index a file was cut, and lacks some of what it claims.
-    frames = len(clock.times) if whole else count if len(listed) else max(claimed, count)
+    frames = len(clock.times) if whole else count if len(table) else max(claimed, count)
     places = np.rint((clock.times - origin) / period)
     # The filter that deinterlaces looks at the frame before: always read from the beginning, it
     # gives always the same.
     if interlaced or (places != np.arange(len(places))).any():
         return Footage(frames, fps)  # ticks too coarse to tell frames apart
-    return Footage(frames, fps, origin, period, clock.keys)
+    return Footage(frames, fps, origin, period, clock.keyframes)
 
 
-def _listed(entries: Iterable[Any], start: int | None) -> _Clock | None:
+def _clock_of_table(entries: Iterable[Any], start: int | None) -> _Clock | None:
     """From a container's table, which holds times of decoding: at a constant rate those of showing
     are as far apart."""
     shown = [entry for entry in entries if not entry.is_discard]
@@ -232,18 +232,18 @@ def _listed(entries: Iterable[Any], start: int | None) -> _Clock | None:
         return None
     times = np.array([entry.timestamp for entry in shown], np.int64)
     times += (times[0] if start is None else start) - times[0]
-    return _Clock(times, tuple(place for place, entry in enumerate(shown) if entry.is_keyframe))
+    return _Clock(times, tuple(number for number, one in enumerate(shown) if one.is_keyframe))
 
 
-def _read(packets: list[tuple[int | None, bool]]) -> _Clock | None:
+def _clock_of_packets(packets: list[tuple[int | None, bool]]) -> _Clock | None:
     known = sorted((time, key) for time, key in packets if time is not None)
     if not known or len(known) < len(packets):
         return None
     times = np.array([time for time, _ in known], np.int64)
-    return _Clock(times, tuple(place for place, (_, key) in enumerate(known) if key))
+    return _Clock(times, tuple(number for number, (_, key) in enumerate(known) if key))
 
 
-def _line(times: NDArray[np.int64]) -> tuple[float, float]:
+def _fit_line(times: NDArray[np.int64]) -> tuple[float, float]:
     """Least-squares start and frame interval of timestamps, in ticks."""
     if len(times) < 2:
         return float(times[0]), 1.0
@@ -263,7 +263,7 @@ def _check_rate(file: Path, times: NDArray[np.int64], tick: float) -> None:
     if len(times) < 3:
         return
     steps = np.diff(times)
-    _, period = _line(times)
+    _, period = _fit_line(times)
     off = times - times[0] - period * np.arange(len(times))
     least, most = int(steps.min()), int(steps.max())
     rare = min(int((steps == least).sum()), int((steps == most).sum()))
@@ -287,7 +287,7 @@ class Reader:
 
     def __init__(self, source: Source, footage: Footage | None = None) -> None:
         self.source, self._footage = source, footage
-        self._held: dict[int, Pixels] = {}
+        self._buffer: dict[int, Pixels] = {}
         self._size: tuple[int, int] | None = None
         self._video: Iterator[tuple[int, Pixels]] | None = None
 
@@ -297,13 +297,13 @@ class Reader:
         Raises:
             InputError: one is missing, damaged, or of another size than most.
         """
-        if self._video is not None and not self._held.keys() & {start, start - 1}:
+        if self._video is not None and not self._buffer.keys() & {start, start - 1}:
             self._video = None
-        self._held = {index: frame for index, frame in self._held.items() if start <= index < stop}
+        self._buffer = {i: frame for i, frame in self._buffer.items() if start <= i < stop}
         for index in range(start, stop):
-            if index not in self._held:
-                self._held[index] = self._file(index) if self.source.files else self._frame(index)
-        return [self._held[index] for index in range(start, stop)]
+            if index not in self._buffer:
+                self._buffer[index] = self._file(index) if self.source.files else self._frame(index)
+        return [self._buffer[index] for index in range(start, stop)]
 
     def _file(self, index: int) -> Pixels:
         files = self.source.files
@@ -315,23 +315,23 @@ class Reader:
             )
         frame = _read_frame(self.source.path / files[index])
         self._footage = self._footage or examine(self.source)
-        return self._alike(frame, files[index], self._footage.size)
+        return self._checked_size(frame, files[index], self._footage.size)
 
     def _frame(self, index: int) -> Pixels:
         if self._video is None:
             self._footage = self._footage or examine(self.source)
             self._video = _decode(self.source.path, index, self._footage)
-        for place, frame in self._video:
-            if place == index:
+        for number, frame in self._video:
+            if number == index:
                 self._size = self._size or (frame.shape[0], frame.shape[1])
-                return self._alike(frame, f"frame {index}", self._size)
+                return self._checked_size(frame, f"frame {index}", self._size)
         self._video = None
         raise InputError(
             f"{self.source.path} is damaged or truncated: frame {index} cannot be decoded; get a "
             "complete copy of it"
         )
 
-    def _alike(self, frame: Pixels, name: str, size: tuple[int, int] | None) -> Pixels:
+    def _checked_size(self, frame: Pixels, name: str, size: tuple[int, int] | None) -> Pixels:
         if size is not None and frame.shape[:2] != size:
             raise InputError(
                 f"{self.source.path}: {name} is {frame.shape[1]}x{frame.shape[0]}, other frames "
@@ -373,16 +373,16 @@ def _decode(path: Path, first: int, footage: Footage) -> Iterator[tuple[int, Pix
                 target = footage.origin + (begin + 0.4) * footage.period
                 container.seek(math.floor(target), stream=stream)
             for count, frame in enumerate(decode(container, stream, path)):
-                place = _place(frame.pts, count, footage)
-                if begin and count == 0 and place > first:
+                number = _frame_number(frame.pts, count, footage)
+                if begin and count == 0 and number > first:
                     break
-                if place >= first:
-                    yield place, picture_of(frame, aspect)
+                if number >= first:
+                    yield number, picture_of(frame, aspect)
             else:
                 return
 
 
-def _place(time: int | None, count: int, footage: Footage) -> int:
+def _frame_number(time: int | None, count: int, footage: Footage) -> int:
     if time is None or footage.origin is None:
         return count
     return round((time - footage.origin) / footage.period)

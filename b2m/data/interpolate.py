@@ -27,7 +27,7 @@ from b2m.files import atomic_path
 from b2m.media.image import Pixels
 from b2m.motion.fields import Flow, estimate_flow, warp_array
 
-Between = Callable[[Pixels, Pixels, Sequence[float]], Iterator[Pixels]]
+Interpolator = Callable[[Pixels, Pixels, Sequence[float]], Iterator[Pixels]]
 """From two frames (H, W, 3) uint8 and times between 0 and 1 to the frames at these times."""
 
 RIFE = Archive(
@@ -42,7 +42,7 @@ _RIFE_FILES = ("IFNet_HDv3.py", "refine.py", "warplayer.py", "flownet.pkl")
 _RIFE_BLOCK = 64
 
 
-def interpolator(name: str) -> Between:
+def interpolator(name: str) -> Interpolator:
     """An interpolator by its name: "flow" or "rife".
 
     Raises:
@@ -164,7 +164,7 @@ def fetch_rife(folder: Path | None = None) -> Path:
     return folder
 
 
-def load_rife(folder: Path | None = None, device: torch.device | str | None = None) -> Between:
+def load_rife(folder: Path | None = None, device: torch.device | str | None = None) -> Interpolator:
     """RIFE 4.0 (Huang et al., ECCV 2022) as an interpolator; downloads it once, see `fetch_rife`.
 
     Args:

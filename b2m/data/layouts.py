@@ -12,7 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from b2m.data.footage import Source, frame_files
-from b2m.data.splits import IMAGE_SUFFIXES, SPLITS, VIDEO_SUFFIXES, dealt_split, photos_in, visible
+from b2m.data.splits import (
+    IMAGE_SUFFIXES,
+    SPLITS,
+    VIDEO_SUFFIXES,
+    photos_in,
+    split_by_hash,
+    visible,
+)
 from b2m.errors import InputError
 from b2m.registry import LAYOUTS, register_layout
 
@@ -51,7 +58,7 @@ def read_layout(layout: str, folder: str | Path, split: str | None = None) -> li
     Args:
         layout: one of `LAYOUTS`.
         folder: what was downloaded and unpacked; a single video is possible, too, for "video".
-        split: a named way to split: for "gopro" "2021a" (22 videos to train on, 11 to test on: the
+        split: a named scheme: for "gopro" "2021a" (22 videos to train on, 11 to test on: the
             official one, and the default) or "2021b" (25 and 8); for "aist" "pose" (the default:
             no dancer in two splits) or "crossmodal".
 
@@ -63,11 +70,12 @@ def read_layout(layout: str, folder: str | Path, split: str | None = None) -> li
         raise InputError(f"{path} does not exist: check the path of the source")
     if path.is_file() and layout != "video":
         raise InputError(f"{path} is a file: the layout {layout} is a folder")
-    read, ways = LAYOUTS[layout]
-    if split is not None and split not in ways:
-        offered = f"choose from {', '.join(ways)}" if ways else "leave it out"
+    read, schemes = LAYOUTS[layout]
+    if split is not None and split not in schemes:
+        offered = f"choose from {', '.join(schemes)}" if schemes else "leave it out"
         raise InputError(f"'{split}' is no split of {layout}: {offered}")
-    sources = sorted(read(path, split or (ways[0] if ways else "")), key=lambda one: one.name)
+    scheme = split or (schemes[0] if schemes else "")
+    sources = sorted(read(path, scheme), key=lambda source: source.name)
     if not sources:
         raise _wrong(path, layout, _EXPECTED.get(layout, _EXPECTED["video"]))
     names: dict[str, Source] = {}
@@ -140,8 +148,8 @@ def _by_split(folder: Path) -> list[tuple[str | None, Path]]:
 # --- one data set each ----------------------------------------------------------------------------
 
 
-@register_layout("gopro", ways=("2021a", "2021b"))
-def _gopro(folder: Path, way: str) -> list[Source]:
+@register_layout("gopro", schemes=("2021a", "2021b"))
+def _gopro(folder: Path, scheme: str) -> list[Source]:
     """GOPRO_Large_all: train/GOPR0372_07_00/000047.png, all frames at 240 per second."""
     sources = []
     for split, inside in _by_split(folder):
@@ -157,7 +165,7 @@ def _gopro(folder: Path, way: str) -> list[Source]:
                         "with all frames at 240 fps"
                     )
                 raise _wrong(sequence, "GoPro", "its frames 000001.png, 000002.png …", hint)
-            if way == "2021b":
+            if scheme == "2021b":
                 chosen = "test" if sequence.name in GOPRO_TEST_OF_8 else "train"
             else:
                 chosen = split or ("test" if sequence.name in GOPRO_TEST else "train")
@@ -251,7 +259,7 @@ def _nfs(folder: Path, _: str) -> list[Source]:
     found = [
         path for path in visible(folder.glob("*/240/*")) if path.is_dir() and frame_files(path)
     ]
-    shares = [(place + 0.5) / len(found) for place in range(len(found))]
+    shares = [(index + 0.5) / len(found) for index in range(len(found))]
     return [
         Source(
             path.parents[1].name,
@@ -265,11 +273,11 @@ def _nfs(folder: Path, _: str) -> list[Source]:
     ]
 
 
-@register_layout("aist", ways=("pose", "crossmodal"))
-def _aist(folder: Path, way: str) -> list[Source]:
+@register_layout("aist", schemes=("pose", "crossmodal"))
+def _aist(folder: Path, scheme: str) -> list[Source]:
     """*.mp4 at 60 fps with splits/pose_train.txt …, in which all cameras are called cAll."""
     videos = _videos(folder / "videos") if (folder / "videos").is_dir() else _videos(folder)
-    lists = {split: folder / "splits" / f"{way}_{split}.txt" for split in SPLITS}
+    lists = {split: folder / "splits" / f"{scheme}_{split}.txt" for split in SPLITS}
     split_of = {
         name: split
         for split, path in lists.items()
@@ -297,7 +305,7 @@ def _monkaa(folder: Path, _: str) -> list[Source]:
             if (scene / side).is_dir() and (files := frame_files(scene / side)):
                 # Both eyes of a scene are one source of the split.
                 name, licence = f"{scene.name}/{side}", "as the authors of Monkaa (Mayer 2016) say"
-                split = dealt_split(scene.name)
+                split = split_by_hash(scene.name)
                 sources.append(Source(name, split, scene / side, files, None, licence))
     return sources
 
@@ -306,7 +314,7 @@ def _monkaa(folder: Path, _: str) -> list[Source]:
 def _images(folder: Path, _: str) -> list[Source]:
     """Images, in train/, val/ and test/ or dealt out by their names; of a pack those in photos/."""
     return [
-        Source(path.stem, split or dealt_split(path.name), path)
+        Source(path.stem, split or split_by_hash(path.name), path)
         for split, inside in _by_split(photos_in(folder))
         for path in visible(inside.iterdir())
         if path.suffix.lower() in IMAGE_SUFFIXES
@@ -321,24 +329,24 @@ def _video(folder: Path, _: str) -> list[Source]:
     sources = []
     for split, inside in _by_split(folder):
         for path in _videos(inside):
-            sources.append(Source(path.stem, split or dealt_split(path.stem), path))
+            sources.append(Source(path.stem, split or split_by_hash(path.stem), path))
         for path in _folders(inside):
             if files := frame_files(path):
-                sources.append(Source(path.name, split or dealt_split(path.name), path, files))
+                sources.append(Source(path.name, split or split_by_hash(path.name), path, files))
     return sources
 
 
-@register_layout("genblur", ways=("2021a", "2021b"))
-def _genblur(folder: Path, way: str) -> list[Source]:
+@register_layout("genblur", schemes=("2021a", "2021b"))
+def _genblur(folder: Path, scheme: str) -> list[Source]:
     """What GenBlur is made of: GoPro, DVD's original videos and one's own, in any folder of it."""
     sources: list[Source] = []
-    for place in (folder, *_folders(folder)):
+    for part in (folder, *_folders(folder)):
         for read in (_gopro, _dvd, _video):
-            if read is _dvd and not (place / _DVD_VIDEOS).is_dir():
+            if read is _dvd and not (part / _DVD_VIDEOS).is_dir():
                 continue  # one's own videos are no part of DVD, with its split and licence
             try:
-                known = {one.path for one in sources}
-                sources += [one for one in read(place, way) if one.path not in known]
+                known = {source.path for source in sources}
+                sources += [source for source in read(part, scheme) if source.path not in known]
             except InputError:
                 continue
-    return [one for one in sources if not one.pairs] or _video(folder, way)
+    return [source for source in sources if not source.pairs] or _video(folder, scheme)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import simulate_sensor
@@ -51,9 +52,9 @@ def preview_sheet(
     for first in range(0, count, _SCENES_AT_ONCE):
         batch = min(_SCENES_AT_ONCE, count - first)
         scenes = render(*textures, config, batch, seed + first)
-        blur = simulate_sensor(scenes.blur, seed + first)
+        blur = simulate_sensor(scenes.photo, seed + first)
         flows, moving = to_planes_last(scenes.flow), to_planes_last(scenes.moving)
-        guidance = to_planes_last(scenes.guidance)
+        guidance = to_planes_last(scenes.guidance.to(torch.int8))
         last = scenes.frames.shape[1] - 1
         for row in range(batch):
             longest = float(np.linalg.norm(flows[row], axis=-1).max())

@@ -2,7 +2,7 @@
 
 The data set of Argaw et al. 2021a, section 3: a panorama on the unit sphere is seen by a virtual
 pinhole camera at two orientations and at those between them, by spherical linear interpolation of
-quaternions, as many as grow linearly with the angle; their mean is the blurred photo. Before an
+quaternions, their number linear in the angle; their mean is the blurred photo. Before an
 ordinary photo the same camera turns by the homography K R K^-1.
 
 A camera looks along z, with x to its right and y down. Its orientation turns its own directions
@@ -26,11 +26,10 @@ from torch import Tensor
 
 from b2m.blur import decode_bytes, encode_bytes, linear_to_srgb
 from b2m.data.sample import SampleBatch
-from b2m.data.scenes import draw_textures, pixel_grid, soften, tint
+from b2m.data.scenes import draw_textures, expose, pixel_grid, soften, tint
 from b2m.data.textures import Textures
 from b2m.data.trajectories import Random, apply_homography
 from b2m.errors import InputError
-from b2m.guidance.quantize import quantise
 from b2m.media.image import Pixels
 from b2m.tensors import to_pixels
 
@@ -175,24 +174,18 @@ def _expose(
 ) -> tuple[Tensor, Tensor]:
     """Mean over the exposure and kept frames (B, 1 + T, 3, H, W), linear light; and the flow.
 
-    `look` gives what cameras of orientations (B, 3, 3) see, at so many steps or more.
+    `look` gives what cameras of orientations (B, 3, 3) see; it is called `steps` times or more.
     """
     fine = max(1, math.ceil(steps / (frames - 1)))
-    total = torch.zeros((), device=turn.camera.device)
-    kept: list[Tensor] = []
-    for instant in range(fine * (frames - 1) + 1):
-        image = look(turn.at(instant / (fine * (frames - 1))))
-        total = total + image
-        if instant % fine == 0:
-            kept.append(image)
-    mean = total / (fine * (frames - 1) + 1)
-    return torch.stack([mean, *kept], 1), turn.flow((size, size))
+    last = fine * (frames - 1)
+    instants = (look(turn.at(instant / last)) for instant in range(last + 1))
+    return expose(instants, fine), turn.flow((size, size))
 
 
-def _finished(images: Tensor, flow: Tensor) -> SampleBatch:
+def _as_batch(images: Tensor, flow: Tensor) -> SampleBatch:
     images = linear_to_srgb(images)
     still = torch.zeros_like(flow[:, :1]).bool()
-    return SampleBatch(images[:, 0], images[:, 1:], flow, quantise(flow), still, flow)
+    return SampleBatch.of(images[:, 0], images[:, 1:], flow, moving=still, path=flow)
 
 
 # --- before ordinary photos -----------------------------------------------------------------------
@@ -253,7 +246,7 @@ def render_rotation(
     soft = random.chance(config.softness, batch)
     if soft.any():
         images[soft] = soften(images[soft], sigma[soft])
-    return _finished(images, flow)
+    return _as_batch(images, flow)
 
 
 def _light_up(canvas: Tensor, random: Random, share: float) -> None:
@@ -432,4 +425,4 @@ def render_panorama(panorama: Pixels, config: RotationConfig, seed: int) -> Samp
     aside = config.size / math.sqrt(2) / float(focal)
     pixels_per_degree = math.radians(float(focal)) * (1 + aside**2)
     steps = math.ceil(max(config.frames_per_degree, pixels_per_degree) * degrees)
-    return _finished(*_expose(look, turn, config.size, config.frames, steps))
+    return _as_batch(*_expose(look, turn, config.size, config.frames, steps))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from b2m.guidance.quantize import Guidance
+from b2m.data.swept import swept_path
+from b2m.guidance.quantize import Guidance, quantise
 from b2m.media.image import Pixels
-from b2m.motion.fields import Flow
+from b2m.motion.fields import STILL_THRESHOLD, Flow
+from b2m.tensors import to_flow, to_tensor
 
 
 class Sample(NamedTuple):
@@ -44,22 +47,57 @@ class Sample(NamedTuple):
 
 
 class SampleBatch(NamedTuple):
-    """A batch of rendered samples, as tensors.
+    """A batch of samples with their truth, as tensors: what is rendered, trained and validated on.
+
+    Models and users get its fields by name, as a mapping.
 
     Attributes:
-        blur: (B, 3, H, W) sRGB in [0, 1], the photo before any sensor noise.
+        photo: (B, 3, H, W) sRGB in [0, 1]; what renders leaves the sensor noise out.
         frames: (B, T, 3, H, W) sRGB in [0, 1], the sharp frames.
         flow: (B, 2, H, W) pixels over the exposure, on the middle frame's grid.
-        guidance: (B, 2, H, W) int8.
-        moving: (B, 1, H, W) bool, things that move against the background; all that
-            moves where that is not known.
+        guidance: (B, 2, H, W) float of -1, 0 and 1.
+        moving: (B, 1, H, W) bool, things that move against the background; all that moves where
+            that is not known.
         path: (B, 2, H, W) pixels over the exposure: the flow, and, where something moving against
             the background only passes, the motion of that.
     """
 
-    blur: Tensor
+    photo: Tensor
     frames: Tensor
     flow: Tensor
     guidance: Tensor
     moving: Tensor
     path: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        photo: Tensor,
+        frames: Tensor,
+        flow: Tensor,
+        *,
+        moving: Tensor | None = None,
+        path: Tensor | None = None,
+    ) -> Self:
+        """A batch with its guidance, and with what its flow tells where nothing better is known."""
+        if moving is None:
+            moving = flow.norm(dim=1, keepdim=True) >= STILL_THRESHOLD
+        if path is None:
+            path = torch.cat([to_tensor(swept_path(one), flow.device) for one in to_flow(flow)])
+        return cls(photo, frames, flow, quantise(flow).float(), moving, path)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same on a device."""
+        return type(self)(*(part.to(device) for part in self))
+
+
+class PackedSamples(NamedTuple):
+    """Samples in little memory, as training keeps those that it uses several times.
+
+    Attributes:
+        clips: (N, 1 + T, 3, H, W) uint8 sRGB, the photo before its sharp frames.
+        flows: (N, 2, 2, H, W) float16 pixels over the exposure, flow and path of a `SampleBatch`.
+    """
+
+    clips: Tensor
+    flows: Tensor

@@ -9,6 +9,7 @@ on CPU and GPU, and depends on nothing but the textures, the configuration and t
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,7 +28,6 @@ from b2m.data.trajectories import (
     scaled_to,
     thing_motion,
 )
-from b2m.guidance.quantize import quantise
 
 Kind = Literal["mixed", "movers", "camera", "still"]
 
@@ -320,7 +320,7 @@ def pixel_grid(size: int | tuple[int, int], device: torch.device) -> Tensor:
     return torch.stack([column, row], dim=-1).view(-1, 2)
 
 
-def _places(layers: _Layers, grid: Tensor, time: float) -> tuple[Tensor, Tensor]:
+def _sample_points(layers: _Layers, grid: Tensor, time: float) -> tuple[Tensor, Tensor]:
     """What pixels see at a time: places on backgrounds (B, N, 2) and things (P, N, 2), pixels."""
     camera, own = (torch.linalg.inv(matrices) for matrices in _matrices(layers, time))
     shift = torch.eye(3, device=grid.device).repeat(len(own), 1, 1)
@@ -333,7 +333,7 @@ def _places(layers: _Layers, grid: Tensor, time: float) -> tuple[Tensor, Tensor]
 
 def _composite(layers: _Layers, grid: Tensor, size: int, time: float) -> tuple[Tensor, Tensor]:
     """Linear light (B, 3, H, W) at a time, and the things' alphas (P, 1, H, W)."""
-    behind, before = _places(layers, grid, time)
+    behind, before = _sample_points(layers, grid, time)
     behind = (behind / (layers.canvas.shape[-1] / 2)).unflatten(1, (size, size))
     before = (before / (layers.things.shape[-1] / 2)).unflatten(1, (size, size))
     image = F.grid_sample(layers.canvas, behind, padding_mode="reflection", align_corners=False)
@@ -351,7 +351,7 @@ def _flow(
     layers: _Layers, grid: Tensor, size: int, alpha: Tensor, at: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """Flow (B, 2, H, W) of what is on top at an instant, and what moves by itself (B, 1, H, W)."""
-    behind, before = _places(layers, grid, at)
+    behind, before = _sample_points(layers, grid, at)
     ends = []
     for time in (-1.0, 1.0):
         camera, own = _matrices(layers, time)
@@ -427,34 +427,52 @@ def _expose(layers: _Layers, config: SceneConfig, random: Random) -> SampleBatch
     sigma = random.uniform(batch, low=0.4, high=0.9)
     soft = random.chance(config.softness, batch)
 
-    total = torch.zeros(batch, 3, size, size, device=random.device)
-    kept: list[Tensor] = []
     passing: list[tuple[float, Tensor, Tensor]] = []
     stride = max(1, int(_PASSING_STEP * fine / config.blur[1])) if config.blur[1] else fine
     flow = moving = None
-    for instant in range(fine + 1):
-        time = 2 * instant / fine - 1
-        image, alpha = _composite(layers, grid, size, time)
-        highlight = (image[glow].amax(1, keepdim=True) - 0.8).clamp_min(0)
-        image[glow] *= 1 + lights[glow] * highlight
-        total += image
-        if instant * 2 == fine:
-            flow, moving = _flow(layers, grid, size, alpha)
-        elif instant % stride == 0 and len(layers.things):
-            passing.append((abs(time), *_flow(layers, grid, size, alpha, time)))
-        if instant % (fine // intervals) == 0:
-            kept.append(image)
+
+    def instants() -> Iterator[Tensor]:
+        nonlocal flow, moving
+        for instant in range(fine + 1):
+            time = 2 * instant / fine - 1
+            image, alpha = _composite(layers, grid, size, time)
+            highlight = (image[glow].amax(1, keepdim=True) - 0.8).clamp_min(0)
+            image[glow] *= 1 + lights[glow] * highlight
+            if instant * 2 == fine:
+                flow, moving = _flow(layers, grid, size, alpha)
+            elif instant % stride == 0 and len(layers.things):
+                passing.append((abs(time), *_flow(layers, grid, size, alpha, time)))
+            yield image
+
+    images = expose(instants(), fine // intervals)
     if flow is None or moving is None:  # an even number of frames has none at the middle
         flow, moving = _flow(layers, grid, size, _composite(layers, grid, size, 0.0)[1])
     path, known = flow.clone(), moving.clone()
     for _, other, moves in sorted(passing, key=lambda seen: seen[0]):  # the nearest instant counts
         path = torch.where(moves & ~known, other, path)
         known |= moves
-    images = torch.stack([total / (fine + 1), *kept], dim=1)
     if soft.any():
         images[soft] = soften(images[soft], sigma[soft])
     images = linear_to_srgb(images)
-    return SampleBatch(images[:, 0], images[:, 1:], flow, quantise(flow), moving, path)
+    return SampleBatch.of(images[:, 0], images[:, 1:], flow, moving=moving, path=path)
+
+
+def expose(instants: Iterable[Tensor], every: int) -> Tensor:
+    """Average what is seen at the instants of an exposure.
+
+    Args:
+        instants: (B, 3, H, W) linear light each, evenly spaced.
+        every: from one kept frame to the next; the first instant is kept.
+
+    Returns:
+        (B, 1 + T, 3, H, W) linear light: the mean, then the kept frames.
+    """
+    total, kept = torch.zeros(()), []
+    for number, image in enumerate(instants):
+        total = total + image
+        if number % every == 0:
+            kept.append(image)
+    return torch.stack([total / (number + 1), *kept], 1)
 
 
 def soften(images: Tensor, sigma: Tensor) -> Tensor:

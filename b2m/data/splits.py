@@ -12,7 +12,7 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg"})
 
 
-def dealt_split(name: str) -> str:
+def split_by_hash(name: str) -> str:
     """Split of a name by its hash, where the data set has none: eight tenths train."""
     tenth = zlib.crc32(name.encode()) % 10
     return "test" if tenth == 9 else "val" if tenth == 8 else "train"

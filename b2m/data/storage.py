@@ -44,19 +44,19 @@ PARQUET = "index.parquet"
 SKIPPED = "skipped.jsonl"
 SETTINGS = "dataset.json"
 SOURCES = "sources.jsonl"
-_FORMS = {
+_FILE_NAMES = {
     "blur": "{:08d}.png",
     "sharp": "{:08d}_{:03d}.png",
     "flow": "{:08d}.flo",
     "guidance": "{:08d}.png",
 }
-FOLDERS = tuple(_FORMS)
+FOLDERS = tuple(_FILE_NAMES)
 _ROWS = 10_000
 _NAME = re.compile(r"([0-9]{8,})(?:_([0-9]{3,}))?\.(?:png|flo)")
 
 
 def _path(kind: str, number: int, frame: int = 0) -> str:
-    return f"{kind}/{_FORMS[kind].format(number, frame)}"
+    return f"{kind}/{_FILE_NAMES[kind].format(number, frame)}"
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,8 @@ def parse_sample_path(kind: str, name: str) -> SamplePath | None:
     found = _NAME.fullmatch(name)
     if not found:
         return None
-    place = SamplePath(kind, int(found[1]), int(found[2] or 0))
-    return place if _path(*place) == f"{kind}/{name}" else None
+    file = SamplePath(kind, int(found[1]), int(found[2] or 0))
+    return file if _path(*file) == f"{kind}/{name}" else None
 
 
 @dataclass(frozen=True)
@@ -342,6 +342,6 @@ def export_parquet(folder: str | Path) -> Path:
     rows = (record.to_json() | {"curve": str(record.curve)} for record in iter_index(folder))
     with atomic_path(path) as temporary, pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
         # Some at a time, so that memory does not grow with the data set.
-        while some := list(islice(rows, _ROWS)):
-            writer.write_table(pyarrow.Table.from_pylist(some, schema))
+        while batch := list(islice(rows, _ROWS)):
+            writer.write_table(pyarrow.Table.from_pylist(batch, schema))
     return path

@@ -14,49 +14,16 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
-from b2m.data.clips import Crops
+from b2m.data.augmentation import augment
 from b2m.data.rotation import RotationConfig, render_rotation
-from b2m.data.sample import SampleBatch
+from b2m.data.sample import PackedSamples, SampleBatch
 from b2m.data.scenes import SceneConfig, render
-from b2m.data.sensor import simulate_sensor
 from b2m.data.textures import Textures
 from b2m.files import atomic_path, make_folder
-from b2m.guidance.quantize import quantise
-
-SHARES = {"scenes": 0.75, "rotation": 0.15, "clips": 0.10}
-"""Of the animator's mix: there are only three real clips to train on."""
 
 _SCENES_AT_ONCE = 16
 _CHUNK_SCENES = 256
-
-
-def augment(
-    frames: Tensor, flow: Tensor, turns: int, mirror: bool, backwards: bool
-) -> tuple[Tensor, Tensor]:
-    """Turn, mirror and reverse a clip, and its vectors with it.
-
-    Args:
-        frames: (..., H, W).
-        flow: (B, 2, H, W) pixels.
-        turns: quarter turns, counter-clockwise.
-        mirror: left to right, before the turns.
-        backwards: time; frames are reversed along the second axis.
-
-    Returns:
-        The same shapes, sides swapped where the number of turns is odd.
-    """
-    if mirror:
-        frames = frames.flip(-1)
-        flow = flow.flip(-1) * flow.new_tensor([-1.0, 1.0])[:, None, None]
-    frames = frames.rot90(turns, (-2, -1))
-    flow = flow.rot90(turns, (-2, -1))
-    for _ in range(turns % 4):  # right (1, 0) turns up (0, -1); down (0, 1) turns right
-        flow = torch.stack([flow[:, 1], -flow[:, 0]], 1)
-    if backwards:
-        frames, flow = frames.flip(1), -flow
-    return frames, flow
 
 
 class SceneStream:
@@ -64,19 +31,19 @@ class SceneStream:
 
     Args:
         photos, cutouts: textures on the device of the training.
-        scenes: configuration at a number of samples, as the curriculum has it, from two even draws
-            in [0, 1): of the length of blur and of the kind of scene.
+        scenes: configuration at a number of samples, as the curriculum has it, from two uniform
+            draws in [0, 1): of the length of blur and of the kind of scene.
         crop: side, pixels.
         centred: whether crops are the middle of what is rendered or real, not anywhere in it.
         batch: samples.
         reuse: times each scene is used.
-        turning: share of what is rendered in which only the camera turns.
+        rotation_share: of what is rendered, that in which only the camera rotates.
         real: squares of real clips, at least as large as the crop, mixed in; None for none.
         real_share: of the samples.
-        keep: a folder where what is rendered is kept, and taken from where it is there already:
+        cache: a folder where what is rendered is kept, and from which it is read if it is there:
             trainings that see the same scenes render them once. A gigabyte for every 20,000 samples
             of scenes of 128x128 used 8 times. To be emptied when the renderer is changed.
-            None keeps nothing.
+            None for none.
         seed: of everything.
         rank, ranks: this process among those that train together.
     """
@@ -91,35 +58,34 @@ class SceneStream:
         batch: int,
         reuse: int,
         centred: bool = False,
-        turning: float = 0.0,
-        real: Crops | None = None,
+        rotation_share: float = 0.0,
+        real: PackedSamples | None = None,
         real_share: float = 0.0,
-        keep: Path | None = None,
+        cache: Path | None = None,
         seed: int = 0,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
         self.photos, self.cutouts, self.scenes = photos, cutouts, scenes
         self.crop, self.batch, self.reuse = crop, batch, reuse
-        self.centred, self.turning = centred, turning
+        self.centred, self.rotation_share = centred, rotation_share
         self.seed, self.rank, self.ranks = seed, rank, ranks
         self.device = photos.pixels.device
         self.real, self.real_share = real, real_share if real is not None else 0.0
-        self.keep = keep
-        if keep is not None:
-            make_folder(keep)
+        self.cache = cache
+        if cache is not None:
+            make_folder(cache)
             parts = (
                 part.cpu().numpy()
-                for made in (photos, cutouts)
-                for part in (made.pixels, made.table)
+                for textures in (photos, cutouts)
+                for part in (textures.pixels, textures.table)
             )
             self._textures = b"".join(hashlib.sha256(part.tobytes()).digest() for part in parts)
         # A chunk of scenes is rendered, used up, and replaced.
         self.chunk_scenes = math.ceil(_CHUNK_SCENES / batch) * batch if reuse > 1 else batch
         self.chunk_steps = self.chunk_scenes * reuse // batch
         self._chunk_number = -1
-        self._clips = torch.empty(0)  # (N, 1 + T, 3, H, W) uint8: photo before frames
-        self._flows = torch.empty(0)  # (N, 2, 2, H, W) float16: flow and path
+        self._chunk = PackedSamples(torch.empty(0), torch.empty(0))
 
     def _generator(self, kind: int, number: int) -> torch.Generator:
         # Distinct odd multipliers keep the streams apart.
@@ -130,83 +96,69 @@ class SceneStream:
         generator, kinds = self._generator(1, number), self._generator(4, number)
         plan: list[tuple[SceneConfig, int, int, bool]] = []
         samples = number * self.chunk_scenes * self.reuse * self.ranks
-        count, wanted = 0, self.chunk_scenes - round(self.real_share * self.chunk_scenes)
-        while count < wanted:
-            some = min(_SCENES_AT_ONCE, wanted - count)
+        planned, rendered = 0, self.chunk_scenes - round(self.real_share * self.chunk_scenes)
+        while planned < rendered:
+            count = min(_SCENES_AT_ONCE, rendered - planned)
             ceiling = float(torch.rand((), generator=generator))
             seed = int(torch.randint(2**62, (), generator=generator))
-            turns = self.turning > float(torch.rand((), generator=generator))
+            rotates = self.rotation_share > float(torch.rand((), generator=generator))
             kind = float(torch.rand((), generator=kinds))
-            plan.append((self.scenes(samples, ceiling, kind), some, seed, turns))
-            count += some
-        self._clips, self._flows = self._rendered(plan)
-        if self.real is not None and wanted < self.chunk_scenes:
-            size = self.chunk_scenes - wanted, len(self.real.clips)
-            rows = torch.randint(size[1], size[:1], generator=generator)
-            self._clips = torch.cat([self._clips, self.real.clips[rows].to(self.device)])
-            fields = torch.stack([self.real.flows[rows], self.real.paths[rows]], 1)
-            self._flows = torch.cat([self._flows, fields.to(self.device)])
-        self._chunk_number = number
+            plan.append((self.scenes(samples, ceiling, kind), count, seed, rotates))
+            planned += count
+        self._chunk, self._chunk_number = self._rendered(plan), number
+        if self.real is not None and rendered < self.chunk_scenes:
+            rows = torch.randint(
+                len(self.real.clips), (self.chunk_scenes - rendered,), generator=generator
+            )
+            self._chunk = PackedSamples(
+                *(
+                    torch.cat([drawn, real[rows].to(self.device)])
+                    for drawn, real in zip(self._chunk, self.real, strict=True)
+                )
+            )
 
-    def _rendered(self, plan: list[tuple[SceneConfig, int, int, bool]]) -> tuple[Tensor, Tensor]:
-        """Clips and flows of a plan, kept ones where there are any."""
-        kept = None
-        if self.keep is not None:
+    def _rendered(self, plan: list[tuple[SceneConfig, int, int, bool]]) -> PackedSamples:
+        """The samples of a plan, from the cache where they are in it."""
+        cached = None
+        if self.cache is not None:
             # The plan and the textures say all about what is rendered, but for the code.
             digest = hashlib.sha256(self._textures + repr(plan).encode()).hexdigest()
-            kept = self.keep / f"{digest[:24]}.safetensors"
-            if kept.is_file():
-                found = load_file(kept, device=str(self.device))
-                return found["clips"], found["flows"]
-        parts = [self._render(*some) for some in plan]
-        photos_and_frames = [torch.cat([part.blur[:, None], part.frames], 1) for part in parts]
+            cached = self.cache / f"{digest[:24]}.safetensors"
+            if cached.is_file():
+                return PackedSamples(**load_file(cached, device=str(self.device)))
+        parts = [self._render(*scenes) for scenes in plan]
+        photos_and_frames = [torch.cat([part.photo[:, None], part.frames], 1) for part in parts]
         clips = torch.cat([(each * 255).round().to(torch.uint8) for each in photos_and_frames])
         flows = torch.cat([torch.stack([part.flow, part.path], 1) for part in parts]).half()
-        if kept is not None:
-            with atomic_path(kept) as path:
-                save_file({"clips": clips.contiguous(), "flows": flows.contiguous()}, path)
-        return clips, flows
+        packed = PackedSamples(clips.contiguous(), flows.contiguous())
+        if cached is not None:
+            with atomic_path(cached) as path:
+                save_file(packed._asdict(), path)
+        return packed
 
-    def _render(self, config: SceneConfig, count: int, seed: int, turns: bool) -> SampleBatch:
-        if not turns:
+    def _render(self, config: SceneConfig, count: int, seed: int, rotates: bool) -> SampleBatch:
+        if not rotates:
             return render(self.photos, self.cutouts, config, count, seed, self.device)
-        turning = RotationConfig(size=config.size, frames=config.frames, blur=config.blur)
-        return render_rotation(self.photos, turning, count, seed, self.device)
+        rotation = RotationConfig(size=config.size, frames=config.frames, blur=config.blur)
+        return render_rotation(self.photos, rotation, count, seed, self.device)
 
-    def __call__(self, step: int) -> dict[str, Tensor]:
-        """The batch of a step: photo, frames, flow, path, guidance, as the objectives take them."""
-        number, place = divmod(step, self.chunk_steps)
+    def __call__(self, step: int) -> SampleBatch:
+        """The batch of a step."""
+        number, position = divmod(step, self.chunk_steps)
         if number != self._chunk_number:
             self._render_chunk(number)
-        round_, place = divmod(place, self.chunk_scenes // self.batch)
+        round_, position = divmod(position, self.chunk_scenes // self.batch)
         order = torch.randperm(
             self.chunk_scenes, generator=self._generator(2, number * self.reuse + round_)
         )
-        rows = order[place * self.batch : (place + 1) * self.batch].to(self.device)
+        rows = order[position * self.batch : (position + 1) * self.batch].to(self.device)
         generator = self._generator(3, step)
-
-        def draw(high: int) -> int:
-            return int(torch.randint(high, (), generator=generator))
-
-        slack = self._clips.shape[-1] - self.crop
-        top, left = draw(slack + 1), draw(slack + 1)
+        clips, flows = self._chunk
+        slack = clips.shape[-1] - self.crop
+        top, left = (int(torch.randint(slack + 1, (), generator=generator)) for _ in range(2))
         if self.centred:
             top = left = slack // 2
         window = (..., slice(top, top + self.crop), slice(left, left + self.crop))
-        clips, fields = self._clips[rows][window].float() / 255, self._flows[rows][window].float()
-        photo, frames = clips[:, :1], clips[:, 1:]
-        turns, mirror, backwards = draw(4), draw(2) == 1, draw(2) == 1
-        vectors = torch.cat(fields.unbind(1))  # (2 batch, 2, H, W)
-        photo, _ = augment(photo, vectors, turns, mirror, False)
-        frames, vectors = augment(frames, vectors, turns, mirror, backwards)
-        flow, path = vectors.chunk(2)
-        # Permuting channels changes colours and leaves exposure physics as it is.
-        colours = torch.randperm(3, generator=generator).to(self.device)
-        photo, frames = photo[:, 0, colours], frames[:, :, colours]
-        return {
-            "photo": simulate_sensor(photo, draw(2**31)),
-            "frames": frames.contiguous(),
-            "flow": flow,
-            "path": path,
-            "guidance": quantise(flow).float(),
-        }
+        clips, flows = clips[rows][window].float() / 255, flows[rows][window].float()
+        flow, path = flows.unbind(1)
+        return augment(clips[:, 0], clips[:, 1:], flow, generator, path=path)

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from b2m.data.splits import IMAGE_SUFFIXES, dealt_split, visible
+from b2m.data.splits import IMAGE_SUFFIXES, split_by_hash, visible
 from b2m.errors import InputError
 
 LEVELS = 4
@@ -106,11 +106,11 @@ def _smaller(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.ui
     return np.clip(np.rint(np.concatenate([colour, small[..., 3:]], 2)), 0, 255).astype(np.uint8)
 
 
-def _read(path: Path) -> NDArray[np.uint8]:
-    found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if found is None:
+def _read_rgba(path: Path) -> NDArray[np.uint8]:
+    decoded = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if decoded is None:
         raise InputError(f"{path} is not a readable image; remove it from the folder of textures.")
-    image = np.asarray(found)
+    image = np.asarray(decoded)
     if image.dtype == np.uint16:
         image = np.rint(image.astype(np.float32) / 257)
     image = image.astype(np.uint8, copy=False)
@@ -132,11 +132,11 @@ def split_files(folder: str | os.PathLike[str], split: str) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give a folder of images.")
-    dealt = not (folder / "train").is_dir()
-    paths = visible((folder if dealt else folder / split).glob("*"))
+    hashed = not (folder / "train").is_dir()
+    paths = visible((folder if hashed else folder / split).glob("*"))
     paths = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
-    if dealt:
-        paths = [path for path in paths if dealt_split(path.name) == split]
+    if hashed:
+        paths = [path for path in paths if split_by_hash(path.name) == split]
     if not paths:
         raise InputError(
             f"{folder} holds no image (JPEG, PNG, WebP, BMP) for the split '{split}'; "
@@ -159,7 +159,7 @@ def load_textures(
             raise InputError(f"'{split}' is no split; there are {', '.join(seeds)}.")
         seed = seeds[split]
         return procedural_cutouts(seed=seed + 1) if cutouts else procedural_textures(seed=seed)
-    return pack_textures(map(_read, split_files(folder, split)))
+    return pack_textures(map(_read_rgba, split_files(folder, split)))
 
 
 def _noise_photo(rng: np.random.Generator, side: int) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Smooth random motion: curves of projective maps, and the draws they are made of.
+"""Smooth random motion: curves of projective maps, and the random draws they are made of.
 
 Paths are X(t) = exp(t A + t^2 B) X(0) with t from -1 to 1 and X(0) the middle instant. Turning a
 camera about any axis is the case A = K [w]x K^-1, for which exp(t A) = K R(t) K^-1 exactly
@@ -20,7 +20,7 @@ class Random:
         self.device = device
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-        """Even draws between low and high."""
+        """Uniform draws between low and high."""
         draw = torch.rand(shape, generator=self.generator)
         return (low + (high - low) * draw).to(self.device)
 
@@ -29,7 +29,7 @@ class Random:
         return torch.randn(shape, generator=self.generator).to(self.device)
 
     def integers(self, high: int, *shape: int) -> Tensor:
-        """Even draws from 0 to high - 1, int64."""
+        """Uniform draws from 0 to high - 1, int64."""
         return torch.randint(high, shape, generator=self.generator).to(self.device)
 
     def chance(self, share: float, *shape: int) -> Tensor:
@@ -59,10 +59,10 @@ def motion_generator(
 
 def conjugate(generator: Tensor, pivot: Tensor) -> Tensor:
     """The same motion about another point: T(p) G T(-p), with pivot (..., 2) in pixels."""
-    there = torch.eye(3, device=pivot.device).expand(*pivot.shape[:-1], 3, 3).clone()
-    back = there.clone()
-    there[..., :2, 2], back[..., :2, 2] = pivot, -pivot
-    return there @ generator @ back
+    to_pivot = torch.eye(3, device=pivot.device).expand(*pivot.shape[:-1], 3, 3).clone()
+    back = to_pivot.clone()
+    to_pivot[..., :2, 2], back[..., :2, 2] = pivot, -pivot
+    return to_pivot @ generator @ back
 
 
 def apply_homography(matrix: Tensor, points: Tensor) -> Tensor:

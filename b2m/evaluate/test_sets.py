@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from b2m.blur import average_bytes, encode_bytes
-from b2m.data.clips import flow_over, read_windows, swept_mask
+from b2m.data.clips import flow_over, read_windows
 from b2m.data.rotation import RotationConfig, render_rotation
 from b2m.data.sample import Sample, SampleBatch
 from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import simulate_sensor
 from b2m.data.storage import Record, on_middle_grid, read_index, read_sample
+from b2m.data.swept import swept_mask
 from b2m.data.textures import load_textures
 from b2m.guidance.quantize import from_flow
 from b2m.media.image import Pixels, read_image
@@ -61,7 +62,7 @@ def _rendered(draw: Callable[[int], SampleBatch], count: int, number: int) -> It
     for start in range(0, count, _BATCH):
         # Always whole batches, so that the first scenes of a longer run are the same.
         scenes = draw(number + start)
-        blurred = to_pixels(simulate_sensor(scenes.blur, number + start))
+        blurred = to_pixels(simulate_sensor(scenes.photo, number + start))
         for index in range(min(_BATCH, count - start)):
             flow = to_flow(scenes.flow[index])
             moving = scenes.moving[index, 0].cpu().numpy()

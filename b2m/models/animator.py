@@ -39,7 +39,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +47,7 @@ from torch import Tensor, nn
 
 from b2m.hub import HubModel
 from b2m.losses import axis_loss, charbonnier
+from b2m.models.budgets import FROM_SCRATCH, SHARES, TINY
 from b2m.models.layers import (
     Float32Conv2d,
     Pointwise,
@@ -374,7 +375,54 @@ class Refinement(nn.Module):
         )
 
 
-@register_model("animator")
+# Found in docs/experiments.md.
+_RECIPE: dict[str, Any] = {
+    "config": MotionAnimatorConfig.compact(),
+    "batch": 10,
+    "crop": 160,  # smaller ones do not teach what large photos ask for
+    "scene": 192,
+    "blur": (28.0, 40.0),
+    "optimizer": "muon",
+    "learning_rate": 4e-4,
+    "warmup": 60,
+    "clip_norm": 0.3,
+    "ema": 0.9985,
+    "kinds": {"camera": 0.3, "movers": 0.35, "mixed": 0.35},
+}
+_SMALL: dict[str, Any] = _RECIPE | {"crop": 96, "scene": 128}
+# Where some thousand samples are the budget: small batches, and blur that is long enough to be seen
+# from the beginning.
+_SHORT = _SMALL | {"batch": 4, "blur": (20.0, 36.0), "blur_samples": 20_000}
+_CLIPS, _NO_CLIPS = {"real_share": SHARES["clips"]}, {"real_share": 0.0}
+_ROTATION = {"rotation_share": SHARES["rotation"] / (1 - SHARES["clips"])}  # of what is rendered
+
+
+@register_model(
+    "animator",
+    recipes={
+        "animator": _RECIPE,
+        "animator-tiny": {**TINY, "config": MotionAnimatorConfig.tiny(), "scene": 48, "crop": 32},
+        # Larger crops and batches; made for a GPU, where scenes are rendered faster than used. The
+        # beginning of `FROM_SCRATCH`, for as many steps.
+        "animator-gpu": {
+            **_RECIPE,
+            "crop": 192,
+            "scene": 224,
+            "batch": 64,
+            "blur_samples": 160_000,
+            "camera_samples": 64_000,
+            "reuse": 2,
+        },
+        "animator-short": {**_SMALL, **FROM_SCRATCH},
+        # Scenes, turning cameras and real clips (`--clips`), as in `SHARES`; and what each adds on
+        # the same small budget: `b2m evaluate --table mix` compares them.
+        "animator-mix": {**_RECIPE, **_ROTATION, **_CLIPS},
+        "animator-short-scenes": {**_SHORT, **_NO_CLIPS},
+        "animator-short-rotation": {**_SHORT, **_NO_CLIPS, "rotation_share": SHARES["rotation"]},
+        "animator-short-clips": {**_SHORT, **_CLIPS},
+        "animator-short-mix": {**_SHORT, **_ROTATION, **_CLIPS},
+    },
+)
 class MotionAnimator(HubModel):
     """Blurred photo to encoding to frames; see the head of this file.
 
@@ -511,8 +559,7 @@ class MotionAnimator(HubModel):
         drawn by hand. The sign is always given, as no photo determines it.
 
         Args:
-            batch: photo, frames, flow, path, guidance, see `b2m.data.stream.SceneStream`.
-            step: of the training.
+            batch, step: see `HubModel.loss`.
             weights: axis (per pixel) and masks, of the terms, and guided, the share of samples with
                 guidance.
         """

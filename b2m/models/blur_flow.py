@@ -260,7 +260,7 @@ _PAPER: dict[str, Any] = {
     "config": BlurFlowNetConfig.paper(),
     **PAPER_ADAM,
     "centred": True,
-    "vary": (),
+    "augmentations": (),
     "batch": 4,
     "weight_decay": 4e-4,
 }

@@ -3,6 +3,12 @@
 import math
 from typing import Any
 
+TINY: dict[str, Any] = {"batch": 2, "blur": (4.0, 8.0), "reuse": 2, "warmup": 2}
+"""Seconds on any machine: for tests and to see the loop work."""
+
+SHARES = {"scenes": 0.75, "rotation": 0.15, "clips": 0.10}
+"""Of the animator's mix: there are only three real clips to train on."""
+
 FROM_SCRATCH: dict[str, Any] = {
     "blur": (28.0, 36.0),
     "blur_samples": 20_000,
@@ -34,7 +40,7 @@ samples. Scenes are ours, cropped anywhere but where "centred" says otherwise, t
 reversed, and the averaged weights are kept."""
 
 ZHONG = ("turn", "mirror", "reverse")
-"""How Zhong 2022 varies samples of films: flips and quarter turns, and each with its reverse."""
+"""Augmentations of Zhong 2022: flips and quarter turns, and each film with its reverse."""
 
 PAPER_ADAM: dict[str, Any] = {
     **PAPER,

@@ -30,6 +30,7 @@ Ours:
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple, Self
@@ -40,7 +41,10 @@ from torch import Tensor, nn
 
 from b2m.errors import check_least, check_seed
 from b2m.guidance.palette import CLASS_OF, PALETTE
+from b2m.guidance.quantize import quantise
 from b2m.hub import HubModel
+from b2m.losses import adversarial_discriminator, guidance_loss
+from b2m.models.budgets import PAPER, TINY, ZHONG
 from b2m.models.layers import GatedBlock, Pointwise, pad_to_multiple
 from b2m.motion.fields import STILL_THRESHOLD
 from b2m.registry import register_model
@@ -52,6 +56,7 @@ CLASSES = len(PALETTE)
 """Still, and the four quadrants."""
 
 _SLOPE = 0.2  # of the leaky rectifiers
+_SMALLEST_SCALE = 1 / 6  # of a photo, down to which the compact form is trained
 _DROPPED = 3  # levels with dropout on the way up, the innermost first
 
 
@@ -341,7 +346,34 @@ class GuidanceDiscriminator(nn.Module):
         return [judge(x) for judge, x in zip(self.scales, (planes, half), strict=True)]
 
 
-@register_model("guidance-predictor")
+@register_model(
+    "guidance-predictor",
+    recipes={
+        "guidance-predictor": {
+            "config": GuidancePredictorConfig.compact(),
+            "blur": (20.0, 36.0),
+            "blur_samples": 30_000,
+            "betas": (0.5, 0.999),
+            "clip_norm": 1.0,
+        },
+        # The authors' optimiser; `--decay` ends it as theirs does, by a rate that falls in a line.
+        "guidance-predictor-paper": {
+            "config": GuidancePredictorConfig.paper(),
+            **PAPER,
+            "augmentations": ZHONG,
+            "learning_rate": 2e-4,
+            "betas": (0.5, 0.999),
+            "weight_decay": 0.0,
+            "loss": {"divergence": 0.1},
+        },
+        "guidance-predictor-tiny": {
+            "config": GuidancePredictorConfig.tiny(),
+            **TINY,
+            "scene": 64,
+            "crop": 48,
+        },
+    },
+)
 class GuidancePredictor(HubModel):
     """Photo and latent to logits of guidance; see the head of this file.
 
@@ -381,6 +413,42 @@ class GuidancePredictor(HubModel):
         padded = pad_to_multiple(photo, 2**self.config.levels)
         padded = padded.contiguous(memory_format=torch.channels_last)
         return self.generator(padded, latent, scale).float()[..., :height, :width]
+
+    def loss(  # type: ignore[override]  # it is trained against a network that no other needs
+        self,
+        batch: Mapping[str, Tensor],
+        step: int,
+        *,
+        discriminator: GuidanceDiscriminator,
+        divergence: float = 0.5,
+        **weights: float,
+    ) -> dict[str, Tensor]:
+        """Zhong 2022, Eq. 9, and the loss of the discriminators that judge the guidance.
+
+        Args:
+            batch, step, weights: see `HubModel.loss`.
+            discriminator: judges true and generated guidance.
+            divergence: weight of what the latent tells. The less it weighs, the more detail of
+                small things is kept, and the less alike are latents drawn at random.
+        """
+        threshold = STILL_THRESHOLD
+        if self.config.blocks and torch.rand(()) < 0.5:
+            # A large photo is encoded shrunk, and so is the motion that counts as still in it.
+            threshold *= _SMALLEST_SCALE ** float(torch.rand(()))
+        classes = to_classes(quantise(batch["flow"], threshold))
+        planes = one_hot(classes)
+        posterior = self.encode(planes)
+        noise = torch.randn_like(posterior.mean)
+        latent = posterior.mean + (posterior.log_variance / 2).exp() * noise
+        logits = self(batch["photo"], latent, threshold)
+        generated = F.gumbel_softmax(logits, tau=1.0, hard=True, dim=1)
+        discriminator.requires_grad_(False)
+        judged = discriminator(generated)
+        discriminator.requires_grad_(True)
+        real, fake = discriminator(planes), discriminator(generated.detach())
+        with torch.autocast(logits.device.type, enabled=False):
+            loss = guidance_loss(judged, logits, classes, *posterior, divergence=divergence)
+            return {"model": loss, "discriminator": adversarial_discriminator(real, fake)}
 
     def encode(self, planes: Tensor) -> Posterior:
         """The posterior of the latent, given true guidance.

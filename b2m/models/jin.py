@@ -224,7 +224,7 @@ _COMPACT: dict[str, Any] = {
     recipes={
         "jin-compact": _COMPACT,
         "jin-large-crops": {**_COMPACT, **LARGE_CROPS, "crop": 176, "learning_rate": 4e-4},
-        "jin-rotation": {**_COMPACT, "turning": 1.0, "real_share": 0.0},
+        "jin-rotation": {**_COMPACT, "rotation_share": 1.0, "real_share": 0.0},
         # None of the three papers tells the authors' own schedule. Zhong 2022 trained it for as
         # long as the decomposer; the rate, the batch and Adam are chosen.
         "jin-paper": {"config": JinSequenceConfig.paper(), **PAPER_ADAM, "cosine": 5_000_000},

@@ -290,7 +290,7 @@ _PAPER: dict[str, Any] = {
     **PAPER_ADAM,
     "batch": 4,
     "milestones": (800_000, 1_200_000),
-    "vary": (),
+    "augmentations": (),
 }
 
 
@@ -299,7 +299,7 @@ _PAPER: dict[str, Any] = {
     recipes={
         "video-restorer-compact": _compact(),
         # The paper's, on rotation, gives the first, middle and last frame.
-        "video-restorer-rotation": {**_compact(frames=3), "turning": 1.0, "real_share": 0.0},
+        "video-restorer-rotation": {**_compact(frames=3), "rotation_share": 1.0, "real_share": 0.0},
         # Table 5, of three frames, which cost half of seven: all parts, and some.
         "video-restorer-three": _compact(frames=3),
         "video-restorer-stn": _compact(frames=3, warped=False, pictured=False),

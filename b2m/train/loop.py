@@ -19,7 +19,6 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from b2m.assets import runs_folder
@@ -74,14 +73,14 @@ def train(
     """Train a model, or go on with a training.
 
     Args:
-        recipe: name in `b2m.train.recipes.RECIPES`.
+        recipe: name, see `b2m.train.recipes.all_recipes`.
         photos, cutouts: folders with the splits train and val (see
             `b2m.data.textures.split_files`); None for made-up textures.
         clips: folder of sharp videos, or of a folder of them for each split, whose frames are
             averaged into further samples; None for scenes alone.
         data: folders that `b2m data build` has made, instead of all these: "DIR", or "DIR=WEIGHT"
             for their shares; without weights every sample counts alike. Their train splits train,
-            cropped, varied and in the order that the recipe says; their val splits validate, or
+            cropped and augmented as the recipe says; their val splits validate, or
             scenes where none has one.
         keep_scenes: folder where rendered scenes are kept for other trainings that see the same,
             gigabytes of them; None renders anew each time.
@@ -163,15 +162,15 @@ class Run:
                 "data sets that were built are trained on instead of photos, cut-outs, clips and "
                 "kept scenes: name either, and build scenes or clips to mix them in"
             )
-        built: tuple[dict[str, BlurClipDataset], dict[str, float]] | None = None
+        mix: tuple[dict[str, BlurClipDataset], dict[str, float]] | None = None
         if data:  # refused before anything is computed
             frames, motion = self._needs
-            built = open_mix(
+            mix = open_mix(
                 data,
                 "train",
                 size=recipe.crop,
                 frames=frames,
-                vary=recipe.vary,
+                augment=recipe.augmentations,
                 seed=self.seed,
                 centred=recipe.centred,
                 motion=motion,
@@ -235,14 +234,13 @@ class Run:
         rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
         options: dict[str, Any] = {"batch": recipe.batch, "seed": self.seed}
         options |= {"rank": rank, "ranks": ranks}
-        if built is not None:
-            self.stream = BuiltStream(*built, device=self.device, **options)
+        if mix is not None:
+            self.stream = BuiltStream(*mix, device=self.device, **options)
             truth = validation_samples(
                 data, min(_VALIDATION_SCENES, 6 * recipe.batch), recipe.crop, *self._needs
             )
             if truth is not None:
-                self.truth = SampleBatch(*(part.to(self.device) for part in truth))
-                self.photo = self.truth.blur
+                self.truth = truth.to(self.device)
                 return
         else:
             self.stream = SceneStream(
@@ -252,13 +250,13 @@ class Run:
                 crop=recipe.crop,
                 reuse=recipe.reuse,
                 centred=recipe.centred,
-                turning=recipe.turning,
+                rotation_share=recipe.rotation_share,
                 real=None if clips is None else cut_crops(clips, recipe.scene),
                 real_share=recipe.real_share,
-                keep=None if keep_scenes is None else Path(keep_scenes),
+                cache=None if keep_scenes is None else Path(keep_scenes),
                 **options,
             )
-        self.truth = render(
+        truth = render(
             load_textures(photos, "val").to(self.device),
             load_textures(cutouts, "val", cutouts=True).to(self.device),
             SceneConfig(size=recipe.scene, blur=(min(4.0, recipe.blur[1] / 2), 32.0)),
@@ -266,7 +264,7 @@ class Run:
             seed=12345,
             device=self.device,
         )
-        self.photo = simulate_sensor(self.truth.blur, 12345)
+        self.truth = truth._replace(photo=simulate_sensor(truth.photo, 12345))
 
     @property
     def _needs(self) -> tuple[int, bool]:
@@ -307,10 +305,10 @@ class Run:
                 f"{path} is of another model than recipe '{self.recipe.name}'; "
                 "name another output folder or start anew without resuming."
             )
-        begun = checkpoint.get("seed", self.seed)  # older ones do not say
-        if begun != self.seed:
+        seed = checkpoint.get("seed", self.seed)  # older ones do not say
+        if seed != self.seed:
             raise InputError(
-                f"{path} was begun with seed {begun}, not {self.seed}: go on with that, name "
+                f"{path} was begun with seed {seed}, not {self.seed}: go on with that, name "
                 "another output folder or start anew without resuming."
             )
         return checkpoint
@@ -326,15 +324,15 @@ class Run:
         """Step until the samples or the hours are used up; returns the folder of the weights."""
         recipe = self.recipe
         per_step = recipe.batch * self.accelerator.num_processes
-        first, begun, start = self.step, time.monotonic(), recipe.rate(self.samples)
+        first, started, start = self.step, time.monotonic(), recipe.rate(self.samples)
         if decay:
             samples = self.samples + decay
             if self.accelerator.is_main_process:
                 (self.folder / _DECAY_LOG).unlink(missing_ok=True)  # of a decay before
         # Counted, not derived from the step: a run may go on with another number of processes.
         last = first + ((2**62 if samples is None else samples) - self.samples) // per_step
-        deadline = math.inf if hours is None else begun + 3600 * hours
-        saved, earlier = begun, self.seconds
+        deadline = math.inf if hours is None else started + 3600 * hours
+        saved, earlier = started, self.seconds
         bar = tqdm(
             total=samples,
             initial=self.samples,
@@ -359,15 +357,15 @@ class Run:
             self.samples += per_step
             bar.update(per_step)
             now = time.monotonic()
-            self.seconds = earlier + now - begun
+            self.seconds = earlier + now - started
             if self.samples % validate_every < per_step or self.step == last:
-                scores = recipe.objective.validate(self.ema.module.eval(), self.truth, self.photo)
+                scores = recipe.objective.validate(self.ema.module.eval(), self.truth)
                 done = (self.step - first) * per_step
                 self._log(
                     _DECAY_LOG if decay else _LOG,
                     loss=running,
-                    samples_per_second=done / (now - begun),
-                    synthesis=synthesis / (now - begun),
+                    samples_per_second=done / (now - started),
+                    synthesis=synthesis / (now - started),
                     **scores,
                 )
                 shown = {name: f"{score:.2f}" for name, score in scores.items()}
@@ -380,11 +378,11 @@ class Run:
             return self._export(self.folder / _RELEASED)
         return self.save()
 
-    def _optimise(self, batch: dict[str, Tensor]) -> float:
+    def _optimise(self, batch: SampleBatch) -> float:
         # What an objective draws at random is a function of seed and step, as batches are.
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
         torch.manual_seed(self.seed * 1_000_003 + self.step * ranks + rank)
-        losses = self.objective(batch, self.step)
+        losses = self.objective(batch._asdict(), self.step)
         self.optimizer.zero_grad()
         # No loss has a gradient for another's group, so that one pass serves them all.
         self.accelerator.backward(torch.stack(list(losses.values())).sum())
@@ -443,9 +441,9 @@ class Run:
     def _draw(self) -> None:
         from b2m.visualize.contact_sheet import training_curve
 
-        objective, count = self.recipe.objective, min(6, len(self.photo))
-        some = SampleBatch(*(part[:count] for part in self.truth))
-        sheet = objective.draw(self.ema.module.eval(), some, self.photo[:count])
+        objective = self.recipe.objective
+        some = SampleBatch(*(part[:6] for part in self.truth))
+        sheet = objective.draw(self.ema.module.eval(), some)
         write_png(self.folder / "sheet.png", sheet)
         if rows := self._rows(_LOG):
             training_curve(rows, self.folder / "curve.png", objective.panels)

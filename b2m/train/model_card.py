@@ -22,15 +22,15 @@ def training_card(
     Returns:
         Markdown, with the front matter that the Hub reads.
     """
-    named = {
+    captions = {
         score: f"{caption} ({title})"
         for title, scores in recipe.objective.panels
         for score, caption in scores.items()
     }
     last = rows[-1] if rows else {}
-    scores = [f"| {named[key]} | {last[key]:.2f} |" for key in last if key in named]
-    table = ["| on validation scenes | |", "|---|---:|", *scores] if scores else ["Not validated."]
-    told = "\n".join(table)
+    scores = [f"| {captions[key]} | {last[key]:.2f} |" for key in last if key in captions]
+    lines = ["| on validation scenes | |", "|---|---:|", *scores] if scores else ["Not validated."]
+    table = "\n".join(lines)
     return f"""---
 library_name: b2m
 tags:
@@ -42,5 +42,5 @@ tags:
 Trained by `b2m train {recipe.name}` of [b2m](https://github.com/{OWNER}/b2m): \
 {samples:,} samples, {seconds / 3600:.2g} hours. These are the averaged weights.
 
-{told}
+{table}
 """

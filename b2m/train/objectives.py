@@ -1,40 +1,31 @@
-"""Validation and contact sheets of trainings, by what a model gives; losses of several networks.
+"""Validation and contact sheets of trainings, by what a model gives.
 
 What a model minimises is its own `loss`. The guidance predictor is trained against discriminators,
-which are no part of it: its loss is here.
+which are no part of it: they are here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from b2m.data.sample import SampleBatch
 from b2m.guidance.palette import to_color
-from b2m.guidance.quantize import quantise
 from b2m.hub import HubModel
-from b2m.losses import adversarial_discriminator, guidance_loss
 from b2m.media.image import Pixels
 from b2m.models.animator import MotionAnimator
-from b2m.models.guidance_predictor import (
-    GuidanceDiscriminator,
-    GuidancePredictor,
-    one_hot,
-    to_classes,
-)
+from b2m.models.guidance_predictor import GuidanceDiscriminator, GuidancePredictor
 from b2m.motion.color import flow_to_color
-from b2m.motion.fields import STILL_THRESHOLD, estimate_flow, to_middle_grid
+from b2m.motion.fields import estimate_flow, to_middle_grid
 from b2m.tensors import evenly_spaced, to_flow, to_pixels
 from b2m.visualize.contact_sheet import grid, training_sheet
 
 if TYPE_CHECKING:
     from b2m.train.recipes import Recipe
-
-_LEAST_SCALE = 1 / 6  # of a photo, down to which the predictor is trained
 
 
 class Objective(nn.Module):
@@ -56,30 +47,28 @@ class Objective(nn.Module):
         """What is trained, by the names that `forward` gives to losses."""
         return self.model.groups()
 
-    def forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+    def forward(self, batch: Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
         """Losses by the group that each is for; it gives no gradient to the other groups.
 
         Args:
-            batch: photo (B, 3, H, W), frames (B, T, 3, H, W), flow (B, 2, H, W), guidance
-                (B, 2, H, W).
+            batch: the fields of a `SampleBatch` by name.
             step: of the training. What is random is drawn from torch's own stream, which the
                 training seeds at each step.
         """
         return self.model.loss(batch, step, **self.loss_weights)
 
     @staticmethod
-    def validate(model: HubModel, scenes: SampleBatch, photo: Tensor) -> dict[str, float]:
+    def validate(model: HubModel, scenes: SampleBatch) -> dict[str, float]:
         """Scores of a model in evaluation mode.
 
         Args:
             model: of the recipe's class.
-            scenes: what is true, B of them.
-            photo: (B, 3, H, W) the scenes as a camera saw them.
+            scenes: photos as a camera saw them, and what is true.
         """
         raise NotImplementedError
 
     @staticmethod
-    def draw(model: HubModel, scenes: SampleBatch, photo: Tensor) -> Pixels:
+    def draw(model: HubModel, scenes: SampleBatch) -> Pixels:
         """A contact sheet (H, W, 3) uint8 of a few scenes, arguments as for `validate`."""
         raise NotImplementedError
 
@@ -94,7 +83,7 @@ class AnimatorObjective(Objective):
     )
 
     @staticmethod
-    def validate(model: HubModel, scenes: SampleBatch, photo: Tensor) -> dict[str, float]:
+    def validate(model: HubModel, scenes: SampleBatch) -> dict[str, float]:
         """Quality with true guidance.
 
         Returns:
@@ -102,26 +91,24 @@ class AnimatorObjective(Objective):
             the flow and epe_zero of no flow (pixels).
         """
         rows = []
-        for start in range(0, len(photo), 8):
-            some = slice(start, start + 8)
+        for some in _in_batches(scenes):
             with torch.inference_mode():
-                animation = model(photo[some], scenes.guidance[some].float())
-            truth, flow = scenes.frames[some], scenes.flow[some]
-            quality = [
-                batch_psnr(clip, truth).mean(1) for clip in (animation.frames, photo[some, None])
-            ]
-            errors = [off.norm(dim=1).mean((1, 2)) for off in (animation.flow - flow, flow)]
+                animation = model(some.photo, some.guidance)
+            clips = animation.frames, some.photo[:, None]
+            quality = [batch_psnr(clip, some.frames).mean(1) for clip in clips]
+            flows = animation.flow - some.flow, some.flow
+            errors = [flow.norm(dim=1).mean((1, 2)) for flow in flows]
             rows.append(torch.stack(quality + errors, 1))
         means = torch.cat(rows).mean(0).tolist()
         return dict(zip(("psnr", "psnr_photo", "epe", "epe_zero"), means, strict=True))
 
     @staticmethod
-    def draw(model: HubModel, scenes: SampleBatch, photo: Tensor) -> Pixels:
+    def draw(model: HubModel, scenes: SampleBatch) -> Pixels:
         """Photo, frames and motion, prediction above truth."""
         with torch.inference_mode():
-            animation = model(photo, scenes.guidance.float())
+            animation = model(scenes.photo, scenes.guidance)
         return training_sheet(
-            to_pixels(photo),
+            to_pixels(scenes.photo),
             to_pixels(animation.frames),
             to_pixels(scenes.frames),
             to_flow(animation.flow),
@@ -130,7 +117,7 @@ class AnimatorObjective(Objective):
 
 
 class PredictorObjective(Objective):
-    """What the guidance predictor minimises: Zhong 2022, Eq. 9, and its discriminators' loss."""
+    """The guidance predictor with its discriminators, and how often it is right."""
 
     model: GuidancePredictor
     panels = (
@@ -144,35 +131,17 @@ class PredictorObjective(Objective):
     def __init__(self, model: HubModel, recipe: Recipe) -> None:
         super().__init__(model, recipe)
         self.discriminator = GuidanceDiscriminator(self.model.config.width)
-        self.divergence = recipe.divergence
 
     def groups(self) -> dict[str, nn.Module]:
         """Generator and encoder, and the discriminators."""
         return {"model": self.model, "discriminator": self.discriminator}
 
-    def forward(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+    def forward(self, batch: Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
         """Losses of both groups."""
-        threshold = STILL_THRESHOLD
-        if self.model.config.blocks and torch.rand(()) < 0.5:
-            # A large photo is encoded shrunk, and so is the motion that counts as still in it.
-            threshold *= _LEAST_SCALE ** float(torch.rand(()))
-        classes = to_classes(quantise(batch["flow"], threshold))
-        planes = one_hot(classes)
-        posterior = self.model.encode(planes)
-        noise = torch.randn_like(posterior.mean)
-        latent = posterior.mean + (posterior.log_variance / 2).exp() * noise
-        logits = self.model(batch["photo"], latent, threshold)
-        made = F.gumbel_softmax(logits, tau=1.0, hard=True, dim=1)
-        self.discriminator.requires_grad_(False)
-        judged = self.discriminator(made)
-        self.discriminator.requires_grad_(True)
-        real, fake = self.discriminator(planes), self.discriminator(made.detach())
-        with torch.autocast(logits.device.type, enabled=False):
-            loss = guidance_loss(judged, logits, classes, *posterior, divergence=self.divergence)
-            return {"model": loss, "discriminator": adversarial_discriminator(real, fake)}
+        return self.model.loss(batch, step, discriminator=self.discriminator, **self.loss_weights)
 
     @staticmethod
-    def validate(model: HubModel, scenes: SampleBatch, photo: Tensor) -> dict[str, float]:
+    def validate(model: HubModel, scenes: SampleBatch) -> dict[str, float]:
         """How close five samples of guidance come to the truth.
 
         Returns:
@@ -187,9 +156,9 @@ class PredictorObjective(Objective):
         rows |= {"still": [], "moving_or_still": []}
         for index, truth in enumerate(scenes.guidance):
             with torch.inference_mode():
-                found = model.predict(photo[index : index + 1], latents)
-            moving, moved = truth.any(0), found.any(1)
-            right = (found == truth).all(1)
+                predicted = model.predict(scenes.photo[index : index + 1], latents)
+            moving, moved = truth.any(0), predicted.any(1)
+            right = (predicted == truth).all(1)
             best = 0
             if moving.any():
                 shares = right[:, moving].float().mean(1)
@@ -203,18 +172,18 @@ class PredictorObjective(Objective):
         return means | {"moving_chance": 0.25}
 
     @staticmethod
-    def draw(model: HubModel, scenes: SampleBatch, photo: Tensor) -> Pixels:
+    def draw(model: HubModel, scenes: SampleBatch) -> Pixels:
         """Photo, true guidance and five samples."""
         assert isinstance(model, GuidancePredictor)
         latents = model.draw_latents(5, seed=0)
         tiles: list[Pixels] = []
-        for index, truth in enumerate(scenes.guidance):
+        for index, truth in enumerate(scenes.guidance.to(torch.int8)):
             with torch.inference_mode():
-                found = model.predict(photo[index : index + 1], latents)
-            tiles.append(to_pixels(photo[index]))
-            tiles += [to_color(g.permute(1, 2, 0).cpu().numpy()) for g in (truth, *found)]
+                predicted = model.predict(scenes.photo[index : index + 1], latents)
+            tiles.append(to_pixels(scenes.photo[index]))
+            tiles += [to_color(g.permute(1, 2, 0).cpu().numpy()) for g in (truth, *predicted)]
         labels = ["photo", "true", *(f"drawn {number}" for number in range(1, 6))]
-        return grid(tiles, labels * len(photo), columns=len(labels), gap=6, font_size=12)
+        return grid(tiles, labels * len(scenes.photo), columns=len(labels), gap=6, font_size=12)
 
 
 class ClipObjective(Objective):
@@ -232,19 +201,19 @@ class ClipObjective(Objective):
     )
 
     @staticmethod
-    def _frames(model: HubModel, scenes: SampleBatch, photo: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames found and true ones, (B, N, 3, H, W) both."""
+    def _frames(model: HubModel, scenes: SampleBatch) -> tuple[Tensor, Tensor]:
+        """Predicted and true frames, (B, N, 3, H, W) both."""
         rows = []
-        for start in range(0, len(photo), 8):
-            some = slice(start, start + 8)
-            guidance = model.true_guidance(scenes.guidance[some].float(), scenes.flow[some])
+        for some in _in_batches(scenes):
+            guidance = model.true_guidance(some.guidance, some.flow)
             with torch.inference_mode():
-                rows.append(model(photo[some], guidance))
-        found = torch.cat(rows)
-        return found, scenes.frames[:, evenly_spaced(scenes.frames.shape[1], found.shape[1])]
+                rows.append(model(some.photo, guidance))
+        predicted = torch.cat(rows)
+        numbers = evenly_spaced(scenes.frames.shape[1], predicted.shape[1])
+        return predicted, scenes.frames[:, numbers]
 
     @classmethod
-    def validate(cls, model: HubModel, scenes: SampleBatch, photo: Tensor) -> dict[str, float]:
+    def validate(cls, model: HubModel, scenes: SampleBatch) -> dict[str, float]:
         """Quality of frames.
 
         Returns:
@@ -252,9 +221,9 @@ class ClipObjective(Objective):
             the true one, psnr_photo of the photo repeated, and of the middle frame alone
             psnr_middle and psnr_middle_photo.
         """
-        found, truth = cls._frames(model, scenes, photo)
-        given, turned = batch_psnr(found, truth), batch_psnr(found, truth.flip(1))
-        repeated = batch_psnr(photo[:, None], truth)
+        predicted, truth = cls._frames(model, scenes)
+        given, turned = batch_psnr(predicted, truth), batch_psnr(predicted, truth.flip(1))
+        repeated = batch_psnr(scenes.photo[:, None], truth)
         middle = truth.shape[1] // 2
         return {
             "psnr": float(torch.maximum(given.mean(1), turned.mean(1)).mean()),
@@ -265,11 +234,13 @@ class ClipObjective(Objective):
         }
 
     @classmethod
-    def draw(cls, model: HubModel, scenes: SampleBatch, photo: Tensor) -> Pixels:
+    def draw(cls, model: HubModel, scenes: SampleBatch) -> Pixels:
         """Photo, frames and the motion from the first frame found to the last."""
-        found, truth = (to_pixels(frames) for frames in cls._frames(model, scenes, photo))
-        flows = [to_middle_grid(estimate_flow(frames[0], frames[-1])) for frames in found]
-        return training_sheet(to_pixels(photo), found, truth, np.stack(flows), to_flow(scenes.flow))
+        predicted, truth = (to_pixels(frames) for frames in cls._frames(model, scenes))
+        flows = [to_middle_grid(estimate_flow(frames[0], frames[-1])) for frames in predicted]
+        return training_sheet(
+            to_pixels(scenes.photo), predicted, truth, np.stack(flows), to_flow(scenes.flow)
+        )
 
 
 class FlowObjective(Objective):
@@ -283,7 +254,7 @@ class FlowObjective(Objective):
     )
 
     @staticmethod
-    def validate(model: HubModel, scenes: SampleBatch, photo: Tensor) -> dict[str, float]:
+    def validate(model: HubModel, scenes: SampleBatch) -> dict[str, float]:
         """Quality of the flow.
 
         Returns:
@@ -291,14 +262,12 @@ class FlowObjective(Objective):
             epe_line in that of each vector, and epe_zero of no flow.
         """
         rows = []
-        for start in range(0, len(photo), 8):
-            some = slice(start, start + 8)
+        for some in _in_batches(scenes):
             with torch.inference_mode():
-                found = model(photo[some])
-            truth = scenes.flow[some]
+                predicted = model(some.photo)
             # (B, H, W) each
             given, turned, zero = (
-                (flow - truth).norm(dim=1) for flow in (found, -found, 0 * found)
+                (flow - some.flow).norm(dim=1) for flow in (predicted, -predicted, 0 * predicted)
             )
             whole = torch.minimum(given.mean((1, 2)), turned.mean((1, 2)))
             line = torch.minimum(given, turned).mean((1, 2))
@@ -307,17 +276,24 @@ class FlowObjective(Objective):
         return dict(zip(("epe", "epe_line", "epe_zero"), means, strict=True))
 
     @staticmethod
-    def draw(model: HubModel, scenes: SampleBatch, photo: Tensor) -> Pixels:
+    def draw(model: HubModel, scenes: SampleBatch) -> Pixels:
         """Photo, flow found and true flow, in one scale of colours."""
         with torch.inference_mode():
-            found = to_flow(model(photo))
+            predicted = to_flow(model(scenes.photo))
         tiles: list[Pixels] = []
         labels: list[str] = []
-        for picture, ours, truth in zip(to_pixels(photo), found, to_flow(scenes.flow), strict=True):
+        for picture, ours, truth in zip(
+            to_pixels(scenes.photo), predicted, to_flow(scenes.flow), strict=True
+        ):
             longest = max(1.0, float(np.linalg.norm(truth, axis=2).max()))
             tiles += [picture, flow_to_color(ours, longest), flow_to_color(truth, longest)]
             labels += ["photo", "ours", f"true, up to {longest:.0f} px"]
         return grid(tiles, labels, columns=6, gap=6, font_size=12)
+
+
+def _in_batches(scenes: SampleBatch) -> Iterator[SampleBatch]:
+    """Eight at a time: of many, the frames of all models would not fit into memory."""
+    yield from map(SampleBatch._make, zip(*(part.split(8) for part in scenes), strict=True))
 
 
 def batch_psnr(frames: Tensor, truth: Tensor) -> Tensor:

@@ -1,44 +1,21 @@
-"""Named trainings: one frozen Recipe each."""
+"""A training is one frozen Recipe; models are registered with theirs."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Literal
 
-from b2m.data.datasets import VARIATIONS
+from b2m.data.augmentation import AUGMENTATIONS
 from b2m.data.scenes import Kind, SceneConfig
-from b2m.data.stream import SHARES
 from b2m.errors import InputError
 from b2m.hub import HubModel
-from b2m.models.animator import MotionAnimator, MotionAnimatorConfig
-from b2m.models.budgets import FROM_SCRATCH, ZHONG
-from b2m.models.guidance_predictor import GuidancePredictor, GuidancePredictorConfig
 from b2m.registry import MODELS
 from b2m.train.objectives import OBJECTIVES, Objective
 
-# Where some thousand samples are the budget: small batches, and blur that is long enough to be seen
-# from the beginning.
-_SMALL: dict[str, Any] = {"crop": 96, "scene": 128}
-_TINY: dict[str, Any] = {"batch": 2, "blur": (4.0, 8.0), "reuse": 2, "warmup": 2}
-_SHORT: dict[str, Any] = _SMALL | {"batch": 4, "blur": (20.0, 36.0), "blur_samples": 20_000}
-# The animator's own, found in docs/experiments.md.
-_ANIMATOR: dict[str, Any] = {
-    "batch": 10,
-    "crop": 160,  # smaller ones do not teach what large photos ask for
-    "scene": 192,
-    "blur": (28.0, 40.0),
-    "optimizer": "muon",
-    "learning_rate": 4e-4,
-    "warmup": 60,
-    "clip_norm": 0.3,
-    "ema": 0.9985,
-    "kinds": {"camera": 0.3, "movers": 0.35, "mixed": 0.35},
-}
-_TURNING = SHARES["rotation"] / (1 - SHARES["clips"])  # of what is rendered
 _LEAST_RATE = 1e-6  # at which a cosine ends, as in Zhong 2022
 
 
@@ -48,24 +25,24 @@ class Recipe:
 
     Attributes:
         name: as `b2m train NAME` takes it.
+        model: the class that is trained.
         config: of the model.
-        model: its class.
         scene: side of the rendered scenes, pixels.
         crop: side of the training crops, pixels.
         centred: whether they are the middle of scenes and real squares, not anywhere in them.
-        vary: what is done to samples of built data sets, of `b2m.data.datasets.VARIATIONS`; scenes
-            are varied in all these ways.
+        augmentations: of samples of built data sets, some of `AUGMENTATIONS`; scenes get all.
         batch: samples per step.
         blur: longest blur at the start and at the end of the curriculum, pixels.
         blur_samples: samples over which the blur grows from the one to the other.
         kinds: shares of the kinds of scenes.
-        camera_samples: until so many have been seen, all that is rendered is long blur by the
-            camera: a network finds out what motion looks like where the whole photo tells of one.
-        reuse: times a rendered scene is used, each time cropped, turned and lit anew.
-        defocus: share of the scenes with a background out of focus, which is not to be taken for
-            motion.
-        still: share of the scenes in which nothing moves.
-        turning: share of what is rendered in which only the camera turns (Argaw 2021a, section 3).
+        camera_samples: up to this number, all that is rendered is long blur by the camera: a
+            network finds out what motion looks like where the whole photo tells of one.
+        reuse: times a rendered scene is used, each time cropped and augmented anew.
+        defocus_share: of the scenes, those with a background out of focus, which is not to be
+            taken for motion.
+        still_share: of the scenes, those in which nothing moves.
+        rotation_share: of what is rendered, that in which only the camera rotates (Argaw 2021a,
+            section 3).
         real_share: share of the samples that are cut from real clips, where there are any.
         optimizer: "adam", whose weight decay is part of the gradient, "adamw", or "muon" for the
             inner matrices of a network and "adamw" for the rest of it.
@@ -80,27 +57,24 @@ class Recipe:
         clip_norm: longest gradient of each group.
         ema: decay of the averaged weights, which are the ones kept.
         loss: weights of terms of the model's own `loss`.
-        divergence: weight of the guidance predictor's loss on what its latent tells. The less it
-            weighs, the more detail of small things is kept, and the less alike are latents drawn at
-            random.
     """
 
     name: str
-    config: Any = field(default_factory=MotionAnimatorConfig)
-    model: type[HubModel] = MotionAnimator
+    model: type[HubModel]
+    config: Any
     scene: int = 128
     crop: int = 96
     centred: bool = False
-    vary: tuple[str, ...] = VARIATIONS
+    augmentations: tuple[str, ...] = AUGMENTATIONS
     batch: int = 8
     blur: tuple[float, float] = (12.0, 36.0)
     blur_samples: int = 60_000
     kinds: Mapping[Kind, float] = field(default_factory=lambda: {"mixed": 1.0})
     camera_samples: int = 0
     reuse: int = 8
-    defocus: float = 0.3
-    still: float = 0.12
-    turning: float = 0.0
+    defocus_share: float = 0.3
+    still_share: float = 0.12
+    rotation_share: float = 0.0
     real_share: float = 0.15
     optimizer: Literal["adam", "adamw", "muon"] = "adamw"
     learning_rate: float = 6e-4
@@ -112,7 +86,6 @@ class Recipe:
     clip_norm: float = 0.1
     ema: float = 0.999
     loss: Mapping[str, float] = field(default_factory=dict)
-    divergence: float = 0.5
 
     @property
     def objective(self) -> type[Objective]:
@@ -120,12 +93,12 @@ class Recipe:
         return OBJECTIVES[self.model.gives]
 
     def longest_blur(self, samples: int) -> float:
-        """The longest blur, in pixels, after so many samples."""
+        """The longest blur, in pixels, after a number of samples."""
         share = min(1.0, samples / max(1, self.blur_samples))
         return self.blur[0] + share * (self.blur[1] - self.blur[0])
 
     def rate(self, samples: int) -> float:
-        """The learning rate after so many samples, apart from warm-up and decay."""
+        """The learning rate after a number of samples, apart from warm-up and decay."""
         rate = self.learning_rate * 0.5 ** sum(samples >= end for end in self.milestones)
         if not self.cosine:
             return rate
@@ -150,115 +123,18 @@ class Recipe:
             size=self.scene,
             blur=(0.4 * longest, longest),
             kind=list(self.kinds)[bisect(shares, kind * shares[-1])],
-            defocus=self.defocus,
-            still=self.still,
+            defocus=self.defocus_share,
+            still=self.still_share,
         )
 
 
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe("animator", **_ANIMATOR),
-        # Seconds on any machine: for tests and to see the loop work.
-        Recipe(
-            "animator-tiny",
-            config=MotionAnimatorConfig.tiny(),
-            scene=48,
-            crop=32,
-            **_TINY,
-        ),
-        # Larger crops and batches; made for a GPU, where scenes are rendered faster than used. The
-        # beginning of `FROM_SCRATCH`, for as many steps.
-        Recipe(
-            "animator-gpu",
-            **_ANIMATOR
-            | {
-                "crop": 192,
-                "scene": 224,
-                "batch": 64,
-                "blur_samples": 160_000,
-                "camera_samples": 64_000,
-                "reuse": 2,
-            },
-        ),
-        Recipe(
-            "guidance-predictor",
-            config=GuidancePredictorConfig.compact(),
-            model=GuidancePredictor,
-            blur=(20.0, 36.0),
-            blur_samples=30_000,
-            betas=(0.5, 0.999),
-            clip_norm=1.0,
-        ),
-        # The paper's network with the authors' optimiser, for a GPU; `--decay` ends it as theirs
-        # does, by a rate that falls in a line. Its scenes are ours.
-        Recipe(
-            "guidance-predictor-paper",
-            config=GuidancePredictorConfig.paper(),
-            model=GuidancePredictor,
-            scene=288,
-            crop=256,
-            vary=ZHONG,
-            blur=(12.0, 40.0),
-            reuse=2,
-            learning_rate=2e-4,
-            warmup=1,
-            betas=(0.5, 0.999),
-            weight_decay=0.0,
-            clip_norm=math.inf,
-            divergence=0.1,
-        ),
-        Recipe(
-            "guidance-predictor-tiny",
-            config=GuidancePredictorConfig.tiny(),
-            model=GuidancePredictor,
-            scene=64,
-            crop=48,
-            **_TINY,
-        ),
-    )
-}
-
-
-def _variant(of: str, name: str, model: dict[str, Any] | None = None, **changes: Any) -> Recipe:
-    """A recipe with some things changed, of its model or of itself."""
-    recipe = RECIPES[of]
-    return replace(recipe, name=name, config=replace(recipe.config, **(model or {})), **changes)
-
-
-# What the papers' tables compare: each is a compact recipe with one thing changed.
-RECIPES |= {
-    recipe.name: recipe
-    for recipe in (
-        _variant("animator", "animator-short", **_SMALL | FROM_SCRATCH),
-        # Scenes, turning cameras and real clips (`--clips`), as in `b2m.data.stream.SHARES`; and
-        # what each adds on the same small budget: `b2m evaluate --table mix` compares them.
-        _variant("animator", "animator-mix", turning=_TURNING, real_share=SHARES["clips"]),
-        *(
-            _variant(
-                "animator", f"animator-short-{name}", turning=turning, real_share=real, **_SHORT
-            )
-            for name, turning, real in (
-                ("scenes", 0.0, 0.0),
-                ("rotation", SHARES["rotation"], 0.0),
-                ("clips", 0.0, SHARES["clips"]),
-                ("mix", _TURNING, SHARES["clips"]),
-            )
-        ),
-    )
-}
-
-
-def _registered() -> dict[str, Recipe]:
-    """The recipes that models registered with themselves."""
+def all_recipes() -> dict[str, Recipe]:
+    """The recipes that models are registered with, by name."""
     return {
         name: Recipe(name, model=model, **values)
         for model in MODELS.values()
         for name, values in model.recipes.items()
     }
-
-
-RECIPES |= _registered()
 
 
 def find_recipe(name: str) -> Recipe:
@@ -267,7 +143,7 @@ def find_recipe(name: str) -> Recipe:
     Raises:
         InputError: there is none.
     """
-    known = _registered() | RECIPES  # a model may have come since
-    if name not in known:
-        raise InputError(f"no recipe is called '{name}'; there are {', '.join(sorted(known))}.")
-    return known[name]
+    recipes = all_recipes()
+    if name not in recipes:
+        raise InputError(f"no recipe is called '{name}'; there are {', '.join(sorted(recipes))}.")
+    return recipes[name]

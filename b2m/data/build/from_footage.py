@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from b2m.data.averaging import Averaging, average_instants, expose, frames_at
-from b2m.data.build.task import AT_ONCE, Made, SourcePlan, Task, record_of
+from b2m.data.build.task import TASK_SAMPLES, Outcome, SourcePlan, Task, record_of
 from b2m.data.clips import flow_over
 from b2m.data.footage import Reader, Source, examine, number_of
-from b2m.data.interpolate import Between, interpolator
+from b2m.data.interpolate import Interpolator, interpolator
 from b2m.data.layouts import PAIRS, gopro_window
 from b2m.data.raft import raft_flow
 from b2m.data.recipes import DatasetRecipe
@@ -62,46 +62,46 @@ def _averaging(recipe: DatasetRecipe, source: Source) -> Averaging:
     return replace(recipe.averaging, average=gopro_window(source))
 
 
-def may_end_windows(recipe: DatasetRecipe, source_plan: SourcePlan, place: int, count: int) -> bool:
+def may_end_windows(recipe: DatasetRecipe, source_plan: SourcePlan, index: int, count: int) -> bool:
     """Start tasks at key frames, so that no frame is decoded twice.
 
     Interpolation takes so much longer than decoding that it does not matter there.
     """
     if recipe.averaging.interpolate != "none":
-        return count == AT_ONCE
+        return count == TASK_SAMPLES
     if source_plan.source.files or count >= _LONGEST_TASK:
         return count >= _READ_AT_ONCE
     if source_plan.footage is None or count < _READ_AT_ONCE:
         return False
     before, here = (
-        bisect_right(source_plan.footage.keys, source_plan.starts[one])
-        for one in (place - 1, place)
+        bisect_right(source_plan.footage.keyframes, source_plan.starts[position])
+        for position in (index - 1, index)
     )
     return here > before
 
 
 @lru_cache(maxsize=1)
-def _between(name: str) -> Between | None:
+def _interpolator(name: str) -> Interpolator | None:
     return None if name == "none" else interpolator(name)
 
 
-def average_windows(recipe: DatasetRecipe, task: Task) -> Iterator[Made]:
+def average_windows(recipe: DatasetRecipe, task: Task) -> Iterator[Outcome]:
     """The mean of each window, and the frames that are kept of it; see `Generator`."""
     how = _averaging(recipe, task.source)
     footage = task.footage or examine(task.source)
     fps = footage.fps or recipe.fps
     reader = Reader(task.source, footage)
-    for place, start in enumerate(task.starts):
+    for index, start in enumerate(task.starts):
         begin, end = how.needed(start)
         try:
             frames = reader.read(begin, end)
-            blur, sharp, averaged = expose(frames, start, how, _between(how.interpolate))
+            blur, sharp, averaged = expose(frames, start, how, _interpolator(how.interpolate))
             sample = Sample(blur, sharp, flow_over(sharp, ESTIMATORS[how.flow]))
         except InputError as error:
-            yield Skip(task.numbers[place], task.source.name, str(error))
+            yield Skip(task.numbers[index], task.source.name, str(error))
             continue
         record = record_of(
-            recipe, task, place, sample, averaged,
+            recipe, task, index, sample, averaged,
             start=begin, fps=fps, exposure=how.span / fps if fps else None,
             curve=how.curve, flow_from=how.flow,
         )  # fmt: skip
@@ -116,16 +116,16 @@ def plan_pairs(recipe: DatasetRecipe, source: Source, *_: int) -> SourcePlan:
     return SourcePlan(source, range(len(source.files)))
 
 
-def read_pairs(recipe: DatasetRecipe, task: Task) -> Iterator[Made]:
+def read_pairs(recipe: DatasetRecipe, task: Task) -> Iterator[Outcome]:
     """Photos that are blurred already, each with one sharp frame and no known motion."""
     folder, files = task.source.path, task.source.files
     blur, sharp = next(names for names in PAIRS if (folder / names[0]).is_dir())
     blurred = {path.stem: path.name for path in visible((folder / blur).iterdir())}
-    for place, start in enumerate(task.starts):
+    for index, start in enumerate(task.starts):
         name = files[int(start)]
         try:
             if not name:
-                raise InputError(f"{folder / sharp}: frame {place} is missing: put it in")
+                raise InputError(f"{folder / sharp}: frame {index} is missing: put it in")
             if Path(name).stem not in blurred:
                 raise InputError(f"{folder / blur} has no {Path(name).stem}: get a complete copy")
             pair = [
@@ -136,10 +136,10 @@ def read_pairs(recipe: DatasetRecipe, task: Task) -> Iterator[Made]:
                 raise InputError(f"{folder}: {blur} and {sharp} of {name} differ in size")
             sample = Sample(pair[0], pair[1][None], None)
         except InputError as error:
-            yield Skip(task.numbers[place], task.source.name, str(error))
+            yield Skip(task.numbers[index], task.source.name, str(error))
             continue
         known: dict[str, Any] = {"start": int(start), "flow_grid": None, "flow_from": None}
-        yield record_of(recipe, task, place, sample, 0, **known), sample
+        yield record_of(recipe, task, index, sample, 0, **known), sample
 
 
 # --- frames between two ---------------------------------------------------------------------------
@@ -150,20 +150,20 @@ def plan_gaps(recipe: DatasetRecipe, source: Source, *_: int) -> SourcePlan:
     return SourcePlan(source, range(len(source.files) - 1), examine(source))
 
 
-def interpolate_between(recipe: DatasetRecipe, task: Task) -> Iterator[Made]:
+def interpolate_between(recipe: DatasetRecipe, task: Task) -> Iterator[Outcome]:
     """Monkaa (2021b): max(|s|, 5) frames between two, s the longest true displacement in pixels."""
     how = recipe.averaging
-    between = _between(how.interpolate)
+    between = _interpolator(how.interpolate)
     reader = Reader(task.source, task.footage)
     scene, side = task.source.name.split("/")
     flows = task.source.path.parents[2] / "optical_flow" / scene / "into_future" / side
-    for place, start in enumerate(task.starts):
-        number = task.numbers[place]
-        index = int(start)
-        stem = Path(task.source.files[index]).stem
+    for index, start in enumerate(task.starts):
+        number = task.numbers[index]
+        first = int(start)
+        stem = Path(task.source.files[first]).stem
         try:
             if not stem:
-                reader.read(index, index + 1)  # says what is missing
+                reader.read(first, first + 1)  # says what is missing
             flow = read_flow(flows / f"OpticalFlowIntoFuture_{stem}_{side[0].upper()}.pfm")
             if not np.isfinite(flow).all():
                 raise InputError(
@@ -175,8 +175,8 @@ def interpolate_between(recipe: DatasetRecipe, task: Task) -> Iterator[Made]:
                 reason = f"moves by {longest:.0f} px: more than {_MONKAA_LONGEST} are left out"
                 yield Skip(number, task.source.name, f"frame {stem} {reason}", meant=True)
                 continue
-            frames = reader.read(index, index + 2)
-            after = task.source.files[index + 1]
+            frames = reader.read(first, first + 2)
+            after = task.source.files[first + 1]
             if number_of(after) != number_of(stem) + 1:
                 raise InputError(
                     f"{task.source.path}: the flow of frame {stem} leads to the next one, which is "
@@ -193,4 +193,4 @@ def interpolate_between(recipe: DatasetRecipe, task: Task) -> Iterator[Made]:
             continue
         sample = Sample(blur, sharp, flow)
         known = {"curve": how.curve, "flow_grid": "first", "flow_from": "given"}
-        yield record_of(recipe, task, place, sample, averaged, start=index, **known), sample
+        yield record_of(recipe, task, index, sample, averaged, start=first, **known), sample

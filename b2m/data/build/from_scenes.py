@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from b2m.data.build.task import MADE_UP, Made, SourcePlan, Task, record_of
+from b2m.data.build.task import PROCEDURAL, Outcome, SourcePlan, Task, record_of
 from b2m.data.footage import Source
 from b2m.data.layouts import known_licences
 from b2m.data.recipes import DatasetRecipe
@@ -29,29 +29,29 @@ from b2m.tensors import to_flow, to_pixels
 _OURS = "made up by b2m"
 
 
-class MadeFrom(NamedTuple):
+class Origin(NamedTuple):
     """Sources of a scene: see `b2m.data.storage.Record`."""
 
     names: tuple[str, ...]
     licence: str
 
 
-Drawn = tuple[SampleBatch, list[MadeFrom | None]]
+Rendered = tuple[SampleBatch, list[Origin | None]]
 """Samples, and what each is made from where that is not its source."""
 
 
-def plan_photos(recipe: DatasetRecipe, source: Source, place: int, sources: int) -> SourcePlan:
+def plan_photos(recipe: DatasetRecipe, source: Source, index: int, sources: int) -> SourcePlan:
     """An equal share of all samples; see `Generator`."""
-    share = recipe.count * place // sources, recipe.count * (place + 1) // sources
+    share = recipe.count * index // sources, recipe.count * (index + 1) // sources
     return SourcePlan(source, range(share[1] - share[0]))
 
 
 def rendering_generator(
-    draw: Callable[[DatasetRecipe, Source, int, int], Drawn],
-) -> Callable[[DatasetRecipe, Task], Iterator[Made]]:
-    """A generator's `make`, from a function that draws so many samples by a seed."""
+    draw: Callable[[DatasetRecipe, Source, int, int], Rendered],
+) -> Callable[[DatasetRecipe, Task], Iterator[Outcome]]:
+    """A generator's `make`, from a function that renders a number of samples by a seed."""
 
-    def made(recipe: DatasetRecipe, task: Task) -> Iterator[Made]:
+    def generate(recipe: DatasetRecipe, task: Task) -> Iterator[Outcome]:
         seed = recipe.seed * 1_000_003 + task.numbers[0]
         try:
             scenes, origins = draw(recipe, task.source, len(task.numbers), seed)
@@ -59,19 +59,19 @@ def rendering_generator(
             for number in task.numbers:
                 yield Skip(number, task.source.name, str(error))
             return
-        for place, origin in enumerate(origins):
+        for index, origin in enumerate(origins):
             sample = Sample(
-                to_pixels(scenes.blur[place]),
-                to_pixels(scenes.frames[place]),
-                to_flow(scenes.flow[place]),
+                to_pixels(scenes.photo[index]),
+                to_pixels(scenes.frames[index]),
+                to_flow(scenes.flow[index]),
             )
             known = {"made_from": origin.names, "licence": origin.licence} if origin else {}
-            yield record_of(recipe, task, place, sample, 0, flow_from="exact", **known), sample
+            yield record_of(recipe, task, index, sample, 0, flow_from="exact", **known), sample
 
-    return made
+    return generate
 
 
-def draw_rotation(recipe: DatasetRecipe, source: Source, count: int, seed: int) -> Drawn:
+def draw_rotation(recipe: DatasetRecipe, source: Source, count: int, seed: int) -> Rendered:
     """A camera that turns before a photo.
 
     Raises:
@@ -90,14 +90,14 @@ def draw_rotation(recipe: DatasetRecipe, source: Source, count: int, seed: int) 
     return render_rotation(textures, recipe.rotation, count, seed), [None] * count
 
 
-def draw_panorama(recipe: DatasetRecipe, source: Source, count: int, seed: int) -> Drawn:
+def draw_panorama(recipe: DatasetRecipe, source: Source, count: int, seed: int) -> Rendered:
     """A camera that turns in a panorama."""
     panorama = read_image(source.path).pixels
     try:
         panorama = shrink_panorama(panorama, recipe.rotation)
     except InputError as error:
         raise InputError(f"{source.path}: {error}") from None
-    each = [render_panorama(panorama, recipe.rotation, seed + place) for place in range(count)]
+    each = [render_panorama(panorama, recipe.rotation, seed + index) for index in range(count)]
     return SampleBatch(*(torch.cat(parts) for parts in zip(*each, strict=True))), [None] * count
 
 
@@ -111,7 +111,7 @@ def scene_sources(recipe: DatasetRecipe, folder: Path | None, _: str | None) -> 
         InputError: no photos in a split, or one picture in two.
     """
     sources = [
-        Source(f"scenes-{split}", split, folder.absolute() if folder else MADE_UP)
+        Source(f"scenes-{split}", split, folder.absolute() if folder else PROCEDURAL)
         for split in SPLITS
         if _scene_counts(recipe)[split]
     ]
@@ -160,10 +160,10 @@ def _scene_textures(folder: Path, split: str) -> tuple[Textures, Textures, dict[
     """Photos and cut-outs: folders of these names, or photos alone, or made up; and licences."""
     parts: list[Textures] = []
     licences: dict[str, str] = {}
-    known = {} if folder == MADE_UP else known_licences(folder)
+    known = {} if folder == PROCEDURAL else known_licences(folder)
     for kind in ("photos", "cutouts"):
         where = None
-        if folder != MADE_UP:
+        if folder != PROCEDURAL:
             where = photos_in(folder) if kind == "photos" else _cutouts_in(folder)
         textures = load_textures(where, split, cutouts=kind == "cutouts")
         if where is None:
@@ -180,11 +180,11 @@ def _scene_textures(folder: Path, split: str) -> tuple[Textures, Textures, dict[
     return parts[0], parts[1], licences
 
 
-def draw_scenes(recipe: DatasetRecipe, source: Source, count: int, seed: int) -> Drawn:
+def draw_scenes(recipe: DatasetRecipe, source: Source, count: int, seed: int) -> Rendered:
     """Layered scenes, and the photos and cut-outs in them."""
     photos, cutouts, licences = _scene_textures(source.path, source.split)
     scenes, names = render_named(photos, cutouts, recipe.scenes, count, seed)
     return scenes, [
-        MadeFrom(tuple(dict.fromkeys(some)), "; ".join(sorted({licences[name] for name in some})))
-        for some in names
+        Origin(tuple(dict.fromkeys(used)), "; ".join(sorted({licences[name] for name in used})))
+        for used in names
     ]

@@ -1,4 +1,4 @@
-"""Generators of samples: which places of which sources become samples, and how.
+"""Generators of samples: which parts of which sources become samples, and how.
 
 A generator plans samples and makes them. Making is a function of the recipe and the task
 alone, so that tasks may run anywhere, in any order, and again.
@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from b2m.data.build import from_footage, from_scenes
-from b2m.data.build.task import Generator, Made, SourcePlan, Task, sources_of_layout
+from b2m.data.build.task import Generator, Outcome, SourcePlan, Task, sources_of_layout
 from b2m.data.footage import Source
 from b2m.data.recipes import DatasetRecipe
 from b2m.data.storage import Skip
@@ -81,9 +81,9 @@ def plan_sources(
     plans: list[SourcePlan] = []
     skips: list[Skip] = []
     bar = tqdm(sources, "look at sources", unit=" sources", leave=False, dynamic_ncols=True)
-    for place, source in enumerate(bar):
+    for index, source in enumerate(bar):
         try:
-            plans.append(_generator_of(recipe, source).plan(recipe, source, place, len(sources)))
+            plans.append(_generator_of(recipe, source).plan(recipe, source, index, len(sources)))
         except InputError as error:
             skips.append(Skip(-1, source.name, str(error)))
     return plans, skips
@@ -103,29 +103,29 @@ def tasks_of(
         recipe: how.
         source_plan: of the source.
         number: of the first sample.
-        first: its place among those of the source.
+        first: its index among those of the source.
         count: of them.
         done: by their numbers.
     """
     generator = _generator_of(recipe, source_plan.source)
-    footage = replace(source_plan.footage, keys=()) if source_plan.footage else None
+    footage = replace(source_plan.footage, keyframes=()) if source_plan.footage else None
     begin = 0
     for end in range(1, count + 1):
         if end < count and not generator.may_end(recipe, source_plan, first + end, end - begin):
             continue
-        places = range(begin, end)
+        indices = range(begin, end)
         begin = end
-        todo = [place for place in places if not done(number + place)]
-        chosen = list(places) if generator.rendered and todo else todo
+        todo = [index for index in indices if not done(number + index)]
+        chosen = list(indices) if generator.rendered and todo else todo
         if chosen:
             yield Task(
-                tuple(number + place for place in chosen),
+                tuple(number + index for index in chosen),
                 source_plan.source,
-                tuple(source_plan.starts[first + place] for place in chosen),
+                tuple(source_plan.starts[first + index] for index in chosen),
                 footage,
             )
 
 
-def make(recipe: DatasetRecipe, task: Task) -> Iterator[Made]:
+def make(recipe: DatasetRecipe, task: Task) -> Iterator[Outcome]:
     """Make the samples of a task, one after the other, each with its record; or say why not."""
     yield from _generator_of(recipe, task.source).make(recipe, task)

@@ -17,10 +17,10 @@ from b2m.files import atomic_path
 Line = dict[str, Any]
 
 _PROGRESS = ".progress.jsonl"
-_TODO, _MADE, _MEANT, _FAILED = range(4)
+_TODO, _DONE, _LEFT_OUT, _FAILED = range(4)
 
 
-def is_begun(folder: Path) -> bool:
+def is_unfinished(folder: Path) -> bool:
     """Whether a build of a data set was begun that has not ended."""
     return (folder / _PROGRESS).is_file()
 
@@ -44,19 +44,19 @@ class BuildProgress:
         self.folder, self.total = folder, total
         self._progress = folder / _PROGRESS
         self._states = bytearray(total)
-        self._places = array("q", bytes(8 * total))
+        self._offsets = array("q", bytes(8 * total))
         self._missing = array("i", bytes(4 * total))
         for line in self._lines_so_far():
-            self._note(line)
+            self._record_state(line)
 
     def is_done(self, number: int) -> bool:
         """Whether a sample is made, or skipped as the recipe says."""
-        return self._states[number] in (_MADE, _MEANT)
+        return self._states[number] in (_DONE, _LEFT_OUT)
 
     @property
     def done(self) -> int:
         """How many are done."""
-        return self._states.count(_MADE) + self._states.count(_MEANT)
+        return self._states.count(_DONE) + self._states.count(_LEFT_OUT)
 
     @property
     def is_finished(self) -> bool:
@@ -67,10 +67,10 @@ class BuildProgress:
         for name in (INDEX, SKIPPED, _PROGRESS):
             path = self.folder / name
             if path.is_file():
-                found = read_lines(path, torn=name == _PROGRESS)
-                yield from (line for line in found if line["number"] >= 0)
+                lines = read_lines(path, torn=name == _PROGRESS)
+                yield from (line for line in lines if line["number"] >= 0)
 
-    def _note(self, line: Line) -> int:
+    def _record_state(self, line: Line) -> int:
         number: int = line["number"]
         if number >= self.total:
             raise InputError(
@@ -78,21 +78,21 @@ class BuildProgress:
                 "another folder"
             )
         skipped = "reason" in line
-        self._states[number] = (_MEANT if line["meant"] else _FAILED) if skipped else _MADE
+        self._states[number] = (_LEFT_OUT if line["meant"] else _FAILED) if skipped else _DONE
         # The photo and its sharp frames; flow and guidance.
         files = 1 + line.get("frames", 0) + (2 if line.get("flow_grid") else 0)
         self._missing[number] = 0 if skipped else files
         return number
 
-    def found(self, place: SamplePath) -> None:
+    def count_file(self, file: SamplePath) -> None:
         """Count a file that is there."""
-        if place.number < self.total and self._missing[place.number]:
-            self._missing[place.number] -= 1
+        if file.number < self.total and self._missing[file.number]:
+            self._missing[file.number] -= 1
 
-    def forget_lost(self) -> None:
+    def forget_incomplete(self) -> None:
         """After all files were counted: samples that lack any are made again."""
         for number, state in enumerate(self._states):
-            if state == _MADE and self._missing[number]:
+            if state == _DONE and self._missing[number]:
                 self._states[number] = _TODO
 
     def begin(self) -> None:
@@ -103,7 +103,7 @@ class BuildProgress:
         """
         with atomic_path(self._progress) as temporary, temporary.open("wb") as stream:
             for line in self._lines_so_far():
-                self._places[line["number"]] = stream.tell()
+                self._offsets[line["number"]] = stream.tell()
                 stream.write(to_line(line))
 
     def reopen(self) -> None:
@@ -112,17 +112,17 @@ class BuildProgress:
         (self.folder / INDEX).unlink(missing_ok=True)
         (self.folder / SKIPPED).unlink(missing_ok=True)
 
-    def take(self, results: Iterable[list[Line]]) -> Iterator[int]:
+    def append(self, results: Iterable[list[Line]]) -> Iterator[int]:
         """Add lines as they come; gives how many, each time they are on disk."""
         with self._progress.open("ab") as stream:
             for lines in results:
                 for line in lines:
-                    self._places[self._note(line)] = stream.tell()
+                    self._offsets[self._record_state(line)] = stream.tell()
                     stream.write(to_line(line))
                 stream.flush()
                 yield len(lines)
 
-    def finish(self, lost: list[Skip], licence: str | None) -> tuple[int, int, int]:
+    def finish(self, failed: list[Skip], licence: str | None) -> tuple[int, int, int]:
         """Write the index, and what was skipped.
 
         Args:
@@ -132,21 +132,21 @@ class BuildProgress:
         Returns:
             How many samples there are, were left out as the recipe says, and were skipped.
         """
-        counts = [self._states.count(state) for state in (_MADE, _MEANT, _FAILED)]
-        sources = [asdict(skip) for skip in lost]
+        counts = [self._states.count(state) for state in (_DONE, _LEFT_OUT, _FAILED)]
+        sources = [asdict(skip) for skip in failed]
         if self._progress.is_file():
             changed = {} if licence is None else {"licence": licence}
-            write_lines(self.folder / INDEX, (line | changed for line in self._chosen(_MADE)))
-            self._write_skipped(sources, self._chosen(_MEANT, _FAILED), sum(counts[1:]))
+            write_lines(self.folder / INDEX, (line | changed for line in self._lines_of(_DONE)))
+            self._write_skipped(sources, self._lines_of(_LEFT_OUT, _FAILED), sum(counts[1:]))
             self._progress.unlink()
         else:
             path = self.folder / SKIPPED
             lines = read_lines(path) if path.is_file() else iter(())
             # Sources come first.
             if list(takewhile(lambda line: line["number"] < 0, lines)) != sources:
-                kept = (line for line in read_lines(path) if line["number"] >= 0)
-                self._write_skipped(sources, kept, sum(counts[1:]))
-        return counts[0], counts[1], counts[2] + len(lost)
+                others = (line for line in read_lines(path) if line["number"] >= 0)
+                self._write_skipped(sources, others, sum(counts[1:]))
+        return counts[0], counts[1], counts[2] + len(failed)
 
     def _write_skipped(self, sources: list[Line], lines: Iterable[Line], count: int) -> None:
         if sources or count:
@@ -154,10 +154,10 @@ class BuildProgress:
         else:
             (self.folder / SKIPPED).unlink(missing_ok=True)
 
-    def _chosen(self, *states: int) -> Iterator[Line]:
+    def _lines_of(self, *states: int) -> Iterator[Line]:
         """Lines of the progress file, in the order of their numbers."""
         with self._progress.open("rb") as stream:
             for number, state in enumerate(self._states):
                 if state in states:
-                    stream.seek(self._places[number])
+                    stream.seek(self._offsets[number])
                     yield json.loads(stream.readline())

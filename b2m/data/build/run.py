@@ -43,7 +43,7 @@ _LOCK = ".lock"
 _TEMPORARY = re.compile(r"\.+(dataset|sources|index|skipped|progress)\.[0-9a-f]{8}\.jsonl?")
 
 
-class Built(NamedTuple):
+class BuildResult(NamedTuple):
     """What came of a build.
 
     Attributes:
@@ -88,7 +88,7 @@ def build(
     licence: str | None = None,
     workers: int = 1,
     engine: str = "local",
-) -> Built:
+) -> BuildResult:
     """Build a data set, resume a build, or find it complete.
 
     Args:
@@ -115,12 +115,12 @@ def build(
     make_folder(folder)
     with _locked(folder):
         before = _read_settings(folder, recipe)
-        plans, lost = plan_sources(recipe, Path(source) if source is not None else None, split)
+        plans, failed = plan_sources(recipe, Path(source) if source is not None else None, split)
         licence = licence or before.get("licence")
-        settings = {"recipe": _plain(recipe), "licence": licence}
+        settings = {"recipe": _as_json(recipe), "licence": licence}
         if not before:
             _write_settings(folder, settings)
-        parts = _assign_numbers(folder, recipe, plans, lost)
+        parts = _assign_numbers(folder, recipe, plans, failed)
         progress = BuildProgress(folder, sum(part.count for part in parts))
         if before not in ({}, settings):
             progress.reopen()
@@ -143,16 +143,16 @@ def build(
                 total=progress.total, initial=progress.done, unit=" samples", dynamic_ncols=True
             ) as bar:
                 try:
-                    for count in progress.take(ENGINES[engine](recipe, tasks, folder, workers)):
+                    for count in progress.append(ENGINES[engine](recipe, tasks, folder, workers)):
                         bar.update(min(count, progress.total - bar.n))
                 except OSError as error:
                     if explained := explain_write_error(error, folder):
                         raise explained from error
                     raise
-        built = Built(*progress.finish(lost, licence))
+        result = BuildResult(*progress.finish(failed, licence))
         if is_parquet_old(folder):
             export_parquet(folder)
-        return built
+        return result
 
 
 @contextmanager
@@ -168,12 +168,12 @@ def _locked(folder: Path) -> Iterator[None]:
         ) from None
 
 
-def _plain(recipe: DatasetRecipe) -> dict[str, Any]:
+def _as_json(recipe: DatasetRecipe) -> dict[str, Any]:
     """As JSON gives it back."""
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
-    if plain["averaging"]["flow"] == "dis":
-        del plain["averaging"]["flow"]  # as in folders that were begun before there was another
-    return plain
+    values: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
+    if values["averaging"]["flow"] == "dis":
+        del values["averaging"]["flow"]  # as in folders that were begun before there was another
+    return values
 
 
 def _read_settings(folder: Path, recipe: DatasetRecipe) -> dict[str, Any]:
@@ -187,7 +187,7 @@ def _read_settings(folder: Path, recipe: DatasetRecipe) -> dict[str, Any]:
         before: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except json.JSONDecodeError:
         raise InputError(f"{path} is damaged: choose another folder") from None
-    if before.get("recipe") != _plain(recipe):
+    if before.get("recipe") != _as_json(recipe):
         raise InputError(f"{folder} was begun with other settings: choose another folder")
     return before
 
@@ -198,7 +198,7 @@ def _write_settings(folder: Path, settings: dict[str, Any]) -> None:
 
 
 def _assign_numbers(
-    folder: Path, recipe: DatasetRecipe, plans: list[SourcePlan], lost: list[Skip]
+    folder: Path, recipe: DatasetRecipe, plans: list[SourcePlan], failed: list[Skip]
 ) -> list[Part]:
     """Number the samples: those of the folder first, then new ones."""
     path = folder / SOURCES
@@ -206,16 +206,18 @@ def _assign_numbers(
     known: dict[str, list[Part]] = {}
     for part in parts:
         known.setdefault(part.source, []).append(part)
-    begun = len(parts)
+    assigned = len(parts)
     number = sum(part.count for part in parts)
     other = f"{folder} was begun with other sources"
-    gone = (
+    missing = (
         known.keys()
         - {source_plan.source.name for source_plan in plans}
-        - {skip.source for skip in lost}
+        - {skip.source for skip in failed}
     )
-    if gone:
-        raise InputError(f"{other}: {min(gone)} is missing; put it back, or choose another folder")
+    if missing:
+        raise InputError(
+            f"{other}: {min(missing)} is missing; put it back, or choose another folder"
+        )
     for source_plan in plans:
         source, count = source_plan.source, len(source_plan.starts)
         begins = source.files[0] if source.files else None
@@ -223,7 +225,7 @@ def _assign_numbers(
         first = sum(part.count for part in earlier)
         alike = all((part.split, part.begins) == (source.split, begins) for part in earlier)
         # Samples that are drawn are shared out among all sources: no more can come.
-        more = begun and is_rendered(recipe) and first != count
+        more = assigned and is_rendered(recipe) and first != count
         if not alike or count < first or more:
             raise InputError(
                 f"{other}: {source.name} has another split, beginning or number of samples; choose "
@@ -232,7 +234,7 @@ def _assign_numbers(
         if count > first:
             parts.append(Part(number, source.name, source.split, first, count - first, begins))
             number += count - first
-    if len(parts) > begun:
+    if len(parts) > assigned:
         write_lines(path, map(asdict, parts))
     return parts
 
@@ -249,6 +251,6 @@ def _scan_files(folder: Path, progress: BuildProgress) -> None:
         for entry in os.scandir(folder / name) if (folder / name).is_dir() else ():
             if entry.name.startswith("."):
                 os.unlink(entry.path)
-            elif place := parse_sample_path(name, entry.name):
-                progress.found(place)
-    progress.forget_lost()
+            elif file := parse_sample_path(name, entry.name):
+                progress.count_file(file)
+    progress.forget_incomplete()

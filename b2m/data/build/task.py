@@ -14,18 +14,18 @@ from b2m.data.sample import Sample
 from b2m.data.storage import Record, Skip
 from b2m.errors import InputError
 
-MADE_UP = Path()
-"""Stands for the folder of textures that are made up."""
+PROCEDURAL = Path()
+"""In place of a folder: procedural textures."""
 
-AT_ONCE = 4
-"""Samples of a task, where there is no reason for another number."""
+TASK_SAMPLES = 4
+"""Samples of a task, unless a generator has its own rule."""
 
 
 class Task(NamedTuple):
     """A few samples of one source.
 
     Attributes:
-        numbers: theirs.
+        numbers: of the samples in the data set.
         source: of all.
         starts: where each begins: a window in frames, a pair by its first frame, or a count.
         footage: what is known of the source, where it is read window by window.
@@ -52,12 +52,13 @@ class SourcePlan:
     footage: Footage | None = None
 
 
-Made = tuple[Record, Sample] | Skip
+Outcome = tuple[Record, Sample] | Skip
+"""A sample with its record, or why there is none."""
 
 
-def few_at_once(recipe: DatasetRecipe, source_plan: SourcePlan, place: int, count: int) -> bool:
-    """Tasks of always as many samples; see `Generator`."""
-    return count == AT_ONCE
+def fixed_size(recipe: DatasetRecipe, source_plan: SourcePlan, index: int, count: int) -> bool:
+    """End tasks after `TASK_SAMPLES`; see `Generator`."""
+    return count == TASK_SAMPLES
 
 
 class Generator(NamedTuple):
@@ -65,7 +66,7 @@ class Generator(NamedTuple):
 
     Attributes:
         sources: of a recipe, in a folder, split as named.
-        plan: from a source and its place among how many.
+        plan: from a source, its index among the sources, and how many there are.
         make: the samples of a task, one after the other, each with its record; or says why not.
         may_end: whether a task may end before a sample, by its number among those of the source and
             how many the task has.
@@ -75,21 +76,21 @@ class Generator(NamedTuple):
 
     sources: Callable[[DatasetRecipe, Path | None, str | None], list[Source]]
     plan: Callable[[DatasetRecipe, Source, int, int], SourcePlan]
-    make: Callable[[DatasetRecipe, Task], Iterator[Made]]
-    may_end: Callable[[DatasetRecipe, SourcePlan, int, int], bool] = few_at_once
+    make: Callable[[DatasetRecipe, Task], Iterator[Outcome]]
+    may_end: Callable[[DatasetRecipe, SourcePlan, int, int], bool] = fixed_size
     rendered: bool = False
 
 
 def record_of(
-    recipe: DatasetRecipe, task: Task, place: int, sample: Sample, averaged: int, **known: Any
+    recipe: DatasetRecipe, task: Task, index: int, sample: Sample, averaged: int, **known: Any
 ) -> Record:
-    """The record of a sample, by its place in the task, of the mean of so many instants.
+    """The record of a sample, by its index in the task; averaged: the instants whose mean it is.
 
     What else is known of it has the names of the record's fields, and prevails.
     """
     source, (height, width) = task.source, sample.photo.shape[:2]
     known = {"licence": source.licence} | known
-    number, frames = task.numbers[place], len(sample.frames)
+    number, frames = task.numbers[index], len(sample.frames)
     return Record(
         number, source.name, source.split, recipe.name, width, height, frames, averaged, **known
     )

@@ -21,7 +21,7 @@ import torch
 
 from b2m.data.build.generators import make
 from b2m.data.build.progress import Line
-from b2m.data.build.task import MADE_UP, Task
+from b2m.data.build.task import PROCEDURAL, Task
 from b2m.data.recipes import DatasetRecipe
 from b2m.data.storage import Skip, write_sample
 from b2m.errors import InputError, OutputError
@@ -32,12 +32,12 @@ RAY_RETRIES = 4
 
 def run_task(recipe: DatasetRecipe, task: Task, folder: Path) -> Iterator[Line]:
     """Make and write the samples of a task; returns their lines for the index or the skips."""
-    for made in make(recipe, task):
-        if isinstance(made, Skip):
-            yield asdict(made)
+    for outcome in make(recipe, task):
+        if isinstance(outcome, Skip):
+            yield asdict(outcome)
         else:
-            write_sample(folder, *made)
-            yield made[0].to_json()
+            write_sample(folder, *outcome)
+            yield outcome[0].to_json()
 
 
 def _lines_of(recipe: DatasetRecipe, task: Task, folder: Path) -> list[Line]:
@@ -91,7 +91,7 @@ def _end_with(sentinel: int) -> None:
 def on_processes(
     recipe: DatasetRecipe, tasks: Iterator[Task], folder: Path, workers: int
 ) -> Iterator[list[Line]]:
-    """The lines of all tasks, as they are done, from so many processes.
+    """The lines of all tasks, as they are done, from `workers` processes.
 
     Raises:
         OutputError: the folder is not writable or full, or a worker was killed.
@@ -150,12 +150,12 @@ def on_ray(
         # The cluster that RAY_ADDRESS names, or else a small one on this machine.
         ray.init(num_cpus=None if "RAY_ADDRESS" in os.environ else workers, log_to_driver=False)
     folder = folder.absolute()
-    most = 2 * max(workers, int(ray.cluster_resources().get("CPU", 1)))
-    running = {remote.remote(_anywhere(task)): task for task in islice(tasks, most)}
+    limit = 2 * max(workers, int(ray.cluster_resources().get("CPU", 1)))
+    running = {remote.remote(_with_absolute_path(task)): task for task in islice(tasks, limit)}
     while running:
         for reference in ray.wait(list(running))[0]:
             task = running.pop(reference)
-            running |= {remote.remote(_anywhere(one)): one for one in islice(tasks, 1)}
+            running |= {remote.remote(_with_absolute_path(more)): more for more in islice(tasks, 1)}
             try:
                 lines = ray.get(reference)
             except ray.exceptions.RayTaskError:
@@ -169,8 +169,8 @@ def on_ray(
             yield lines
 
 
-def _anywhere(task: Task) -> Task:
+def _with_absolute_path(task: Task) -> Task:
     """The task, for workers that stand in another folder."""
-    if task.source.path == MADE_UP:
+    if task.source.path == PROCEDURAL:
         return task
     return task._replace(source=replace(task.source, path=task.source.path.absolute()))

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from b2m.data.clips import flow_over, read_windows, swept_mask
+from b2m.data.clips import flow_over, read_windows
 from b2m.data.sample import Sample
+from b2m.data.swept import swept_mask
 from b2m.evaluate import methods
 from b2m.evaluate.methods import Predict, Prediction, measure_costs
 from b2m.evaluate.report import Row

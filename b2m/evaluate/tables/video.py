@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from b2m.data.clips import flow_over, swept_mask
+from b2m.data.clips import flow_over
+from b2m.data.swept import swept_mask
 from b2m.evaluate.report import Row
 from b2m.evaluate.scoring import (
     LEAST_MOVING,
