@@ -87,15 +87,15 @@ def test_a_table(tmp_path):
         """How bright the scenes are."""
 
         columns = {"samples": ("n", "d"), "grey": ("mean grey", ".1f")}  # noqa: RUF012
-        samples = 3
+        default_samples = 3
 
         def groups(self):
             """Scenes of any motion."""
             config = SceneConfig(size=32)
-            found = scene_samples(None, None, config, self.asked, split="test", number=0)
-            yield Group("scenes", found, self.asked)
+            found = scene_samples(None, None, config, self.sample_count, split="test", number=0)
+            yield Group("scenes", found, self.sample_count)
 
-        def judge(self, sample):
+        def score(self, sample):
             """The photo alone."""
             yield PHOTO, {"grey": sample.photo.mean()}
 
