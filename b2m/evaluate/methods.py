@@ -216,6 +216,11 @@ def _flow_alone(name: str, model: HubModel, weights: Weights) -> Method:
     return Method(name, model=model, order_invariant=True, flow=flow)
 
 
+def no_motion(name: str) -> Method:
+    """All is still: what other flow is compared with."""
+    return Method(name, flow=lambda sample: np.zeros_like(sample.known_flow))
+
+
 # --- guidance that is wrong -----------------------------------------------------------------------
 
 

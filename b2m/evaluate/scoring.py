@@ -33,6 +33,13 @@ MAX_PSNR = 100.0
 MIN_MOVING = 0.005
 """Fraction of moving pixels below which a photo says nothing about motion."""
 
+MIN_INDEPENDENT = 0.01
+"""Fraction of pixels moving against the background below which there is nothing to segment."""
+
+FOUND = 0.8
+"""A motion is found if so many of the moving pixels go the right way, less than a right angle from
+the true one."""
+
 TRIES = (1, 3, 5)
 """P1, P3 and P5 of Zhong 2022: the best of so many motions."""
 
@@ -191,6 +198,17 @@ class Scorer:
     def clips(self, method: Method) -> list[ScoredClip]:
         """All clips of a method, the likeliest first."""
         return [self.clip(one, method.order_invariant) for one in method.predict(self.sample)]
+
+    def best_clips(self, methods: Iterable[Method]) -> Iterator[tuple[Label, ScoredClip, float]]:
+        """The photo repeated, then the rows of each method, as `best_of` has them.
+
+        Yields:
+            The label of the row, the clip, and the highest PSNR of its tries in either order.
+        """
+        yield PHOTO, self.photo, self.photo.better
+        for method in methods:
+            for tries, best, better in best_of(self.clips(method), method.tries):
+                yield method.label(tries), best, better
 
     def mean(self, metric: Metric, clip: ScoredClip, indices: Iterable[int]) -> float:
         """The mean of a metric over some frames of a clip, each compared with the true one."""

@@ -85,15 +85,16 @@ class AnimatorTable(Table):
         return animator_methods(animator)
 
     def score(self, sample: Sample) -> Iterator[tuple[Label, Scores]]:
-        """The photo repeated, then the first clip of every method with its gain over that."""
+        """The photo repeated, then the first clip of every method, with its gain over that."""
         scorer = Scorer(sample)
-        base = self.clip_scores(scorer, scorer.photo)
-        yield PHOTO, self.with_gains(base, base)
-        for method in self.methods:
-            yield (
-                method.name,
-                self.with_gains(self.clip_scores(scorer, scorer.clips(method)[0]), base),
-            )
+        base: dict[str, Any] = {}
+        for label, clip, _ in scorer.best_clips(self.methods):
+            scores = self.clip_scores(scorer, clip)
+            base = base or dict(scores)
+            for key, gain in (("psnr", "gain"), ("psnr_moving", "gain_moving")):
+                if key in scores:
+                    scores[gain] = scores[key] - base[key]
+            yield label, scores
 
     def ssim_frames(self, count: int) -> Iterable[int]:
         """Indices of the frames whose SSIM is taken."""
@@ -121,14 +122,6 @@ class AnimatorTable(Table):
             scores["psnr"] = frame_psnr(clip.frames, scorer.truth).mean()
             scores["epe_moving"] = epe(flow, truth, mask)
         return scores
-
-    @staticmethod
-    def with_gains(scores: dict[str, Any], base: dict[str, Any]) -> Scores:
-        """Scores with their gain over the photo repeated."""
-        gains = {"psnr": "gain", "psnr_moving": "gain_moving"}
-        return scores | {
-            gain: scores[key] - base[key] for key, gain in gains.items() if key in scores
-        }
 
     def finish(self, group: Group, rows: Rows, scores: ScoresOfRows) -> Iterable[Row]:
         """Add ratios, and the gain of the frame that gains least."""
@@ -170,7 +163,7 @@ class ScenesTable(AnimatorTable):
 
 @register_table("clips")
 class ClipsTable(AnimatorTable):
-    """Real clips, averaged into blurred photos, each clip by itself; --samples is of each."""
+    """Real clips, averaged into blurred photos; --samples is of each clip."""
 
     default_samples = 40
     required_inputs = ("clips",)

@@ -13,9 +13,9 @@ from b2m.data.line_blur import SETS, SIZE, line_samples
 from b2m.data.sample import Sample
 from b2m.data.textures import split_files
 from b2m.deconvolution import deblur_with_flow
-from b2m.evaluate.methods import Method, find_methods
+from b2m.evaluate.methods import Method, find_methods, no_motion
 from b2m.evaluate.report import Row
-from b2m.evaluate.scoring import Label, Scores, ScoresOfRows
+from b2m.evaluate.scoring import MIN_INDEPENDENT, Label, Scores, ScoresOfRows
 from b2m.evaluate.table import COST_COLUMNS, Group, Options, Rows, Table
 from b2m.media.image import Pixels, read_image
 from b2m.metrics import flow_epe_either_sign, psnr, ssim
@@ -27,7 +27,7 @@ TRUE = "true flow"
 BLURRED = "blurred"
 
 _TRUE = Method(TRUE, flow=lambda sample: sample.known_flow)
-_BLURRED = Method(BLURRED, flow=lambda sample: np.zeros_like(sample.known_flow))
+_BLURRED = no_motion(BLURRED)
 
 
 class FlowApplicationTable(Table):
@@ -93,7 +93,6 @@ class SegmentationTable(FlowApplicationTable):
     command_options = ("photos", "weights", "cutouts")
     pictured = ("iou", "IoU")
     blur = (8.0, 32.0)
-    least_moving = 0.01  # of the pixels, for there to be something to find
     required_keys = ("iou", "precision", "recall")
 
     def groups(self) -> Iterator[Group]:
@@ -104,7 +103,7 @@ class SegmentationTable(FlowApplicationTable):
 
     def score(self, sample: Sample) -> Iterator[tuple[Label, Scores]]:
         """The overlap of what is found along each flow with the truth."""
-        if sample.moving is None or sample.moving.mean() < self.least_moving:
+        if sample.moving is None or sample.moving.mean() < MIN_INDEPENDENT:
             return
         for method in self.methods:
             found = segment(sample.photo, method.motion(sample))
@@ -115,7 +114,7 @@ class SegmentationTable(FlowApplicationTable):
         return [
             f"Up to {self.sample_count} scenes of {self.size}x{self.size} of each kind from the "
             f"{self.options.split} split{self.texture_remark}, longest blur {self.blur[0]:g} to "
-            f"{self.blur[1]:g} px; left out are those in which under {self.least_moving:.0%} of "
+            f"{self.blur[1]:g} px; left out are those in which under {MIN_INDEPENDENT:.0%} of "
             "the pixels move by themselves. The truth is what moves by 1 px or more against the "
             "background, at the middle instant. Means over scenes.",
             "The camera's motion is fitted to the flow (MAGSAC); what disagrees moves, if it shows "

@@ -17,6 +17,7 @@ import numpy as np
 from b2m.data.sample import Sample
 from b2m.evaluate.methods import Method, animated, keep_last, load_if_there, true_guidance
 from b2m.evaluate.scoring import (
+    FOUND,
     MIN_MOVING,
     PHOTO,
     TRIES,
@@ -40,10 +41,6 @@ from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.motion.fields import STILL_THRESHOLD
 from b2m.motion.orientation import length_of
 from b2m.registry import register_table
-
-FOUND = 0.8
-"""A motion is found if so many of the moving pixels go the right way, less than a right angle from
-the true one."""
 
 WINDOWS = 20
 """Of each real clip at most: a dozen clips are rendered for each, all their frames at full size."""

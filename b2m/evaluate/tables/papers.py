@@ -21,7 +21,7 @@ from b2m.data.datasets import records_of
 from b2m.data.rotation import RotationConfig
 from b2m.data.sample import Sample
 from b2m.errors import InputError
-from b2m.evaluate.methods import Method, find_methods, recipe_of
+from b2m.evaluate.methods import Method, find_methods, no_motion, recipe_of
 from b2m.evaluate.paper_tables import PAPER_TABLES, PaperSpec
 from b2m.evaluate.report import Row
 from b2m.evaluate.scoring import (
@@ -33,21 +33,22 @@ from b2m.evaluate.scoring import (
     Scorer,
     Scores,
     ScoresOfRows,
-    best_of,
     ends_and_middle,
     epe_ratio,
+    method_of,
     moving_pixels,
 )
 from b2m.evaluate.table import COST_COLUMNS, NO_COST, Group, Options, Rows, Table
 from b2m.evaluate.test_sets import INSTANTS, built_samples, rotation_samples, video_samples
 from b2m.metrics import epe, flow_epe_either_sign, load_lpips, ssim
-from b2m.motion.fields import STILL_THRESHOLD, Flow, to_first_grid
+from b2m.motion.fields import STILL_THRESHOLD, to_first_grid
 from b2m.motion.orientation import length_of
 from b2m.registry import register_table
 from b2m.visualize import plots
 from b2m.visualize.plots import PhotoScores
 
 ZERO = "no motion"
+_ZERO = no_motion(ZERO)
 
 _COMPACT = (
     "Compact forms differ from the papers' own: the restorer and BlurFlowNet see the photo's local "
@@ -171,19 +172,16 @@ class PaperTable(Table):
         """Errors of motion, of the better sign."""
         truth = sample.known_flow
         first = to_first_grid(truth)
-
-        def scored(flow: Flow) -> Scores:
-            return {
+        for method in (_ZERO, *self.methods):
+            flow = method.motion(sample)
+            scores = {
                 "epe": flow_epe_either_sign(flow, truth),
                 # The first frame of one sign is the last of the other.
                 "epe_first": min(epe(to_first_grid(sign * flow), first) for sign in (1, -1)),
                 "epe_zero": epe(np.zeros_like(flow), truth),
                 "epe_moving": flow_epe_either_sign(flow, truth, moving),
             }
-
-        yield ZERO, scored(np.zeros_like(truth))
-        for method in self.methods:
-            yield method.name, scored(method.motion(sample))
+            yield method.name, scores
 
     def frame_scores(self, sample: Sample) -> Iterator[tuple[Label, Scores]]:
         """Scores of frames: of the photo repeated, and of each method by its tries."""
@@ -206,11 +204,9 @@ class PaperTable(Table):
                 scores["lpips"] = scorer.mean(lpips, clip, shown)
             return scores
 
-        yield PHOTO, scored(PHOTO, scorer.photo)
-        for method in self.methods:
-            for tries, best, better in best_of(scorer.clips(method), method.tries):
-                more = {"psnr_better": better} if several else {}
-                yield method.label(tries), {**scored(method.name, best), **more}
+        for label, clip, better in scorer.best_clips(self.methods):
+            more = {"psnr_better": better} if several else {}
+            yield label, {**scored(method_of(label), clip), **more}
 
     def finish(self, group: Group, rows: Rows, scores: ScoresOfRows) -> Iterable[Row]:
         """Add ratios, the papers' numbers, and what was not run."""
