@@ -14,7 +14,7 @@ from b2m.data.sample import Sample
 from b2m.data.scenes import SceneConfig
 from b2m.errors import InputError
 from b2m.evaluate import methods
-from b2m.evaluate.methods import Method, dilate, erode, find_methods, measure_cost, shuffle
+from b2m.evaluate.methods import Method, find_methods, measure_cost
 from b2m.evaluate.paper_tables import PAPER_TABLES, PaperSpec
 from b2m.evaluate.run import evaluate, tables
 from b2m.evaluate.scoring import PHOTO, BestOf, Prediction
@@ -22,6 +22,7 @@ from b2m.evaluate.table import Group, Options
 from b2m.evaluate.tables import papers as evaluate_papers
 from b2m.evaluate.tables.papers import ZERO, PaperTable
 from b2m.evaluate.test_sets import rotation_samples, scene_samples, video_samples
+from b2m.guidance.corrupt import dilate, erode, shuffle
 from b2m.media.video import write_mp4
 from b2m.models import BlurDecomposer, GuidancePredictor, JinSequence, VideoRestorer
 from b2m.train.recipes import RECIPES

@@ -14,8 +14,8 @@ from b2m.evaluate.tables.flow_applications import (
     TRUE,
     DeconvolutionTable,
     SegmentationTable,
-    overlap,
 )
+from b2m.metrics import overlap
 from b2m.models import MotionAnimator
 
 pytestmark = pytest.mark.usefixtures("few_textures")

@@ -24,6 +24,7 @@ from b2m.assets import runs_folder
 from b2m.data.sample import Sample
 from b2m.errors import InputError
 from b2m.evaluate.scoring import TRIES, BestOf, Frames, Label, Prediction
+from b2m.guidance.corrupt import dilate, erode, shuffle
 from b2m.guidance.edit import reverse
 from b2m.guidance.quantize import Guidance, from_flow, quantise_finer, resize
 from b2m.hub import CONFIG_FILE, HubModel, find_weights
@@ -31,7 +32,7 @@ from b2m.inference.animator import BlurAnimator
 from b2m.inference.ensemble import ENSEMBLES, mirrored_vectors
 from b2m.inference.multiscale import working_photo
 from b2m.inference.renderers import EncodedPhoto, Prepared
-from b2m.media.image import Photo, Pixels, fit, from_nearest
+from b2m.media.image import Photo, Pixels, fit
 from b2m.models.animator import MotionAnimator
 from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.motion.fields import Flow, estimate_flow, resize_flow, to_middle_grid
@@ -51,12 +52,6 @@ Cost = tuple[float | None, float | None]  # 10^9 multiply-adds, seconds
 Workload = Callable[[Tensor, Tensor], object]
 """What costs are measured of: from a photo (1, 3, H, W) in [0, 1] and guidance (1, B, H, W)."""
 
-_EDGE = 9  # pixels of a 192-pixel scene by which guidance is eroded or dilated
-
-
-def _no_clips(sample: Sample) -> list[Prediction]:
-    return []
-
 
 @dataclass(frozen=True)
 class Method:
@@ -75,7 +70,7 @@ class Method:
     """
 
     name: str
-    predict: Callable[[Sample], Sequence[Prediction]] = _no_clips
+    predict: Callable[[Sample], Sequence[Prediction]] = lambda sample: ()
     model: HubModel | None = None
     tries: tuple[int, ...] = (1,)
     order_invariant: bool = False
@@ -219,53 +214,6 @@ def _flow_alone(name: str, model: HubModel, weights: Weights) -> Method:
 def no_motion(name: str) -> Method:
     """All is still: what other flow is compared with."""
     return Method(name, flow=lambda sample: np.zeros_like(sample.known_flow))
-
-
-# --- guidance that is wrong -----------------------------------------------------------------------
-
-
-def erode(guidance: Guidance, pixels: int = _EDGE) -> Guidance:
-    """Guidance that misses the rim of what moves.
-
-    Args:
-        guidance: (H, W, 2) int8.
-        pixels: width of the rim.
-    """
-    moving = np.asarray(guidance.any(axis=-1))
-    # The frame's own border is no rim.
-    padded = np.pad(moving, pixels, mode="edge").astype(np.uint8)
-    inside = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[pixels:-pixels, pixels:-pixels]
-    return np.where((inside > pixels)[..., None], guidance, 0).astype(np.int8)
-
-
-def dilate(guidance: Guidance, pixels: int = _EDGE) -> Guidance:
-    """Guidance that calls still surroundings moving: each pixel goes as the nearest that moves.
-
-    Args:
-        guidance: (H, W, 2) int8.
-        pixels: how far around.
-    """
-    moving = np.asarray(guidance.any(axis=-1))
-    if not moving.any():
-        return guidance.copy()
-    nearest, away = from_nearest(guidance, moving)
-    return np.where((away <= pixels)[..., None], nearest, 0).astype(np.int8)
-
-
-def shuffle(guidance: Guidance, seed: int = 0) -> Guidance:
-    """Guidance whose quadrants were each drawn at random: what moves is right, not its way.
-
-    Args:
-        guidance: (H, W, 2) int8.
-        seed: of the draw.
-    """
-    rng = np.random.default_rng(seed)
-    result = guidance.copy()
-    for across in (-1, 1):
-        for down in (-1, 1):
-            of_this = (guidance == (across, down)).all(axis=-1)
-            result[of_this] = rng.choice((-1, 1), size=2)
-    return result
 
 
 # --- methods by name -----------------------------------------------------------------------------

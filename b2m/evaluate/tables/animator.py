@@ -75,14 +75,11 @@ class AnimatorTable(Table):
     columns = COLUMNS
     std_keys = ("psnr", "psnr_moving", "gain", "gain_moving")
     measures_costs = True
+    make_methods = staticmethod(animator_methods)
 
     def load_methods(self) -> Sequence[Method]:
         """The animator with the options' weights."""
-        return self.methods_of(BlurAnimator.from_pretrained(self.options.weights))
-
-    def methods_of(self, animator: BlurAnimator) -> Sequence[Method]:
-        """What is compared."""
-        return animator_methods(animator)
+        return self.make_methods(BlurAnimator.from_pretrained(self.options.weights))
 
     def score(self, sample: Sample) -> Iterator[tuple[Label, Scores]]:
         """The photo repeated, then the first clip of every method, with its gain over that."""
@@ -216,10 +213,7 @@ class EnlargedTable(ScenesTable):
     """Scenes whose blurred photos were enlarged."""
 
     measures_costs = False
-
-    def methods_of(self, animator: BlurAnimator) -> Sequence[Method]:
-        """One row for each size."""
-        return enlarged_methods(animator)
+    make_methods = staticmethod(enlarged_methods)
 
 
 @register_table("large")
@@ -228,7 +222,4 @@ class LargeTable(ScenesTable):
 
     size = 768
     measures_costs = False
-
-    def methods_of(self, animator: BlurAnimator) -> Sequence[Method]:
-        """Encoded as a whole, and again tile by tile."""
-        return large_methods(animator)
+    make_methods = staticmethod(large_methods)

@@ -6,9 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from b2m.data.line_blur import SETS, SIZE, line_samples
 from b2m.data.sample import Sample
 from b2m.data.textures import split_files
@@ -18,7 +15,7 @@ from b2m.evaluate.report import Row
 from b2m.evaluate.scoring import MIN_INDEPENDENT, Label, Scores, ScoresOfRows
 from b2m.evaluate.table import COST_COLUMNS, Group, Options, Rows, Table
 from b2m.media.image import Pixels, read_image
-from b2m.metrics import flow_epe_either_sign, psnr, ssim
+from b2m.metrics import flow_epe_either_sign, overlap, psnr, ssim
 from b2m.motion.segmentation import segment
 from b2m.registry import register_table
 from b2m.visualize.plots import draw_table
@@ -121,22 +118,6 @@ class SegmentationTable(FlowApplicationTable):
             "in the photo. The paper's network for segmentation is not built.",
             *super().notes(),
         ]
-
-
-def overlap(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> dict[str, float]:
-    """Intersection over union ("iou"), "precision" and "recall" of a mask.
-
-    Nothing found has a precision of 0.
-
-    Args:
-        found, truth: (H, W) bool; the truth is not empty.
-    """
-    both = float((found & truth).sum())
-    return {
-        "iou": both / float((found | truth).sum()),
-        "precision": both / max(1.0, found.sum()),
-        "recall": both / truth.sum(),
-    }
 
 
 @register_table("2021b-T2")
