@@ -1,7 +1,7 @@
 """Evaluated methods: what they make of a sample, by name, and what they cost.
 
-Clips are scored as the network gives them, before the projection that users' clips get, but where
-a method says "projected".
+Clips are scored as the network gives them, before the projection that users' clips get; those of
+`PROJECTED`, and of the tables "motions", "enlarged" and "large", are scored as users get them.
 """
 
 from __future__ import annotations
