@@ -422,11 +422,7 @@ def large_methods(animator: BlurAnimator) -> list[Method]:
 
 def measure_costs(methods: Iterable[Method]) -> dict[str, Cost]:
     """What methods that have a model cost, by name; those that do the same are measured once."""
-    works = {
-        one.name: (one.model, one.counted or one.model, one.timed or one.counted or one.model)
-        for one in methods
-        if one.model is not None
-    }
+    works = {m.name: (m.model, m.counted, m.timed) for m in methods if m.model is not None}
     costs = {work: measure_cost(*work) for work in dict.fromkeys(works.values())}
     return {name: costs[work] for name, work in works.items()}
 
