@@ -201,6 +201,22 @@ def flow_epe_either_sign(
     return min(epe(flow, truth, mask), epe(-flow, truth, mask))
 
 
+def overlap(found: Mask, truth: Mask) -> dict[str, float]:
+    """Intersection over union ("iou"), "precision" and "recall" of a mask.
+
+    Nothing found has a precision of 0.
+
+    Args:
+        found, truth: (H, W) bool; the truth is not empty.
+    """
+    both = float((found & truth).sum())
+    return {
+        "iou": both / float((found | truth).sum()),
+        "precision": both / max(1.0, found.sum()),
+        "recall": both / truth.sum(),
+    }
+
+
 def _alike(image: Image, truth: Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     if image.shape != truth.shape or image.ndim not in (2, 3):
         raise InputError(

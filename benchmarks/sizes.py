@@ -14,7 +14,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from b2m import models
-from b2m.evaluate.methods import COST_SIZE, COST_THREADS, cost
+from b2m.evaluate.methods import COST_SIZE, COST_THREADS, measure_cost
 from b2m.evaluate.report import command_line, write_report
 
 RESULTS = Path(__file__).parent / "results"
@@ -39,7 +39,7 @@ def main() -> None:
     rows = []
     for kind, size in tqdm(sizes, "models", unit="model"):
         model = kind(getattr(kind.config_class, size)()).eval()
-        gmacs, seconds = cost(model, RUNS[size])
+        gmacs, seconds = measure_cost(model, runs=RUNS[size])
         parameters = sum(parameter.numel() for parameter in model.parameters())
         rows.append(
             {

@@ -81,6 +81,23 @@ def test_help(capsys):
         assert "Usage: b2m " + command in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        ("train", ("animator ", "jin-compact ")),
+        ("evaluate", ("scenes ", "2022-T1 ", "2021b-T2 ", "mix ")),
+        ("data build", ("gopro ", "scenes ")),
+    ],
+)
+def test_lists_name_what_there_is_a_line_each(capsys, command, names):
+    assert run(*command.split(), "--list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == sorted(lines)
+    assert all(len(line.split(None, 1)) == 2 and len(line) <= 100 for line in lines)
+    for name in names:
+        assert sum(line.startswith(name) for line in lines) == 1
+
+
 def test_version(capsys):
     assert run("--version") == 0
     assert capsys.readouterr().out == f"b2m {__version__}\n"

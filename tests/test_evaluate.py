@@ -16,6 +16,7 @@ from b2m import evaluate as evaluation
 from b2m.assets import examples, results
 from b2m.blur import average_bytes, encode_bytes
 from b2m.data import clips, textures
+from b2m.data.sample import Sample
 from b2m.data.scenes import SceneConfig, render
 from b2m.data.sensor import simulate_sensor
 from b2m.data.swept import swept_mask
@@ -29,15 +30,15 @@ from b2m.evaluate.methods import (
     GIVEN_ENSEMBLE,
     PROJECTED,
     REVERSED,
-    Prediction,
+    Method,
     animator_methods,
     enlarged_methods,
     large_methods,
     measure_costs,
 )
 from b2m.evaluate.report import command_line, grouped_markdown, with_earlier, write_report
-from b2m.evaluate.scoring import PHOTO
-from b2m.evaluate.table import Options
+from b2m.evaluate.scoring import PHOTO, Prediction
+from b2m.evaluate.table import Options, Table
 from b2m.evaluate.tables import animator as evaluate_animator
 from b2m.evaluate.tables import video as evaluate_video
 from b2m.guidance.quantize import from_flow
@@ -67,21 +68,30 @@ def clip(tmp_path_factory):
 @pytest.fixture
 def cheap(monkeypatch):
     """Scenes and costs of a size for tests."""
-    monkeypatch.setattr(evaluate_animator, "SCENE_SIZE", SIZE)
-    costs = dict.fromkeys(WAYS[1:], (1.0, 2.0))
-    monkeypatch.setattr(evaluate_animator, "measure_costs", lambda animator: costs)
+    monkeypatch.setattr(Table, "size", SIZE)
+    monkeypatch.setattr(methods, "measure_cost", lambda *_: (1.0, 2.0))
 
 
-def scenes_rows(predict, samples, size=SIZE, seed=0):
+def scenes_rows(compared, samples, size=SIZE, seed=0):
     """Rows of the table of scenes, at a size for tests."""
     table = type("Small", (evaluate_animator.ScenesTable,), {"size": size})
-    return table(Options(samples=samples, seed=seed), predict).compute()
+    return table(Options(samples=samples, seed=seed), compared).compute()
 
 
-def clips_rows(predict, folder, samples=None):
+def clips_rows(compared, folder, samples=None):
     """Rows and notes of the table of clips."""
-    table = evaluate_animator.ClipsTable(Options(samples=samples, clips=folder), predict)
+    table = evaluate_animator.ClipsTable(Options(samples=samples, clips=folder), compared)
     return table.compute(), table.notes()
+
+
+def counting(function, calls):
+    """The same function, which notes that it was called."""
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return function(*arguments)
+
+    return counted
 
 
 def by_name(rows):
@@ -91,7 +101,7 @@ def by_name(rows):
 def first_scenes(kind, seed=0):
     """The first batch of a kind, as the table renders it, on made-up textures."""
     both = load_textures(None, "test"), load_textures(None, "test", cutouts=True)
-    config = SceneConfig(size=SIZE, blur=evaluate_animator.SCENE_BLUR, kind=kind)
+    config = SceneConfig(size=SIZE, blur=Table.blur, kind=kind)
     number = ((2 * seed + ("movers", "camera").index(kind)) << 20) + 0
     scenes = render(*both, config, 8, number)
     return scenes, simulate_sensor(scenes.photo, number)
@@ -105,8 +115,8 @@ def to_bytes(tensor):
 
 
 def test_photo_repeated_is_what_a_loop_computes():
-    found = scenes_rows(lambda *_: iter(()), 6)
-    assert found != scenes_rows(lambda *_: iter(()), 6, seed=1)
+    found = scenes_rows([], 6)
+    assert found != scenes_rows([], 6, seed=1)
     rows = by_name(found)
     both = {"psnr": [], "epe": []}
     for kind in ("movers", "camera"):
@@ -148,15 +158,22 @@ def test_the_truth_scores_best_and_its_reverse_needs_the_better_order():
             flow = scenes.flow[i].permute(1, 2, 0).numpy()
             known[pixels.tobytes()] = frames, flow
 
-    def truth(photo, guidance, count):
-        frames, flow = known[photo.tobytes()]
-        assert count == 7
-        np.testing.assert_array_equal(guidance, from_flow(flow))
-        yield Prediction("truth", frames, flow, False)
-        yield Prediction("backwards", frames[::-1], -flow, False)
-        yield Prediction("backwards, better order", frames[::-1], -flow, True)
+    def truth(sample):
+        frames, flow = known[sample.photo.tobytes()]
+        assert len(sample.frames) == 7
+        np.testing.assert_array_equal(methods.true_guidance(sample), from_flow(flow))
+        return [Prediction(frames, flow)]
 
-    rows = by_name(scenes_rows(truth, 4))
+    def backwards(sample):
+        (clip,) = truth(sample)
+        return [Prediction(clip.frames[::-1], -clip.flow)]
+
+    compared = [
+        Method("truth", truth),
+        Method("backwards", backwards),
+        Method("backwards, better order", backwards, order_invariant=True),
+    ]
+    rows = by_name(scenes_rows(compared, 4))
     for kind in ("movers", "camera", "all"):
         best, wrong = rows[f"{kind}: truth"], rows[f"{kind}: backwards"]
         assert best["psnr"] == best["psnr_given"] == best["psnr_better"] == 100
@@ -182,9 +199,14 @@ def test_ways_of_animating(weights, monkeypatch):
     photo = random.integers(0, 256, (40, 48, 3), np.uint8)
     guidance = np.ones((40, 48, 2), np.int8)
     guidance[:, :20] = -1
-    answers = {a.name: a for a in animator_methods(animator)(photo, guidance, 5)}
+    sample = Sample(photo, np.stack([photo] * 5), 8.0 * guidance)
+    encoded = []
+    monkeypatch.setattr(BlurAnimator, "prepare", counting(BlurAnimator.prepare, encoded))
+    compared = animator_methods(animator)
+    answers = {method.name: method.predict(sample)[0] for method in compared}
+    assert len(encoded) == 2  # once for all methods, and once by the ensemble
     assert tuple(answers) == WAYS[1:]
-    in_better_order = {name for name, answer in answers.items() if answer.order_invariant}
+    in_better_order = {method.name for method in compared if method.order_invariant}
     assert in_better_order == {REVERSED, FREE, FREE_ENSEMBLE}
     for answer in answers.values():
         assert answer.frames.shape == (5, 40, 48, 3) and answer.frames.dtype == np.uint8
@@ -248,15 +270,22 @@ def test_crossed_is_the_way_of_what_moves():
 def test_clips_on_known_answers(clip, monkeypatch):
     windows = {w.photo.tobytes(): w for w in clips.read_windows(clip / "square.mp4")}
 
-    def truth(photo, guidance, count):
-        window = windows[photo.tobytes()]
+    def truth(sample):
+        window = windows[sample.photo.tobytes()]
         flow = clips.flow_over(window.frames)
-        np.testing.assert_array_equal(guidance, from_flow(flow))
-        assert count == len(window.frames)
-        yield Prediction("truth", window.frames, flow, False)
-        yield Prediction("backwards, better order", window.frames[::-1], -flow, True)
+        np.testing.assert_array_equal(sample.flow, flow)
+        assert len(sample.frames) == len(window.frames)
+        return [Prediction(window.frames, flow)]
 
-    rows, notes = clips_rows(truth, clip, 100)
+    def backwards(sample):
+        (found,) = truth(sample)
+        return [Prediction(found.frames[::-1], -found.flow)]
+
+    compared = [
+        Method("truth", truth),
+        Method("backwards, better order", backwards, order_invariant=True),
+    ]
+    rows, notes = clips_rows(compared, clip, 100)
     table = by_name(rows)
     assert list(table) == [
         f"square: {name}" for name in (PHOTO, "truth", "backwards, better order")
@@ -284,7 +313,7 @@ def test_clips_on_known_answers(clip, monkeypatch):
 def test_still_clips_are_left_out_and_counted(tmp_path):
     frame = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     video.write_mp4(tmp_path / "still.mp4", [frame] * 18, 30)
-    rows, notes = clips_rows(lambda *_: iter(()), tmp_path)
+    rows, notes = clips_rows([], tmp_path)
     assert [row["samples"] for row in rows] == [0]
     assert rows[0]["psnr"] is None
     assert any("2 of 2 in still" in note for note in notes)
@@ -415,7 +444,7 @@ def test_rows_without_weights_stand_as_the_same_command_measured_them(tmp_path):
 def test_report_has_no_number_that_json_lacks(tmp_path):
     rows = [{"name": "a", "x": math.nan, "y": 1.0, "y_std": 0.5}, {"name": "b", "x": math.inf}]
     columns = {"x": ("X", ".1f"), "y": ("Y", ".1f")}
-    path, text = write_report(tmp_path, "t", "b2m", rows, columns, ["Note."], spread=True)
+    path, text = write_report(tmp_path, "t", "b2m", rows, columns, ["Note."], std=True)
     assert [row["x"] for row in json.loads(path.read_text("utf-8"))["rows"]] == [None, None]
     assert "|  | Y |\n|---|---:|\n| a | 1.0 ± 0.50 |\n| b | – |" in text
     assert text.endswith("\n\nNote.\n")
@@ -431,14 +460,19 @@ def test_cost_counts_multiply_adds(weights, monkeypatch):
     monkeypatch.setattr(methods, "COST_RUNS", 1)
     animator = BlurAnimator.from_pretrained(weights, device="cpu")
     threads = torch.get_num_threads()
-    costs = measure_costs(animator)
+    costs = measure_costs(animator_methods(animator))
+    assert tuple(costs) == WAYS[1:]
     assert torch.get_num_threads() == threads
     stem = 32 * 24 * 9 * 12 * 8 / 4 / 1e9 * 2  # padded to 32x64, half resolution, 12 to 8 channels
     for gmacs, seconds in costs.values():
         assert gmacs > stem and seconds > 0
+    once = costs[GIVEN]
+    assert costs[FREE] == costs[REVERSED] == once and costs[PROJECTED][0] == once[0]
+    assert costs[GIVEN_ENSEMBLE] == costs[FREE_ENSEMBLE]
+    assert costs[GIVEN_ENSEMBLE][0] == pytest.approx(4 * once[0])
 
 
-def test_enlarged_photos_are_judged_at_their_own_size():
+def test_enlarged_photos_are_scored_at_their_own_size():
     """An animator that repeats its photo scores as that, but for what resizing loses."""
     seen = []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,10 +11,17 @@ import torch
 import b2m
 from b2m import evaluate as evaluation
 from b2m.data.sample import Sample
-from b2m.evaluate.scoring import EXACT, PHOTO, TRIES
-from b2m.evaluate.table import Group, Options
+from b2m.evaluate.methods import Method
+from b2m.evaluate.scoring import MAX_PSNR, PHOTO, TRIES, Prediction
+from b2m.evaluate.table import Group, Options, Table
 from b2m.evaluate.tables import animator as evaluate_animator
-from b2m.evaluate.tables.hypotheses import REGIONS, SAMPLES, TRUE, HypothesesTable
+from b2m.evaluate.tables.hypotheses import (
+    REGIONS,
+    SAMPLES,
+    TRUE,
+    HypothesesTable,
+    hypothesis_methods,
+)
 from b2m.guidance.quantize import from_flow
 from b2m.inference.animator import BlurAnimator
 from b2m.inference.hypotheses import SPLIT_PENALTY, differ, split_penalty
@@ -144,42 +150,21 @@ def case(speed=6.0):
 
 def clip(flow, level):
     """A clip that is as wrong as its level is from 100."""
-    return SimpleNamespace(
-        frames=np.full((3, *SIZE, 3), level, np.uint8), flow=flow, guidance=from_flow(flow)
-    )
+    return Prediction(np.full((3, *SIZE, 3), level, np.uint8), flow, from_flow(flow))
 
 
-class Way:
-    """Stands for an animator; gives known clips."""
-
-    def __init__(self, clips):
-        self.clips = clips
-
-    def prepare(self, photo):
-        return photo
-
-    def animate(self, prepared, *, guidance=None, frames, motions=1):
-        if guidance is not None:
-            assert np.array_equal(guidance, from_flow(case().flow))
-            return [clip(case().flow, 101)]
-        return self.clips[:motions]
-
-
-def rows_of(ways, *groups):
+def rows_of(clips, *groups):
     """Rows of known clips; several groups of samples are pooled, too."""
 
     class Known(HypothesesTable):
-        always = ("psnr",)
-
-        def __init__(self):
-            self.methods, self.options = ways, Options()
-            self.names = (PHOTO, TRUE, *(f"{way}, best of {n}" for way in ways for n in TRIES))
+        required_keys = ("psnr",)
 
         def groups(self):
             for cases in groups:
                 yield Group("group", cases, pool="pooled" if len(groups) > 1 else None)
 
-    return Known().compute()
+    guided = Method(TRUE, lambda sample: [clip(case().flow, 101)])
+    return Known(Options(), [guided, Method(REGIONS, lambda sample: clips, tries=TRIES)]).compute()
 
 
 def db(error):
@@ -192,9 +177,9 @@ def test_the_best_of_so_many_gives_all_its_scores():
     across[..., 1] *= -1  # another quadrant, a right angle away
     partly[:5] = 0  # a quarter of what moves is held still
     partly[:, 29] = (5, 5)  # and a column of what is still moves
-    way = Way([clip(backwards, 104), clip(across, 105), clip(backwards, 106), clip(partly, 102)])
+    clips = [clip(backwards, 104), clip(across, 105), clip(backwards, 106), clip(partly, 102)]
     still = case(speed=1.0)
-    rows = rows_of({REGIONS: way}, [case(), still, case()])
+    rows = rows_of(clips, [case(), still, case()])
     rows = {row["name"].removeprefix("group: "): row for row in rows}
     assert list(rows) == [PHOTO, TRUE, *(f"{REGIONS}, best of {n}" for n in (1, 3, 5))]
     assert {row["samples"] for row in rows.values()} == {2}
@@ -219,10 +204,8 @@ def test_the_best_of_so_many_gives_all_its_scores():
 def test_shares_are_of_the_pixels_of_all_photos():
     few = case()
     few.flow[10:] = 0  # half as many pixels move
-    ways = {REGIONS: SimpleNamespace()}
-    ways[REGIONS].prepare = lambda photo: photo
-    ways[REGIONS].animate = lambda *_, **__: [clip(case().flow, 104)]
-    (row,) = (row for row in rows_of(ways, [case(), few]) if row["name"].endswith("best of 5"))
+    clips = [clip(case().flow, 104)]
+    (row,) = (row for row in rows_of(clips, [case(), few]) if row["name"].endswith("best of 5"))
     assert row["moving"] == 1
     assert row["still"] == pytest.approx(1 - 100 / (400 + 500))
     assert row["different"] == 0
@@ -230,8 +213,7 @@ def test_shares_are_of_the_pixels_of_all_photos():
 
 def test_found_is_any_of_the_tries():
     truth = case().flow
-    way = Way([clip(-truth, 101), clip(truth, 109)])
-    rows = rows_of({REGIONS: way}, [case()])
+    rows = rows_of([clip(-truth, 101), clip(truth, 109)], [case()])
     found = {row["name"][-1]: row["found"] for row in rows if "found" in row}
     assert found == {"1": 0, "3": 1, "5": 1}
     (way,) = {row["way"] for row in rows if row["name"].endswith("best of 3")}
@@ -245,9 +227,9 @@ def test_the_better_order_may_be_backwards():
     clips[0].frames[2] = 120  # the true clip, backwards
     clips[1].frames[1] = 120
     # The middle frame is right, and the first and last are wrong by 20; the other way, one is.
-    rows = rows_of({REGIONS: Way(clips)}, [wanted])
+    rows = rows_of(clips, [wanted])
     rows = {row["name"][-1]: row for row in rows if "psnr_better" in row}
-    exact = EXACT
+    exact = MAX_PSNR
     for tries in "135":
         row = rows[tries]
         assert row["psnr"] == pytest.approx((exact + 2 * db(20)) / 3)
@@ -256,11 +238,11 @@ def test_the_better_order_may_be_backwards():
 
 
 def test_the_scenes_are_those_of_the_table_of_scenes(monkeypatch, animator):
-    monkeypatch.setattr(evaluate_animator, "SCENE_SIZE", 32)
+    monkeypatch.setattr(Table, "size", 32)
     options = Options(samples=4, seed=1)
     tables = (
-        HypothesesTable(options, animator),
-        evaluate_animator.ScenesTable(options, lambda *_: iter(())),
+        HypothesesTable(options, hypothesis_methods(animator, None)),
+        evaluate_animator.ScenesTable(options, []),
     )
     one, other = ([s for group in table.groups() for s in group.samples] for table in tables)
     assert len(one) == 4
@@ -268,6 +250,24 @@ def test_the_scenes_are_those_of_the_table_of_scenes(monkeypatch, animator):
         np.testing.assert_array_equal(mine.flow, theirs.flow)
         np.testing.assert_array_equal(mine.photo, theirs.photo)
         assert mine.frames.shape == (7, 32, 32, 3)
+
+
+def test_methods_are_clips_as_users_get_them(sampling, photo):
+    guided, regions, samples = hypothesis_methods(sampling, sampling.predictor)
+    assert (guided.name, regions.name, samples.name) == (TRUE, REGIONS, SAMPLES)
+    flow = np.full((48, 64, 2), 5, np.float32)
+    sample = Sample(photo, np.stack([photo] * 3), flow)
+    alone = BlurAnimator(sampling.model)
+    (said,) = alone.animate(photo, guidance=from_flow(flow), frames=3)
+    for method, clips in (
+        (guided, [said]),
+        (regions, alone.animate(photo, frames=3, motions=5)),
+        (samples, sampling.animate(photo, frames=3, motions=5)),
+    ):
+        for one, expected in zip(method.predict(sample), clips, strict=True):
+            np.testing.assert_array_equal(one.frames, expected.frames)
+            np.testing.assert_array_equal(one.flow, expected.flow)
+            np.testing.assert_array_equal(one.guidance, expected.guidance)
 
 
 @pytest.mark.parametrize("with_predictor", [True, False])
@@ -278,7 +278,7 @@ def test_the_whole_table(sampling, tmp_path, monkeypatch, with_predictor):
     else:
         monkeypatch.setattr("b2m.hub._REPOSITORY_WEIGHTS", tmp_path)
     monkeypatch.setenv("B2M_WEIGHTS", str(tmp_path / "weights"))
-    monkeypatch.setattr(evaluate_animator, "SCENE_SIZE", 32)
+    monkeypatch.setattr(Table, "size", 32)
     path = evaluation.evaluate("motions", samples=2, output=tmp_path / "results")
     report = json.loads(path.read_text())
     ways = (REGIONS, SAMPLES) if with_predictor else (REGIONS,)
@@ -292,9 +292,9 @@ def test_the_whole_table(sampling, tmp_path, monkeypatch, with_predictor):
 
 def test_the_pooled_row_is_of_all_photos():
     truth = case().flow
-    way = Way([clip(truth, 104), clip(-truth, 105)])
-    rows = rows_of({REGIONS: way}, [case()], [case()] * 2)
+    clips = [clip(truth, 104), clip(-truth, 105)]
+    rows = rows_of(clips, [case()], [case()] * 2)
     pooled = [row for row in rows if row["name"].startswith("pooled")]
-    together = rows_of({REGIONS: way}, [case()] * 3)
+    together = rows_of(clips, [case()] * 3)
     assert [{**row, "name": 0} for row in pooled] == [{**row, "name": 0} for row in together]
     assert {row["samples"] for row in pooled} == {3}

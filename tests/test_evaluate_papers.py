@@ -14,14 +14,15 @@ from b2m.data.sample import Sample
 from b2m.data.scenes import SceneConfig
 from b2m.errors import InputError
 from b2m.evaluate import methods
-from b2m.evaluate.methods import Method, cost, dilate, erode, find_method, shuffle
-from b2m.evaluate.paper_tables import PAPER_TABLES, PaperTable
+from b2m.evaluate.methods import Method, find_methods, measure_cost
+from b2m.evaluate.paper_tables import PAPER_TABLES, PaperSpec
 from b2m.evaluate.run import evaluate, tables
-from b2m.evaluate.scoring import PHOTO
+from b2m.evaluate.scoring import PHOTO, BestOf, Prediction
 from b2m.evaluate.table import Group, Options
 from b2m.evaluate.tables import papers as evaluate_papers
-from b2m.evaluate.tables.papers import ZERO, TableOfPaper
+from b2m.evaluate.tables.papers import ZERO, PaperTable
 from b2m.evaluate.test_sets import rotation_samples, scene_samples, video_samples
+from b2m.guidance.corrupt import dilate, erode, shuffle
 from b2m.media.video import write_mp4
 from b2m.models import BlurDecomposer, GuidancePredictor, JinSequence, VideoRestorer
 from b2m.train.recipes import all_recipes
@@ -33,9 +34,9 @@ SIZE = (96, 128)
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Small photos, quick costs, and no perceptual metric."""
-    monkeypatch.setattr(evaluate_papers, "SIZE", 48)
-    monkeypatch.setattr(evaluate_papers, "BLUR", (8.0, 12.0))
-    monkeypatch.setattr(methods, "cost", lambda model: (1.0, 2.0))
+    monkeypatch.setattr(PaperTable, "size", 48)
+    monkeypatch.setattr(PaperTable, "blur", (8.0, 12.0))
+    monkeypatch.setattr(methods, "measure_cost", lambda *_: (1.0, 2.0))
     monkeypatch.setattr(evaluate_papers, "load_lpips", lambda: None)
 
 
@@ -58,25 +59,19 @@ def case():
     return Sample(frames.mean(0).round().astype(np.uint8), frames, flow)
 
 
-class Nobody(torch.nn.Module):
-    """A model that costs nothing."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-
-    def forward(self, photo, guidance=None):
-        return photo * self.weight
+def method(name, *clips, **fields):
+    """A method that gives the same clips for any photo."""
+    return Method(name, lambda _: [Prediction(frames) for frames in clips], **fields)
 
 
-def rows_of(found, cases, **paper):
+def rows_of(found, cases, **spec):
     """Rows of known samples and methods."""
 
-    class Known(TableOfPaper):
+    class Known(PaperTable):
         def groups(self):
             yield Group("g", cases)
 
-    Known.paper = PaperTable("found", (), {}, **paper)
+    Known.spec = PaperSpec("title", "finding", (), {}, **spec)
     rows = Known(Options(), found).compute()
     return {row["name"].removeprefix("g: "): row for row in rows}
 
@@ -87,8 +82,8 @@ def frame_rows(case, *several, instants=7):
 
 def test_the_order_counts_where_it_was_told(case):
     found = noisy(case.frames[::-1], 5)
-    told = Method("told", lambda _: [found], Nobody())
-    free = Method("free", lambda _: [found], Nobody(), order_invariant=True)
+    told = method("told", found)
+    free = method("free", found, order_invariant=True)
     rows = frame_rows(case, told, free)
     for name in ("told", "free"):
         assert rows[name]["psnr_better"] == pytest.approx(20 * np.log10(255 / 5), abs=0.2)
@@ -106,7 +101,7 @@ def test_the_order_counts_where_it_was_told(case):
 def test_the_first_and_last_frames_follow_the_order_that_counts(case):
     found = case.frames[::-1].copy()
     found[0] = noisy(found[0], 20)  # the true last one
-    free = Method("free", lambda _: [found], Nobody(), order_invariant=True)
+    free = method("free", found, order_invariant=True)
     row = frame_rows(case, free)["free"]
     assert row["last"] == pytest.approx(20 * np.log10(255 / 20), abs=0.5)
     assert row["first"] == row["middle"] == 100
@@ -114,7 +109,7 @@ def test_the_first_and_last_frames_follow_the_order_that_counts(case):
 
 def test_best_of_n_takes_all_scores_of_one_clip(case):
     tries = [noisy(case.frames, sigma) for sigma in (20, 30, 10, 40, 5)]
-    rows = frame_rows(case, Method("some", lambda _: tries, Nobody(), tries=(1, 3, 5)))
+    rows = frame_rows(case, method("some", *tries, tries=(1, 3, 5)))
     for best, sigma in ((1, 20), (3, 10), (5, 5)):
         row = rows[f"some, best of {best}"]
         assert row["psnr"] == pytest.approx(20 * np.log10(255 / sigma), abs=0.5)
@@ -123,11 +118,11 @@ def test_best_of_n_takes_all_scores_of_one_clip(case):
         assert row["ssim"] == pytest.approx(np.mean(likeness))
 
 
-def test_clips_of_three_and_of_seven_frames_are_judged_at_the_same_instants(case):
+def test_clips_of_three_and_of_seven_frames_are_scored_at_the_same_instants(case):
     found = case.frames.copy()
     found[[1, 2, 4, 5]] = 0
-    three = Method("three", lambda _: [case.frames[[0, 3, 6]]], Nobody())
-    seven = Method("seven", lambda _: [found], Nobody())
+    three = method("three", case.frames[[0, 3, 6]])
+    seven = method("seven", found)
     rows = frame_rows(case, three, seven, instants=3)
     assert rows["three"]["psnr"] == rows["seven"]["psnr"] == 100
     base = [metrics.psnr(case.photo, frame) for frame in case.frames[[0, 3, 6]]]
@@ -135,27 +130,27 @@ def test_clips_of_three_and_of_seven_frames_are_judged_at_the_same_instants(case
     assert rows["three"]["gain"] == rows["seven"]["gain"] == pytest.approx(100 - np.mean(base))
 
 
-def test_only_the_middle_frame_is_judged(case):
-    clip = Method("clip", lambda _: [noisy(case.frames, 10)], Nobody())
-    frame = Method("frame", lambda _: [case.frames[3:4]], Nobody())
+def test_only_the_middle_frame_is_scored(case):
+    clip = method("clip", noisy(case.frames, 10))
+    frame = method("frame", case.frames[3:4])
     rows = frame_rows(case, clip, frame, instants=1)
     assert rows["clip"]["psnr"] == pytest.approx(20 * np.log10(255 / 10), abs=0.5)
     assert rows["frame"]["psnr"] == 100
     assert rows[PHOTO]["psnr"] == pytest.approx(metrics.psnr(case.photo, case.frames[3]))
 
 
-def test_only_what_moves_is_judged_in_video(case):
+def test_only_what_moves_is_scored_in_video(case):
     judged = np.zeros(SIZE, bool)
     judged[:10] = True
     found = case.frames.copy()
     found[:, 10:] = 0
-    rows = frame_rows(case._replace(judged=judged), Method("c", lambda _: [found], Nobody()))
+    rows = frame_rows(case._replace(judged=judged), method("c", found))
     assert rows["c"]["psnr"] == 100
 
 
-def test_flow_is_judged_up_to_its_sign(case):
-    half = Method("half", lambda _: [], Nobody(), flow=lambda _: -case.flow / 2)
-    frames = Method("frames", lambda _: [case.frames[::-1]], Nobody())
+def test_flow_is_scored_up_to_its_sign(case):
+    half = method("half", flow=lambda _: -case.flow / 2)
+    frames = method("frames", case.frames[::-1])
     rows = rows_of([half, frames], [case], flow=True)
     assert rows["half"]["epe"] == pytest.approx(6)
     assert rows["half"]["epe_ratio"] == pytest.approx(0.5)
@@ -289,7 +284,7 @@ def test_tables_on_a_few_photos(name, weights, clips, tmp_path, monkeypatch, cap
             assert row.get(score) is None
         else:
             assert np.isfinite(row[score])
-    assert table.found in path.with_suffix(".md").read_text()
+    assert table.finding in path.with_suffix(".md").read_text()
     pictures = [line for line in capsys.readouterr().out.splitlines() if line.endswith(".png")]
     assert str(tmp_path / f"{name}.png") in pictures
     for picture in pictures:
@@ -301,19 +296,20 @@ def test_runs_come_before_what_is_shipped(tmp_path, weights):
     JinSequence(JinSequence.config_class.tiny()).save_pretrained(
         tmp_path / "jin-compact" / "released"
     )
-    trained = find_method("Jin", weights, tmp_path)
-    shipped = find_method("Jin", weights, tmp_path / "none")
+    (trained,), _ = find_methods(["Jin"], weights, tmp_path)
+    (shipped,), _ = find_methods(["Jin"], weights, tmp_path / "none")
     one, other = (next(c.model.parameters()) for c in (trained, shipped))
     assert not torch.equal(one, other)
-    assert find_method("animator on the same budget", weights, tmp_path) is None
+    lacking = "animator on the same budget"
+    assert find_methods([lacking], weights, tmp_path) == ([], [lacking])
 
 
 def test_a_table_without_any_weights(tmp_path, weights, monkeypatch):
     monkeypatch.setenv("B2M_RUNS", str(tmp_path))
-    lacking = PaperTable("nothing", ("movers",), {"animator on the same budget": {}})
-    monkeypatch.setattr(TableOfPaper, "paper", lacking, raising=False)
+    lacking = PaperSpec("title", "nothing", ("movers",), {"animator on the same budget": {}})
+    monkeypatch.setattr(PaperTable, "spec", lacking, raising=False)
     with pytest.raises(InputError, match="train any of animator-short first"):
-        TableOfPaper(Options(weights=weights))
+        PaperTable(Options(weights=weights))
 
 
 def test_a_clip_in_which_nothing_moves_takes_nothing_from_the_other_groups(
@@ -321,12 +317,11 @@ def test_a_clip_in_which_nothing_moves_takes_nothing_from_the_other_groups(
 ):
     still = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     write_mp4(tmp_path / "still.mp4", (still for _ in range(14)), 30)
-    monkeypatch.setattr(methods, "cost", lambda model: (1.0, 2.0))
     monkeypatch.setenv("B2M_RUNS", str(tmp_path / "runs"))
 
-    class Known(TableOfPaper):
-        paper = PaperTable(
-            "nothing", ("movers", "video"), {"BlurFlowNet": {"movers": 9.9}}, flow=True
+    class Known(PaperTable):
+        spec = PaperSpec(
+            "title", "none", ("movers", "video"), {"BlurFlowNet": {"movers": 9.9}}, flow=True
         )
 
     rows = Known(Options(samples=2, clips=tmp_path, weights=weights)).compute()
@@ -347,7 +342,7 @@ def test_tables_that_lack_what_they_measure_are_refused(tmp_path):
 def test_costs(monkeypatch):
     monkeypatch.setattr(methods, "COST_SIZE", (48, 64))
     model = BlurDecomposer(BlurDecomposer.config_class.tiny()).eval()
-    gmacs, seconds = cost(model, 1)
+    gmacs, seconds = measure_cost(model, runs=1)
     counted = []
 
     def count(module, given, result):
@@ -369,7 +364,7 @@ def test_tables_name_what_there_is():
         assert set(table.methods) <= set(methods.NAMES)
         assert all(set(published) <= set(table.groups) for published in table.methods.values())
     published = PAPER_TABLES["2022-T1"].published
-    assert published("camera", "decomposer, best of 3") == 23.56
+    assert published("camera", BestOf("decomposer", 3)) == 23.56
     assert published("movers", "Jin") == 17.01 and published("video", "Jin") is None
     assert {methods.recipe_of(name) for name in methods.NAMES} <= all_recipes().keys()
     assert set(PAPER_TABLES) < set(tables())

@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from b2m.evaluate import methods
+from b2m.evaluate.methods import Method
 from b2m.evaluate.run import evaluate
 from b2m.evaluate.table import Options
 from b2m.evaluate.tables.flow_applications import (
     TRUE,
     DeconvolutionTable,
     SegmentationTable,
-    overlap,
 )
+from b2m.metrics import overlap
 from b2m.models import MotionAnimator
 
 pytestmark = pytest.mark.usefixtures("few_textures")
@@ -24,15 +25,17 @@ def test_overlap():
     truth, found = np.zeros((10, 10), bool), np.zeros((10, 10), bool)
     truth[:, :4] = True
     found[:, 2:8] = True
-    assert overlap(found, truth) == pytest.approx((20 / 80, 20 / 60, 20 / 40))
-    assert overlap(truth, truth) == (1, 1, 1)
-    assert overlap(np.zeros_like(truth), truth) == (0, 0, 0)
+    keys = ("iou", "precision", "recall")
+    known = dict(zip(keys, (20 / 80, 20 / 60, 20 / 40), strict=True))
+    assert overlap(found, truth) == pytest.approx(known)
+    assert overlap(truth, truth) == dict.fromkeys(keys, 1)
+    assert overlap(np.zeros_like(truth), truth) == dict.fromkeys(keys, 0)
 
 
 def test_the_true_flow_finds_what_moves(monkeypatch):
     monkeypatch.setattr(SegmentationTable, "size", 96)
-    flows = {"nothing": lambda sample: np.zeros_like(sample.flow)}
-    table = SegmentationTable(Options(samples=6), flows)
+    nothing = Method("nothing", flow=lambda sample: np.zeros_like(sample.flow))
+    table = SegmentationTable(Options(samples=6), [nothing])
     by_name = {row["name"]: row for row in table.compute()}
     for group in ("static camera", "any motion"):
         assert by_name[f"{group}: {TRUE}"]["iou"] > 0.6
@@ -47,7 +50,7 @@ def test_the_tables_say_what_was_not_run(table, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setenv("B2M_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(SegmentationTable, "size", 64)
-    monkeypatch.setattr(DeconvolutionTable, "size", (64, 96))
+    monkeypatch.setattr(DeconvolutionTable, "photo_size", (64, 96))
     monkeypatch.setattr(methods, "COST_SIZE", (32, 48))
     torch.manual_seed(0)
     MotionAnimator(MotionAnimator.config_class.tiny()).save_pretrained(tmp_path / "w" / "animator")

@@ -15,7 +15,8 @@ from b2m.data.recipes import DATASET_RECIPES
 from b2m.data.scenes import SceneConfig, render
 from b2m.data.storage import read_index
 from b2m.data.textures import procedural_cutouts, procedural_textures
-from b2m.evaluate.scoring import PHOTO
+from b2m.evaluate.methods import Method
+from b2m.evaluate.scoring import PHOTO, Prediction, Scorer
 from b2m.evaluate.table import Group, Table
 from b2m.evaluate.test_sets import scene_samples
 from b2m.hub import HubModel
@@ -87,15 +88,15 @@ def test_a_table(tmp_path):
         """How bright the scenes are."""
 
         columns = {"samples": ("n", "d"), "grey": ("mean grey", ".1f")}  # noqa: RUF012
-        samples = 3
+        default_samples = 3
 
         def groups(self):
             """Scenes of any motion."""
             config = SceneConfig(size=32)
-            found = scene_samples(None, None, config, self.asked, split="test", number=0)
-            yield Group("scenes", found, self.asked)
+            found = scene_samples(None, None, config, self.sample_count, split="test", number=0)
+            yield Group("scenes", found, self.sample_count)
 
-        def judge(self, sample):
+        def score(self, sample):
             """The photo alone."""
             yield PHOTO, {"grey": sample.photo.mean()}
 
@@ -109,6 +110,33 @@ def test_a_table(tmp_path):
     assert row["samples"] == 3
     assert 0 < row["grey"] < 255
     assert "Of 8-bit sRGB." in path.with_suffix(".md").read_text("utf-8")
+
+
+def test_a_table_that_compares_methods(tmp_path):
+    @register_table("exposures")
+    class ExposuresTable(Table):
+        """How near the true frames are to themselves, but darker."""
+
+        columns = {"samples": ("n", "d"), "psnr": ("PSNR", ".2f")}  # noqa: RUF012
+        default_samples = 2
+
+        def load_methods(self):
+            """Frames of half the values."""
+            return [Method("darker", lambda sample: [Prediction(sample.frames // 2)])]
+
+        def groups(self):
+            """Scenes of camera motion."""
+            yield self.scene_group("camera", "camera", self.sample_count, 0)
+
+        def score(self, sample):
+            """The photo repeated, then the method."""
+            for label, clip, _ in Scorer(sample).best_clips(self.methods):
+                yield label, {"psnr": clip.psnr.mean()}
+
+    path = b2m.evaluate.evaluate("exposures", output=tmp_path)
+    photo, darker = json.loads(path.read_text("utf-8"))["rows"]
+    assert (photo["name"], darker["name"]) == (f"camera: {PHOTO}", "camera: darker")
+    assert 0 < darker["psnr"] < photo["psnr"]
 
 
 def test_a_layout(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 
 from b2m.data.line_blur import SETS, camera_field, line_samples
 from b2m.errors import InputError
+from b2m.evaluate.methods import Method
 from b2m.evaluate.table import Options
 from b2m.evaluate.tables.flow_applications import BLURRED, TRUE, DeconvolutionTable
 from b2m.metrics import psnr
@@ -54,13 +55,13 @@ def test_photos_that_are_too_small_are_named():
 
 def test_the_table():
     class Small(DeconvolutionTable):
-        size = (64, 80)
+        photo_size = (64, 80)
 
         def photos(self):
             return PHOTOS
 
-    flows = {"BlurFlowNet": lambda sample: np.zeros_like(sample.flow)}
-    table = Small(Options(samples=2), flows)
+    nothing = Method("BlurFlowNet", flow=lambda sample: np.zeros_like(sample.flow))
+    table = Small(Options(samples=2), [nothing])
     rows = table.compute()
     assert [row["name"] for row in rows] == [
         f"{name}: {way}" for name in SETS for way in (BLURRED, TRUE, "BlurFlowNet")

@@ -62,6 +62,22 @@ Weights = Annotated[
 ]
 
 
+def listing(what: str, lines: Callable[[], Iterable[str]]) -> Any:
+    """An option --list, which prints lines and ends the command.
+
+    Args:
+        what: is listed, for the help.
+        lines: called where the option is given.
+    """
+
+    def show(wanted: bool) -> None:
+        if wanted:
+            print(*lines(), sep="\n")
+            raise typer.Exit
+
+    return typer.Option("--list", callback=show, is_eager=True, help=f"List the {what} and exit.")
+
+
 @dataclass
 class Row:
     """One photo's row of the closing table."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -11,16 +12,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from b2m.cli.console import Seed, require_at_least
+from b2m.cli.console import Seed, listing, require_at_least
 from b2m.cli.train import CutoutFolder, PhotoFolder
 from b2m.errors import ArgumentError
 
 if TYPE_CHECKING:
     from b2m.data.recipes import DatasetRecipe
 
+_WAYS = {
+    "average": "sharp frames of films, averaged",
+    "between": "frames interpolated between two of a film, along the true motion",
+    "panorama": "crops of panoramas before which the camera turns",
+    "rotation": "photos before which the camera turns",
+    "scenes": "rendered scenes of photos and cut-outs",
+}
+
 _NAMED = 5  # reasons that are said; all are in skipped.jsonl
 
 app = typer.Typer(rich_markup_mode=None, help="Build, check and preview training data.")
+
+
+def _recipe_lines() -> Iterator[str]:
+    from b2m.data.recipes import DATASET_RECIPES
+
+    for name, recipe in sorted(DATASET_RECIPES.items()):
+        yield f"{name:12} {_WAYS[recipe.way]}"
+
 
 DataSet = Annotated[Path, typer.Argument(metavar="DIR", help="A data set that was built.")]
 
@@ -31,8 +48,7 @@ def build(
         str,
         typer.Option(
             metavar="NAME",
-            help="gopro, gopro-pairs, genblur, aist, nfs, reds, dvd, monkaa, video, panorama, "
-            "rotation or scenes: the data set, or how samples are made.",
+            help="The data set, or how samples are made; see --list.",
         ),
     ],
     out: Annotated[
@@ -141,6 +157,7 @@ def build(
             help="Write index.parquet beside the index, too; later builds keep it up to date.",
         ),
     ] = False,
+    recipes: Annotated[bool, listing("recipes", _recipe_lines)] = False,
 ) -> None:
     """Turn downloaded sources into samples: blur, sharp frames, flow, guidance, and an index.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from b2m.cli.console import Seed, Weights, require_at_least
+from b2m.cli.console import Seed, Weights, listing, require_at_least
 from b2m.errors import ArgumentError
 
 ClipFolder = Annotated[Path | None, typer.Option(metavar="DIR", help="Real clips.")]
@@ -29,14 +30,18 @@ DataFolders = Annotated[
 Samples = Annotated[int | None, typer.Option(metavar="N", help="How many samples.")]
 
 
-def _list_recipes(wanted: bool) -> None:
-    if not wanted:
-        return
+def _recipe_lines() -> Iterator[str]:
     from b2m.train.recipes import all_recipes
 
     for name, recipe in sorted(all_recipes().items()):
-        print(f"{name:36} {recipe.model.__name__}, crops of {recipe.crop}x{recipe.crop}")
-    raise typer.Exit
+        yield f"{name:36} {recipe.model.__name__}, crops of {recipe.crop}x{recipe.crop}"
+
+
+def _table_lines() -> Iterator[str]:
+    from b2m.evaluate.run import tables
+
+    for name, table in sorted(tables().items()):
+        yield f"{name:16} {(table.__doc__ or '').partition(chr(10))[0]}"
 
 
 def train(
@@ -83,12 +88,7 @@ def train(
         ),
     ] = 0,
     seed: Seed = 0,
-    recipes: Annotated[
-        bool,
-        typer.Option(
-            "--list", callback=_list_recipes, is_eager=True, help="List the recipes and exit."
-        ),
-    ] = False,
+    recipes: Annotated[bool, listing("recipes", _recipe_lines)] = False,
 ) -> None:
     """Train a model; run it again to resume."""
     if samples is not None:
@@ -121,10 +121,7 @@ def train(
 def evaluate(
     table: Annotated[
         str,
-        typer.Option(
-            metavar="NAME",
-            help="Name of a table, as above.",
-        ),
+        typer.Option(metavar="NAME", help="Name of a table; see --list."),
     ],
     samples: Samples = None,
     photos: PhotoFolder = None,
@@ -137,23 +134,13 @@ def evaluate(
         Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the results.")
     ] = Path("results"),
     seed: Seed = 0,
+    listed: Annotated[bool, listing("tables", _table_lines)] = False,
 ) -> None:
     """Compute a table of numbers, as Markdown and JSON.
 
-    \b
-      scenes        rendered scenes, of which everything is known
-      clips         real clips, averaged into blurred photos; --samples is of each
-      video         the same clips as blurred videos
-      motions       how often the true motion is among the first five hypotheses
-      enlarged      scenes whose blurred photo was enlarged
-      large         scenes larger than what is encoded at once, tile by tile
-      sharp         sharp photos that are taken for moving
-      segmentation  moving objects against the camera's motion
-      mix           what rotation and real clips add to training (animator-short-*)
-
-    The tables of the papers: 2022-T1 to -T3, -directions, 2021a-T1 to -T5, 2021b-T1, -T2, -T3. They
-    compare models that this program trains; those that were not trained have a row that says so.
-    With --data they are measured on that split of data sets that were built.
+    Tables whose names begin with a year are those of the papers. They compare models that this
+    program trains; those that were not trained have a row that says so. With --data they are
+    measured on that split of data sets that were built.
     """
     from b2m.evaluate import run as evaluation
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from b2m.evaluate.scoring import TRIES
+from b2m.evaluate.scoring import TRIES, BestOf, Label, method_of
 
 _BUDGET = (
     "Trained alike, 30,000 samples of 96x96 in batches of 8 (24,000 at a constant rate, the first "
@@ -21,21 +21,23 @@ _FEWER = (
 
 
 @dataclass(frozen=True)
-class PaperTable:
-    """One table of a paper.
+class PaperSpec:
+    """What one table of a paper compares.
 
     Attributes:
-        found: the paper's result, a sentence.
+        title: what is compared, a line.
+        finding: the paper's result, a sentence.
         groups: of "movers", "camera", "rotation" and "video" (each real clip).
         methods: names in `b2m.evaluate.methods.NAMES`, each with the paper's own PSNR or EPE by
             group, on its own data; of several tries, as many as `b2m.evaluate.scoring.TRIES`.
-        flow: whether motion is judged, not frames.
-        instants: how many of a clip's frames are judged, evenly over the exposure; 1 is the middle.
+        flow: whether motion is scored, not frames.
+        instants: how many of a clip's frames are scored, evenly over the exposure; 1 is the middle.
         curves: recipes whose training is drawn, by label.
         budget: how its rows were trained, a sentence.
     """
 
-    found: str
+    title: str
+    finding: str
     groups: tuple[str, ...]
     methods: Mapping[str, Mapping[str, float | tuple[float, ...]]]
     flow: bool = False
@@ -43,17 +45,17 @@ class PaperTable:
     curves: Mapping[str, str] = field(default_factory=dict)
     budget: str = _BUDGET
 
-    def published(self, group: str, row: str) -> float | None:
+    def published(self, group: str, label: Label) -> float | None:
         """The paper's own number of a row; None where it has none."""
-        name, _, tries = row.partition(", best of ")
-        number = self.methods.get(name, {}).get(group)
-        if isinstance(number, tuple):
-            return number[TRIES.index(int(tries))] if tries else None
-        return None if tries else number
+        number = self.methods.get(method_of(label), {}).get(group)
+        if isinstance(label, BestOf):
+            return number[TRIES.index(label.tries)] if isinstance(number, tuple) else None
+        return None if isinstance(number, tuple) else number
 
 
-PAPER_TABLES: dict[str, PaperTable] = {
-    "2022-T1": PaperTable(
+PAPER_TABLES: dict[str, PaperSpec] = {
+    "2022-T1": PaperSpec(
+        "Single samples and the best of several against Jin (Zhong 2022, Table 1).",
         "Zhong 2022, Table 1: a single sample beats Jin by 2.5 to 3 dB; more samples are better, "
         "by much where things move before a static camera (B-AIST++), by little where the camera "
         "moves (GenBlur). Rendered scenes run backwards as often as forwards, so that in the given "
@@ -68,7 +70,8 @@ PAPER_TABLES: dict[str, PaperTable] = {
             "animator, true guidance": {},
         },
     ),
-    "2022-T2": PaperTable(
+    "2022-T2": PaperSpec(
+        "Guidance from neighbouring frames of a video (Zhong 2022, Table 2).",
         "Zhong 2022, Table 2: guidance from the neighbouring frames of a video, 24.03 dB on "
         "B-AIST++ and 27.04 on GenBlur, beats BIN, which is not built here.",
         ("video",),
@@ -79,7 +82,8 @@ PAPER_TABLES: dict[str, PaperTable] = {
             "animator, guidance from video": {},
         },
     ),
-    "2022-T3": PaperTable(
+    "2022-T3": PaperSpec(
+        "Stages of the decomposer, and guidance that is wrong (Zhong 2022, Table 3).",
         "Zhong 2022, Table 3, Fig. 8 and 9: two stages are 1 dB better than one of equal size (the "
         "compact first stage gives a change of the photo, so that one stage has what the paper's "
         "second adds; rows that say 'from nothing' have not); "
@@ -97,7 +101,8 @@ PAPER_TABLES: dict[str, PaperTable] = {
         },
         curves={"with guidance": "decomposer-compact", "without": "decomposer-unguided"},
     ),
-    "2022-directions": PaperTable(
+    "2022-directions": PaperSpec(
+        "Guidance of 2, 4, 8 or 16 directions (Zhong 2022, Fig. 10).",
         "Zhong 2022, appendix B, Fig. 10: guidance of 2 directions already helps, 4 are better, 8 "
         "or 16 hardly better still.",
         ("movers", "camera"),
@@ -112,7 +117,8 @@ PAPER_TABLES: dict[str, PaperTable] = {
             **{f"{n} directions": f"decomposer-{n}-directions" for n in (2, 8, 16)},
         },
     ),
-    "2021a-T1": PaperTable(
+    "2021a-T1": PaperSpec(
+        "The restorer against Jin on rotational blur (Argaw 2021a, Table 1).",
         "Argaw 2021a, Table 1 and Fig. 6: on rotational blur better than Jin by 1.65 dB, all "
         "frames alike; the longer the blur, the worse.",
         ("rotation",),
@@ -124,7 +130,8 @@ PAPER_TABLES: dict[str, PaperTable] = {
         instants=3,
         budget=_BUDGET + _FEWER,
     ),
-    "2021a-T2": PaperTable(
+    "2021a-T2": PaperSpec(
+        "The restorer against Jin on video (Argaw 2021a, Table 2).",
         "Argaw 2021a, Table 2, 3 and Fig. 7: on video better than Jin by 2.5 dB in the middle and "
         "by 3.7 dB at the ends; an error of the middle frame does not spread to the others.",
         ("movers", "camera", "video"),
@@ -135,7 +142,8 @@ PAPER_TABLES: dict[str, PaperTable] = {
             "animator, better order": {},
         },
     ),
-    "2021a-T3": PaperTable(
+    "2021a-T3": PaperSpec(
+        "The middle frame against networks for one sharp image (Argaw 2021a, Table 3).",
         "Argaw 2021a, Table 3: the middle frame, 29.84 dB, is within reach of networks made for "
         "one sharp image: Nah 29.08, Kupyn 28.70, Tao 30.26; Jin 26.98.",
         ("movers", "camera", "video"),
@@ -147,7 +155,8 @@ PAPER_TABLES: dict[str, PaperTable] = {
         },
         instants=1,
     ),
-    "2021a-T4": PaperTable(
+    "2021a-T4": PaperSpec(
+        "Trained on rotation, measured on video (Argaw 2021a, Table 4).",
         "Argaw 2021a, Table 4: what was trained on rotation works on video, at the level of Jin "
         "trained on video.",
         ("video",),
@@ -159,7 +168,8 @@ PAPER_TABLES: dict[str, PaperTable] = {
         instants=3,
         budget=_BUDGET + _FEWER,
     ),
-    "2021a-T5": PaperTable(
+    "2021a-T5": PaperSpec(
+        "Parts and losses of the restorer (Argaw 2021a, Table 5).",
         "Argaw 2021a, Table 5: spatial transformers alone 25.86, 31.20, 25.78 dB (first, middle, "
         "last), with local warping 26.67, 32.02, 26.58, with image transformers 26.06, 31.78, "
         "26.05, with all 27.35, 31.98, 27.41; photometric loss alone 25.98, 30.77, 25.97, with "
@@ -177,7 +187,8 @@ PAPER_TABLES: dict[str, PaperTable] = {
         },
         instants=3,
     ),
-    "2021b-T1": PaperTable(
+    "2021b-T1": PaperSpec(
+        "Motion fields from one blurred photo (Argaw 2021b, Table 1).",
         "Argaw 2021b, Table 1 and Analysis: flow from the photo itself has an error of 2.08 px on "
         "GoPro, flow between restored end frames one of 5.88.",
         ("movers", "camera", "rotation", "video"),
@@ -192,7 +203,8 @@ PAPER_TABLES: dict[str, PaperTable] = {
         budget=_BUDGET + " Fine-tuned: 14,000 samples more, nine of ten crops of real clips, then "
         "6,000 in which the rate falls.",
     ),
-    "2021b-T3": PaperTable(
+    "2021b-T3": PaperSpec(
+        "Parts of BlurFlowNet's decoder (Argaw 2021b, Table 3).",
         "Argaw 2021b, Table 3: on GoPro an error of 2.077 px with both parts of the feature "
         "decoder, 2.263 without spatial transformers, 2.383 without the refining block, 2.748 "
         "without both.",
@@ -205,7 +217,8 @@ PAPER_TABLES: dict[str, PaperTable] = {
         },
         flow=True,
     ),
-    "mix": PaperTable(
+    "mix": PaperSpec(
+        "What rotation and real clips add to training (animator-short-*).",
         "Of no paper: what turning cameras and crops of real clips add to scenes when the animator "
         "is trained further.",
         ("movers", "camera", "rotation", "video"),

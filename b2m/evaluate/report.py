@@ -26,7 +26,7 @@ def write_report(
     rows: Sequence[Row],
     columns: Columns,
     notes: Sequence[str] = (),
-    spread: bool = False,
+    std: bool = False,
 ) -> tuple[Path, str]:
     """Write a table as `folder`/`name`.json and as Markdown beside it.
 
@@ -37,7 +37,7 @@ def write_report(
         rows: each with its "name"; NaN and infinity, which JSON does not know, become null.
         columns: of the Markdown, in order. Those without any number are left out.
         notes: sentences below the table.
-        spread: show KEY_std of a row beside KEY.
+        std: show KEY_std of a row beside KEY.
 
     Returns:
         The JSON file, and the Markdown.
@@ -52,7 +52,7 @@ def write_report(
         "notes": list(notes),
         "rows": [_finite(row) for row in rows],
     }
-    text = _markdown(result, columns, spread)
+    text = _markdown(result, columns, std)
     with atomic_path(folder / f"{name}.md") as path:
         path.write_text(text, encoding="utf-8")
     with atomic_path(folder / f"{name}.json") as path:
@@ -152,11 +152,11 @@ def machine() -> str:
     )
 
 
-def _markdown(result: Mapping[str, Any], columns: Columns, spread: bool) -> str:
+def _markdown(result: Mapping[str, Any], columns: Columns, std: bool) -> str:
     rows = result["rows"]
     keys, lines = _head(rows, columns)
     for row in rows:
-        cells = [_cell(row, key, columns, spread) for key in keys]
+        cells = [_cell(row, key, columns, std) for key in keys]
         lines.append("| " + " | ".join([row["name"], *cells]) + " |")
     head = [f"# {result['table']}", f"`{result['command']}`", f"On {result['machine']}."]
     return "\n\n".join([*head, "\n".join(lines), *result["notes"]]) + "\n"
@@ -169,12 +169,12 @@ def _head(rows: Sequence[Row], columns: Columns) -> tuple[list[str], list[str]]:
     return keys, [heading, "|---|" + "---:|" * len(keys)]
 
 
-def _cell(row: Row, key: str, columns: Columns, spread: bool = False) -> str:
+def _cell(row: Row, key: str, columns: Columns, std: bool = False) -> str:
     value, deviation = row.get(key), row.get(f"{key}_std")
     if value is None:
         return "–"
     text = format(value, columns[key][1])
-    return f"{text} ± {deviation:.2f}" if spread and deviation is not None else text
+    return f"{text} ± {deviation:.2f}" if std and deviation is not None else text
 
 
 def _finite(row: Row) -> Row:

@@ -35,7 +35,7 @@ def evaluate(
     `output`, where there is one, and marked as of an earlier run.
 
     Args:
-        table: one of `tables()`; `b2m evaluate --help` says what each measures.
+        table: one of `tables()`; `b2m evaluate --list` says what each measures.
         samples: how many; each table says of what, and how many there are by default.
         photos, cutouts: folders for the scenes (see `b2m.data.textures.split_files`); None for
             made-up textures.
@@ -59,7 +59,7 @@ def evaluate(
     sets = tuple(str(folder) for folder in data)
     options = Options(samples, photos, cutouts, clips, sets, weights, split, seed)
     kind = _checked(table, options)
-    if kind.many_models and weights is not None and not Path(weights).is_dir():
+    if kind.compares_models and weights is not None and not Path(weights).is_dir():
         raise InputError(
             f"there is no folder {os.fspath(weights)!r}: name one of checkpoints with weights=… "
             "(--weights), or none for those that come with b2m"
@@ -68,13 +68,13 @@ def evaluate(
     make_folder(folder)
     made = kind(options)
     rows = made.compute()
-    given: dict[str, Any] = {"samples": made.asked}
-    given |= {name: getattr(options, name) for name in made.uses}
+    given: dict[str, Any] = {"samples": made.sample_count}
+    given |= {name: getattr(options, name) for name in made.command_options}
     given |= {"split": None if split == "test" else split, "seed": seed or None}
     command = command_line(["b2m", "evaluate", "--table", table], given)
     rows, earlier = with_earlier(folder, table, command, rows)
     notes = [*made.notes(), *earlier]
-    path, text = write_report(folder, table, command, rows, made.columns, notes, made.shows_spread)
+    path, text = write_report(folder, table, command, rows, made.columns, notes, made.shows_std)
     print(text)
     for picture in made.draw(folder, rows):
         print(picture)
@@ -102,7 +102,7 @@ def _checked(name: str, options: Options) -> type[Table]:
     if options.data and not known[name].takes_data:
         which = ", ".join(name for name, table in known.items() if table.takes_data)
         raise ArgumentError(f"the table '{name}' takes no data sets (--data); these do: {which}")
-    needs = () if options.data else known[name].needs
+    needs = () if options.data else known[name].required_inputs
     for need in needs:
         if getattr(options, need) is None:
             what = "real clips" if need == "clips" else need

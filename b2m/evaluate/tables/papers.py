@@ -9,9 +9,10 @@ are not there have a row that says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,36 +20,35 @@ from b2m.assets import runs_folder
 from b2m.data.datasets import records_of
 from b2m.data.rotation import RotationConfig
 from b2m.data.sample import Sample
-from b2m.data.scenes import Kind, SceneConfig
 from b2m.errors import InputError
-from b2m.evaluate.methods import Cost, Method, find_methods, recipe_of
-from b2m.evaluate.paper_tables import PAPER_TABLES, PaperTable
-from b2m.evaluate.report import NOT_RUN, Row
+from b2m.evaluate.methods import Method, find_methods, no_motion, recipe_of
+from b2m.evaluate.paper_tables import PAPER_TABLES, PaperSpec
+from b2m.evaluate.report import Row
 from b2m.evaluate.scoring import (
-    LEAST_MOVING,
+    MIN_MOVING,
     PHOTO,
-    Frames,
+    Label,
     Mask,
+    ScoredClip,
+    Scorer,
     Scores,
-    Tally,
-    best_of,
-    frame_psnr,
+    ScoresOfRows,
+    ends_and_middle,
+    epe_ratio,
+    method_of,
     moving_pixels,
 )
-from b2m.evaluate.table import Group, Options, Table
+from b2m.evaluate.table import COST_COLUMNS, NO_COST, Group, Options, Rows, Table
 from b2m.evaluate.test_sets import INSTANTS, built_samples, rotation_samples, video_samples
 from b2m.metrics import epe, flow_epe_either_sign, load_lpips, ssim
-from b2m.motion.fields import STILL_THRESHOLD, Flow, to_first_grid
+from b2m.motion.fields import STILL_THRESHOLD, to_first_grid
 from b2m.motion.orientation import length_of
 from b2m.registry import register_table
-from b2m.tensors import evenly_spaced
 from b2m.visualize import plots
 from b2m.visualize.plots import PhotoScores
 
-SIZE = 192
-BLUR = (4.0, 32.0)
-
 ZERO = "no motion"
+_ZERO = no_motion(ZERO)
 
 _COMPACT = (
     "Compact forms differ from the papers' own: the restorer and BlurFlowNet see the photo's local "
@@ -78,13 +78,12 @@ COLUMNS = {
     "epe_first": ("EPE, first grid", ".2f"),
     "epe_ratio": ("of zero", ".2f"),
     "epe_moving": ("EPE moving", ".2f"),
-    "gmacs": ("GMAC", ".1f"),
-    "seconds": ("seconds", ".2f"),
+    **COST_COLUMNS,
     "paper": ("paper", ".2f"),
 }
 
 
-class TableOfPaper(Table):
+class PaperTable(Table):
     """One table of a paper.
 
     Args:
@@ -93,28 +92,25 @@ class TableOfPaper(Table):
     """
 
     columns = COLUMNS
-    samples = 60  # of each group: kinds of scenes, rotation, each real clip
-    many_models = True
+    default_samples = 60  # of each group: kinds of scenes, rotation, each real clip
+    compares_models = True
     takes_data = True
-    always = ("psnr",)
-    paper: ClassVar[PaperTable]
+    measures_costs = True
+    required_keys = ("psnr",)
+    spec: ClassVar[PaperSpec]
 
     def __init__(self, options: Options, methods: Sequence[Method] | None = None) -> None:
-        super().__init__(options)
-        self.missing: list[str] = []
-        self.costs: dict[str, Cost] = {}
+        super().__init__(options, methods)
         self.built = [self.data_set(folder) for folder in options.data]
-        self.methods = self.find() if methods is None else methods
-        self.everything: list[PhotoScores] = []
-        self.lpips = None if self.paper.flow else load_lpips()
+        self.photo_scores: list[PhotoScores] = []
+        self.lpips = None if self.spec.flow else load_lpips()
         self.seen = 0
 
-    def find(self) -> list[Method]:
-        """The methods whose weights are there, and what they cost."""
-        names = tuple(self.paper.methods)
-        there, self.missing, self.costs = find_methods(names, self.options.weights)
+    def load_methods(self) -> Sequence[Method]:
+        """The methods of the table whose weights are there."""
+        there, self.missing = find_methods(self.spec.methods, self.options.weights)
         if not there:
-            wanted = ", ".join(sorted({recipe_of(name) for name in names}))
+            wanted = ", ".join(sorted({recipe_of(name) for name in self.spec.methods}))
             raise InputError(f"no weights for this table: train any of {wanted} first")
         return there
 
@@ -124,16 +120,16 @@ class TableOfPaper(Table):
         Raises:
             InputError: it is no whole data set, has none of the split, or its frames are too few.
         """
-        only_middle = self.paper.instants == 1 and not self.paper.flow
+        only_middle = self.spec.instants == 1 and not self.spec.flow
         records = records_of(folder, self.options.split, motion=not only_middle)
-        least = 1 if self.paper.flow else self.paper.instants
+        least = 1 if self.spec.flow else self.spec.instants
         for one in records:
             if one.frames < least:
                 raise InputError(
                     f"sample {one.number} of {folder} has {one.frames} sharp frames, and this "
                     f"table judges {least}: build it with more (--frames)"
                 )
-        chosen = records[:: max(1, -(-len(records) // (self.asked or len(records))))]
+        chosen = records[:: max(1, -(-len(records) // (self.sample_count or len(records))))]
         # The paper's numbers are of these data sets, where it names them.
         found = {"aist": "movers", "genblur": "camera"}
         found |= dict.fromkeys(("panorama", "rotation"), "rotation")
@@ -143,135 +139,107 @@ class TableOfPaper(Table):
 
     def groups(self) -> Iterator[Group]:
         """Those of the paper's table: kinds of scenes, rotation, each real clip."""
-        options, count, wanted = self.options, self.asked or 0, self.paper.groups
+        options, count, wanted = self.options, self.sample_count or 0, self.spec.groups
         if options.data:
             yield from self.built
             return
-        kinds: tuple[Kind, ...] = ("movers", "camera")
-        found: Iterator[Sample]
-        for place, kind in enumerate(kinds):
-            if kind in wanted:
-                config = SceneConfig(size=SIZE, blur=BLUR, kind=kind)
-                found = self.scenes(config, count, 3 * options.seed + place)
-                yield Group(kind, found, count, kind=kind)
+        number = 3 * options.seed
+        if "movers" in wanted:
+            yield self.scene_group("movers", "movers", count, number)
+        if "camera" in wanted:
+            yield self.scene_group("camera", "camera", count, number + 1)
         if "rotation" in wanted:
-            turning, number = RotationConfig(size=SIZE, blur=BLUR), (options.seed * 3 + 2) << 20
+            turning = RotationConfig(size=self.size, blur=self.blur)
             found = rotation_samples(
-                options.photos, turning, count, split=options.split, number=number
+                options.photos, turning, count, split=options.split, number=(number + 2) << 20
             )
             yield Group("rotation", found, count, kind="rotation")
         if "video" in wanted:
-            for path in self.clips():
+            for path in self.clip_paths():
                 yield Group(path.stem, video_samples(path, count), count, kind="video")
 
-    def judge(self, sample: Sample) -> Iterator[tuple[str, Scores]]:
+    def score(self, sample: Sample) -> Iterator[tuple[Label, Scores]]:
         """Nothing where hardly anything moves."""
         if sample.flow is None:  # a pair without motion
-            yield from self.frames(sample)
+            yield from self.frame_scores(sample)
             return
-        moving = moving_pixels(sample.known_flow)
-        if moving.mean() >= LEAST_MOVING:
-            yield from self.flows(sample, moving) if self.paper.flow else self.frames(sample)
+        moving = moving_pixels(sample.flow)
+        if moving.mean() >= MIN_MOVING:
+            flow = self.spec.flow
+            yield from self.flow_scores(sample, moving) if flow else self.frame_scores(sample)
 
-    def flows(self, sample: Sample, moving: Mask) -> Iterator[tuple[str, Scores]]:
+    def flow_scores(self, sample: Sample, moving: Mask) -> Iterator[tuple[Label, Scores]]:
         """Errors of motion, of the better sign."""
-
-        first = to_first_grid(sample.known_flow)
-
-        def scored(flow: Flow) -> Scores:
-            return {
-                "epe": flow_epe_either_sign(flow, sample.known_flow),
+        truth = sample.known_flow
+        first = to_first_grid(truth)
+        for method in (_ZERO, *self.methods):
+            flow = method.motion(sample)
+            scores = {
+                "epe": flow_epe_either_sign(flow, truth),
                 # The first frame of one sign is the last of the other.
                 "epe_first": min(epe(to_first_grid(sign * flow), first) for sign in (1, -1)),
-                "epe_zero": epe(np.zeros_like(flow), sample.known_flow),
-                "epe_moving": flow_epe_either_sign(flow, sample.known_flow, moving),
+                "epe_zero": epe(np.zeros_like(flow), truth),
+                "epe_moving": flow_epe_either_sign(flow, truth, moving),
             }
+            yield method.name, scores
 
-        yield ZERO, scored(np.zeros_like(sample.known_flow))
-        for method in self.methods:
-            yield method.name, scored(method.motion(sample))
-
-    def frames(self, sample: Sample) -> Iterator[tuple[str, Scores]]:
+    def frame_scores(self, sample: Sample) -> Iterator[tuple[Label, Scores]]:
         """Scores of frames: of the photo repeated, and of each method by its tries."""
-        instants = self.paper.instants
+        several = self.spec.instants > 1
         longest = 0.0 if sample.flow is None else float(length_of(sample.flow).max())
-        perceived = self.lpips if self.seen % _LPIPS_EVERY == 0 else None
+        lpips = self.lpips if self.seen % _LPIPS_EVERY == 0 else None
         self.seen += 1
-        truth = sample.frames[evenly_spaced(len(sample.frames), instants)]
-        still = np.broadcast_to(sample.photo, truth.shape)
-        base = frame_psnr(still, truth, sample.judged).mean()
+        scorer = Scorer(sample, self.spec.instants)
+        shown = ends_and_middle(len(scorer.truth))
 
-        def scored(name: str, frames: Frames, order_invariant: bool) -> dict[str, Any]:
-            given = frame_psnr(frames, truth, sample.judged)
-            backwards = frame_psnr(frames[::-1], truth, sample.judged)
-            chosen = given
-            if order_invariant and backwards.mean() > given.mean():
-                frames, chosen = frames[::-1], backwards
-            self.everything.append(PhotoScores(name, chosen, longest))
-            ends = tuple(dict.fromkeys((0, len(chosen) // 2, len(chosen) - 1)))
-            pairs = [(frames[index], truth[index]) for index in ends]
-            scores: dict[str, Any] = {
-                "psnr": chosen.mean(),
-                "gain": chosen.mean() - base,
-                "ssim": np.mean([ssim(*pair) for pair in pairs]),
-            }
-            if instants > 1:
-                scores |= {
-                    "psnr_given": given.mean(),
-                    "psnr_better": max(given.mean(), backwards.mean()),
-                    **dict(zip(("first", "middle", "last"), chosen[list(ends)], strict=True)),
-                }
-            if perceived is not None:
-                scores["lpips"] = np.mean([perceived(*pair) for pair in pairs])
+        @cache
+        def scored(name: str, clip: ScoredClip) -> Scores:
+            self.photo_scores.append(PhotoScores(name, clip.psnr, longest))
+            mean = clip.psnr.mean()
+            scores = {"psnr": mean, "gain": mean - scorer.photo.given}
+            scores["ssim"] = scorer.mean(ssim, clip, shown)
+            if several:
+                scores |= clip.scores()
+            if lpips is not None:
+                scores["lpips"] = scorer.mean(lpips, clip, shown)
             return scores
 
-        yield PHOTO, scored(PHOTO, still, False)
-        for method in self.methods:
-            clips = [clip[evenly_spaced(len(clip), instants)] for clip in method.clips(sample)]
-            given = [frame_psnr(clip, truth, sample.judged).mean() for clip in clips]
-            backwards = [frame_psnr(clip[::-1], truth, sample.judged).mean() for clip in clips]
-            results: dict[int, dict[str, Any]] = {}
-            for tries in method.tries if clips else ():
-                best = best_of(given, tries)
-                name = f"{method.name}, best of {tries}" if len(method.tries) > 1 else method.name
-                if best not in results:
-                    results[best] = scored(name, clips[best], method.order_invariant)
-                better = max(given[:tries] + backwards[:tries])
-                yield name, results[best] | ({"psnr_better": better} if instants > 1 else {})
+        for label, clip, better in scorer.best_clips(self.methods):
+            more = {"psnr_better": better} if several else {}
+            yield label, {**scored(method_of(label), clip), **more}
 
-    def finish(self, group: Group, rows: list[Row], tally: Tally) -> list[Row]:
-        """Add ratios, the papers' numbers, costs, and what was not run."""
-        if not rows:
-            rows = [{"name": f"{group.name}: nothing in it moves enough", "samples": 0}]
-        elif self.paper.flow:
-            for row in rows:
-                row["epe_ratio"] = row["epe"] / row["epe_zero"] if row["epe_zero"] else None
-        rows += [{"name": f"{group.name}: {name}{NOT_RUN}", "psnr": None} for name in self.missing]
-        for row in rows:
-            name = row["name"].removeprefix(f"{group.name}: ").removesuffix(NOT_RUN)
-            row["paper"] = self.paper.published(group.kind, name)
-            maker = name.rsplit(", best of", 1)[0]
-            row["gmacs"], row["seconds"] = self.costs.get(maker, (None, None))
-        return rows
+    def finish(self, group: Group, rows: Rows, scores: ScoresOfRows) -> Iterable[Row]:
+        """Add ratios, the papers' numbers, and what was not run."""
+        if self.spec.flow:
+            for row in rows.values():
+                row["epe_ratio"] = epe_ratio(row)
+        empty = {"name": f"{group.name}: nothing in it moves enough", "samples": 0, **NO_COST}
+        rows = rows or {"": empty}
+        for label, row in self.not_run(group.name).items():
+            rows[label] = row | {"psnr": None, **NO_COST}
+        for label, row in rows.items():
+            row["paper"] = self.spec.published(group.kind, label)
+        return rows.values()
 
     def notes(self) -> list[str]:
         """What was measured, and how."""
         notes = [
-            self.paper.found,
+            self.spec.finding,
             *([_BUILT] if self.options.data else []),
-            f"Up to {self.asked} photos of each group from the {self.options.split} split"
-            f"{self.made_up}. movers, camera, rotation: rendered, {SIZE}x{SIZE}, longest blur "
-            f"{BLUR[0]:g} to {BLUR[1]:g} px, with sensor noise and 8 bits. Others: every "
-            f"{INSTANTS} frames of a real clip averaged in linear light, judged at what something "
-            f"moving by {STILL_THRESHOLD:g} px or more crosses; their motion is optical flow (DIS) "
-            f"between sharp frames, an estimate. Left out where under {LEAST_MOVING:.1%} move.",
-            self.paper.budget,
+            f"Up to {self.sample_count} photos of each group from the {self.options.split} split"
+            f"{self.texture_remark}. movers, camera, rotation: rendered, {self.size}x{self.size}, "
+            f"longest blur {self.blur[0]:g} to {self.blur[1]:g} px, with sensor noise and 8 bits. "
+            f"Others: every {INSTANTS} frames of a real clip averaged in linear light, judged at "
+            f"what something moving by {STILL_THRESHOLD:g} px or more crosses; their motion is "
+            "optical flow (DIS) between sharp frames, an estimate. Left out where under "
+            f"{MIN_MOVING:.1%} move.",
+            self.spec.budget,
             _COMPACT,
-            "GMAC (convolutions and products) and seconds (2 threads): the network alone, a photo "
-            "of 960x540. paper: the paper's own PSNR (mean of its frames) or EPE, on its own data, "
-            "at its own size and budget: compare the order of rows, not numbers.",
+            self.cost_note("the network alone") + " paper: the paper's own PSNR (mean of its "
+            "frames) or EPE, on its own data, at its own size and budget: compare the order of "
+            "rows, not numbers.",
         ]
-        if self.paper.flow:
+        if self.spec.flow:
             return [
                 *notes,
                 "EPE in pixels of the better sign, one for the whole photo, on the middle frame's "
@@ -279,11 +247,11 @@ class TableOfPaper(Table):
                 "optical flow (DIS) from the first to the last of their frames.",
             ]
         judged_frames, seen = (
-            f"{self.paper.instants} frames of each clip are judged, evenly from its first to its "
+            f"{self.spec.instants} frames of each clip are judged, evenly from its first to its "
             "last.",
             "SSIM of the first, middle and last, whole.",
         )
-        if self.paper.instants == 1:
+        if self.spec.instants == 1:
             judged_frames, seen = "The middle frame alone is judged.", "SSIM of the whole frame."
         return [
             *notes,
@@ -298,21 +266,21 @@ class TableOfPaper(Table):
         """The table as bars, and the figures of the paper that go with it."""
         name = self.name
         written = [folder / f"{name}.png"]
-        if self.paper.flow:
+        if self.spec.flow:
             plots.draw_table(written[0], name, rows, "epe", "EPE (px)")
         else:
             plots.draw_table(written[0], name, rows, "gain", "PSNR over the photo repeated (dB)")
         if name == "2021a-T1":
             written.append(folder / f"{name}-blur.png")
-            plots.draw_blur(written[1], self.everything, [PHOTO, *self.paper.methods])
+            plots.draw_blur(written[1], self.photo_scores, [PHOTO, *self.spec.methods])
         elif name == "2021a-T2":
             written.append(folder / f"{name}-errors.png")
             shown = ["Jin", "VideoRestorer", "animator, better order"]
-            plots.draw_errors(written[1], self.everything, shown)
-        elif self.paper.curves:
+            plots.draw_errors(written[1], self.photo_scores, shown)
+        elif self.spec.curves:
             logs = {
                 label: runs_folder() / recipe / "log.jsonl"
-                for label, recipe in self.paper.curves.items()
+                for label, recipe in self.spec.curves.items()
             }
             if all(log.is_file() for log in logs.values()):  # else a figure of before stays
                 written.append(folder / f"{name}-training.png")
@@ -321,7 +289,10 @@ class TableOfPaper(Table):
         return written
 
 
-for _name, _paper in PAPER_TABLES.items():
-    _needs = ("clips",) if _paper.groups == ("video",) else ()
-    _values = {"paper": _paper, "needs": _needs}
-    register_table(_name)(type("TableOfPaper", (TableOfPaper,), _values))
+for _name, _spec in PAPER_TABLES.items():
+    _values = {
+        "__doc__": _spec.title,
+        "spec": _spec,
+        "required_inputs": ("clips",) if _spec.groups == ("video",) else (),
+    }
+    register_table(_name)(type("PaperTable", (PaperTable,), _values))

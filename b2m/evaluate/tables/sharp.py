@@ -13,8 +13,8 @@ import numpy as np
 
 from b2m.data.textures import split_files
 from b2m.evaluate.report import Row
-from b2m.evaluate.scoring import Scores, Tally, moving_pixels
-from b2m.evaluate.table import Group, Options, Table
+from b2m.evaluate.scoring import Label, Scores, ScoresOfRows, moving_pixels
+from b2m.evaluate.table import Group, Options, Rows, Table
 from b2m.inference.animator import BlurAnimator
 from b2m.motion.fields import STILL_THRESHOLD
 from b2m.registry import register_table
@@ -22,7 +22,7 @@ from b2m.registry import register_table
 
 @register_table("sharp")
 class SharpTable(Table):
-    """All photos together, then each that moves, the worst first."""
+    """Sharp photos that are taken for moving: all together, then each, the worst first."""
 
     columns = {  # noqa: RUF012
         "samples": ("n", "d"),
@@ -30,9 +30,9 @@ class SharpTable(Table):
         "moving": ("moving pixels", ".1%"),
         "fastest": ("fastest, px", ".1f"),
     }
-    needs = ("photos",)
-    uses = ("photos", "weights")
-    always = ()
+    required_inputs = ("photos",)
+    command_options = ("photos", "weights")
+    required_keys = ()
 
     def __init__(self, options: Options, animator: BlurAnimator | None = None) -> None:
         super().__init__(options)
@@ -41,21 +41,19 @@ class SharpTable(Table):
     def groups(self) -> Iterator[Group]:
         """The photos of the split."""
         assert self.options.photos is not None
-        paths = split_files(self.options.photos, self.options.split)[: self.asked]
+        paths = split_files(self.options.photos, self.options.split)[: self.sample_count]
         yield Group("all photos", paths, len(paths))
 
-    def judge(self, sample: Path) -> Iterator[tuple[str, Scores]]:
+    def score(self, sample: Path) -> Iterator[tuple[Label, Scores]]:
         """A row for each photo."""
         (clip,) = self.animator.animate(sample)
         moving = float(moving_pixels(clip.flow).mean())
         still = int(clip.is_still)
         yield sample.stem, {"still": still, "moving": moving, "fastest": clip.fastest}
 
-    def finish(self, group: Group, rows: list[Row], tally: Tally) -> list[Row]:
+    def finish(self, group: Group, rows: Rows, scores: ScoresOfRows) -> list[Row]:
         """Sum up, and show the photos that are not said to be still."""
-        each: list[Row] = [
-            {"name": name, "samples": 1, **scores[0]} for name, scores in tally.scores.items()
-        ]
+        each: list[Row] = [{"name": name, "samples": 1, **one} for name, (one,) in scores.items()]
         whole: Row = {
             "name": group.name,
             "samples": len(each),

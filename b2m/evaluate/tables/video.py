@@ -7,7 +7,7 @@ neighbouring blurred frames, and is compared with that between the sharp ones.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -19,19 +19,20 @@ from b2m.data.clips import flow_over
 from b2m.data.swept import swept_mask
 from b2m.evaluate.report import Row
 from b2m.evaluate.scoring import (
-    LEAST_MOVING,
+    MIN_MOVING,
     PHOTO,
     Frames,
+    Label,
     Mask,
     Scores,
-    Tally,
+    ScoresOfRows,
     Weighted,
+    direction_accuracy,
+    fraction,
     frame_psnr,
     moving_pixels,
-    right_way,
-    share,
 )
-from b2m.evaluate.table import ALWAYS, Group, Options, Table
+from b2m.evaluate.table import Group, Options, Rows, Table
 from b2m.evaluate.test_sets import INSTANTS, averaged_frames
 from b2m.guidance.quantize import from_flow
 from b2m.inference import video
@@ -82,18 +83,18 @@ class Blurred(NamedTuple):
 
 @register_table("video")
 class VideoTable(Table):
-    """Real clips as blurred videos, each clip by itself.
+    """Real clips as blurred videos that are made sharp again, each clip by itself.
 
     Args:
         options: what it is computed from.
-        animator: what is judged; None for the one with the options' weights.
+        animator: what is measured; None for the one with the options' weights.
     """
 
     columns = COLUMNS
-    samples = 40
-    needs = ("clips",)
-    always = (*ALWAYS, "psnr_moving")
-    names = (PHOTO, NEIGHBOURS, TRUE, FILM, SHARP)
+    default_samples = 40
+    required_inputs = ("clips",)
+    required_keys = (*Table.required_keys, "psnr_moving")
+    row_labels = (PHOTO, NEIGHBOURS, TRUE, FILM, SHARP)
 
     def __init__(self, options: Options, animator: BlurAnimator | None = None) -> None:
         super().__init__(options)
@@ -101,14 +102,14 @@ class VideoTable(Table):
 
     def groups(self) -> Iterator[Group]:
         """A group for each clip, and all together where there are several."""
-        paths = self.clips()
+        paths = self.clip_paths()
         for path in paths:
             self.last: dict[str, Pixels] = {}  # frame of each row
-            frames = _blurred_frames(self.animator, path, self.asked or 0)
+            frames = _blurred_frames(self.animator, path, self.sample_count or 0)
             pool = "all clips" if len(paths) > 1 else None
             yield Group(path.stem, frames, unit="frame", pool=pool)
 
-    def judge(self, sample: Blurred) -> Iterator[tuple[str, Scores]]:
+    def score(self, sample: Blurred) -> Iterator[tuple[Label, Scores]]:
         """Nothing where hardly anything moves."""
         scene, sharp = sample.scene, sample.sharp
         flow = flow_over(sharp)
@@ -123,7 +124,7 @@ class VideoTable(Table):
             SHARP: sharp,
         }
         before, self.last = self.last, {name: frames[-1] for name, frames in shown.items()}
-        if moving.mean() < LEAST_MOVING:
+        if moving.mean() < MIN_MOVING:
             return
         moved = int(moving.sum())
         for name, frames in shown.items():
@@ -136,29 +137,31 @@ class VideoTable(Table):
             scores["step"] = np.mean([_step(a, b, seen) for a, b in pairwise(frames)]).item()
             if name == NEIGHBOURS and scene.flow is not None:
                 hint = from_flow(resize_flow(scene.flow, flow.shape[:2]), _ANY_MOTION)
-                alike = share((hint == guidance).all(axis=-1), moving)
+                alike = fraction((hint == guidance).all(axis=-1), moving)
                 scores["quadrant"] = Weighted(alike, moved)
-                scores["right_way"] = Weighted(right_way(scene.clip.flow, flow, moving), moved)
+                scores["right_way"] = Weighted(
+                    direction_accuracy(scene.clip.flow, flow, moving), moved
+                )
             elif name == TRUE:
-                scores["right_way"] = Weighted(right_way(true.flow, flow, moving), moved)
+                scores["right_way"] = Weighted(direction_accuracy(true.flow, flow, moving), moved)
             yield name, scores
 
-    def finish(self, group: Group, rows: list[Row], tally: Tally) -> list[Row]:
+    def finish(self, group: Group, rows: Rows, scores: ScoresOfRows) -> Iterable[Row]:
         """Add gains over the photo repeated, and how steps at joins compare with others."""
-        base = rows[0]["psnr_moving"]
-        for row in rows:
+        base = rows[PHOTO]["psnr_moving"]
+        for row in rows.values():
             if row["psnr_moving"] is not None and base is not None:
                 row["gain_moving"] = row["psnr_moving"] - base
             if row.get("join") is not None and row.get("step"):
                 row["join_ratio"] = row["join"] / row["step"]
-        return rows
+        return rows.values()
 
     def notes(self) -> list[str]:
         """What was measured, and how."""
         return [
-            f"The first {self.asked} blurred frames of each clip, at most: every {FRAMES} "
+            f"The first {self.sample_count} blurred frames of each clip, at most: every {FRAMES} "
             "consecutive frames averaged in linear light. "
-            f"n: those in which at least {LEAST_MOVING:.1%} of the pixels move.",
+            f"n: those in which at least {MIN_MOVING:.1%} of the pixels move.",
             f"Moving: by {STILL_THRESHOLD:g} px or more over the exposure, by optical flow (DIS) "
             "between the sharp frames; an estimate, not the truth. PSNR moving also counts what "
             "such pixels cross.",
