@@ -195,7 +195,7 @@ def flow(
         InputError: an unreadable photo, or a model, guidance, weights or a device that are not
             possible.
     """
-    if MODELS[checked_model(model, flow_models())].gives == "flow":
+    if MODELS[checked_model(model, flow_models())].output_kind == "flow":
         if guidance is not None:
             raise InputError(f"the model '{model}' takes no guidance: leave it out.")
         if ensemble != 1:

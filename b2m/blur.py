@@ -79,7 +79,7 @@ def _flat(array: NDArray[Scalar]) -> NDArray[Scalar]:
     return array.reshape(array.shape[0] if array.ndim else 1, -1)
 
 
-def decode_bytes(codes: NDArray[np.uint8], gamma: float = 0.0) -> NDArray[np.float32]:
+def srgb8_to_linear(codes: NDArray[np.uint8], gamma: float = 0.0) -> NDArray[np.float32]:
     """Decode uint8 codes (any shape) to float32 linear light in [0, 1] by table.
 
     Args:
@@ -92,7 +92,7 @@ def decode_bytes(codes: NDArray[np.uint8], gamma: float = 0.0) -> NDArray[np.flo
     return light.reshape(codes.shape)
 
 
-def decode_frame(frame: Tensor) -> NDArray[np.float32]:
+def frame_to_linear(frame: Tensor) -> NDArray[np.float32]:
     """Decode an image to linear light by table, to 0.0001: faster than `srgb_to_linear`.
 
     Args:
@@ -105,8 +105,8 @@ def decode_frame(frame: Tensor) -> NDArray[np.float32]:
     return _look_up(_light_table(), cv2.merge(channels).astype(np.float32, copy=False))
 
 
-def encode_bytes(linear: NDArray[np.float32], gamma: float = 0.0) -> NDArray[np.uint8]:
-    """Encode linear light (any shape, clipped to [0, 1]) to uint8 codes; see `decode_bytes`."""
+def linear_to_srgb8(linear: NDArray[np.float32], gamma: float = 0.0) -> NDArray[np.uint8]:
+    """Encode linear light (any shape, clipped to [0, 1]) to uint8 codes; see `srgb8_to_linear`."""
     if gamma:
         return np.rint(255 * np.clip(linear, 0, 1) ** (1 / gamma)).astype(np.uint8)
     return _look_up(_encode_table(), linear)
@@ -117,12 +117,12 @@ def _strips(height: int) -> list[slice]:
     return [slice(top, top + 256) for top in range(0, height, 256)]
 
 
-def average_bytes(frames: Iterable[NDArray[np.uint8]], gamma: float = 0.0) -> NDArray[np.float32]:
+def average_frames(frames: Iterable[NDArray[np.uint8]], gamma: float = 0.0) -> NDArray[np.float32]:
     """Blurred photo of a clip: mean in linear light (Zhong et al. 2022, Eq. 2).
 
     Args:
         frames: (H, W, 3) uint8 one after the other, or an array of them; one at least.
-        gamma: see `decode_bytes`.
+        gamma: see `srgb8_to_linear`.
 
     Returns:
         (H, W, 3) linear light in [0, 1].
@@ -131,7 +131,7 @@ def average_bytes(frames: Iterable[NDArray[np.uint8]], gamma: float = 0.0) -> ND
     for count, frame in enumerate(frames, 1):
         total = total if count > 1 else np.zeros(frame.shape, np.float32)
         for rows in _strips(len(frame)):
-            total[rows] += decode_bytes(frame[rows], gamma)
+            total[rows] += srgb8_to_linear(frame[rows], gamma)
     total /= count
     return total
 
@@ -146,8 +146,8 @@ def reblur_psnr(frames: Iterable[NDArray[np.uint8]], photo: NDArray[np.uint8]) -
     Returns:
         dB on 8-bit codes; infinity when they agree exactly.
     """
-    light, squared = average_bytes(frames), 0.0
+    light, squared = average_frames(frames), 0.0
     for rows in _strips(len(photo)):
-        mean = encode_bytes(light[rows]).astype(np.int32)
+        mean = linear_to_srgb8(light[rows]).astype(np.int32)
         squared += float(((mean - photo[rows].astype(np.int32)) ** 2).sum())
     return float("inf") if squared == 0 else float(10 * np.log10(255.0**2 * photo.size / squared))

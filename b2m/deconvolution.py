@@ -34,7 +34,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from b2m.blur import decode_bytes, encode_bytes
+from b2m.blur import linear_to_srgb8, srgb8_to_linear
 from b2m.errors import InputError
 from b2m.media.image import ImageLike, Pixels, read_image
 from b2m.motion.fields import Flow
@@ -263,12 +263,12 @@ def _deblur_tile(pixels: Pixels, flow: Flow, noise: float, device: torch.device)
     length = np.hypot(flow[..., 0], flow[..., 1]).astype(np.float32)
     if length.max() <= _STILL[0]:
         return pixels
-    light = decode_bytes(pixels)
+    light = srgb8_to_linear(pixels)
     photo = to_tensor(np.where(pixels >= _CLIPPED, np.float32(1), light), device)
     found = to_array(deconvolve(photo, to_tensor(flow, device), noise))
     share = np.clip((length - _STILL[0]) / (_STILL[1] - _STILL[0]), 0, 1)
-    share = (share * _unrippled(pixels, encode_bytes(found)))[..., None]
-    result = encode_bytes(light + share * (found - light))
+    share = (share * _unrippled(pixels, linear_to_srgb8(found)))[..., None]
+    result = linear_to_srgb8(light + share * (found - light))
     return np.where(share > 0, result, pixels)
 
 

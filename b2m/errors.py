@@ -45,7 +45,7 @@ def check_seed(seed: object) -> int:
     return int(seed)
 
 
-def check_least(config: object, **least: int) -> None:
+def check_minimum(config: object, **least: int) -> None:
     """Refuse sizes in a model's config that are too small; of several numbers, any of them.
 
     Args:

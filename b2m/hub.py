@@ -48,6 +48,9 @@ _PACKAGE_WEIGHTS = Path(__file__).parent / "weights"
 _REPOSITORY_WEIGHTS = Path(__file__).parent.parent / "weights"
 
 
+OutputKind = Literal["animation", "frames", "sharp frame", "flow", "guidance"]
+
+
 class HubModel(torch.nn.Module):
     """Base of all models: a network with a config that can be saved, loaded and published.
 
@@ -63,7 +66,7 @@ class HubModel(torch.nn.Module):
     config_class: ClassVar[type[Any]]
     weights_name: ClassVar[str | None] = None
 
-    gives: ClassVar[Literal["animation", "frames", "sharp frame", "flow", "guidance"]] = "frames"
+    output_kind: ClassVar[OutputKind] = "frames"
     """What `forward` returns. It decides how the model is trained, validated and used."""
 
     native_frames: int | None = None

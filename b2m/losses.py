@@ -236,7 +236,7 @@ def staged_mse(stages: Tensor, truth: Tensor) -> Tensor:
     return (stages - truth[:, None]).square().mean() * stages.shape[1]
 
 
-def adversarial_generator(judged: Sequence[Tensor]) -> Tensor:
+def lsgan_generator_loss(judged: Sequence[Tensor]) -> Tensor:
     """Least-squares GAN loss of the generator (in Zhong 2022, Eq. 9; Mao et al. 2017, Eq. 9).
 
         L_GAN(G) = sum over scales d of mean (D_d(G) - 1)^2
@@ -256,12 +256,12 @@ def adversarial_generator(judged: Sequence[Tensor]) -> Tensor:
     return _sum([(scores - 1).square().mean() for scores in judged])
 
 
-def adversarial_discriminator(real: Sequence[Tensor], generated: Sequence[Tensor]) -> Tensor:
+def lsgan_discriminator_loss(real: Sequence[Tensor], generated: Sequence[Tensor]) -> Tensor:
     """Least-squares GAN loss of the discriminators (with Zhong 2022, Eq. 9; Mao et al. 2017).
 
         L_GAN(D) = sum over scales d of mean (D_d(real) - 1)^2 + mean D_d(generated)^2
 
-    Without Mao's factor of a half, as in `adversarial_generator`.
+    Without Mao's factor of a half, as in `lsgan_generator_loss`.
 
     Args:
         real: what each discriminator says of true guidance, any shapes.
@@ -302,7 +302,7 @@ def guidance_cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
     return F.cross_entropy(logits, classes)
 
 
-def latent_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     """Kullback-Leibler divergence of the latent from N(0, 1): L_KL of Zhong 2022, Eq. 9.
 
         L_KL = 1/2 sum over the latent of mu^2 + sigma^2 - 1 - log sigma^2
@@ -343,7 +343,7 @@ def guidance_loss(
     runs took 1, 10 and 0.01). The discriminators judge samples of the logits by Gumbel-softmax.
 
     Args:
-        judged: as `adversarial_generator` takes it.
+        judged: as `lsgan_generator_loss` takes it.
         logits: (B, 5, H, W).
         classes: (B, H, W) int64 from 0 to 4.
         mean: (B, Z).
@@ -359,9 +359,9 @@ def guidance_loss(
         InputError: as the three raise it.
     """
     return (
-        adversarial * adversarial_generator(judged)
+        adversarial * lsgan_generator_loss(judged)
         + entropy * guidance_cross_entropy(logits, classes)
-        + divergence * latent_divergence(mean, log_variance)
+        + divergence * kl_to_standard_normal(mean, log_variance)
     )
 
 
@@ -427,7 +427,7 @@ def sequence_losses(middle: Tensor, pairs: Sequence[Tensor], truth: Tensor) -> t
     return tuple(losses)
 
 
-def nearer_order(frames: Tensor, truth: Tensor) -> Tensor:
+def closest_temporal_order(frames: Tensor, truth: Tensor) -> Tensor:
     """True clips, each in that of its two orders which is nearer to what was found.
 
         F** = argmin over F* and its reverse of |F - F'|_1
@@ -453,7 +453,7 @@ def nearer_order(frames: Tensor, truth: Tensor) -> Tensor:
     return torch.where((reversed_ < there).view(-1, 1, 1, 1, 1), back, truth)
 
 
-def nearer_sign(flow: Tensor, truth: Tensor) -> Tensor:
+def closest_sign(flow: Tensor, truth: Tensor) -> Tensor:
     """True flow, of each photo with that sign which is nearer to what was found.
 
         f** = argmin over f* and -f* of mean |f - f'|_2

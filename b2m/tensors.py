@@ -30,20 +30,20 @@ def to_photo(pixels: NDArray[np.uint8], device: torch.device | str = "cpu") -> T
 
 def to_array(tensor: Tensor) -> NDArray[np.float32]:
     """(1, C, H, W) to (H, W, C) float32."""
-    return to_flow(tensor[0])
+    return to_float_array(tensor[0])
 
 
-def to_planes_last(planes: Tensor) -> NDArray[Any]:
+def to_channels_last(planes: Tensor) -> NDArray[Any]:
     """(..., C, H, W) to (..., H, W, C) of the same type."""
     return np.ascontiguousarray(planes.movedim(-3, -1).cpu().numpy())
 
 
-def to_flow(planes: Tensor) -> NDArray[np.float32]:
+def to_float_array(planes: Tensor) -> NDArray[np.float32]:
     """(..., C, H, W) to (..., H, W, C) float32."""
-    return to_planes_last(planes.float())
+    return to_channels_last(planes.float())
 
 
 def to_pixels(images: Tensor) -> NDArray[np.uint8]:
     """(..., 3, H, W) in [0, 1], clipped, to (..., H, W, 3) uint8."""
     codes = images.clamp(0, 1).mul_(255).round_().to(torch.uint8)
-    return to_planes_last(codes)
+    return to_channels_last(codes)

@@ -38,8 +38,8 @@ from b2m.files import atomic_path
 from b2m.guidance.quantize import from_flow
 from b2m.media.image import write_png
 from b2m.media.video import write_mp4
-from b2m.media.video_reader import aspect_of, open_video, picture_of
 from b2m.media.video_reader import decode as decoded
+from b2m.media.video_reader import open_video, sample_aspect_ratio, to_upright_rgb
 
 RESULTS = Path(__file__).parent / "results"
 BINDS = 0.9  # of what disk or decoder alone would allow; from there on it is that which binds
@@ -189,9 +189,9 @@ def write_whole(path: Path, data: bytes) -> None:
 def decode(path: Path) -> None:
     """All frames of a video, by nothing but the decoder."""
     with open_video(path) as (container, stream):
-        aspect = aspect_of(stream)
+        aspect = sample_aspect_ratio(stream)
         for frame in decoded(container, stream, path):
-            picture_of(frame, aspect)
+            to_upright_rgb(frame, aspect)
 
 
 def decode_planned(folder: Path) -> None:

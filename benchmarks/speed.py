@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 import b2m
 from b2m.evaluate.report import command_line, write_report
-from b2m.media.image import fit, read_image
+from b2m.media.image import limit_side, read_image
 from b2m.media.video import write_mp4
 from b2m.models import (
     BlurDecomposer,
@@ -147,7 +147,7 @@ def stages(
     with tempfile.TemporaryDirectory() as folder:
         shown = clip.frames
         took("project")
-        write_mp4(Path(folder) / "clip.mp4", [fit(frame, 1920) for frame in shown], 7)
+        write_mp4(Path(folder) / "clip.mp4", [limit_side(frame, 1920) for frame in shown], 7)
         took("encode")
     return seconds
 

@@ -23,7 +23,7 @@ import torch
 from memory import run
 
 import b2m
-from b2m.blur import average_bytes, encode_bytes
+from b2m.blur import average_frames, linear_to_srgb8
 from b2m.evaluate.report import command_line, write_report
 from b2m.media.video import write_mp4
 
@@ -45,7 +45,8 @@ def film(width: int, height: int, count: int) -> Iterator[np.ndarray]:
         start = SPEED * (8 - abs(8 - number % 16))
         way = 1 if number % 16 < 8 else -1
         places = [start + way * step for step in range(SPEED)]
-        yield encode_bytes(average_bytes(np.stack([wall[:height, x : x + width] for x in places])))
+        instants = np.stack([wall[:height, x : x + width] for x in places])
+        yield linear_to_srgb8(average_frames(instants))
 
 
 def speed(

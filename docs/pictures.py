@@ -9,7 +9,7 @@ from PIL import Image
 
 import b2m
 from b2m import guidance
-from b2m.media import Pixels, fit, read_image
+from b2m.media import Pixels, limit_side, read_image
 from b2m.media.video import write_gif
 from b2m.motion import flow_to_color
 
@@ -27,8 +27,8 @@ def strip(name: str, tall: int = HEIGHT) -> list[Pixels]:
     """Photo, moving clip and motion field of one example, side by side, forwards and back."""
     clip = b2m.animate(ROOT / "examples" / f"{name}.jpg", frames=FRAMES)[0]
     height, width = clip.photo.shape[:2]
-    photo = fit(clip.photo, round(tall * max(height, width) / height))
-    colours = fit(flow_to_color(clip.flow), max(photo.shape[:2]))
+    photo = limit_side(clip.photo, round(tall * max(height, width) / height))
+    colours = limit_side(flow_to_color(clip.flow), max(photo.shape[:2]))
     frames = [beside(photo, frame, colours) for frame in clip.render(FRAMES, photo.shape[:2])]
     return frames + frames[-2:0:-1]
 
@@ -37,7 +37,7 @@ def samples(name: str) -> Pixels:
     """A photo and three samples of guidance for it."""
     clips = b2m.animate(ROOT / "examples" / f"{name}.jpg", motions=3, guidance_predictor="cvae-gan")
     pictures = [clips[0].photo, *(guidance.to_color(clip.guidance) for clip in clips)]
-    return beside(*(fit(picture, 300) for picture in pictures))
+    return beside(*(limit_side(picture, 300) for picture in pictures))
 
 
 def directed(name: str) -> Pixels:
@@ -47,7 +47,7 @@ def directed(name: str) -> Pixels:
     clip = b2m.animate(photo, guidance=said, model="decomposer")[0]
     frames = clip.raw_frames
     pictures = [clip.photo, guidance.to_color(said), frames[0], frames[-1]]
-    return beside(*(fit(picture, 360) for picture in pictures))
+    return beside(*(limit_side(picture, 360) for picture in pictures))
 
 
 def flows(name: str) -> Pixels:
@@ -56,7 +56,7 @@ def flows(name: str) -> Pixels:
     found = [b2m.flow(photo, model=model) for model in ("blur-flow", "animator")]
     longest = max(float(np.linalg.norm(flow, axis=2).max()) for flow in found)
     pictures = [read_image(photo).pixels, *(flow_to_color(flow, longest) for flow in found)]
-    return beside(*(fit(picture, 360) for picture in pictures))
+    return beside(*(limit_side(picture, 360) for picture in pictures))
 
 
 def ends(name: str, model: str) -> Pixels:
@@ -64,7 +64,7 @@ def ends(name: str, model: str) -> Pixels:
     clip = b2m.animate(ROOT / "examples" / f"{name}.jpg", model=model)[0]
     frames = clip.raw_frames
     pictures = [clip.photo, frames[0], frames[len(frames) // 2], frames[-1]]
-    return beside(*(fit(picture, 360) for picture in pictures))
+    return beside(*(limit_side(picture, 360) for picture in pictures))
 
 
 def save_webp(path: Path, frames: list[Pixels]) -> None:

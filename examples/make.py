@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.linalg import expm
 
-from b2m.blur import decode_bytes, encode_bytes
+from b2m.blur import linear_to_srgb8, srgb8_to_linear
 from b2m.media.video import read_video
 
 INSTANTS = 61
@@ -28,7 +28,7 @@ def load(path: Path) -> Light:
     """(H, W, 4) linear light, multiplied by alpha."""
     rgba = np.array(Image.open(path).convert("RGBA"))
     alpha = rgba[..., 3:].astype(np.float32) / 255
-    return np.concatenate([decode_bytes(rgba[..., :3]) * alpha, alpha], 2)
+    return np.concatenate([srgb8_to_linear(rgba[..., :3]) * alpha, alpha], 2)
 
 
 def motion(
@@ -109,12 +109,12 @@ def real(clip: Path, first: int, count: int) -> tuple[Light, float]:
     """Mean of consecutive frames of a clip, and how long they took."""
     video = read_video(clip)
     frames = [frame for number, frame in enumerate(video) if first <= number < first + count]
-    return np.mean([decode_bytes(frame) for frame in frames], axis=0), count / video.fps
+    return np.mean([srgb8_to_linear(frame) for frame in frames], axis=0), count / video.fps
 
 
 def save(name: str, light: Light, seconds: float | None = None) -> None:
     """Write a JPEG, with its exposure time where there was one."""
-    image = Image.fromarray(encode_bytes(light))
+    image = Image.fromarray(linear_to_srgb8(light))
     exif = Image.Exif()
     if seconds is not None:
         exif.get_ifd(0x8769)[0x829A] = seconds

@@ -45,11 +45,11 @@ except ImportError:
 # %%
 import numpy as np
 
-from b2m.blur import average_bytes, encode_bytes
+from b2m.blur import average_frames, linear_to_srgb8
 from b2m.visualize.notebook import show
 
 frames = np.stack([data.rocket()[100:420, 100 + x : 440 + x] for x in range(0, 49, 4)])
-blur = encode_bytes(average_bytes(frames))  # the mean in linear light
+blur = linear_to_srgb8(average_frames(frames))  # the mean in linear light
 show(
     frames[0],
     frames[-1],
@@ -157,7 +157,7 @@ dense = Averaging(max_step=1.0, interpolate="flow")
 build(DATASET_RECIPES["video"], "clips", "plain")
 build(replace(DATASET_RECIPES["video"], averaging=dense), "clips", "dense")
 
-truth = encode_bytes(average_bytes(np.stack(seen[:37])))
+truth = linear_to_srgb8(average_frames(np.stack(seen[:37])))
 corner = np.s_[80:200, 140:300]
 pictures, titles = [truth[corner]], ["true blur: 37 instants"]
 for folder in ("plain", "dense"):
@@ -223,7 +223,7 @@ show(
 # %% [markdown]
 # ## Motion and guidance
 #
-# Guidance is the motion field quantised to five classes: still, where the motion is shorter than three
+# Guidance is the motion field quantized to five classes: still, where the motion is shorter than three
 # pixels, or one of four quadrants. For real video the motion field has to be estimated. Where the true
 # motion is known, the error of the estimate can be measured.
 

@@ -120,7 +120,7 @@ Video(path, embed=True, html_attributes=PLAYED)
 #
 # The motion field gives for each pixel how far it moved during the exposure, in pixels. Its colour is the
 # direction, as the colour wheel shows from its centre outwards; white is still. Guidance is the motion field
-# quantised to four quadrants; black is still.
+# quantized to four quadrants; black is still.
 
 # %%
 show(
@@ -141,7 +141,9 @@ print(f"longest motion: {clip.fastest:.0f} px during the exposure")
 # A clip that stands still passes this check, too: it says nothing about how sharp the frames are.
 
 # %%
-again = b2m.blur.encode_bytes(np.mean([b2m.blur.decode_bytes(f) for f in clip.frames], axis=0))
+again = b2m.blur.linear_to_srgb8(
+    np.mean([b2m.blur.srgb8_to_linear(f) for f in clip.frames], axis=0)
+)
 difference = np.abs(again.astype(int) - prepared.photo).max(axis=-1)
 show(
     prepared.photo,
@@ -294,7 +296,7 @@ if source is None:
     def exposure(number):
         """The average of nine instants, two pixels apart."""
         instants = [cat[:256, 2 * i : 2 * i + 320] for i in range(8 * number, 8 * number + 9)]
-        return b2m.blur.encode_bytes(b2m.blur.average_bytes(np.stack(instants)))
+        return b2m.blur.linear_to_srgb8(b2m.blur.average_frames(np.stack(instants)))
 
     source = RESULTS / "blurred.mp4"
     write_mp4(source, [exposure(number) for number in range(4)], fps=8)
@@ -339,24 +341,24 @@ down, right = np.mgrid[:size, :size]
 def exposed(instants):
     """The photo, which is the average of all instants, and the sharp instant in the middle."""
     both = np.mean(instants, axis=0), instants[len(instants) // 2]
-    return [b2m.blur.encode_bytes(light.clip(0, 1).astype(np.float32)) for light in both]
+    return [b2m.blur.linear_to_srgb8(light.clip(0, 1).astype(np.float32)) for light in both]
 
 
 def moved(radius, length):
     """A round piece of the cat that moves to the right."""
     instants = []
     for place in np.linspace(-length / 2, length / 2, 65):
-        light = b2m.blur.decode_bytes(ground).copy()
+        light = b2m.blur.srgb8_to_linear(ground).copy()
         disc = np.hypot(right - size / 2 - place, down - size / 2) < radius
         shift = np.float32([[1, 0, place - 66], [0, 1, -26]])
-        light[disc] = cv2.warpAffine(b2m.blur.decode_bytes(eye), shift, (size, size))[disc]
+        light[disc] = cv2.warpAffine(b2m.blur.srgb8_to_linear(eye), shift, (size, size))[disc]
         instants.append(light)
     return exposed(instants)
 
 
 def lit(places, length):
     """Lights far brighter than white, and a camera that pans to the left."""
-    light = b2m.blur.decode_bytes(hills).copy()
+    light = b2m.blur.srgb8_to_linear(hills).copy()
     for place in places:
         cv2.circle(light, place, 2, (60, 60, 50), -1)
     return exposed([light[:, 20 - p : 200 - p] for p in range(-length // 2, length // 2 + 1)])
@@ -365,9 +367,9 @@ def lit(places, length):
 def unfocused(radius):
     """The background with its left half out of focus; nothing moves."""
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2).astype(np.float32)
-    soft = cv2.filter2D(b2m.blur.decode_bytes(ground), -1, disc / disc.sum())
+    soft = cv2.filter2D(b2m.blur.srgb8_to_linear(ground), -1, disc / disc.sum())
     photo = ground.copy()
-    photo[:, : size // 2] = b2m.blur.encode_bytes(soft.clip(0, 1))[:, : size // 2]
+    photo[:, : size // 2] = b2m.blur.linear_to_srgb8(soft.clip(0, 1))[:, : size // 2]
     return photo, ground
 
 

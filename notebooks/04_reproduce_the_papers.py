@@ -74,13 +74,13 @@ import numpy as np
 import PIL.Image as pillow
 from IPython.display import Image, Markdown, display
 
-from b2m.evaluate import evaluate, tables
+from b2m.evaluate import all_tables, evaluate
 from b2m.evaluate.report import grouped_markdown
 
 clip = clips[0]
 near = np.s_[100:290, 90:330]  # the part of the photo in which something moves
 first, last = clip.frames[0][near], clip.frames[-1][near]
-both = b2m.blur.encode_bytes(b2m.blur.average_bytes(np.stack([first, last])))
+both = b2m.blur.linear_to_srgb8(b2m.blur.average_frames(np.stack([first, last])))
 flow = clip.flow[near]
 backwards = -flow
 largest = float(np.linalg.norm(flow, axis=-1).max())
@@ -157,7 +157,7 @@ PLOTS["training"] = "validation scores during training"
 SHOWN = (
     "samples psnr gain first middle last ssim lpips epe epe_moving iou precision recall gmacs paper"
 )
-FOUND = tables()["2022-T1"].columns | tables()["segmentation"].columns
+FOUND = all_tables()["2022-T1"].columns | all_tables()["segmentation"].columns
 COLUMNS = {key: FOUND[key] for key in SHOWN.split()}
 
 

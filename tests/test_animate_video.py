@@ -18,7 +18,7 @@ from made_pictures import see_as, sliding
 from scipy import ndimage
 
 import b2m
-from b2m.blur import average_bytes, encode_bytes
+from b2m.blur import average_frames, linear_to_srgb8
 from b2m.cli import app as cli
 from b2m.errors import InputError, OutputError
 from b2m.inference import video
@@ -59,7 +59,7 @@ def pan(count, direction=1, shutter=1.0):
     for number in range(count):
         middles = (np.arange(FINE) + 0.5) / FINE - 0.5
         frames = np.stack([truth(number + 0.5 + shutter * m) for m in middles])
-        photos.append(encode_bytes(average_bytes(frames)))
+        photos.append(linear_to_srgb8(average_frames(frames)))
     return photos, truth
 
 
@@ -102,8 +102,9 @@ def shots(photos):
 def made(animator, photos, shutter, frames=7):
     """The pictures of a slow motion, straight from the frames."""
     places = [video.Instant((i + 0.5) / frames, 0) for i in range(frames)]
-    scenes = ((scene, places) for scene in video.find_motion(animator, shots(photos), shutter))
-    return [frame for frame, _ in video.pictures(scenes, shutter)]
+    directed = video.estimate_directions(animator, shots(photos), shutter)
+    rendered = video.render_instants(((frame, places) for frame in directed), shutter)
+    return [frame for frame, _ in rendered]
 
 
 def steps(frames):
@@ -200,14 +201,14 @@ def test_nothing_leads_across_a_cut(animator, shutter):
     photos, _ = pan(2)
     others = [(photo * [0.2, 0.2, 1.0]).astype(np.uint8) for photo in photos]
     others = [np.ascontiguousarray(photo[::-1]) for photo in others]
-    joined = [scene.joined for scene in video.find_motion(animator, shots(photos + others), 1.0)]
-    assert joined == [True, False, True, False]
+    directed = video.estimate_directions(animator, shots(photos + others), 1.0)
+    assert [frame.continues for frame in directed] == [True, False, True, False]
     frames = made(animator, photos + others, shutter)
     reds = [frame[..., 0].mean() for frame in frames]
     assert min(reds[:14]) > 90 and max(reds[14:]) < 40
     # A frame between two cuts knows of no neighbour, and is animated all the same.
     alone = [photos[0], others[0], photos[1]]
-    scenes = list(video.find_motion(animator, shots(alone), 1.0))
+    scenes = list(video.estimate_directions(animator, shots(alone), 1.0))
     assert [scene.flow is None for scene in scenes] == [True, True, True]
     assert len(made(animator, alone, 1.0)) == 21
 
@@ -267,7 +268,7 @@ def test_three_frames_at_most_are_held(tmp_path, target, animator, monkeypatch):
     source = tmp_path / "blurry.mp4"
     write_mp4(source, pan(12)[0], 25)
     held, most, read = set(), [], []
-    timed = Video.timed
+    timed = Video.frames_with_times
 
     def watched(self):
         for number, (photo, time) in enumerate(timed(self)):
@@ -278,15 +279,15 @@ def test_three_frames_at_most_are_held(tmp_path, target, animator, monkeypatch):
             yield photo, time
             del photo
 
-    monkeypatch.setattr(Video, "timed", watched)
+    monkeypatch.setattr(Video, "frames_with_times", watched)
     ahead = []
-    rendered = video.picture
+    rendered = video.cross_fade
 
     def shown(*arguments):
         ahead.append(len(read))
         return rendered(*arguments)
 
-    monkeypatch.setattr(video, "picture", shown)
+    monkeypatch.setattr(video, "cross_fade", shown)
     animator.animate_video(source, target)
     assert len(read) == 12
     assert max(most) <= 3
@@ -410,7 +411,8 @@ def test_a_model_of_the_papers_makes_a_video(model, tmp_path):
     """Its seven frames for each, which go on the way the video goes, to the right."""
     wide = texture(64, 200).astype(np.uint8)
     frames = [wide[:, 90 - n : 170 - n] for n in range(42)]
-    blurred = [encode_bytes(average_bytes(np.stack(frames[7 * n : 7 * n + 7]))) for n in range(6)]
+    windows = [np.stack(frames[7 * n : 7 * n + 7]) for n in range(6)]
+    blurred = [linear_to_srgb8(average_frames(window)) for window in windows]
     write_mp4(tmp_path / "in.mp4", blurred, 10)
     b2m.animate_video(tmp_path / "in.mp4", tmp_path / "out.mp4", model=model)
     found = list(read_video(tmp_path / "out.mp4"))

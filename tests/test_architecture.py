@@ -1,4 +1,4 @@
-"""The house stays in order: who may import whom, how long a file gets, what is documented."""
+"""The architecture: who may import whom, how long a file gets, what is documented."""
 
 import ast
 import pkgutil
@@ -13,10 +13,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "b2m"
 FILES = sorted(PACKAGE.rglob("*.py"))
-LONGEST_FILE = 800
+MAX_FILE = 800
 
-# A room may import rooms of lower floors, and itself.
-FLOORS = (
+# A subpackage may import those of lower layers, and itself.
+LAYERS = (
     {"errors"},
     {"assets", "blur", "files", "hub_client", "losses", "metrics", "registry", "tensors"},
     {"hub", "media"},
@@ -27,7 +27,7 @@ FLOORS = (
     {"api", "evaluate"},
     {"cli"},
 )
-FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
 
 def module_name(path):
@@ -67,14 +67,14 @@ def imports(path, *, inside_functions):
     return {name for name in found if name == "b2m" or name.startswith("b2m.")}
 
 
-def room(module):
+def subpackage(module):
     return module.split(".")[1] if "." in module else ""
 
 
-def test_the_house_is_small():
-    assert {room(module) for module in MODULES} == {"", *FLOOR}
-    assert len(FLOOR) <= 25
-    assert len(FLOORS) <= 11
+def test_there_are_few_layers_and_subpackages():
+    assert {subpackage(module) for module in MODULES} == {"", *LAYER}
+    assert len(LAYER) <= 25
+    assert len(LAYERS) <= 11
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -82,9 +82,9 @@ def test_direction_of_imports(module):
     if module == "b2m":
         assert imports(MODULES[module], inside_functions=True) == set()
         return
-    floor = FLOOR[room(module)]
-    taken = {room(name) for name in imports(MODULES[module], inside_functions=True)}
-    higher = {name for name in taken - {"", room(module)} if FLOOR[name] >= floor}
+    layer = LAYER[subpackage(module)]
+    taken = {subpackage(name) for name in imports(MODULES[module], inside_functions=True)}
+    higher = {name for name in taken - {"", subpackage(module)} if LAYER[name] >= layer}
     assert not higher, f"{module} must not import {higher}"
 
 
@@ -118,10 +118,10 @@ def modules_after(code):
     return set(result.stdout.split())
 
 
-def test_the_journeys_name_functions_that_exist():
+def test_the_call_paths_name_functions_that_exist():
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-    text = text[text.index("### Three journeys") : text.index("### Adding")]
-    names = [name for name in re.findall(r"`([\w.]+)`", text) if name.split(".")[0] in FLOOR]
+    text = text[text.index("### Three call paths") : text.index("### Adding")]
+    names = [name for name in re.findall(r"`([\w.]+)`", text) if name.split(".")[0] in LAYER]
     assert len(names) > 20
     for name in names:
         pkgutil.resolve_name(f"b2m.{name}")
@@ -171,7 +171,7 @@ def test_training_needs_no_more_than_a_bare_machine_has():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_stay_short(path):
-    assert len(path.read_text("utf-8").splitlines()) <= LONGEST_FILE
+    assert len(path.read_text("utf-8").splitlines()) <= MAX_FILE
 
 
 def tracked_files():

@@ -48,8 +48,8 @@ def test_gradients_are_finite_and_right():
 
 def test_average_is_that_of_a_loop():
     frames = random_clip(4, 6, frames=5)
-    averaged = blur.average_bytes(iter(frames))
-    squared = blur.average_bytes(frames, gamma=2.0)
+    averaged = blur.average_frames(iter(frames))
+    squared = blur.average_frames(frames, gamma=2.0)
     for place in np.ndindex(4, 6, 3):
         codes = [int(frame[place]) / 255 for frame in frames]
         assert averaged[place] == pytest.approx(math.fsum(map(decode, codes)) / 5, abs=1e-6)
@@ -58,20 +58,20 @@ def test_average_is_that_of_a_loop():
 
 def test_tables_agree_with_the_curves_and_go_round():
     codes = np.arange(256, dtype=np.uint8)
-    light = blur.decode_bytes(codes)
+    light = blur.srgb8_to_linear(codes)
     assert light.dtype == np.float32
     np.testing.assert_allclose(light, [decode(code / 255) for code in range(256)], rtol=1e-6)
-    np.testing.assert_array_equal(blur.encode_bytes(light), codes)
+    np.testing.assert_array_equal(blur.linear_to_srgb8(light), codes)
 
 
 def test_encoding_by_table_is_rounding_but_for_ties():
     light = np.random.default_rng(1).random(2000).astype(np.float32) ** 3
     exact = np.array([255 * encode(float(value)) for value in light])
-    coded = blur.encode_bytes(light)
+    coded = blur.linear_to_srgb8(light)
     assert coded.dtype == np.uint8
     assert np.abs(coded - exact).max() < 0.6
     given = np.array([-1.0, 2.0], np.float32)
-    assert blur.encode_bytes(given).tolist() == [0, 255]
+    assert blur.linear_to_srgb8(given).tolist() == [0, 255]
     assert given.tolist() == [-1.0, 2.0]  # left as it was
 
 
@@ -103,9 +103,9 @@ def test_reblur_psnr_of_what_explains_the_photo_wholly():
 def test_decoding_a_frame_by_table():
     frame = torch.rand(1, 3, 41, 53, generator=torch.Generator().manual_seed(0)) * 1.4 - 0.2
     exact = blur.srgb_to_linear(frame.clamp(0, 1).double())[0].permute(1, 2, 0).numpy()
-    found = blur.decode_frame(frame)
+    found = blur.frame_to_linear(frame)
     assert found.dtype == np.float32
     assert found.flags.c_contiguous
     assert np.abs(found - exact).max() < 1e-4
-    ends = blur.decode_frame(torch.tensor([0.0, 1.0, 2.0]).view(1, 3, 1, 1))
+    ends = blur.frame_to_linear(torch.tensor([0.0, 1.0, 2.0]).view(1, 3, 1, 1))
     assert ends.ravel().tolist() == [0, 1, 1]

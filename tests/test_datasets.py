@@ -21,9 +21,9 @@ from b2m.data.recipes import DATASET_RECIPES
 from b2m.data.rotation import RotationConfig
 from b2m.data.storage import read_index, read_sample
 from b2m.errors import InputError
-from b2m.guidance.quantize import quantise
+from b2m.guidance.quantize import quantize
 from b2m.media.image import write_png
-from b2m.models.budgets import SHARES
+from b2m.models.recipe_presets import SHARES
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_augmented_samples_obey_physics(folder):
     for seed in range(24):
         draw = torch.Generator().manual_seed(seed)
         item = augmented(plain, draw)
-        assert torch.equal(item["guidance"], quantise(item["flow"][None])[0].float())
+        assert torch.equal(item["guidance"], quantize(item["flow"][None])[0].float())
         before = (plain["frames"].mean(0) - plain["photo"]).abs().mean()
         after = (item["frames"].mean(0) - item["photo"]).abs().mean()
         torch.testing.assert_close(after, before)

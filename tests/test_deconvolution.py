@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from b2m import deconvolution
-from b2m.blur import encode_bytes
+from b2m.blur import linear_to_srgb8
 from b2m.deconvolution import (
     LineBlur,
     deblur_with_flow,
@@ -49,7 +49,7 @@ def psnr(found, truth):
 
 
 def codes(light):
-    return encode_bytes(light[0].permute(1, 2, 0).numpy())
+    return linear_to_srgb8(light[0].permute(1, 2, 0).numpy())
 
 
 def as_flow(field):

@@ -118,14 +118,14 @@ def test_long_lines_lose_points_and_nothing_else(clips):
     angles = np.linspace(0, 12 * np.pi, 6000)
     spiral = np.stack([300 + 20 * angles * np.cos(angles), 200 + 5 * angles * np.sin(angles)], 1)
     line = np.array(clips.edit_with("stroke", spiral, BLANK)["points"])
-    assert len(line) <= clips.MOST_POINTS
+    assert len(line) <= clips.MAX_POINTS
     np.testing.assert_allclose(line[[0, -1]], spiral[[0, -1]], atol=1e-3)
     starts, steps = line[:-1, None], np.diff(line, axis=0)[:, None]  # pieces, then points
     share = ((spiral - starts) * steps).sum(-1) / (steps**2).sum(-1)
     nearest = starts + share.clip(0, 1)[..., None] * steps
     assert np.linalg.norm(spiral - nearest, axis=-1).min(0).max() < 0.6
     wild = np.random.default_rng(0).uniform(0, 400, (5000, 2))
-    assert len(clips.edit_with("stroke", wild, BLANK)["points"]) <= clips.MOST_POINTS
+    assert len(clips.edit_with("stroke", wild, BLANK)["points"]) <= clips.MAX_POINTS
 
 
 def test_a_brush_covers_all_of_its_way(clips):
@@ -167,7 +167,7 @@ def test_videos_are_made_by_the_animator_or_not_at_all(actions, tmp_path):
 @pytest.mark.parametrize("most", [10**9, 5 * 48 * 36])
 def test_a_large_video_is_shrunk_and_that_is_told(actions, tmp_path, monkeypatch, most):
     said = []
-    monkeypatch.setattr(actions, "MOST_VIDEO", most)
+    monkeypatch.setattr(actions, "MAX_VIDEO", most)
     monkeypatch.setattr(actions.gr, "Info", said.append)
     random = np.random.default_rng(0)
     wall = np.kron(random.integers(0, 255, (9, 30, 3), np.uint8), np.ones((8, 8, 1), np.uint8))

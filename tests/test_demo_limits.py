@@ -42,7 +42,7 @@ def test_a_large_photo_is_refused_by_its_header(modules, tmp_path):
 def test_large_frames_are_refused_before_they_are_decoded(modules, tmp_path, monkeypatch):
     path = tmp_path / "clip.mp4"
     video.write_mp4(path, [np.zeros((64, 64, 3), np.uint8)] * 3, 10)
-    monkeypatch.setattr(modules.actions, "MOST_VIDEO_FRAME", 64 * 64 - 1)
+    monkeypatch.setattr(modules.actions, "MAX_VIDEO_FRAME", 64 * 64 - 1)
     with pytest.raises(gradio.Error, match="64x64 pixels: at most 0"):
         modules.actions.video(str(path))
 

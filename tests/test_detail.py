@@ -10,7 +10,7 @@ from made_pictures import apart, leaves, slid, sliding
 from scipy import ndimage
 
 import b2m
-from b2m.blur import average_bytes, encode_bytes
+from b2m.blur import average_frames, linear_to_srgb8
 from b2m.inference import multiscale as scales
 from b2m.inference import tiling as detail
 from b2m.inference.animator import BlurAnimator
@@ -70,7 +70,7 @@ def test_frames_are_the_photo_moved(monkeypatch):
     photo = ndimage.gaussian_filter(texture(96, 128), (3, 3, 0))
     made, _ = large(photo, vector=(2.0, -1.0))
     frames = filled(made)
-    assert psnr(encode_bytes(average_bytes(frames)), photo) > 50
+    assert psnr(linear_to_srgb8(average_frames(frames)), photo) > 50
     # What the frames average to is the photo again, as little as it fits here; so compare motion.
     inner = (slice(20, -20), slice(20, -20))
     for time in (-1.0, 1.0):
@@ -135,7 +135,7 @@ def trained():
 def test_a_large_photo_gets_its_fine_detail_back(trained, monkeypatch):
     monkeypatch.setattr(scales, "WORKING_PIXELS", 160 * 200)
     frames = slid(leaves(400, 500), (10.0, 3.0))
-    photo = encode_bytes(average_bytes(frames))
+    photo = linear_to_srgb8(average_frames(frames))
     guidance = np.full((400, 500, 2), 1, np.int8)
     prepared = trained.prepare(photo)
     assert prepared.encode_detail is not None
@@ -159,7 +159,7 @@ def test_a_large_photo_gets_its_fine_detail_back(trained, monkeypatch):
 
 def test_tiles_of_the_trained_network_meet(trained, monkeypatch):
     monkeypatch.setattr(scales, "WORKING_PIXELS", 160 * 200)
-    photo = encode_bytes(average_bytes(slid(leaves(400, 500), (10.0, 3.0))))
+    photo = linear_to_srgb8(average_frames(slid(leaves(400, 500), (10.0, 3.0))))
     (clip,) = trained.animate(photo)
     whole = clip.frames
     monkeypatch.setattr(detail, "_TILE", 128)

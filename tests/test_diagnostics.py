@@ -95,13 +95,13 @@ def test_motion_that_changes_nothing_stands_still():
     smooth = ndimage.gaussian_filter(random.normal(0, 1000, (120, 160, 3)), (30, 30, 0))
     for photo, still in ((128 + detail, False), (128 + smooth, True)):
         photo = photo.clip(0, 255).astype(np.uint8)
-        assert diagnostics.stands_still(photo, uniform((8, 3)), 3.0) == still
-        assert diagnostics.stands_still(photo, uniform((2, 1)), 3.0)
+        assert diagnostics.is_static(photo, uniform((8, 3)), 3.0) == still
+        assert diagnostics.is_static(photo, uniform((2, 1)), 3.0)
     # A small thing that moves is motion; the signs mean nothing.
     line = uniform((0, 0))
     line[40:50, 60:70] = (8, 3)
     line[::2] *= -1
-    assert not diagnostics.stands_still((128 + detail).clip(0, 255).astype(np.uint8), line, 3.0)
+    assert not diagnostics.is_static((128 + detail).clip(0, 255).astype(np.uint8), line, 3.0)
 
 
 def test_guidance_of_what_does_not_move():

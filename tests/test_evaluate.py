@@ -14,7 +14,7 @@ from made_pictures import light, psnr, srgb
 
 from b2m import evaluate as evaluation
 from b2m.assets import examples, results
-from b2m.blur import average_bytes, encode_bytes
+from b2m.blur import average_frames, linear_to_srgb8
 from b2m.data import clips, textures
 from b2m.data.sample import Sample
 from b2m.data.scenes import SceneConfig, render
@@ -193,7 +193,7 @@ def test_the_truth_scores_best_and_its_reverse_needs_the_better_order():
 
 def test_ways_of_animating(weights, monkeypatch):
     # Weights that have learnt nothing see motion that changes nothing.
-    monkeypatch.setattr("b2m.inference.diagnostics.stands_still", lambda *_: False)
+    monkeypatch.setattr("b2m.inference.diagnostics.is_static", lambda *_: False)
     animator = BlurAnimator.from_pretrained(weights, device="cpu")
     random = np.random.default_rng(0)
     photo = random.integers(0, 256, (40, 48, 3), np.uint8)
@@ -372,7 +372,7 @@ def test_evaluate_writes_and_prints(cheap, capsys, tmp_path, weights, clip, tabl
 
 
 def test_video_table(tmp_path, capsys, weights, clip, monkeypatch):
-    monkeypatch.setattr("b2m.inference.diagnostics.stands_still", lambda *_: False)
+    monkeypatch.setattr("b2m.inference.diagnostics.is_static", lambda *_: False)
     path = evaluation.evaluate("video", samples=4, clips=clip, weights=weights, output=tmp_path)
     result = json.loads(path.read_text("utf-8"))
     assert result["command"].startswith("b2m evaluate --table video --samples 4")
@@ -387,7 +387,7 @@ def test_video_table(tmp_path, capsys, weights, clip, monkeypatch):
     frames = np.stack(list(video.read_video(next(clip.iterdir()))))[:28].reshape(4, 7, 80, 112, 3)
     repeated, joins, steps, photos = [], [], [], []
     for number, run in enumerate(frames):
-        photos.append(encode_bytes(average_bytes(run)))
+        photos.append(linear_to_srgb8(average_frames(run)))
         seen = swept_mask(clips.flow_over(run))
         repeated.append(np.mean([psnr(photos[-1][seen], frame[seen]) for frame in run]))
         steps.append(np.abs(np.diff(run.astype(int), axis=0))[:, seen].mean())

@@ -16,7 +16,7 @@ from b2m.errors import InputError
 from b2m.evaluate import methods
 from b2m.evaluate.methods import Method, find_methods, measure_cost
 from b2m.evaluate.paper_tables import PAPER_TABLES, PaperSpec
-from b2m.evaluate.run import evaluate, tables
+from b2m.evaluate.run import all_tables, evaluate
 from b2m.evaluate.scoring import PHOTO, BestOf, Prediction
 from b2m.evaluate.table import Group, Options
 from b2m.evaluate.tables import papers as evaluate_papers
@@ -367,4 +367,4 @@ def test_tables_name_what_there_is():
     assert published("camera", BestOf("decomposer", 3)) == 23.56
     assert published("movers", "Jin") == 17.01 and published("video", "Jin") is None
     assert {methods.recipe_of(name) for name in methods.NAMES} <= all_recipes().keys()
-    assert set(PAPER_TABLES) < set(tables())
+    assert set(PAPER_TABLES) < set(all_tables())

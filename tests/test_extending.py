@@ -15,7 +15,7 @@ from b2m.data.recipes import DATASET_RECIPES
 from b2m.data.scenes import SceneConfig, render
 from b2m.data.storage import read_index
 from b2m.data.textures import procedural_cutouts, procedural_textures
-from b2m.evaluate import tables
+from b2m.evaluate import all_tables
 from b2m.evaluate.methods import Method
 from b2m.evaluate.scoring import PHOTO, Prediction, Scorer
 from b2m.evaluate.table import Group, Table
@@ -29,7 +29,7 @@ from b2m.train.recipes import find_recipe
 
 @pytest.fixture(autouse=True)
 def leave_no_trace():
-    tables()  # a table that a test registers is not to be the first
+    all_tables()  # a table that a test registers is not to be the first
     before = [dict(entries) for entries in (MODELS, TABLES, LAYOUTS)]
     yield
     for entries, known in zip((MODELS, TABLES, LAYOUTS), before, strict=True):

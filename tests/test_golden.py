@@ -84,7 +84,7 @@ def test_guidance_predictor():
     predictor = GuidancePredictor.from_pretrained()
     photo = to_photo((255 * texture(64, 80)).astype(np.uint8))
     with torch.inference_mode():
-        latents = predictor.draw_latents(3, seed=0)
+        latents = predictor.sample_latents(3, seed=0)
         logits = torch.cat([predictor(photo, latent[None]) for latent in latents])
         encoded = predictor.encode(one_hot(to_classes(predictor.predict(photo, latents))))
     agrees("guidance predictor", logits.numpy(), *(part.numpy() for part in encoded))

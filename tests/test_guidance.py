@@ -55,7 +55,7 @@ def test_the_rule_agrees_with_a_loop(vectors: list[tuple[float, float]], thresho
 
 def test_tensor_and_array_agree_on_any_size() -> None:
     flow = torch.randn(2, 2, 9, 7) * 5
-    tensor = guidance.quantise(flow)
+    tensor = guidance.quantize(flow)
     assert tensor.dtype == torch.int8 and tensor.shape == flow.shape
     for sample in range(2):
         array = guidance.from_flow(flow[sample].permute(1, 2, 0).numpy())
@@ -536,20 +536,20 @@ def test_resize() -> None:
 
 @pytest.mark.parametrize(("bits", "begin"), [(1, -90.0), (2, 0.0), (3, 0.0), (4, 0.0)])
 def test_finer_guidance_halves_the_circle_again_and_again(bits, begin):
-    from b2m.guidance.quantize import quantise_finer
+    from b2m.guidance.quantize import quantize_directions
 
     degrees = np.random.default_rng(bits).uniform(0, 360, 4000)
     radians = torch.from_numpy(np.deg2rad(degrees))
     flow = 9 * torch.stack([radians.cos(), radians.sin()])[None, :, None].float()
-    codes = quantise_finer(flow, bits)[0, :, 0].T.numpy()
+    codes = quantize_directions(flow, bits)[0, :, 0].T.numpy()
     assert codes.shape == (4000, bits)
     assert set(np.unique(codes)) == {-1, 1}
     sectors = ((degrees - begin) % 360 // (360 / 2**bits)).astype(int)
     pairs = {(sector, tuple(code)) for sector, code in zip(sectors, codes.tolist(), strict=True)}
     assert len(pairs) == 2**bits  # one code for each sector, one sector for each code
-    assert not quantise_finer(flow / 9, bits).any()
+    assert not quantize_directions(flow / 9, bits).any()
     if bits == 2:
-        assert torch.equal(quantise_finer(flow, 2), guidance.quantise(flow).float())
+        assert torch.equal(quantize_directions(flow, 2), guidance.quantize(flow).float())
 
 
 def test_a_stroke_leaves_what_it_only_grazes():

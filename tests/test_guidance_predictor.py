@@ -8,14 +8,14 @@ from made_models import learn, on_paper, parameters, photos
 from b2m import guidance as guidance_rules
 from b2m.data.sample import SampleBatch
 from b2m.guidance.palette import PALETTE
-from b2m.guidance.quantize import quantise
+from b2m.guidance.quantize import quantize
 from b2m.losses import guidance_cross_entropy
 from b2m.models.guidance_predictor import (
-    LONGEST_SIDE,
+    MAX_SIDE,
     GuidanceDiscriminator,
     GuidancePredictor,
     GuidancePredictorConfig,
-    decide,
+    logits_to_classes,
     one_hot,
     to_classes,
     to_guidance,
@@ -107,12 +107,12 @@ def test_a_large_photo_is_looked_at_small(size):
     model.generator.register_forward_pre_hook(lambda module, given: seen.append(given))
     with torch.inference_mode():
         guidance = model.predict(photo, latents(1))
-    assert max(guidance.shape[-2:]) == LONGEST_SIDE
-    assert min(guidance.shape[-2:]) == round(LONGEST_SIDE * min(size) / max(size))
+    assert max(guidance.shape[-2:]) == MAX_SIDE
+    assert min(guidance.shape[-2:]) == round(MAX_SIDE * min(size) / max(size))
     ((padded, _, told),) = seen
-    assert max(padded.shape[-2:]) == LONGEST_SIDE
+    assert max(padded.shape[-2:]) == MAX_SIDE
     # It is told how much smaller, as that is how much shorter the motion is that counts as still.
-    scale = torch.tensor(LONGEST_SIDE / max(size)).log2().item()
+    scale = torch.tensor(MAX_SIDE / max(size)).log2().item()
     assert told == pytest.approx(scale)
 
 
@@ -150,7 +150,7 @@ def test_a_pixel_moves_where_that_is_likelier_than_still():
     )
     logits = shares.clamp_min(1e-9).log().T[None, :, None]
     assert logits.argmax(1).tolist() == [[[0, 0, 4]]]
-    assert decide(logits).tolist() == [[[1, 0, 4]]]
+    assert logits_to_classes(logits).tolist() == [[[1, 0, 4]]]
 
 
 def test_the_latent_has_no_say_in_what_the_photo_tells():
@@ -172,15 +172,15 @@ def test_the_threshold_matters_to_the_compact_form_only():
 
 def test_latents_are_drawn_in_opposites():
     model = make()
-    drawn = model.draw_latents(5, seed=3)
+    drawn = model.sample_latents(5, seed=3)
     assert drawn.shape == (5, 4)
     assert torch.equal(drawn[0], -drawn[1])
     assert torch.equal(drawn[2], -drawn[3])
     assert not torch.equal(drawn[0].abs(), drawn[2].abs())
-    assert torch.equal(model.draw_latents(3, seed=3), drawn[:3])
-    assert torch.equal(model.draw_latents(5, seed=np.int64(3)), drawn)
-    assert not torch.equal(model.draw_latents(5, seed=4), drawn)
-    many = model.draw_latents(4000, seed=0)
+    assert torch.equal(model.sample_latents(3, seed=3), drawn[:3])
+    assert torch.equal(model.sample_latents(5, seed=np.int64(3)), drawn)
+    assert not torch.equal(model.sample_latents(5, seed=4), drawn)
+    many = model.sample_latents(4000, seed=0)
     assert many.std().item() == pytest.approx(1, abs=0.03)
 
 
@@ -206,7 +206,7 @@ def objective(config=TINY):
 
 def batch(count=2, size=48):
     flow = motions(count, size, size)
-    guidance = quantise(flow).float()
+    guidance = quantize(flow).float()
     return {"photo": photos(count, size, size), "flow": flow, "guidance": guidance}
 
 
@@ -228,21 +228,21 @@ def test_it_learns_a_batch_by_heart(config):
     model = GuidancePredictor(config).train()
     photo = photos(1, 48, 48).expand(2, -1, -1, -1)
     flow = motions(1, 48, 48)
-    classes = to_classes(quantise(torch.cat([flow, -flow])))
+    classes = to_classes(quantize(torch.cat([flow, -flow])))
     planes = one_hot(classes)
 
     def logits():
         return model(photo, model.encode(planes).mean)
 
     def learnt():
-        return (decide(logits()) == classes).float().mean() > 0.95
+        return (logits_to_classes(logits()) == classes).float().mean() > 0.95
 
     learn(model, lambda: guidance_cross_entropy(logits(), classes), learnt, 150, 5e-3)
 
 
 def test_validation_is_its_definition():
     flow = motions(2, 48, 48)
-    guidance = quantise(flow)
+    guidance = quantize(flow)
     scenes = SampleBatch.of(photos(2, 48, 48), photos(2, 48, 48)[:, None], flow)
 
     class Oracle(GuidancePredictor):

@@ -67,7 +67,7 @@ def test_none_is_the_near_duplicate_of_another():
     told = flows(flow, found)
     for index, one in enumerate(told):
         for other in told[:index]:
-            assert difference(one, other, flow) >= ambiguity.LEAST_DIFFERENCE
+            assert difference(one, other, flow) >= ambiguity.MIN_DIFFERENCE
     assert len(found) == 4
     # It goes with its neighbour, the second thing.
     for candidate in told:

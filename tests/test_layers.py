@@ -7,12 +7,12 @@ import torch
 from scipy import ndimage
 
 from b2m.models.layers import (
-    Context,
+    ContextNetwork,
     DenseBlock,
     SpatialTransformer,
-    doubling_picture,
+    affine_warp,
+    bilinear_upsampling_conv,
     local_contrast,
-    transform_by,
 )
 
 
@@ -51,7 +51,7 @@ def test_a_transform_is_the_affine_map_it_says():
         ]
     )
     moved = picture(height, width, channels=1)
-    result = transform_by(moved, transform[None])
+    result = affine_warp(moved, transform[None])
     # From pixels to [-1, 1] between the outer edges, through the map, and back; (y, x, 1).
     unit = np.array([[0, 2 / width, 1 / width - 1], [2 / height, 0, 1 / height - 1], [0, 0, 1]])
     whole = np.linalg.inv(unit) @ np.vstack([transform.numpy(), [0, 0, 1]]) @ unit
@@ -65,7 +65,7 @@ def test_a_transform_means_the_same_at_all_scales():
     transform = torch.tensor([[[0.95, 0.1, 0.2], [-0.08, 1.05, -0.1]]])
     large = torch.nn.functional.interpolate(picture(32, 40), scale_factor=4, mode="bicubic")
     halve = torch.nn.AvgPool2d(2)
-    one, other = halve(transform_by(large, transform)), transform_by(halve(large), transform)
+    one, other = halve(affine_warp(large, transform)), affine_warp(halve(large), transform)
     assert (one - other)[..., 4:-4, 4:-4].abs().mean() < 0.02 * one.std()
 
 
@@ -74,7 +74,7 @@ def test_a_transformer_recovers_a_known_map():
     transformer = SpatialTransformer(3, 8)
     wanted = torch.tensor([[[0.95, 0.1, 0.1], [-0.08, 1.03, -0.1]]])
     moved = picture(48, 48)
-    truth = transform_by(moved, wanted)
+    truth = affine_warp(moved, wanted)
     optimizer = torch.optim.Adam(transformer.parameters(), lr=3e-3)
     for _ in range(120):
         result, transform = transformer(moved, moved)
@@ -97,7 +97,7 @@ def test_dense_convolutions_see_all_before_them():
 
 def test_context_reaches_far_and_begins_near_nothing():
     torch.manual_seed(0)
-    context = Context(4, 2, (8, 8, 8, 8, 8, 8))
+    context = ContextNetwork(4, 2, (8, 8, 8, 8, 8, 8))
     features = torch.rand(1, 4, 80, 80, requires_grad=True)
     maps = torch.rand(1, 2, 80, 80)
     result = context(features, maps)
@@ -113,5 +113,5 @@ def test_context_reaches_far_and_begins_near_nothing():
 def test_doubled_maps_begin_bilinear():
     maps = torch.rand(1, 2, 6, 7)
     expected = torch.nn.functional.interpolate(maps, scale_factor=2, mode="bilinear")
-    found = doubling_picture(2)(maps)
+    found = bilinear_upsampling_conv(2)(maps)
     torch.testing.assert_close(found[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1])

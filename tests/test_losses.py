@@ -9,13 +9,13 @@ import torch
 from b2m.errors import InputError
 from b2m.losses import (
     EPE_WEIGHTS,
-    adversarial_discriminator,
-    adversarial_generator,
     axis_loss,
     charbonnier,
     guidance_cross_entropy,
     guidance_loss,
-    latent_divergence,
+    kl_to_standard_normal,
+    lsgan_discriminator_loss,
+    lsgan_generator_loss,
     multiscale_epe,
     multiscale_photometric,
     pair_loss,
@@ -215,12 +215,12 @@ def test_adversarial_losses_are_their_equations():
             generator += (made_scores[place] - 1) ** 2 / made_scores.size
             discriminator += (true_scores[place] - 1) ** 2 / true_scores.size
             discriminator += made_scores[place] ** 2 / made_scores.size
-    found = adversarial_generator(tensors(made))
+    found = lsgan_generator_loss(tensors(made))
     assert found.item() == pytest.approx(generator, rel=1e-9)
-    found = adversarial_discriminator(tensors(real), tensors(made))
+    found = lsgan_discriminator_loss(tensors(real), tensors(made))
     assert found.item() == pytest.approx(discriminator, rel=1e-9)
     perfect = [torch.ones(1, 1, 2, 2)], [torch.zeros(1, 1, 2, 2)]
-    assert adversarial_discriminator(*perfect).item() == 0
+    assert lsgan_discriminator_loss(*perfect).item() == 0
 
 
 def naive_cross_entropy(logits, classes):
@@ -247,16 +247,16 @@ def test_cross_entropy_is_its_equation():
 
 def test_divergence_is_its_equation_and_its_integral():
     mean, log_variance = normal(2, 3, 4)
-    found = latent_divergence(*tensors((mean, log_variance))).item()
+    found = kl_to_standard_normal(*tensors((mean, log_variance))).item()
     assert found == pytest.approx(naive_divergence(mean, log_variance), rel=1e-9)
-    assert latent_divergence(torch.zeros(2, 4), torch.zeros(2, 4)).item() == 0
+    assert kl_to_standard_normal(torch.zeros(2, 4), torch.zeros(2, 4)).item() == 0
     # The definition, the mean of log q / p under q, of a single number.
     grid = np.linspace(-20, 20, 400_001)
     q = np.exp(-((grid - 0.7) ** 2) / (2 * 0.5)) / math.sqrt(2 * math.pi * 0.5)
     log_ratio = -((grid - 0.7) ** 2) + grid**2 / 2 - 0.5 * math.log(0.5)
     expected = np.sum(q * log_ratio) * (grid[1] - grid[0])
     one = torch.tensor([[0.7]]).double(), torch.tensor([[math.log(0.5)]]).double()
-    assert latent_divergence(*one).item() == pytest.approx(expected, rel=1e-6)
+    assert kl_to_standard_normal(*one).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_predictors_loss_is_the_sum():
@@ -286,10 +286,10 @@ ZEROS = torch.zeros(1, 3, 3, 4, 4)
         lambda: multiscale_epe([torch.zeros(1, 2, 4, 4)], torch.zeros(1, 2, 4, 4)),
         lambda: staged_mse(ZEROS, ZEROS),
         lambda: staged_mse(ZEROS[:, None], ZEROS[:, :1]),
-        lambda: adversarial_generator([]),
-        lambda: adversarial_discriminator([ZEROS], []),
+        lambda: lsgan_generator_loss([]),
+        lambda: lsgan_discriminator_loss([ZEROS], []),
         lambda: guidance_cross_entropy(torch.zeros(1, 5, 4, 4), torch.zeros(1, 4, 3).long()),
-        lambda: latent_divergence(torch.zeros(1, 4), torch.zeros(1, 3)),
+        lambda: kl_to_standard_normal(torch.zeros(1, 4), torch.zeros(1, 3)),
         lambda: pair_loss(ZEROS, ZEROS),
     ],
 )

@@ -7,12 +7,12 @@ import torch
 from made_models import photos
 
 from b2m.data.sample import SampleBatch
-from b2m.guidance.quantize import quantise
+from b2m.guidance.quantize import quantize
 from b2m.losses import (
     EPE_WEIGHTS,
+    closest_sign,
+    closest_temporal_order,
     multiscale_epe,
-    nearer_order,
-    nearer_sign,
     staged_mse,
 )
 from b2m.models import (
@@ -53,7 +53,7 @@ objectives = pytest.mark.parametrize("kind", TINY)
 def make(kind, model=None, **weights):
     torch.manual_seed(0)
     model = model or TINY[kind]()
-    return OBJECTIVES[model.gives](model, replace(find_recipe("animator-tiny"), loss=weights))
+    return OBJECTIVES[model.output_kind](model, replace(find_recipe("animator-tiny"), loss=weights))
 
 
 def batch(count=2, size=64, seed=0):
@@ -67,7 +67,7 @@ def batch(count=2, size=64, seed=0):
         "photo": frames.mean(1),
         "frames": frames,
         "flow": flow,
-        "guidance": quantise(flow).float(),
+        "guidance": quantize(flow).float(),
     }
 
 
@@ -79,13 +79,13 @@ def test_truth_is_taken_in_the_nearer_order_and_sign():
     given = batch(3)
     frames, flow = given["frames"], given["flow"]
     found = torch.cat([frames[:1].flip(1), frames[1:]]) + 0.01
-    assert torch.equal(nearer_order(found, frames)[0], frames[0].flip(0))
-    assert torch.equal(nearer_order(found, frames)[1:], frames[1:])
+    assert torch.equal(closest_temporal_order(found, frames)[0], frames[0].flip(0))
+    assert torch.equal(closest_temporal_order(found, frames)[1:], frames[1:])
     # Whichever way things go: upwards as to the right.
     upwards = frames.rot90(1, (-2, -1))
-    assert torch.equal(nearer_order(upwards.flip(1), upwards), upwards.flip(1))
+    assert torch.equal(closest_temporal_order(upwards.flip(1), upwards), upwards.flip(1))
     half = torch.nn.functional.avg_pool2d(flow, 2) * torch.tensor([-0.1, 1, 1]).view(3, 1, 1, 1)
-    assert torch.equal(nearer_sign(half, flow), flow * torch.tensor([-1, 1, 1]).view(3, 1, 1, 1))
+    assert torch.equal(closest_sign(half, flow), flow * torch.tensor([-1, 1, 1]).view(3, 1, 1, 1))
 
 
 def test_what_the_restorer_minimises_does_not_depend_on_the_way_things_go():

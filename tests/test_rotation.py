@@ -11,7 +11,7 @@ from made_pictures import decoded
 from scipy import ndimage
 from scipy.spatial.transform import Rotation, Slerp
 
-from b2m.blur import decode_bytes, encode_bytes
+from b2m.blur import linear_to_srgb8, srgb8_to_linear
 from b2m.data import rotation
 from b2m.data.rotation import RotationConfig, render_panorama, render_rotation, render_view
 from b2m.data.textures import Textures, pack_textures, procedural_textures
@@ -92,7 +92,7 @@ def test_a_view_is_what_a_ray_hits_one_by_one(panorama):
     view = render_view(panorama, yaw, pitch, roll, fov, (height, width))
     focal = width / 2 / math.tan(math.radians(fov) / 2)
     turned = Rotation.from_euler("YXZ", [yaw, pitch, roll], degrees=True)
-    light = decode_bytes(panorama)
+    light = srgb8_to_linear(panorama)
     for row in range(height):
         for column in range(width):
             subpixels = []
@@ -113,7 +113,7 @@ def test_a_view_is_what_a_ray_hits_one_by_one(panorama):
                             for c in range(3)
                         ]
                     )
-            expected = encode_bytes(np.float32(np.mean(subpixels, axis=0)))
+            expected = linear_to_srgb8(np.float32(np.mean(subpixels, axis=0)))
             assert np.abs(view[row, column].astype(int) - expected).max() <= 1
 
 
@@ -143,8 +143,8 @@ def test_shrinking_a_panorama_keeps_its_light(panorama):
     small = rotation.shrink_panorama(panorama, config)
     assert small.shape[0] < 180 and 180 % small.shape[0] == 0
     assert small.shape[1] == 2 * small.shape[0]
-    mean = decode_bytes(panorama).mean((0, 1))
-    np.testing.assert_allclose(decode_bytes(small).mean((0, 1)), mean, atol=2e-3)
+    mean = srgb8_to_linear(panorama).mean((0, 1))
+    np.testing.assert_allclose(srgb8_to_linear(small).mean((0, 1)), mean, atol=2e-3)
     assert rotation.shrink_panorama(panorama, RotationConfig(size=128)) is panorama
 
 

@@ -15,7 +15,7 @@ from b2m.data.sample import PackedSamples, SampleBatch
 from b2m.data.scenes import SceneConfig
 from b2m.data.stream import SceneStream
 from b2m.data.textures import Textures, procedural_cutouts, procedural_textures
-from b2m.models.budgets import SHARES
+from b2m.models.recipe_presets import SHARES
 from b2m.train.recipes import find_recipe
 
 EVERY = list(itertools.product(range(4), (False, True), (False, True)))

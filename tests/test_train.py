@@ -18,7 +18,7 @@ from PIL import Image
 from b2m.data import stream
 from b2m.data.sample import SampleBatch
 from b2m.errors import InputError
-from b2m.guidance.quantize import quantise
+from b2m.guidance.quantize import quantize
 from b2m.hub import find_weights
 from b2m.hub_client import plan
 from b2m.models.animator import Animation, MotionAnimator, MotionAnimatorConfig
@@ -547,8 +547,8 @@ def test_the_objective_compares_ends_middle_and_a_pair(textures):
     photo = torch.rand(1, 3, 32, 32)
     flow = torch.full((1, 2, 32, 32), 4.0)
     with torch.no_grad():
-        animation = model(photo, quantise(flow).float())
-    batch = {"photo": photo, "flow": flow, "path": flow, "guidance": quantise(flow).float()}
+        animation = model(photo, quantize(flow).float())
+    batch = {"photo": photo, "flow": flow, "path": flow, "guidance": quantize(flow).float()}
     seen = []
     for wrong in range(7):
         frames = animation.frames.clone()

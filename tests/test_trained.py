@@ -8,7 +8,7 @@ from made_pictures import leaves
 
 import b2m
 from b2m import guidance as guidance_of
-from b2m.blur import average_bytes, encode_bytes
+from b2m.blur import average_frames, linear_to_srgb8
 from b2m.registry import MODELS
 
 LEFT, RIGHT = (slice(70, 170), slice(40, 140)), (slice(70, 170), slice(200, 300))
@@ -34,7 +34,7 @@ def photo():
             top, left = rows.start + down, columns.start + across
             frame[top : top + 100, left : left + 100] = square
         frames.append(frame)
-    return encode_bytes(average_bytes(np.stack(frames)))
+    return linear_to_srgb8(average_frames(np.stack(frames)))
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_the_flow_estimator_of_2021b_sees_how_a_camera_moved():
     for across, down in ((16, 0), (0, 16)):
         steps = [(round(across * t), round(down * t)) for t in np.linspace(-0.5, 0.5, 17)]
         frames = [wall[20 - y : 212 - y, 20 - x : 308 - x] for x, y in steps]
-        flow = b2m.flow(encode_bytes(average_bytes(np.stack(frames))), model="blur-flow")
+        flow = b2m.flow(linear_to_srgb8(average_frames(np.stack(frames))), model="blur-flow")
         missed = np.hypot(flow[..., 0] - across, flow[..., 1] - down)
         missed_back = np.hypot(flow[..., 0] + across, flow[..., 1] + down)
         assert np.minimum(missed, missed_back).mean() < 0.6 * 16

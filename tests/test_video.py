@@ -300,6 +300,6 @@ def test_the_last_frame_lasts_as_long_as_the_film(tmp_path: Path) -> None:
         last = list(container.decode(stream))[-1]
         told = float((last.pts + last.duration) * stream.time_base)
     assert told == pytest.approx(0.7) and length == pytest.approx(0.65)
-    times = [span for _, span in video.read_video(path).timed()]
+    times = [span for _, span in video.read_video(path).frames_with_times()]
     assert float(times[-1][0]) == pytest.approx(0.6)
     assert float(times[-1][1]) == pytest.approx(length)

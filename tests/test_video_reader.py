@@ -143,7 +143,7 @@ def test_repeated_frames_of_avi(tmp_path):
     """An empty chunk shows the frame before for longer."""
     frames = [None if number % 6 == 5 else frame for number, frame in enumerate(film(14))]
     clip = video.read_video(made(tmp_path / "d.avi", frames, "mjpeg", "yuvj420p"))
-    times = [float(start) for _, (start, _) in clip.timed()]
+    times = [float(start) for _, (start, _) in clip.frames_with_times()]
     assert len(times) == clip.count() == 12
     assert times[5] - times[4] == pytest.approx(2 / 25)
 
@@ -166,7 +166,7 @@ def test_joined_streams_play_on(tmp_path):
     part = made(tmp_path / "a.ts", film(10), bf="0").read_bytes()
     path = tmp_path / "j.ts"
     path.write_bytes(part + part)
-    starts = [float(start) for _, (start, _) in video.read_video(path).timed()]
+    starts = [float(start) for _, (start, _) in video.read_video(path).frames_with_times()]
     assert len(starts) == 20
     assert np.diff(starts) == pytest.approx(1 / 25, abs=1e-3)
 

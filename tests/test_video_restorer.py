@@ -9,7 +9,7 @@ from made_models import FORMS, configured, learn, on_paper, parameters, photos
 
 from b2m.losses import video_restoration_loss
 from b2m.models import VideoRestorer, VideoRestorerConfig
-from b2m.models.layers import SpatialTransformer, local_contrast, transform_by
+from b2m.models.layers import SpatialTransformer, affine_warp, local_contrast
 
 TINY = VideoRestorerConfig.tiny()
 variants = pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_decoders_see_what_the_equations_join():
         _, pictured = other.picture_transformers[2](torch.cat([features, middle], 1), middle)
         expected = [
             features,
-            transform_by(features, whole),
+            affine_warp(features, whole),
             other.warps[1](features),
-            transform_by(middle, pictured),
+            affine_warp(middle, pictured),
         ]
     deepest, joined, _ = seen[0]
     assert deepest.shape[1] == 3 * TINY.widths[4]

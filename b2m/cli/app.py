@@ -508,7 +508,7 @@ def _finds_flow(model: str) -> bool:
     import b2m.models  # noqa: F401  registers them
     from b2m.registry import MODELS
 
-    return model in MODELS and MODELS[model].gives == "flow"
+    return model in MODELS and MODELS[model].output_kind == "flow"
 
 
 def _one_of(option: str, given: str, names: Collection[str]) -> None:

@@ -38,9 +38,9 @@ def _recipe_lines() -> Iterator[str]:
 
 
 def _table_lines() -> Iterator[str]:
-    from b2m.evaluate.run import tables
+    from b2m.evaluate.run import all_tables
 
-    for name, table in sorted(tables().items()):
+    for name, table in sorted(all_tables().items()):
         yield f"{name:16} {(table.__doc__ or '').partition(chr(10))[0]}"
 
 

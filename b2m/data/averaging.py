@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from b2m.blur import average_bytes, encode_bytes
+from b2m.blur import average_frames, linear_to_srgb8
 from b2m.data.interpolate import Interpolator
 from b2m.errors import InputError
 from b2m.media.image import Pixels
@@ -176,7 +176,7 @@ def average_instants(
                 sharp.append(frame)
             yield frame
 
-    photo = encode_bytes(average_bytes(watched(), how.gamma), how.gamma)
+    photo = linear_to_srgb8(average_frames(watched(), how.gamma), how.gamma)
     return photo, np.stack(sharp), count
 
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from tqdm.auto import tqdm
 
-from b2m.blur import average_bytes, decode_bytes, encode_bytes
+from b2m.blur import average_frames, linear_to_srgb8, srgb8_to_linear
 from b2m.data.build.progress import is_unfinished
 from b2m.data.sample import Sample
 from b2m.data.storage import (
@@ -138,8 +138,8 @@ def _physics(record: Record, sample: Sample) -> Iterator[str]:
     if record.frames < 2:
         return
     gamma = 0.0 if record.curve == "srgb" else float(record.curve)
-    light = average_bytes(sample.frames, gamma)
-    mean = encode_bytes(light, gamma)
+    light = average_frames(sample.frames, gamma)
+    mean = linear_to_srgb8(light, gamma)
     if record.averaged == record.frames:
         off = np.abs(mean.astype(np.int16) - sample.photo).max()
         if off > 1:
@@ -152,9 +152,10 @@ def _physics(record: Record, sample: Sample) -> Iterator[str]:
     reliable = cv2.erode(
         (sample.frames.max((0, -1)) < _CLIPPED).astype(np.uint8), np.ones((side, side))
     )
+    box = side, side
     smooth = [
-        encode_bytes(np.asarray(cv2.blur(one, (side, side)), np.float32), gamma).astype(np.float32)
-        for one in (light, decode_bytes(sample.photo, gamma))
+        linear_to_srgb8(np.asarray(cv2.blur(one, box), np.float32), gamma).astype(np.float32)
+        for one in (light, srgb8_to_linear(sample.photo, gamma))
     ]
     error = ((smooth[0] - smooth[1]) ** 2)[reliable > 0]
     if error.size and error.mean() > 255**2 / 10 ** (_CLOSE / 10):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from b2m.blur import average_bytes, encode_bytes
+from b2m.blur import average_frames, linear_to_srgb8
 from b2m.data.sample import PackedSamples, Sample
 from b2m.data.splits import VIDEO_SUFFIXES, visible
 from b2m.data.swept import swept_path
@@ -90,7 +90,7 @@ def cut_crops(
             scale = _SCALES[number % len(_SCALES)]
             stride = 2 if len(window.frames) > 2 * (_CROP_FRAMES - 1) else 1
             frames = _shrunk(window.frames[: stride * (_CROP_FRAMES - 1) + 1], scale, size, path)
-            photo = encode_bytes(average_bytes(frames))
+            photo = linear_to_srgb8(average_frames(frames))
             flow = flow_over(frames)
             fields = np.stack([flow, swept_path(flow)])
             stack = np.concatenate([photo[None], frames[::stride]])
@@ -141,7 +141,7 @@ def _windows(video: Video, starts: list[int]) -> Iterator[Sample]:
         if waiting and waiting[-1][1] + max(LENGTHS) - 1 == index:
             number, start = waiting.pop()
             frames = np.stack(list(recent)[: LENGTHS[number % len(LENGTHS)]])
-            photo = encode_bytes(average_bytes(frames))
+            photo = linear_to_srgb8(average_frames(frames))
             yield Sample(photo, frames, meta={"start": start})
         if not waiting:
             return

@@ -268,7 +268,7 @@ def mixed_loader(
 
     Args:
         parts: by name, as "scenes", "rotation" and "clips".
-        shares: by name, as `b2m.models.budgets.SHARES`.
+        shares: by name, as `b2m.models.recipe_presets.SHARES`.
         samples: in the epoch, over all processes.
         batch: samples.
         epoch: each has other crops in another order.

@@ -34,7 +34,7 @@ from tqdm.auto import tqdm
 
 from b2m.errors import InputError
 from b2m.files import atomic_path, make_folder
-from b2m.media.image import from_nearest, read_image
+from b2m.media.image import fill_from_nearest, read_image
 
 LIST = Path(__file__).with_name("open_pack.json")
 KINDS = ("photos", "cutouts", "video", "real_blur")
@@ -332,7 +332,7 @@ def _write_cutout(item: Item, data: bytes, path: Path) -> None:
     colour = np.clip(np.rint(colour), 0, 255).astype(np.uint8)
     seen = opacity >= 8
     if not seen.all() and seen.any():
-        colour = np.where(seen[..., None], colour, from_nearest(colour, seen)[0])
+        colour = np.where(seen[..., None], colour, fill_from_nearest(colour, seen)[0])
     picture = Image.fromarray(np.dstack([colour, opacity]))
     with atomic_path(path) as temporary:
         picture.save(temporary, format="WEBP", quality=90, exact=True)

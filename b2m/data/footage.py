@@ -180,10 +180,10 @@ class _Clock(NamedTuple):
 def _examine_video(file: Path, *_: int) -> Footage:
     import av
 
-    from b2m.media.video_reader import open_video, stored_frames
+    from b2m.media.video_reader import decoded_frames, open_video
 
     with open_video(file) as (container, stream):
-        first = next(stored_frames(container, stream, file), None)
+        first = next(decoded_frames(container, stream, file), None)
         interlaced = first is not None and first.interlaced_frame
     try:
         with open_video(file) as (container, stream):
@@ -194,7 +194,7 @@ def _examine_video(file: Path, *_: int) -> Footage:
                     "samples have 8, and its curve of light may be another one; convert it to 8 "
                     "bits first"
                 )
-            rate, tick, claimed = stream.average_rate, stream.time_base, stream.frames
+            rate, time_base, claimed = stream.average_rate, stream.time_base, stream.frames
             table = stream.index_entries
             # These tell all their frames in one table; others have to be read through.
             whole = "mp4" in container.format.name and 0 < claimed == len(table)
@@ -212,7 +212,7 @@ def _examine_video(file: Path, *_: int) -> Footage:
     fps = float(rate) if rate else None
     if clock is None:
         return Footage(max(claimed, count), fps)
-    _check_rate(file, clock.times, float(tick or 1))
+    _check_rate(file, clock.times, float(time_base or 1))
     origin, period = _fit_line(clock.times)
     # Without an index a file was cut, and lacks some of what it claims.
     frames = len(clock.times) if whole else count if len(table) else max(claimed, count)
@@ -254,7 +254,7 @@ def _fit_line(times: NDArray[np.int64]) -> tuple[float, float]:
     return float(times[0] + (off.max() + off.min()) / 2), period
 
 
-def _check_rate(file: Path, times: NDArray[np.int64], tick: float) -> None:
+def _check_rate(file: Path, times: NDArray[np.int64], time_base: float) -> None:
     """Refuse times that are not those of a constant rate, rounded to ticks.
 
     Steps then differ by one tick at most, and evenly: a single longer step is a frame left out,
@@ -272,8 +272,8 @@ def _check_rate(file: Path, times: NDArray[np.int64], tick: float) -> None:
         if not coarse or rare > 1 or len(times) < 5:
             return
     raise InputError(
-        f"{file} has a variable frame rate (frames last {1000 * least * tick:.3g} to "
-        f"{1000 * most * tick:.3g} ms): convert it to a constant one first"
+        f"{file} has a variable frame rate (frames last {1000 * least * time_base:.3g} to "
+        f"{1000 * most * time_base:.3g} ms): convert it to a constant one first"
     )
 
 
@@ -361,13 +361,13 @@ def _read_frame(path: Path) -> Pixels:
 
 def _decode(path: Path, first: int, footage: Footage) -> Iterator[tuple[int, Pixels]]:
     """Frames of a video with their numbers, from the first wanted one to where it ends."""
-    from b2m.media.video_reader import aspect_of, decode, open_video, picture_of
+    from b2m.media.video_reader import decode, open_video, sample_aspect_ratio, to_upright_rgb
 
     # Containers look for keys by the times of decoding, and may give one that is shown too late.
     begins = [first, max(0, first - _FARTHER_BACK), 0] if footage.origin is not None else [0]
     for begin in dict.fromkeys(begins):
         with open_video(path) as (container, stream):
-            aspect = aspect_of(stream)
+            aspect = sample_aspect_ratio(stream)
             if begin and footage.origin is not None:
                 # A little after the frame, as times are rounded.
                 target = footage.origin + (begin + 0.4) * footage.period
@@ -377,7 +377,7 @@ def _decode(path: Path, first: int, footage: Footage) -> Iterator[tuple[int, Pix
                 if begin and count == 0 and number > first:
                     break
                 if number >= first:
-                    yield number, picture_of(frame, aspect)
+                    yield number, to_upright_rgb(frame, aspect)
             else:
                 return
 

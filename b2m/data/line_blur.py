@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from b2m.blur import decode_bytes, encode_bytes
+from b2m.blur import linear_to_srgb8, srgb8_to_linear
 from b2m.data.sample import Sample
 from b2m.deconvolution import LineBlur
 from b2m.errors import InputError
@@ -85,6 +85,6 @@ def line_samples(
         left = int(generator.integers(photo.shape[1] - width + 1))
         sharp = np.ascontiguousarray(photo[top : top + height, left : left + width])
         flow = camera_field(height, width, longest, generator)
-        light = to_tensor(decode_bytes(sharp))
+        light = to_tensor(srgb8_to_linear(sharp))
         blurred = LineBlur(to_tensor(flow))(light)
-        yield Sample(encode_bytes(to_array(blurred)), sharp[None], flow)
+        yield Sample(linear_to_srgb8(to_array(blurred)), sharp[None], flow)

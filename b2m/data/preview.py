@@ -13,12 +13,12 @@ from b2m.data.storage import read_index, read_sample
 from b2m.data.textures import load_textures
 from b2m.errors import InputError
 from b2m.guidance.palette import to_color
-from b2m.media.image import Pixels, fit
+from b2m.media.image import Pixels, limit_side
 from b2m.motion.color import flow_to_color
-from b2m.tensors import to_pixels, to_planes_last
+from b2m.tensors import to_channels_last, to_pixels
 from b2m.visualize.contact_sheet import grid, legend
 
-_LONGEST_BLUR = 32.0  # pixels; on small pictures a sixth of the side
+_MAX_BLUR = 32.0  # pixels; on small pictures a sixth of the side
 _SCENES_AT_ONCE = 8
 
 
@@ -45,7 +45,7 @@ def preview_sheet(
     Raises:
         InputError: a folder is missing, has no images in that split, or one is unreadable.
     """
-    config = SceneConfig(size=size, blur=(2.0, max(2.0, min(_LONGEST_BLUR, size / 6))))
+    config = SceneConfig(size=size, blur=(2.0, max(2.0, min(_MAX_BLUR, size / 6))))
     textures = load_textures(photos, "train"), load_textures(cutouts, "train", cutouts=True)
     tiles: list[Pixels] = []
     labels: list[str] = []
@@ -53,8 +53,8 @@ def preview_sheet(
         batch = min(_SCENES_AT_ONCE, count - first)
         scenes = render(*textures, config, batch, seed + first)
         blur = simulate_sensor(scenes.photo, seed + first)
-        flows, moving = to_planes_last(scenes.flow), to_planes_last(scenes.moving)
-        guidance = to_planes_last(scenes.guidance.to(torch.int8))
+        flows, moving = to_channels_last(scenes.flow), to_channels_last(scenes.moving)
+        guidance = to_channels_last(scenes.guidance.to(torch.int8))
         last = scenes.frames.shape[1] - 1
         for row in range(batch):
             longest = float(np.linalg.norm(flows[row], axis=-1).max())
@@ -105,10 +105,10 @@ def dataset_sheet(folder: str | Path, *, count: int, size: int) -> Pixels:
             labels += ["motion unknown", "", ""]
             continue
         longest = float(np.linalg.norm(np.nan_to_num(sample.flow), axis=-1).max())
-        wheel = legend(min(fit(sample.photo, size).shape[:2]))
+        wheel = legend(min(limit_side(sample.photo, size).shape[:2]))
         tiles += [flow_to_color(sample.flow), wheel, to_color(guidance)]
         labels += [_motion(longest), f"rim: {longest:.0f} px", "guidance"]
-    small = [fit(tile, size) for tile in tiles]
+    small = [limit_side(tile, size) for tile in tiles]
     return grid(small, labels, columns=7, font_size=max(10, min(15, size // 11)))
 
 

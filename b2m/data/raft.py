@@ -15,9 +15,9 @@ from torch import nn
 
 from b2m.errors import InputError
 from b2m.motion.fields import Flow
-from b2m.tensors import to_flow, to_photo
+from b2m.tensors import to_float_array, to_photo
 
-_LEAST_SIDE = 128  # pixels, below which its pyramid has no room
+_MIN_SIDE = 128  # pixels, below which its pyramid has no room
 _STRIDE = 8
 
 
@@ -29,11 +29,11 @@ def raft_flow(first: NDArray[np.uint8], last: NDArray[np.uint8]) -> Flow:
     """
     height, width = first.shape[:2]
     pair = torch.cat([to_photo(first), to_photo(last)])
-    below, beside = (max(_LEAST_SIDE - side, -side % _STRIDE) for side in (height, width))
+    below, beside = (max(_MIN_SIDE - side, -side % _STRIDE) for side in (height, width))
     pair = nn.functional.pad(2 * pair - 1, (0, beside, 0, below), mode="replicate")
     with torch.inference_mode():
         found = _raft()(pair[:1], pair[1:])[-1]
-    return to_flow(found[0, :, :height, :width])
+    return to_float_array(found[0, :, :height, :width])
 
 
 @lru_cache(maxsize=1)

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from b2m.blur import decode_bytes, encode_bytes, linear_to_srgb
+from b2m.blur import linear_to_srgb, linear_to_srgb8, srgb8_to_linear
 from b2m.data.sample import SampleBatch
 from b2m.data.scenes import draw_textures, expose, pixel_grid, soften, tint
 from b2m.data.textures import Textures
@@ -33,7 +33,7 @@ from b2m.errors import InputError
 from b2m.media.image import Pixels
 from b2m.tensors import to_pixels
 
-_MOST_SUPERSAMPLING = 16
+_MAX_SUPERSAMPLING = 16
 
 
 @dataclass(frozen=True)
@@ -264,14 +264,14 @@ def _turned_by(angles: Tensor, camera: Tensor, longest: Tensor, size: int) -> Tu
     # Small at first: far too large a turn would look behind the camera.
     angles = angles / angles.norm(dim=1, keepdim=True).clamp_min(1e-6) * 1e-3
 
-    def turned() -> Turn:
+    def reoriented() -> Turn:
         half = quaternion(*(angles / 2).unbind(1))
         return Turn(half * half.new_tensor([1, -1, -1, -1]), half, camera)
 
     for _ in range(4):  # the path is not quite linear in the angles
-        path = turned().displacement(points).norm(dim=-1).amax(1)
+        path = reoriented().displacement(points).norm(dim=-1).amax(1)
         angles = angles * (longest / path.clamp_min(1e-9))[:, None]
-    return turned()
+    return reoriented()
 
 
 # --- in panoramas ---------------------------------------------------------------------------------
@@ -312,7 +312,7 @@ def render_view(
         )
     focal = focal_length(torch.tensor([float(fov)], dtype=torch.float64), width)
     finer = panorama.shape[1] / (2 * math.pi * float(focal))
-    fine = min(_MOST_SUPERSAMPLING, max(1, round(finer)))
+    fine = min(_MAX_SUPERSAMPLING, max(1, round(finer)))
     angles = torch.tensor([[yaw, pitch, roll]], dtype=torch.float64).deg2rad()
     orientation = rotation_matrix(quaternion(*angles.unbind(1)))
     grid = pixel_grid((height * fine, width * fine), focal.device).double()
@@ -352,7 +352,8 @@ def _seen(panorama: Pixels, orientation: Tensor, camera: Tensor, grid: Tensor) -
     rows = [top.long(), (top.long() + 1).clamp(max=height - 1)]
 
     def light(row: Tensor, column: Tensor) -> Tensor:
-        return torch.from_numpy(decode_bytes(panorama[row.numpy(), column.numpy()])).movedim(-1, 1)
+        pixels = srgb8_to_linear(panorama[row.numpy(), column.numpy()])
+        return torch.from_numpy(pixels).movedim(-1, 1)
 
     upper = torch.lerp(light(rows[0], columns[0]), light(rows[0], columns[1]), across)
     lower = torch.lerp(light(rows[1], columns[0]), light(rows[1], columns[1]), across)
@@ -381,8 +382,8 @@ def shrink_panorama(panorama: Pixels, config: RotationConfig) -> Pixels:
         return panorama
     rows = []
     for top in range(0, height, factor):
-        light = decode_bytes(panorama[top : top + factor])
-        rows.append(encode_bytes(light.reshape(factor, -1, factor, 3).mean((0, 2))))
+        light = srgb8_to_linear(panorama[top : top + factor])
+        rows.append(linear_to_srgb8(light.reshape(factor, -1, factor, 3).mean((0, 2))))
     return np.stack(rows)
 
 

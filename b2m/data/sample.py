@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from b2m.data.swept import swept_path
-from b2m.guidance.quantize import Guidance, quantise
+from b2m.guidance.quantize import Guidance, quantize
 from b2m.media.image import Pixels
 from b2m.motion.fields import STILL_THRESHOLD, Flow
-from b2m.tensors import to_flow, to_tensor
+from b2m.tensors import to_float_array, to_tensor
 
 
 class Sample(NamedTuple):
@@ -83,8 +83,9 @@ class SampleBatch(NamedTuple):
         if moving is None:
             moving = flow.norm(dim=1, keepdim=True) >= STILL_THRESHOLD
         if path is None:
-            path = torch.cat([to_tensor(swept_path(one), flow.device) for one in to_flow(flow)])
-        return cls(photo, frames, flow, quantise(flow).float(), moving, path)
+            paths = map(swept_path, to_float_array(flow))
+            path = torch.cat([to_tensor(one, flow.device) for one in paths])
+        return cls(photo, frames, flow, quantize(flow).float(), moving, path)
 
     def to(self, device: torch.device | str) -> Self:
         """The same on a device."""

@@ -81,7 +81,7 @@ class _Layers:
 
 _SUPERSAMPLING = 2
 _PASSING_STEP = 3.0  # pixels at most between the instants at which it is seen what passes where
-_MOST_DEFOCUS = 9.0  # pixels, radius
+_MAX_DEFOCUS = 9.0  # pixels, radius
 
 
 def draw_textures(
@@ -176,7 +176,7 @@ def _defocus(canvas: Tensor, chosen: Tensor, random: Random) -> None:
     side = canvas.shape[-1]
     axis = torch.linspace(-1, 1, side, device=canvas.device)
     for row in chosen.nonzero()[:, 0].tolist():
-        radius = float(random.uniform(low=1.0, high=_MOST_DEFOCUS))
+        radius = float(random.uniform(low=1.0, high=_MAX_DEFOCUS))
         angle = random.uniform(high=2 * math.pi)
         reach = math.ceil(radius)
         taps = torch.arange(-reach, reach + 1, device=canvas.device)

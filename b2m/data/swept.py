@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from b2m.media.image import from_nearest
+from b2m.media.image import fill_from_nearest
 from b2m.motion.fields import STILL_THRESHOLD, Flow
 
 
@@ -50,4 +50,4 @@ def swept_path(flow: Flow, threshold: float = STILL_THRESHOLD) -> Flow:
     passed = swept_mask(flow, threshold) & ~moving
     if not passed.any():
         return flow
-    return np.where(passed[..., None], from_nearest(flow, moving)[0], flow)
+    return np.where(passed[..., None], fill_from_nearest(flow, moving)[0], flow)

@@ -1,5 +1,5 @@
 """Evaluation: tables of numbers, one loop for all of them."""
 
-from b2m.evaluate.run import evaluate, tables
+from b2m.evaluate.run import all_tables, evaluate
 
-__all__ = ["evaluate", "tables"]
+__all__ = ["all_tables", "evaluate"]

@@ -26,20 +26,20 @@ from b2m.errors import InputError
 from b2m.evaluate.scoring import TRIES, BestOf, Frames, Label, Prediction
 from b2m.guidance.corrupt import dilate, erode, shuffle
 from b2m.guidance.edit import reverse
-from b2m.guidance.quantize import Guidance, from_flow, quantise_finer, resize
+from b2m.guidance.quantize import Guidance, from_flow, quantize_directions, resize
 from b2m.hub import HubModel, find_weights
 from b2m.hub_client import CONFIG_FILE
 from b2m.inference.animator import BlurAnimator
 from b2m.inference.ensemble import ENSEMBLES, mirrored_vectors
 from b2m.inference.multiscale import working_photo
 from b2m.inference.renderers import EncodedPhoto, Prepared
-from b2m.media.image import Photo, Pixels, fit
+from b2m.media.image import Photo, Pixels, limit_side
 from b2m.models.animator import MotionAnimator
 from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.motion.fields import Flow, estimate_flow, resize_flow, to_middle_grid
 from b2m.motion.orientation import coherent_signs
 from b2m.registry import MODELS
-from b2m.tensors import to_flow, to_pixels, to_planes_last, to_tensor
+from b2m.tensors import to_channels_last, to_float_array, to_pixels, to_tensor
 from b2m.train.recipes import find_recipe
 
 _T = TypeVar("_T")
@@ -141,7 +141,7 @@ def _hint(sample: Sample) -> Guidance | None:
 def _finer_guidance(name: str, model: HubModel, weights: Weights) -> Method | None:
     """True guidance in more or fewer directions than four."""
     bits = model.config.bits
-    make = _framed(lambda sample: quantise_finer(to_tensor(sample.known_flow), bits))
+    make = _framed(lambda sample: quantize_directions(to_tensor(sample.known_flow), bits))
     return make(name, model, weights)
 
 
@@ -153,9 +153,9 @@ def _sampled(name: str, model: HubModel, weights: Weights) -> Method | None:
 
     def predict(sample: Sample) -> list[Prediction]:
         with torch.inference_mode():
-            latents = predictor.draw_latents(max(TRIES), seed=0)
+            latents = predictor.sample_latents(max(TRIES), seed=0)
             drawn = predictor.predict(to_tensor(sample.photo) / 255, latents)
-        given = [resize(to_planes_last(one), sample.photo.shape[:2]) for one in drawn]
+        given = [resize(to_channels_last(one), sample.photo.shape[:2]) for one in drawn]
         return [Prediction(_run(model, sample, guidance), None, guidance) for guidance in given]
 
     return Method(name, predict, model, TRIES)
@@ -207,7 +207,7 @@ def _flow_alone(name: str, model: HubModel, weights: Weights) -> Method:
 
     def flow(sample: Sample) -> Flow:
         with torch.inference_mode():
-            return coherent_signs(to_flow(model(to_tensor(sample.photo) / 255)[0]))
+            return coherent_signs(to_float_array(model(to_tensor(sample.photo) / 255)[0]))
 
     return Method(name, model=model, order_invariant=True, flow=flow)
 
@@ -356,7 +356,7 @@ def animator_methods(animator: BlurAnimator) -> list[Method]:
         model(photo, guidance)
 
     def whole(photo: Tensor, guidance: Tensor) -> None:
-        directions = to_planes_last(guidance[0].to(torch.int8))
+        directions = to_channels_last(guidance[0].to(torch.int8))
         _ = animator.animate(to_pixels(photo[0]), guidance=directions, frames=7)[0].frames
 
     def backwards(sample: Sample) -> Guidance:
@@ -388,7 +388,7 @@ def enlarged_methods(animator: BlurAnimator) -> list[Method]:
             given = cv2.resize(photo, larger[::-1], interpolation=cv2.INTER_CUBIC).astype(np.uint8)
             guidance = resize(true_guidance(sample), larger)
             clip = animator.animate(given, guidance=guidance, frames=len(sample.frames))[0]
-            frames = np.stack([fit(frame, max(size)) for frame in clip.frames])
+            frames = np.stack([limit_side(frame, max(size)) for frame in clip.frames])
             return [Prediction(frames, resize_flow(clip.flow, size))]
 
         return Method("at its size" if times == 1 else f"enlarged {times} times", predict)

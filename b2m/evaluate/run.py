@@ -35,7 +35,7 @@ def evaluate(
     `output`, where there is one, and marked as of an earlier run.
 
     Args:
-        table: one of `tables()`; `b2m evaluate --list` says what each measures.
+        table: one of `all_tables()`; `b2m evaluate --list` says what each measures.
         samples: how many; each table says of what, and how many there are by default.
         photos, cutouts: folders for the scenes (see `b2m.data.textures.split_files`); None for
             made-up textures.
@@ -81,7 +81,7 @@ def evaluate(
     return path
 
 
-def tables() -> dict[str, type[Table]]:
+def all_tables() -> dict[str, type[Table]]:
     """All tables by name."""
     import_all("b2m.evaluate.tables")
     return TABLES
@@ -89,7 +89,7 @@ def tables() -> dict[str, type[Table]]:
 
 def _checked(name: str, options: Options) -> type[Table]:
     """The table of a name, if it can be computed from such options."""
-    known = tables()
+    known = all_tables()
     if name not in known:
         raise ArgumentError(f"no table is called '{name}'; there are {', '.join(known)}")
     if options.split not in SPLITS:

@@ -14,7 +14,7 @@ from b2m.evaluate.report import Row
 from b2m.guidance.quantize import Guidance
 from b2m.metrics import psnr
 from b2m.motion.fields import STILL_THRESHOLD, Flow
-from b2m.motion.orientation import length_of
+from b2m.motion.orientation import magnitude
 from b2m.tensors import evenly_spaced
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ def ends_and_middle(count: int) -> tuple[int, ...]:
 
 def moving_pixels(flow: Flow) -> Mask:
     """(H, W) bool: what moves by `STILL_THRESHOLD` or more over the exposure."""
-    return np.asarray(length_of(flow) >= STILL_THRESHOLD)
+    return np.asarray(magnitude(flow) >= STILL_THRESHOLD)
 
 
 def fraction(right: Mask, where: Mask) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from b2m.blur import average_bytes, encode_bytes
+from b2m.blur import average_frames, linear_to_srgb8
 from b2m.data.clips import flow_over, read_windows
 from b2m.data.rotation import RotationConfig, render_rotation
 from b2m.data.sample import Sample, SampleBatch
@@ -23,7 +23,7 @@ from b2m.guidance.quantize import from_flow
 from b2m.media.image import Pixels, read_image
 from b2m.media.video import read_video
 from b2m.motion.fields import STILL_THRESHOLD, Flow, estimate_flow
-from b2m.tensors import to_flow, to_pixels
+from b2m.tensors import to_float_array, to_pixels
 
 INSTANTS = 7
 """Frames of the papers' models, and sharp frames to a blurred one of a video."""
@@ -64,7 +64,7 @@ def _rendered(draw: Callable[[int], SampleBatch], count: int, number: int) -> It
         scenes = draw(number + start)
         blurred = to_pixels(simulate_sensor(scenes.photo, number + start))
         for index in range(min(_BATCH, count - start)):
-            flow = to_flow(scenes.flow[index])
+            flow = to_float_array(scenes.flow[index])
             moving = scenes.moving[index, 0].cpu().numpy()
             yield Sample(blurred[index], to_pixels(scenes.frames[index]), flow, moving=moving)
 
@@ -139,7 +139,7 @@ def averaged_frames(
         held.append(frame)
         if len(held) == INSTANTS:
             frames = np.stack(held)
-            yield encode_bytes(average_bytes(frames)), frames
+            yield linear_to_srgb8(average_frames(frames)), frames
             held, given = [], given + 1
         if given == count:
             return

@@ -11,7 +11,7 @@ from b2m.guidance.quantize import (
     Guidance,
     from_flow,
     quadrant,
-    quantise,
+    quantize,
     resize,
     validate,
 )
@@ -31,7 +31,7 @@ __all__ = [
     "from_strokes",
     "hold",
     "quadrant",
-    "quantise",
+    "quantize",
     "resize",
     "reverse",
     "to_color",

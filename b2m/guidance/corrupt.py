@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from b2m.guidance.quantize import Guidance
-from b2m.media.image import from_nearest
+from b2m.media.image import fill_from_nearest
 
 _EDGE = 9  # pixels of a 192-pixel scene
 
@@ -35,7 +35,7 @@ def dilate(guidance: Guidance, pixels: int = _EDGE) -> Guidance:
     moving = np.asarray(guidance.any(axis=-1))
     if not moving.any():
         return guidance.copy()
-    nearest, away = from_nearest(guidance, moving)
+    nearest, away = fill_from_nearest(guidance, moving)
     return np.where((away <= pixels)[..., None], nearest, 0).astype(np.int8)
 
 

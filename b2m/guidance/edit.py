@@ -77,7 +77,7 @@ _SIGN_PIXELS = 512  # on the longest side, at which the sign of a region is dete
 _STROKE_PLACES = 400  # points sampled on a stroke
 
 
-class _Scene(NamedTuple):
+class _EditState(NamedTuple):
     """What is edited."""
 
     guidance: Guidance  # written to
@@ -105,15 +105,15 @@ def from_direction(base: Base, direction: str, photo: NDArray[np.uint8] | None =
         InputError: another direction, named with the eight that exist, or a base without a flow.
     """
     x, y = _direction(direction)
-    scene = _scene(base, photo)
-    if scene.flow is None:
+    state = _edit_state(base, photo)
+    if state.flow is None:
         raise InputError("a direction needs the motion axes: give a clip or a flow")
     # A hair clockwise, for regions at right angles.
     towards = np.array([x - 1e-6 * y, y + 1e-6 * x])
-    for number, box in enumerate(_boxes(scene.regions), 1):
+    for number, box in enumerate(_boxes(state.regions), 1):
         if box is not None:
-            _direct(scene, number, box, towards)
-    return scene.guidance
+            _direct(state, number, box, towards)
+    return state.guidance
 
 
 def from_strokes(
@@ -145,8 +145,8 @@ def from_strokes(
         InputError: no stroke, one of a single point or outside the photo, one over nothing that
             moves, or a base that is none.
     """
-    scene = _scene(base, photo)
-    height, width = scene.regions.shape
+    state = _edit_state(base, photo)
+    height, width = state.regions.shape
     if radius is None:
         radius = max(height, width) / 50
     if not isinstance(radius, int | float | np.number) or not 0 < radius <= max(height, width):
@@ -154,35 +154,35 @@ def from_strokes(
             f"a brush with a radius of {shortened(radius)} pixels cannot paint: give a number "
             f"above 0 and up to {max(height, width)}"
         )
-    boxes = [] if scene.flow is None else _boxes(scene.regions)
+    boxes = [] if state.flow is None else _boxes(state.regions)
     for name, points in checked_strokes(strokes, height, width):
         places, directions = along(points)
         step = -(-len(places) // _STROKE_PLACES)
         places, directions = places[::step], directions[::step]
-        labels, rows, columns = label_near(scene.regions, places)
+        labels, rows, columns = label_near(state.regions, places)
         numbers, counts = np.unique(labels[labels > 0], return_counts=True)
         taken = numbers[counts * 3 >= len(labels)]
         if not len(taken) and labels[0]:
             taken = labels[:1]  # an arrow that leaves an object
-        if len(taken) and scene.flow is not None:
+        if len(taken) and state.flow is not None:
             for number in taken.tolist():
                 box, under = boxes[number - 1], labels == number
                 assert box is not None
-                _direct(scene, number, box, directions[under], (rows[under], columns[under]))
+                _direct(state, number, box, directions[under], (rows[under], columns[under]))
         elif len(taken):
             whole = points[-1] - points[0]
             if not whole.any():
                 raise InputError(f"{name} ends where it began: draw it the way the thing went")
-            scene.guidance[np.isin(scene.regions, taken)] = quadrant(*whole)
-        elif scene.flow is not None:
+            state.guidance[np.isin(state.regions, taken)] = quadrant(*whole)
+        elif state.flow is not None:
             raise NothingMovesError(
                 f"{name} is over nothing that moves: draw it on something blurred by motion"
             )
         else:
             for piece, step in zip(brushed(points, radius, height, width), np.diff(points, axis=0),
                                    strict=True):  # fmt: skip
-                scene.guidance[piece] = quadrant(*step)
-    return scene.guidance
+                state.guidance[piece] = quadrant(*step)
+    return state.guidance
 
 
 def from_mask(
@@ -205,17 +205,17 @@ def from_mask(
     """
     mask = _checked_mask(_array(mask))
     towards = _direction(direction)
-    scene = _scene(base, size=mask.shape, regions=False)
-    _check_mask(mask, scene)
-    if scene.flow is None:
-        scene.guidance[mask] = quadrant(*towards)
-        return scene.guidance
-    if not scene.guidance[..., 0][mask].any():  # either both components are zero, or neither
+    state = _edit_state(base, size=mask.shape, regions=False)
+    _check_mask(mask, state)
+    if state.flow is None:
+        state.guidance[mask] = quadrant(*towards)
+        return state.guidance
+    if not state.guidance[..., 0][mask].any():  # either both components are zero, or neither
         raise NothingMovesError("nothing moves under the mask: choose something blurred by motion")
     for rows in row_strips(*mask.shape):
-        chosen = _towards(scene.flow[rows], towards, STILL_THRESHOLD)
-        np.copyto(scene.guidance[rows], chosen, where=mask[rows][..., None])
-    return scene.guidance
+        chosen = _towards(state.flow[rows], towards, STILL_THRESHOLD)
+        np.copyto(state.guidance[rows], chosen, where=mask[rows][..., None])
+    return state.guidance
 
 
 def reverse(
@@ -240,11 +240,11 @@ def reverse(
             or on a still place.
     """
     if region is None:
-        guidance = _scene(base, regions=False).guidance
+        guidance = _edit_state(base, regions=False).guidance
         return np.negative(guidance, out=guidance)
-    scene, inside = _chosen(base, region, photo)
-    np.negative(scene.guidance, out=scene.guidance, where=inside[..., None])
-    return scene.guidance
+    state, inside = _chosen(base, region, photo)
+    np.negative(state.guidance, out=state.guidance, where=inside[..., None])
+    return state.guidance
 
 
 def hold(
@@ -266,18 +266,18 @@ def hold(
         InputError: not a mask of this size, or one that covers nothing; a point outside the photo
             or on a still place.
     """
-    scene, inside = _chosen(base, region, photo)
-    scene.guidance[inside] = 0
-    return scene.guidance
+    state, inside = _chosen(base, region, photo)
+    state.guidance[inside] = 0
+    return state.guidance
 
 
-def _scene(
+def _edit_state(
     base: Base,
     photo: NDArray[np.uint8] | None = None,
     *,
     size: tuple[int, int] | None = None,
     regions: bool = True,
-) -> _Scene:
+) -> _EditState:
     """Read a base. Its regions cost time, and "still" needs a photo or its size."""
     if photo is not None:
         if not isinstance(photo, np.ndarray) or photo.dtype != np.uint8 or photo.shape[2:] != (3,):
@@ -293,45 +293,45 @@ def _scene(
                 'a clip, a flow or guidance, or "still" and the photo'
             )
         nothing = np.zeros((*size, 2), np.int8)
-        return _Scene(nothing.copy(), nothing, None, _nowhere(nothing))
+        return _EditState(nothing.copy(), nothing, None, _nowhere(nothing))
     if isinstance(base, np.ndarray):
         if size is not None and base.shape[:2] != size:
             raise InputError(f"the base is {base.shape[:2]} and photo or mask {size}: not alike")
         if base.dtype.kind != "f":
             guidance = validate(base, *(base.shape[:2] if base.ndim == 3 else (0, 0)))
             found = guidance_regions(guidance) if regions else _nowhere(guidance)
-            return _Scene(guidance.copy(), guidance, None, found)
+            return _EditState(guidance.copy(), guidance, None, found)
         guidance, flow = from_flow(base), base.astype(np.float32, copy=False)
         found = _nowhere(guidance)
         if regions:
             found = find_regions(flow, photo, threshold=STILL_THRESHOLD)
-        return _Scene(guidance.copy(), guidance, flow, found)
+        return _EditState(guidance.copy(), guidance, flow, found)
     if not hasattr(base, "flow"):
         raise InputError(f"a base is a clip, a flow or guidance, not {type(base).__name__}")
     guidance = from_flow(base.flow)
     found = base.regions if regions else _nowhere(guidance)
-    return _Scene(guidance.copy(), guidance, base.flow, found)
+    return _EditState(guidance.copy(), guidance, base.flow, found)
 
 
 def _chosen(
     base: Base, region: NDArray[np.bool_] | Sequence[float], photo: NDArray[np.uint8] | None
-) -> tuple[_Scene, NDArray[np.bool_]]:
+) -> tuple[_EditState, NDArray[np.bool_]]:
     """A base, and the pixels that a mask or a point selects in it."""
     array = _array(region)
-    scene = _scene(base, photo, regions=array.ndim == 1)
+    state = _edit_state(base, photo, regions=array.ndim == 1)
     if array.ndim > 1:
         mask = _checked_mask(array)
-        _check_mask(mask, scene)
-        return scene, mask
-    height, width = scene.regions.shape
+        _check_mask(mask, state)
+        return state, mask
+    height, width = state.regions.shape
     point = checked_point(region, height, width)
-    labels, _, _ = label_near(scene.regions, point[None])
+    labels, _, _ = label_near(state.regions, point[None])
     if not labels[0]:
         raise NothingMovesError(
             f"nothing moves at x={point[0]:.0f}, y={point[1]:.0f}: choose a point on something "
             "blurred by motion"
         )
-    return scene, scene.regions == labels[0]
+    return state, state.regions == labels[0]
 
 
 def _nowhere(base: NDArray[Any]) -> Labels:
@@ -347,9 +347,9 @@ def _checked_mask(given: NDArray[Any]) -> NDArray[np.bool_]:
     return given
 
 
-def _check_mask(mask: NDArray[np.bool_], scene: _Scene) -> None:
-    if mask.shape != scene.guidance.shape[:2]:
-        raise InputError(f"the mask is {mask.shape}, the photo {scene.guidance.shape[:2]}")
+def _check_mask(mask: NDArray[np.bool_], state: _EditState) -> None:
+    if mask.shape != state.guidance.shape[:2]:
+        raise InputError(f"the mask is {mask.shape}, the photo {state.guidance.shape[:2]}")
     if not mask.any():
         raise InputError("the mask is False everywhere: set it True on what is meant")
 
@@ -366,7 +366,7 @@ def _boxes(regions: Labels) -> list[_Box | None]:
 
 
 def _direct(
-    scene: _Scene,
+    state: _EditState,
     number: int,
     box: _Box,
     directions: NDArray[np.float64],
@@ -376,13 +376,13 @@ def _direct(
 
     That is by directions (N, 2) at some places, rows and columns, or by one for all of them (2,).
     """
-    assert scene.flow is not None
-    inside = scene.regions[box] == number
+    assert state.flow is not None
+    inside = state.regions[box] == number
     # A thing goes as one, whatever was said of its parts. Its signs need not every pixel.
     step = max(1, max(inside.shape) // _SIGN_PIXELS)
     if not inside[::step, ::step].any():
         step = 1  # a long hair
-    flow = np.ascontiguousarray(scene.flow[box][::step, ::step])
+    flow = np.ascontiguousarray(state.flow[box][::step, ::step])
     signed = coherent_signs(flow)
     if places is None:
         signs = signed[inside[::step, ::step]]
@@ -392,5 +392,5 @@ def _direct(
     turned = ((signed * flow).sum(axis=-1) < 0) != (agreement < 0)
     whole = turned.repeat(step, axis=0).repeat(step, axis=1)
     whole = whole[: inside.shape[0], : inside.shape[1]]
-    guidance = np.where(whole[..., None], -scene.before[box], scene.before[box])
-    np.copyto(scene.guidance[box], guidance, where=inside[..., None])
+    guidance = np.where(whole[..., None], -state.before[box], state.before[box])
+    np.copyto(state.guidance[box], guidance, where=inside[..., None])

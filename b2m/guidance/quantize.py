@@ -1,4 +1,4 @@
-"""Guidance as arrays: quantised from flow, validated, resized. Exported by `b2m.guidance`."""
+"""Guidance as arrays: quantized from flow, validated, resized. Exported by `b2m.guidance`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DIRECTIONS = {
 }
 
 
-def quantise(flow: torch.Tensor, threshold: float = STILL_THRESHOLD) -> torch.Tensor:
+def quantize(flow: torch.Tensor, threshold: float = STILL_THRESHOLD) -> torch.Tensor:
     """Quantise flow to guidance.
 
     Args:
@@ -48,21 +48,21 @@ def quantise(flow: torch.Tensor, threshold: float = STILL_THRESHOLD) -> torch.Te
     return torch.where(moving[:, None], signs, 0.0).to(torch.int8)
 
 
-def quantise_finer(
+def quantize_directions(
     flow: torch.Tensor, bits: int, threshold: float = STILL_THRESHOLD
 ) -> torch.Tensor:
     """Quantise flow into 2, 4, 8 or 16 directions (Zhong 2022, appendix B), a bit for each halving.
 
     Args:
         flow: (B, 2, H, W) pixels over the whole exposure.
-        bits: 1 to 4: right or left; up or down, which are the quadrants of :func:`quantise`;
+        bits: 1 to 4: right or left; up or down, which are the quadrants of :func:`quantize`;
             flatter or steeper than 45 degrees; nearer to or farther from the axis than 22.5.
         threshold: shorter vectors are still.
 
     Returns:
         (B, bits, H, W) float of 1 and -1, all 0 where still.
     """
-    quadrants = quantise(flow, threshold).float()
+    quadrants = quantize(flow, threshold).float()
     across, down = flow.float().abs().unbind(1)
     steep = torch.where(down > across, 1.0, -1.0)
     # From the nearer axis: a ratio above tan 22.5 degrees.
@@ -73,7 +73,7 @@ def quantise_finer(
 
 
 def from_flow(flow: NDArray[np.floating[Any]], threshold: float = STILL_THRESHOLD) -> Guidance:
-    """Quantise a flow array; the rule is :func:`quantise`'s.
+    """Quantise a flow array; the rule is :func:`quantize`'s.
 
     Args:
         flow: (H, W, 2) pixels over the whole exposure.
@@ -89,7 +89,7 @@ def from_flow(flow: NDArray[np.floating[Any]], threshold: float = STILL_THRESHOL
     if flow.ndim != 3 or flow.shape[2] != 2 or flow.dtype.kind not in "fiu":
         raise InputError(f"a flow is (H, W, 2) of numbers, not {flow.shape} {flow.dtype}")
     guidance = np.empty(flow.shape, np.int8)
-    # The same as `quantise` without its temporaries in floating point: ten times as fast.
+    # The same as `quantize` without its temporaries in floating point: ten times as fast.
     for rows in row_strips(*flow.shape[:2]):
         strip = flow[rows].astype(np.float32, copy=False)
         signs = (strip > 0).view(np.int8) - (strip < 0).view(np.int8)
@@ -154,7 +154,7 @@ def resize(guidance: Guidance, size: tuple[int, int]) -> Guidance:
 
 
 def quadrant(x: float, y: float) -> tuple[int, int]:
-    """The vector of guidance for a direction of any length but 0, by the rule of :func:`quantise`.
+    """The vector of guidance for a direction of any length but 0, by the rule of :func:`quantize`.
 
     Args:
         x, y: to the right and down.

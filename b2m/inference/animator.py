@@ -17,7 +17,7 @@ from b2m.guidance.quantize import Guidance
 from b2m.hub import HubModel, available_models, find_weights
 from b2m.inference import frame_models, hypotheses, multiscale, video
 from b2m.inference.clip import Clip, check_frames, only_frames
-from b2m.inference.conditioning import follow
+from b2m.inference.conditioning import apply_guidance
 from b2m.inference.ensemble import check_ensemble
 from b2m.inference.renderers import EncodedPhoto, MotionRenderer, Prepared
 from b2m.media.image import ImageLike, Photo, Pixels, read_image
@@ -40,12 +40,13 @@ def animators() -> dict[str, type[HubModel]]:
     Those of the papers have a fixed number of frames, and no motion of their own: see
     `b2m.inference.renderers`.
     """
-    return {name: model for name, model in MODELS.items() if model.gives in ("animation", "frames")}
+    kinds = ("animation", "frames")
+    return {name: model for name, model in MODELS.items() if model.output_kind in kinds}
 
 
 def flow_models() -> tuple[str, ...]:
     """Names of the models that give a motion field."""
-    flows = (name for name, model in MODELS.items() if model.gives == "flow")
+    flows = (name for name, model in MODELS.items() if model.output_kind == "flow")
     return (*animators(), *flows)
 
 
@@ -67,7 +68,7 @@ class BlurAnimator:
     ) -> None:
         self.model, self.predictor = model, predictor
         self.ensemble = check_ensemble(ensemble)
-        if ensemble > 1 and model.gives != "animation":
+        if ensemble > 1 and model.output_kind != "animation":
             raise InputError(f"ensemble={ensemble} is of the animator; other models take 1.")
 
     @classmethod
@@ -133,7 +134,7 @@ class BlurAnimator:
         Raises:
             InputError: not a photo that can be read.
         """
-        if self.model.gives != "animation":
+        if self.model.output_kind != "animation":
             return frame_models.prepare(self.model, image, self.device)
         source = read_image(image)
         return self.encode(source, multiscale.working_photo(source.pixels))
@@ -193,7 +194,7 @@ class BlurAnimator:
             raise InputError(f"motions={motions!r} is not possible; give a whole number above 0.")
         seed = check_seed(seed)
         prepared = image if isinstance(image, Prepared) else self.prepare(image)
-        if self.model.gives != "animation":
+        if self.model.output_kind != "animation":
             return frame_models.animate(
                 self.model,
                 self.predictor,
@@ -247,7 +248,7 @@ class BlurAnimator:
         if prepared.encoder is not None:
             encoding = _contiguous(prepared.encoder.encode(planes))
             prepared = replace(prepared, encoding=encoding, guidance=planes)
-        held, path = follow(
+        held, path = apply_guidance(
             prepared.encoding,
             to_tensor(guidance_rules.coherent_signs(prepared.path_axis), self.device),
             planes,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from b2m.media.image import Pixels
-from b2m.motion.orientation import length_of
+from b2m.motion.orientation import magnitude
 
 SHARP = "This photo looks sharp"
 
@@ -114,7 +114,7 @@ def assess(
         still: whether no motion blur was found in the photo.
         certainty: see `Assessment`.
     """
-    moving = length_of(flow) >= threshold
+    moving = magnitude(flow) >= threshold
     if still or not moving.any():
         return Assessment(still, 0.0, 0.0, 1.0, 0.0, None)
     moved = float(moving.mean())
@@ -132,4 +132,4 @@ def _derivative_along(image: Pixels, flow: NDArray[np.float32]) -> NDArray[np.fl
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     down, across = np.gradient(grey)
     change = across * flow[..., 0] + down * flow[..., 1]
-    return np.asarray(change / np.maximum(length_of(flow), 1e-6))
+    return np.asarray(change / np.maximum(magnitude(flow), 1e-6))

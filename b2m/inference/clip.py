@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from b2m import guidance as guidance_rules
-from b2m.blur import decode_bytes, encode_bytes, reblur_psnr
+from b2m.blur import linear_to_srgb8, reblur_psnr, srgb8_to_linear
 from b2m.errors import ArgumentError, InputError
 from b2m.guidance.quantize import Guidance
 from b2m.inference import diagnostics
@@ -32,10 +32,10 @@ from b2m.inference.diagnostics import fastest
 from b2m.inference.projection import DARK, LinearImage, Projection, projection
 from b2m.inference.renderers import Renderer
 from b2m.inference.tiling import LargePhoto
-from b2m.media.image import Pixels, fit, row_strips
+from b2m.media.image import Pixels, limit_side, row_strips
 from b2m.metrics import psnr
 from b2m.motion.fields import Flow, resize_flow
-from b2m.motion.orientation import length_of
+from b2m.motion.orientation import magnitude
 from b2m.motion.regions import Labels, enlarge
 from b2m.motion.segmentation import segment
 from b2m.tensors import to_array
@@ -94,7 +94,7 @@ class Clip:
         photo is larger than the working size."""
         frames = np.empty((self.count, *self.photo.shape), np.uint8)
         for index, time in enumerate(_times(self.count)):
-            codes = encode_bytes(self._renderer.frame(time))
+            codes = linear_to_srgb8(self._renderer.frame(time))
             if codes.shape != self.photo.shape:
                 codes = cv2.resize(codes, self.photo.shape[1::-1]).astype(np.uint8, copy=False)
             frames[index] = codes
@@ -223,7 +223,7 @@ class Clip:
     @property
     def reblurred(self) -> Pixels:
         """(h, w, 3) uint8 sRGB at working size: the mean of the frames, before the projection."""
-        return encode_bytes(self._exposed(self.count).projection.mean)
+        return linear_to_srgb8(self._exposed(self.count).projection.mean)
 
     @property
     def score(self) -> float:
@@ -238,7 +238,7 @@ class Clip:
     def assessment(self) -> Assessment:
         """How much moved, how much sharper it became, how certain that is; at working size."""
         working, flow = self._prepared.working, self._renderer.flow
-        middle = self.at(0.0) if self._large is None else encode_bytes(self._renderer.frame(0.0))
+        middle = self.at(0.0) if self._large is None else linear_to_srgb8(self._renderer.frame(0.0))
         if middle.shape != working.shape:
             size = working.shape[1::-1]
             middle = np.asarray(cv2.resize(middle, size, interpolation=cv2.INTER_AREA), np.uint8)
@@ -272,11 +272,11 @@ class Clip:
         """Warnings about the photo and the clip, as sentences."""
         found = list(self._prepared.warnings)
         flow = self._renderer.flow
-        moving = length_of(flow) >= guidance_rules.STILL_THRESHOLD
+        moving = magnitude(flow) >= guidance_rules.STILL_THRESHOLD
         still = bool(moving.mean() < _STILL_SHARE)
         if still:
             # Guidance may suppress motion that the network predicted.
-            seen = length_of(self._renderer.path_axis) >= guidance_rules.STILL_THRESHOLD
+            seen = magnitude(self._renderer.path_axis) >= guidance_rules.STILL_THRESHOLD
             held = self._given is not None and seen.mean() >= _STILL_SHARE
             # Fixed frames that hardly differ do not show that the photo is sharp.
             nothing = diagnostics.STILL if self._renderer.displaced else diagnostics.UNMOVED
@@ -333,7 +333,7 @@ class Clip:
         if not suffix:
             video.write_png_folder(path, self._render(self.count, self.photo, pingpong))
             return path
-        frames = self._render(self.count, fit(self.photo, max_side), pingpong)
+        frames = self._render(self.count, limit_side(self.photo, max_side), pingpong)
         fps = fps or min(max(self.count / _CLIP_SECONDS, 5.0), 60.0)
         if inside:
             source = self._prepared.source
@@ -347,7 +347,7 @@ class Clip:
         from b2m.media.image import write_png
         from b2m.visualize.contact_sheet import clip_sheet
 
-        frames = self._render(self.count, fit(self.photo, 640))
+        frames = self._render(self.count, limit_side(self.photo, 640))
         write_png(path, clip_sheet(self.photo, frames, self.flow))
         return Path(path)
 
@@ -378,7 +378,7 @@ class Clip:
 
     def _exposed(self, count: int) -> _Exposure:
         """The projection at working size for a clip of so many frames."""
-        count = max(count, self._renderer.least_instants)
+        count = max(count, self._renderer.min_instants)
         if self._exposure is None or self._exposure[0] != count:
             shape = self._prepared.working.shape
             keep = count * math.prod(shape) <= _KEPT_VALUES
@@ -389,8 +389,8 @@ class Clip:
                 if keep:
                     kept.append(frame)
             mean /= count
-            photo = decode_bytes(self._prepared.working)
-            lengths = length_of(to_array(self._renderer.path)) if self._renderer.displaced else None
+            photo = srgb8_to_linear(self._prepared.working)
+            lengths = magnitude(to_array(self._renderer.path)) if self._renderer.displaced else None
             project = projection(photo, mean, lengths, _times(count))
             self._exposure = count, _Exposure(project, kept)
         return self._exposure[1]
@@ -401,7 +401,7 @@ class Clip:
             for frame, time in zip(out, times, strict=True):
                 self._fill(frame, count, time, self.photo)
             return
-        instants = max(count, self._renderer.least_instants)
+        instants = max(count, self._renderer.min_instants)
         self._large.fill(out, times, _times(instants))
 
     def _fill(self, out: Pixels, count: int, time: float, photo: Pixels) -> None:
@@ -420,9 +420,9 @@ class Clip:
         # Columns are upsampled strip by strip: at 48 megapixels one floating-point frame would be
         # more than half a gigabyte.
         for rows in row_strips(height, width):
-            light = decode_bytes(photo[rows])
+            light = srgb8_to_linear(photo[rows])
             light += (light + DARK) * _rows_between(change, rows, height)
-            out[rows] = encode_bytes(light)
+            out[rows] = linear_to_srgb8(light)
 
 
 def _resized(image: LinearImage, height: int, width: int, method: int) -> LinearImage:

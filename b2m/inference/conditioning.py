@@ -24,7 +24,7 @@ CERTAIN = 20.0
 """Logit of a mask that is given, not predicted."""
 
 
-def follow(
+def apply_guidance(
     encoding: Encoding, coherent: Tensor, guidance: Tensor, threshold: float
 ) -> tuple[Encoding, Tensor]:
     """Condition an encoding on guidance.

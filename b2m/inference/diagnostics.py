@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from b2m.media.image import Pixels
 from b2m.motion.fields import VISIBLE_CHANGE, change_between, sampling_step
-from b2m.motion.orientation import length_of
+from b2m.motion.orientation import magnitude
 
 STILL = "no motion blur was found, so the clip is still"
 UNMOVED = "this model found almost no motion, so its clip is nearly still"
@@ -40,24 +40,24 @@ _LONG_SHARE = 0.25
 _PERCENTILE = 99.0  # of the lengths
 
 _BURNT = 245  # sRGB code of all channels from which on the sensor may have been full
-_LEAST_STREAK = 6.0  # pixels of motion; under that a light is a dot
-_LARGEST_STREAK = 0.02  # of the photo; a larger area is a sky or a window
+_MIN_STREAK = 6.0  # pixels of motion; under that a light is a dot
+_MAX_STREAK = 0.02  # of the photo; a larger area is a sky or a window
 _SLENDER = 2.0  # length over width
-_LEAST_EXTENT = 0.6  # of the motion: the least length of a streak
+_MIN_EXTENT = 0.6  # of the motion: the least length of a streak
 _BEYOND = 0.25  # of the motion: distance beyond a streak's end at which it is dark again
 _DARK = 180  # sRGB code of the least channel; that of white fading over black is 224 there
 _MAX_STREAKS = 200
 # Where no motion is found, several bars of similar direction and length indicate it, unless much of
 # the photo is white, as snow or paper. None of 35 sharp validation photos has them.
 _MAX_BURNT = 0.1  # of the photo
-_LEAST_BARS = 5
+_MIN_BARS = 5
 _BAR_LENGTH = 12.0  # pixels
 _BAR_SLENDER = 4.0  # length over width
 _BAR_ANGLE = 0.12  # radians, half a turn being none
 _BAR_RATIO = 1.4  # of their lengths
 
 
-def stands_still(photo: Pixels, axis: NDArray[np.float32], threshold: float) -> bool:
+def is_static(photo: Pixels, axis: NDArray[np.float32], threshold: float) -> bool:
     """Whether the predicted motion would change next to nothing in the photo.
 
     Args:
@@ -67,7 +67,7 @@ def stands_still(photo: Pixels, axis: NDArray[np.float32], threshold: float) -> 
     """
     change = change_between(photo, axis, -axis).max(axis=-1)
     step = sampling_step(axis)
-    moving = length_of(axis[::step, ::step]) >= threshold
+    moving = magnitude(axis[::step, ::step]) >= threshold
     visible = float(((change > VISIBLE_CHANGE) & moving).mean())
     return visible < _NOTHING or (visible < _LITTLE and visible < _VISIBLE_SHARE * moving.mean())
 
@@ -80,7 +80,7 @@ def fastest(flow: NDArray[np.float32]) -> float:
     """
     # A million pixels are enough, and need no further array of the photo's size.
     step = max(1, max(flow.shape[:2]) // 1024)
-    return float(np.percentile(length_of(flow[::step, ::step]), _PERCENTILE))
+    return float(np.percentile(magnitude(flow[::step, ::step]), _PERCENTILE))
 
 
 def unseen(guidance: NDArray[np.int8], flow: NDArray[np.float32], threshold: float) -> float | None:
@@ -97,7 +97,7 @@ def unseen(guidance: NDArray[np.int8], flow: NDArray[np.float32], threshold: flo
     guided = guidance[rows[:, None], columns].any(axis=-1)
     if not guided.any():
         return None
-    share = float((length_of(flow)[guided] < threshold / 2).mean())
+    share = float((magnitude(flow)[guided] < threshold / 2).mean())
     return share if share > _UNSEEN_SHARE else None
 
 
@@ -124,7 +124,7 @@ def burnt_streaks(photo: Pixels, flow: NDArray[np.float32]) -> bool:
     _, labels, boxes, _ = cv2.connectedComponentsWithStats(burnt, connectivity=8)
     area = boxes[1:, cv2.CC_STAT_AREA]
     longest = np.maximum(boxes[1:, cv2.CC_STAT_WIDTH], boxes[1:, cv2.CC_STAT_HEIGHT])
-    likely = (area <= _LARGEST_STREAK * burnt.size) & (longest >= _LEAST_EXTENT * _LEAST_STREAK)
+    likely = (area <= _MAX_STREAK * burnt.size) & (longest >= _MIN_EXTENT * _MIN_STREAK)
     numbers = 1 + np.flatnonzero(likely)
     bars = []
     for number in numbers[np.argsort(-area[numbers - 1])][:_MAX_STREAKS].tolist():
@@ -137,7 +137,7 @@ def burnt_streaks(photo: Pixels, flow: NDArray[np.float32]) -> bool:
         length = np.hypot(axis[:, 0], axis[:, 1])
         mean = (length * np.exp(2j * angle)).mean()
         motion, direction = abs(mean), np.angle(mean) / 2
-        if motion < _LEAST_STREAK:
+        if motion < _MIN_STREAK:
             # The direction of the streak itself, by second moments.
             (xx, xy), (_, yy) = np.cov(columns, rows, bias=True).reshape(2, 2)
             direction = np.arctan2(2 * xy, xx - yy) / 2
@@ -146,7 +146,7 @@ def burnt_streaks(photo: Pixels, flow: NDArray[np.float32]) -> bool:
                 bars.append((direction, long))
             continue
         long, wide = _extent(columns, rows, direction)
-        slender = long >= _SLENDER * wide and long >= _LEAST_EXTENT * motion
+        slender = long >= _SLENDER * wide and long >= _MIN_EXTENT * motion
         if slender and _ends_abruptly(photo, columns + left, rows + top, direction, motion):
             return True
     if burnt.mean() > _MAX_BURNT:
@@ -156,7 +156,7 @@ def burnt_streaks(photo: Pixels, flow: NDArray[np.float32]) -> bool:
     similar = (apart < _BAR_ANGLE) & (
         np.abs(np.log(lengths[:, None] / lengths)) < np.log(_BAR_RATIO)
     )
-    return bool((similar.sum(axis=1) >= _LEAST_BARS).any())
+    return bool((similar.sum(axis=1) >= _MIN_BARS).any())
 
 
 def _ends_abruptly(

@@ -20,17 +20,17 @@ from b2m.guidance.quantize import Guidance, resize
 from b2m.media.image import Pixels
 from b2m.motion.fields import STILL_THRESHOLD, change_between
 from b2m.motion.regions import Labels, boundary_lengths, fill_nearest, neighbours
-from b2m.tensors import to_planes_last
+from b2m.tensors import to_channels_last
 
 if TYPE_CHECKING:
     from b2m.models.guidance_predictor import GuidancePredictor
 
-LEAST_DIFFERENCE = 0.1
+MIN_DIFFERENCE = 0.1
 """Two hypotheses differ clearly if their flows differ by this share of the motion, averaged over
 moving pixels. A region counts from half of that on: reversed, its flow changes by twice its length.
 """
 
-LEAST_VISIBLE = 0.1
+MIN_VISIBLE = 0.1
 """And if the frames show it: by this share of the change that reversing everything makes. Areas
 without texture look the same either way."""
 
@@ -99,9 +99,9 @@ def enumerate_hypotheses(
         return [Hypothesis(0.0, np.zeros(1, bool), np.zeros_like(regions))]
     shares = motion / total
     # A region too small to make a difference follows the nearest that does.
-    counts = shares >= LEAST_DIFFERENCE / 2
+    counts = shares >= MIN_DIFFERENCE / 2
     if photo is not None:
-        counts &= _visible_shares(flow, regions, photo, len(shares)) >= LEAST_VISIBLE
+        counts &= _visible_shares(flow, regions, photo, len(shares)) >= MIN_VISIBLE
     chosen = np.flatnonzero(counts)
     chosen = chosen[np.argsort(-shares[chosen], kind="stable")][:MAX_REGIONS]
     if not len(chosen):
@@ -121,7 +121,7 @@ def enumerate_hypotheses(
     kept: list[Hypothesis] = []
     for penalty, flipped in sorted(_ranked(weights, boundaries, guided), key=lambda one: one[0]):
         differences = [2 * float(weights[flipped != other.flipped].sum()) for other in kept]
-        if all(difference >= LEAST_DIFFERENCE for difference in differences):
+        if all(difference >= MIN_DIFFERENCE for difference in differences):
             kept.append(Hypothesis(penalty, flipped, labels))
         if len(kept) == most:
             break
@@ -132,9 +132,9 @@ def differ(
     flow: NDArray[np.float32],
     other: NDArray[np.float32],
     photo: Pixels | None = None,
-    visible: float = LEAST_VISIBLE,
+    visible: float = MIN_VISIBLE,
 ) -> bool:
-    """Whether two motions of one photo differ clearly, see `LEAST_DIFFERENCE` and `LEAST_VISIBLE`.
+    """Whether two motions of one photo differ clearly, see `MIN_DIFFERENCE` and `MIN_VISIBLE`.
 
     Args:
         flow, other: (h, w, 2) pixels over the whole exposure.
@@ -143,7 +143,7 @@ def differ(
     """
     apart = flow - other
     motion = max(float(np.hypot(*each.T).sum()) for each in (flow, other))
-    if not np.hypot(*apart.T).sum() >= LEAST_DIFFERENCE * motion > 0:
+    if not np.hypot(*apart.T).sum() >= MIN_DIFFERENCE * motion > 0:
         return False
     if photo is None:
         return True
@@ -164,10 +164,10 @@ def sampled_guidance(
         seed: of the latents.
     """
     drawn = 3 * motions if motions > 1 else 1  # of which some are alike
-    for latent in predictor.draw_latents(drawn, seed):
+    for latent in predictor.sample_latents(drawn, seed):
         with torch.inference_mode():
             found = predictor.predict(photo, latent[None], photo.shape[-1] / size[1])[0]
-        yield resize(to_planes_last(found), size)
+        yield resize(to_channels_last(found), size)
 
 
 def split_penalty(

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from b2m.inference.ensemble import ENSEMBLES, Axes, mirrored, mirrored_vectors
 from b2m.inference.precision import network_precision
-from b2m.media.image import Pixels, fit, row_strips
+from b2m.media.image import Pixels, limit_side, row_strips
 from b2m.models.animator import Encoding, Features, MotionAnimator
 
 WORKING_PIXELS = 2**21
@@ -28,13 +28,13 @@ WORKING_PIXELS = 2**21
 LEVELS = 4
 """Sizes at most: the photo's own, a half, a quarter and an eighth."""
 
-_LEAST_SIDE = 48
+_MIN_SIDE = 48
 _LARGEST = 2**25  # pixels
 _LARGER = 1.5  # times the working size, from which on a photo may hold more detail
 # Detail at a size and all larger ones, as a share of that at half the size: photos, blurred or not,
 # have 0.39 and more, enlarged to twice their size 0.29 and less.
-_LEAST_DETAIL = 0.34
-_LEAST_CONTENT = 1.0  # sRGB codes; flatter photos do not show whether they have detail
+_MIN_DETAIL = 0.34
+_MIN_CONTENT = 1.0  # sRGB codes; flatter photos do not show whether they have detail
 # Pixels of the finer level: it is used below the first length, the coarser one above the second.
 # Measured on validation scenes with blur of 6 to 110 px; see docs/experiments.md.
 _SHORT, _LONG = 16.0, 28.0
@@ -54,15 +54,15 @@ def working_photo(photo: Pixels, most: int | None = None) -> Pixels:
     most = most or WORKING_PIXELS
     pixels = photo.shape[0] * photo.shape[1]
     if pixels > most:
-        photo = fit(photo, int(max(photo.shape[:2]) * math.sqrt(most / pixels)))
+        photo = limit_side(photo, int(max(photo.shape[:2]) * math.sqrt(most / pixels)))
     chosen, finer, larger = photo, 0.0, photo
     for octave in range(LEVELS):
-        smaller = fit(larger, max(larger.shape[:2]) // 2)
+        smaller = limit_side(larger, max(larger.shape[:2]) // 2)
         content = _detail(larger, smaller) ** 2
-        if octave and content > _LEAST_CONTENT**2 and finer < _LEAST_DETAIL**2 * content:
+        if octave and content > _MIN_CONTENT**2 and finer < _MIN_DETAIL**2 * content:
             chosen = larger
         finer, larger = finer + content, smaller
-        if min(larger.shape[:2]) < 2 * _LEAST_SIDE:
+        if min(larger.shape[:2]) < 2 * _MIN_SIDE:
             break
     return chosen
 
@@ -79,10 +79,10 @@ def holds_more(photo: Pixels, working: Pixels) -> bool:
     finer = content = 0.0
     for rows in row_strips(*photo.shape[:2]):  # a large photo's differences would fill gigabytes
         strip = photo[rows]
-        half, quarter = (fit(strip, max(strip.shape[:2]) // step) for step in (2, 4))
+        half, quarter = (limit_side(strip, max(strip.shape[:2]) // step) for step in (2, 4))
         finer += strip.size * _detail(strip, half) ** 2
         content += strip.size * _detail(half, quarter) ** 2
-    return content > _LEAST_CONTENT**2 * photo.size and finer >= _LEAST_DETAIL**2 * content
+    return content > _MIN_CONTENT**2 * photo.size and finer >= _MIN_DETAIL**2 * content
 
 
 def _detail(photo: Pixels, smaller: Pixels) -> float:
@@ -108,7 +108,7 @@ class MultiscaleEncoder:
     ) -> None:
         self.model, self.predictions = model, predictions
         self.sizes = [photo]
-        while len(self.sizes) < levels and min(self.sizes[-1].shape[-2:]) >= 2 * _LEAST_SIDE:
+        while len(self.sizes) < levels and min(self.sizes[-1].shape[-2:]) >= 2 * _MIN_SIDE:
             height, width = self.sizes[-1].shape[-2:]
             half = (round(height / 2), round(width / 2))
             self.sizes.append(F.interpolate(self.sizes[-1], size=half, mode="area"))

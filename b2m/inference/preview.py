@@ -10,7 +10,7 @@ from b2m.guidance.quantize import from_flow
 from b2m.inference.animator import BlurAnimator
 from b2m.inference.clip import Clip
 from b2m.inference.renderers import Prepared
-from b2m.media.image import ImageLike, fit, read_image
+from b2m.media.image import ImageLike, limit_side, read_image
 from b2m.motion.fields import resize_flow
 
 PREVIEW_PIXELS = 2**20
@@ -48,7 +48,7 @@ def preview(animator: BlurAnimator, image: ImageLike, max_pixels: int = PREVIEW_
     source = read_image(image)
     height, width = source.pixels.shape[:2]
     share = min(1.0, math.sqrt(max_pixels / (height * width)))
-    prepared = animator.prepare(fit(source.pixels, int(share * max(height, width))))
+    prepared = animator.prepare(limit_side(source.pixels, int(share * max(height, width))))
     small = replace(source, pixels=prepared.photo)
     return Preview(replace(prepared, source=small), (height, width))
 

@@ -22,7 +22,7 @@ LinearImage = NDArray[np.float32]
 
 # Of linear light. On validation scenes +0.17 dB against photo - mean added alike to all frames.
 DARK = np.float32(0.01)
-_MOST_GAIN = np.float32(2)  # of motion where the photo is brighter than the mean of the frames
+_MAX_GAIN = np.float32(2)  # of motion where the photo is brighter than the mean of the frames
 # How much less a frame gets that is displaced by nothing, and pixels over which that fades. On
 # validation scenes the middle frame gains 0.1 to 0.4 dB, all together lose at most 0.03.
 _LESS = np.float32(0.7)
@@ -80,7 +80,7 @@ def projection(
     # get darker, none falls below black.
     floor = np.where(photo < mean, np.float32(0), DARK)
     scale = (photo + floor) / np.maximum(mean + floor, np.float32(1e-6))
-    gain = np.minimum(scale, _MOST_GAIN) / (photo + DARK)
+    gain = np.minimum(scale, _MAX_GAIN) / (photo + DARK)
     base = -mean * gain
     if lengths is None:
         return Projection(mean, gain, base)

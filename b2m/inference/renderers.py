@@ -14,7 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from b2m.blur import PROJECTION_INSTANTS, decode_frame
+from b2m.blur import PROJECTION_INSTANTS, frame_to_linear
 from b2m.errors import InputError
 from b2m.inference import diagnostics
 from b2m.inference.conditioning import CERTAIN
@@ -34,7 +34,7 @@ from b2m.motion.fields import (
 from b2m.motion.regions import Labels, find_regions
 from b2m.tensors import to_array, to_photo, to_pixels, to_tensor
 
-_LEAST_WORKING_MOTION = 1.0  # pixels; what the network sees of less is not worth a region
+_MIN_WORKING_MOTION = 1.0  # pixels; what the network sees of less is not worth a region
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Prepared:
     def threshold(self) -> float:
         """Pixels at working size; shorter motion counts as still."""
         scale = self.working.shape[1] / self.photo.shape[1]
-        return max(STILL_THRESHOLD * scale, _LEAST_WORKING_MOTION)
+        return max(STILL_THRESHOLD * scale, _MIN_WORKING_MOTION)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class EncodedPhoto(Prepared):
 
     def suppress_static(self) -> EncodedPhoto:
         """Itself; or, where what seems to move changes next to nothing, with nothing that moves."""
-        if not diagnostics.stands_still(self.working, self.flow_axis, self.threshold):
+        if not diagnostics.is_static(self.working, self.flow_axis, self.threshold):
             return self
         zeros = Encoding(*map(torch.zeros_like, self.encoding))
         still = zeros._replace(
@@ -143,7 +143,7 @@ class Renderer(ABC):
     count: int | None = None
     """How many frames there are; None for any number."""
 
-    least_instants = PROJECTION_INSTANTS
+    min_instants = PROJECTION_INSTANTS
     """Of which the mean is taken, where there are fewer frames."""
 
     displaced = True
@@ -224,7 +224,7 @@ class MotionRenderer(Renderer):
     def frame(self, time: float) -> LinearImage:
         """Rendered when it is asked for."""
         with torch.inference_mode():
-            return decode_frame(render(self.prepared.encoding, self.path, time, self._odd))
+            return frame_to_linear(render(self.prepared.encoding, self.path, time, self._odd))
 
     def large(self) -> LargePhoto | None:
         """Tiles that are encoded again, where that shows more."""
@@ -244,7 +244,7 @@ class FixedFrames(Renderer):
         frames: (T, 3, h, w) sRGB at working size.
     """
 
-    least_instants = 2
+    min_instants = 2
     displaced = False
 
     def __init__(self, prepared: Prepared, frames: Tensor) -> None:
@@ -282,4 +282,4 @@ class FixedFrames(Renderer):
                 f"this model's {self.count} frames have none at time {time:g}; take one of theirs, "
                 "or model='animator', which has them all"
             )
-        return decode_frame(self.frames[round(index)][None])
+        return frame_to_linear(self.frames[round(index)][None])

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from b2m.blur import decode_bytes, decode_frame, encode_bytes
+from b2m.blur import frame_to_linear, linear_to_srgb8, srgb8_to_linear
 from b2m.inference.conditioning import attenuate
 from b2m.inference.multiscale import blend, coarse_weight, upsample
 from b2m.inference.projection import DARK, LinearImage, projection
@@ -33,7 +33,7 @@ from b2m.tensors import to_photo
 _TILE = 48 * STRIDE
 _MARGIN = 6 * STRIDE  # pixels of margin, for the network's context
 _MAX_REACH = 32 * STRIDE  # pixels from which moving content may enter a tile
-_STILL, _MOVES = 0.1, 0.3  # pixels at working size between which motion fades in
+_STILL, _MOVING_THRESHOLD = 0.1, 0.3  # pixels at working size between which motion fades in
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,10 @@ class LargePhoto:
         odd = odd_residual(encoding, flow)
 
         def frame(time: float) -> LinearImage:
-            return decode_frame(render(encoding, flow, time, odd)[..., core[0], core[1]])
+            return frame_to_linear(render(encoding, flow, time, odd)[..., core[0], core[1]])
 
         made = {time: frame(time) for time in {*times, *exposure}}
-        light = decode_bytes(photo)
+        light = srgb8_to_linear(photo)
         mean = np.zeros_like(light)
         for time in exposure:
             mean += made[time]
@@ -111,7 +111,7 @@ class LargePhoto:
         project = projection(light, mean, length, exposure)
         for out, time in zip(frames, times, strict=True):
             change = project.change(made[time], time)
-            out[rows, columns] = encode_bytes(light + (light + DARK) * change)
+            out[rows, columns] = linear_to_srgb8(light + (light + DARK) * change)
 
     def _encode(self, rows: slice, columns: slice) -> tuple[Encoding, Tensor]:
         """Encoding and flow of a part of the photo, in pixels of its own."""
@@ -127,7 +127,7 @@ class LargePhoto:
             lambda maps: self._upsampled_part(maps, rows, columns),
         )
         length = flow.norm(dim=1, keepdim=True)
-        moves = ((length - _STILL) / (_MOVES - _STILL)).clamp(0, 1)
+        moves = ((length - _STILL) / (_MOVING_THRESHOLD - _STILL)).clamp(0, 1)
         weight = coarse_weight(coarse.axis)
         if not ((weight < 1) & (moves > 0)).any():
             return coarse, scale * flow

@@ -35,7 +35,7 @@ from b2m.files import sweep
 from b2m.guidance.quantize import from_flow
 from b2m.inference.clip import Clip, check_frames
 from b2m.inference.renderers import EncodedPhoto, MotionRenderer
-from b2m.media.image import MAX_SIDE, MIN_SIDE, Pixels, fit, fitted_size
+from b2m.media.image import MAX_SIDE, MIN_SIDE, Pixels, limit_side, limited_size
 from b2m.media.video import Video, as_rate, read_video, write_mp4, write_timed_mp4
 from b2m.models.animator import orient
 from b2m.motion.fields import Flow, estimate_flow, half_angle, resize_flow, warp_array
@@ -65,15 +65,15 @@ def animate_video(
     max_side: int | None = None,
 ) -> Path:
     """Turn a blurred video into a sharp one; see `b2m.animate_video`."""
-    for place in (source, target):
-        if not isinstance(place, str | os.PathLike):
-            raise InputError(f"a video is given by its path, not as {shortened(place)}")
+    for position in (source, target):
+        if not isinstance(position, str | os.PathLike):
+            raise InputError(f"a video is given by its path, not as {shortened(position)}")
     target = Path(target)
     check_arguments(target, frames, fps, shutter, max_side)
     video = read_video(source)
     if target.exists() and target.samefile(video.path):
         raise InputError(f"{target} is the video itself: choose another name for the new one")
-    height, width = fitted_size((video.height, video.width), max_side or MAX_SIDE)
+    height, width = limited_size((video.height, video.width), max_side or MAX_SIDE)
     if min(width, height) < MIN_SIDE:
         shrunk = "" if max_side is None else f" with a longest side of {max_side}"
         need = f"at least {MIN_SIDE}x{MIN_SIDE} are needed"
@@ -151,9 +151,9 @@ def read_timed_frames(
         InputError: the file is damaged, or there is but one frame.
     """
     origin, number = Fraction(0), -1
-    for number, (photo, (start, end)) in enumerate(video.timed()):
+    for number, (photo, (start, end)) in enumerate(video.frames_with_times()):
         origin = origin if number else start
-        photo = photo if max_side is None else fit(photo, max_side)
+        photo = photo if max_side is None else limit_side(photo, max_side)
         yield TimedFrame(photo, start - origin, end - origin)
         if bar is not None:
             bar.update()
@@ -169,15 +169,15 @@ class FlowPair(NamedTuple):
     """Optical flow between two successive frames.
 
     Attributes:
-        forth: (h, w, 2) pixels, the flow from the earlier to the later, on the earlier's grid.
-        back: (h, w, 2) pixels, that from the later to the earlier, on the later's grid.
-        forth_consistency, back_consistency: (h, w) forward-backward consistency, in (0, 1].
+        forward: (h, w, 2) pixels, the flow from the earlier to the later, on the earlier's grid.
+        backward: (h, w, 2) pixels, that from the later to the earlier, on the later's grid.
+        forward_consistency, backward_consistency: (h, w) forward-backward consistency, in (0, 1].
     """
 
-    forth: Flow
-    back: Flow
-    forth_consistency: NDArray[np.float32]
-    back_consistency: NDArray[np.float32]
+    forward: Flow
+    backward: Flow
+    forward_consistency: NDArray[np.float32]
+    backward_consistency: NDArray[np.float32]
 
 
 def flow_pair(earlier: Pixels, later: Pixels) -> FlowPair | None:
@@ -189,9 +189,10 @@ def flow_pair(earlier: Pixels, later: Pixels) -> FlowPair | None:
     """
     if is_scene_cut(earlier, later):
         return None
-    earlier, later = fit(earlier, FLOW_SIDE), fit(later, FLOW_SIDE)
-    forth, back = estimate_flow(earlier, later), estimate_flow(later, earlier)
-    return FlowPair(forth, back, _consistency(forth, back), _consistency(back, forth))
+    earlier, later = limit_side(earlier, FLOW_SIDE), limit_side(later, FLOW_SIDE)
+    forward, backward = estimate_flow(earlier, later), estimate_flow(later, earlier)
+    consistency = _consistency(forward, backward), _consistency(backward, forward)
+    return FlowPair(forward, backward, *consistency)
 
 
 def is_scene_cut(earlier: Pixels, later: Pixels) -> bool:
@@ -240,9 +241,9 @@ def neighbour_flow(
     """
     directed: list[tuple[Flow, NDArray[np.float32]]] = []
     if before is not None:
-        directed.append((-before.back, before.back_consistency))
+        directed.append((-before.backward, before.backward_consistency))
     if after is not None:
-        directed.append((after.forth, after.forth_consistency))
+        directed.append((after.forward, after.forward_consistency))
     if not directed:
         return None
     height, width = directed[0][1].shape
@@ -258,20 +259,20 @@ def neighbour_flow(
 
 
 @dataclass
-class Scene:
+class DirectedFrame:
     """A frame with the direction of its motion.
 
     Attributes:
         timed: the frame.
         animator: that animates it.
         flow: (h, w, 2) from its neighbours, or None where it has none in its scene.
-        joined: whether the next frame is of the same scene.
+        continues: whether the next frame is of the same scene.
     """
 
     timed: TimedFrame
     animator: BlurAnimator
     flow: Flow | None
-    joined: bool
+    continues: bool
 
     @cached_property
     def clip(self) -> Clip:
@@ -297,9 +298,9 @@ class Scene:
         return Clip(MotionRenderer(prepared, signed), PROJECTION_INSTANTS, 0)
 
 
-def find_motion(
+def estimate_directions(
     animator: BlurAnimator, timed_frames: Iterable[TimedFrame], shutter: float
-) -> Iterator[Scene]:
+) -> Iterator[DirectedFrame]:
     """The frames of a video one by one, each with the direction of its motion.
 
     A frame ends where the next one starts. Two are in memory at a time.
@@ -311,11 +312,11 @@ def find_motion(
             after = flow_pair(earlier.photo, timed.photo)
             earlier = replace(earlier, end=timed.start)
             flow = neighbour_flow(before, after, shutter)
-            yield Scene(earlier, animator, flow, after is not None)
+            yield DirectedFrame(earlier, animator, flow, after is not None)
             before = after
         earlier = timed
     if earlier is not None:
-        yield Scene(earlier, animator, neighbour_flow(before, None, shutter), False)
+        yield DirectedFrame(earlier, animator, neighbour_flow(before, None, shutter), False)
 
 
 # --- output frames ---
@@ -325,40 +326,43 @@ class Instant(NamedTuple):
     """An instant of the output.
 
     Attributes:
-        place: in the interval of a frame, from 0 at its start to 1 at its end.
-        show: its timestamp, in the unit of the writer.
+        position: in the interval of a frame, from 0 at its start to 1 at its end.
+        timestamp: its timestamp, in the unit of the writer.
     """
 
-    place: float
-    show: int
+    position: float
+    timestamp: int
 
 
 class TransitionFlow(NamedTuple):
     """Flow between the two predictions of the instant half-way between successive frames.
 
     Attributes:
-        forth: (H, W, 2) pixels, from the earlier clip's prediction to the later one's.
-        back: (H, W, 2) pixels, from the later clip's prediction to the earlier one's.
+        forward: (H, W, 2) pixels, from the earlier clip's prediction to the later one's.
+        backward: (H, W, 2) pixels, from the later clip's prediction to the earlier one's.
     """
 
-    forth: Flow
-    back: Flow
+    forward: Flow
+    backward: Flow
 
 
-def transition_flow(left: Scene, right: Scene, shutter: float) -> TransitionFlow | None:
+def transition_flow(
+    left: DirectedFrame, right: DirectedFrame, shutter: float
+) -> TransitionFlow | None:
     """Compare the clips of two successive frames; None across a cut."""
-    if not left.joined:
+    if not left.continues:
         return None
     size = left.timed.photo.shape[:2]
-    reach = min(1 / shutter, _MAX_EXTRAPOLATION)
-    seen = [fit(s.clip.at(t), FLOW_SIDE) for s, t in ((left, reach), (right, -reach))]
-    forth, back = estimate_flow(*seen), estimate_flow(*seen[::-1])
-    return TransitionFlow(resize_flow(forth, size), resize_flow(back, size))
+    time = min(1 / shutter, _MAX_EXTRAPOLATION)  # half-way to the other frame
+    pictures = left.clip.at(time), right.clip.at(-time)
+    seen = [limit_side(picture, FLOW_SIDE) for picture in pictures]
+    forward, backward = estimate_flow(*seen), estimate_flow(*seen[::-1])
+    return TransitionFlow(resize_flow(forward, size), resize_flow(backward, size))
 
 
-def picture(
-    left: Scene | None,
-    right: Scene | None,
+def cross_fade(
+    left: DirectedFrame | None,
+    right: DirectedFrame | None,
     transition: TransitionFlow | None,
     offset: float,
     shutter: float,
@@ -383,40 +387,41 @@ def picture(
     if right is None or transition is None or offset == 0:
         return left.clip.at(since)
     # The flow is assumed to be smooth: that of the frame stands for that of the time between.
-    earlier = warp_array(left.clip.at(since), np.float32(-offset) * transition.forth)
-    later = warp_array(right.clip.at(until), np.float32(offset - 1) * transition.back)
+    earlier = warp_array(left.clip.at(since), np.float32(-offset) * transition.forward)
+    later = warp_array(right.clip.at(until), np.float32(offset - 1) * transition.backward)
     mixed = cv2.addWeighted(earlier, 1 - offset, later, offset, 0)
     return mixed.astype(np.uint8, copy=False)
 
 
-def pictures(
-    scenes: Iterable[tuple[Scene, list[Instant]]], shutter: float
+def render_instants(
+    frames: Iterable[tuple[DirectedFrame, list[Instant]]], shutter: float
 ) -> Iterator[tuple[Pixels, int]]:
     """The pictures of all instants in order, each with its time.
 
     Args:
-        scenes: successive frames, each with the instants of its interval; two are held at a time.
+        frames: successive frames, each with the instants of its interval; two are held at a time.
         shutter: share of each interval that is exposed.
 
     Yields:
         (H, W, 3) uint8 sRGB, and when it is shown.
     """
-    left: Scene | None = None
+    left: DirectedFrame | None = None
     waiting: list[tuple[float, int]] = []
-    for right, instants in scenes:
+    for right, instants in frames:
         if (count := right.animator.model.native_frames) is not None:
             # The model has no frames in between: the nearest one is taken.
             for instant in instants:
-                time = min(max((instant.place - 0.5) / shutter + 0.5, 0.0), 1.0)
-                yield right.clip.frames[round(time * (count - 1))], instant.show
+                time = min(max((instant.position - 0.5) / shutter + 0.5, 0.0), 1.0)
+                yield right.clip.frames[round(time * (count - 1))], instant.timestamp
             continue
-        waiting += [(m.place + 0.5, m.show) for m in instants if m.place < 0.5]
+        waiting += [(m.position + 0.5, m.timestamp) for m in instants if m.position < 0.5]
         transition = transition_flow(left, right, shutter) if left and waiting else None
-        for offset, show in waiting:
-            yield picture(left, right, transition, offset, shutter), show
-        left, waiting = right, [(m.place - 0.5, m.show) for m in instants if m.place >= 0.5]
-    for offset, show in waiting:
-        yield picture(left, None, None, offset, shutter), show
+        for offset, timestamp in waiting:
+            yield cross_fade(left, right, transition, offset, shutter), timestamp
+        left = right
+        waiting = [(m.position - 0.5, m.timestamp) for m in instants if m.position >= 0.5]
+    for offset, timestamp in waiting:
+        yield cross_fade(left, None, None, offset, shutter), timestamp
 
 
 def _write_slow(
@@ -430,18 +435,20 @@ def _write_slow(
     """Slow motion: each frame becomes so many, of the duration of the original frame."""
     ended = [0]
 
-    def scenes() -> Iterator[tuple[Scene, list[Instant]]]:
-        for scene in find_motion(animator, timed_frames, shutter):
-            start, end = (round(time / video.tick) for time in (scene.timed.start, scene.timed.end))
+    def directed_frames() -> Iterator[tuple[DirectedFrame, list[Instant]]]:
+        for frame in estimate_directions(animator, timed_frames, shutter):
+            times = frame.timed.start, frame.timed.end
+            start, end = (round(time / video.time_base) for time in times)
             first, each = frames * start, end - start
             ended[0] = frames * end
             yield (
-                scene,
+                frame,
                 [Instant((i + 0.5) / frames, first + i * each) for i in range(frames)],
             )
 
     rate = as_rate(video.fps)
-    write_timed_mp4(target, pictures(scenes(), shutter), video.tick, rate, lambda: ended[0])
+    rendered = render_instants(directed_frames(), shutter)
+    write_timed_mp4(target, rendered, video.time_base, rate, lambda: ended[0])
 
 
 def _write_real_time(
@@ -453,19 +460,19 @@ def _write_real_time(
 ) -> None:
     """The same duration at another frame rate; each picture is of the middle of its interval."""
 
-    def scenes() -> Iterator[tuple[Scene, list[Instant]]]:
+    def directed_frames() -> Iterator[tuple[DirectedFrame, list[Instant]]]:
         step = 1 / Fraction(fps)
         number = 0
-        for scene in find_motion(animator, timed_frames, shutter):
-            start, end = scene.timed.start, scene.timed.end
+        for frame in estimate_directions(animator, timed_frames, shutter):
+            start, end = frame.timed.start, frame.timed.end
             instants = []
             while (time := (number + Fraction(1, 2)) * step) < end:
                 instants.append(Instant(float((time - start) / (end - start)), number))
                 number += 1
-            yield scene, instants
+            yield frame, instants
         if not number:
             raise InputError(
                 f"at {fps:g} frames per second nothing is shown of {float(end):.2g} s: give more"
             )
 
-    write_mp4(target, (frame for frame, _ in pictures(scenes(), shutter)), fps)
+    write_mp4(target, (frame for frame, _ in render_instants(directed_frames(), shutter)), fps)

@@ -94,7 +94,7 @@ def _steps(levels: int) -> Matrix:
 
 
 @lru_cache(maxsize=8)
-def transfer_curve(code: int, levels: int) -> Curve | None:
+def eotf_table(code: int, levels: int) -> Curve | None:
     """Light for each value by a transfer characteristic of H.273; None for those of sRGB's kind.
 
     BT.709 and its kin are shown as sRGB is, as browsers and players do. PQ comes in units of
@@ -121,12 +121,12 @@ def transfer_curve(code: int, levels: int) -> Curve | None:
     return light.astype(np.float32)
 
 
-def gamma_curve(gamma: float, levels: int) -> Curve:
+def gamma_table(gamma: float, levels: int) -> Curve:
     """Light for each value of a power law."""
     return (_steps(levels) ** gamma).astype(np.float32)
 
 
-def srgb_curve(levels: int) -> Curve:
+def srgb_eotf_table(levels: int) -> Curve:
     """Light for each value of sRGB."""
     value = _steps(levels)
     light = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
@@ -185,9 +185,7 @@ def row_strips(height: int, width: int) -> Iterator[slice]:
     return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
 
 
-def from_code_points(
-    pixels: NDArray[Any], primaries: int, transfer: int
-) -> tuple[Pixels | None, str]:
+def cicp_to_srgb(pixels: NDArray[Any], primaries: int, transfer: int) -> tuple[Pixels | None, str]:
     """A picture by the code points of H.273, as videos, AVIF and PNG (cICP) name them.
 
     Of HDR, what is not brighter than four fifths of `REFERENCE_WHITE` keeps its colour; what is
@@ -202,10 +200,10 @@ def from_code_points(
         (H, W, 3) uint8 sRGB, None where it is that already; and "PQ", "HLG" or "".
     """
     levels = np.iinfo(pixels.dtype).max + 1
-    curve = transfer_curve(transfer, levels)
+    curve = eotf_table(transfer, levels)
     if primaries not in GAMUTS and curve is None:
         return None, ""
-    curve = srgb_curve(levels) if curve is None else curve
+    curve = srgb_eotf_table(levels) if curve is None else curve
     mode = HDR_TRANSFERS.get(transfer, "")
     return convert(pixels, (curve,), GAMUTS.get(primaries, np.eye(3)), mode), mode
 

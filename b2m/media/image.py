@@ -114,7 +114,7 @@ def read_image(image: ImageLike) -> Photo:
             with photo_files.whole_file(source) as file:
                 tiff = photo_files.read_tiff(file) if opened.format == "TIFF" else None
                 deep = photo_files.read_16_bit(file, opened, tiff)
-                points = photo_files.code_points(file, opened.format)
+                points = photo_files.read_cicp(file, opened.format)
         _load(opened, name)
         exif = _exif(opened)
         with _damage_named(name):
@@ -128,7 +128,7 @@ def read_image(image: ImageLike) -> Photo:
         orientation = _quietly(_orientation, exif, 1)
         exposure_time = _quietly(_exposure, exif, None)
         down, across = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
-        pixels = turned(pixels, orientation > 4, down, across)
+        pixels = reoriented(pixels, orientation > 4, down, across)
         xmp = opened.info.get("xmp")
         kept = _quietly(lambda exif: _kept(exif, opened), exif, None)
     finally:
@@ -215,20 +215,20 @@ def write_png(path: str | os.PathLike[str], pixels: Pixels) -> None:
         )
 
 
-def fit(image: Pixels, max_side: int) -> Pixels:
+def limit_side(image: Pixels, max_side: int) -> Pixels:
     """Shrink (H, W[, C]) so that its longest side is at most ``max_side``, averaging over areas.
 
     Images that fit already are returned as they are.
     """
-    size = fitted_size(image.shape, max_side)
+    size = limited_size(image.shape, max_side)
     if size == image.shape[:2]:
         return image
     small = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
     return small.astype(image.dtype, copy=False)
 
 
-def fitted_size(size: tuple[int, ...], max_side: int) -> tuple[int, int]:
-    """Height and width of an image that `fit` has shrunk."""
+def limited_size(size: tuple[int, ...], max_side: int) -> tuple[int, int]:
+    """Height and width of an image that `limit_side` has shrunk."""
     height, width = size[:2]
     longest = max(height, width)
     if longest <= max_side:
@@ -236,7 +236,7 @@ def fitted_size(size: tuple[int, ...], max_side: int) -> tuple[int, int]:
     return max(1, round(height * max_side / longest)), max(1, round(width * max_side / longest))
 
 
-def from_nearest(
+def fill_from_nearest(
     values: NDArray[_Value], known: NDArray[np.bool_]
 ) -> tuple[NDArray[_Value], NDArray[np.float32]]:
     """The value of the nearest pixel at which there is one.
@@ -520,7 +520,7 @@ def _turned_upright(exif: bytes) -> bytes | None:
     return bytes(changed)
 
 
-def turned(pixels: Pixels, swapped: bool, upside_down: bool, mirrored: bool) -> Pixels:
+def reoriented(pixels: Pixels, swapped: bool, upside_down: bool, mirrored: bool) -> Pixels:
     """An image (H, W, C) with its axes swapped, and then turned upside down, or left to right."""
     if swapped:
         pixels = pixels.swapaxes(0, 1)

@@ -47,7 +47,7 @@ def to_srgb(
         opened: the photo as Pillow knows it.
         name: for sentences.
         notes: list that warnings are appended to.
-        points: see `photo_files.code_points`.
+        points: see `photo_files.read_cicp`.
         adobe: whether EXIF tells of Adobe RGB.
 
     Returns:
@@ -63,7 +63,7 @@ def to_srgb(
     levels = np.iinfo(channels.dtype).max + 1
     if points is not None:
         wide = channels if channels.shape[2] == 3 else np.repeat(channels, 3, axis=2)
-        converted, hdr = color_spaces.from_code_points(wide, *points)
+        converted, hdr = color_spaces.cicp_to_srgb(wide, *points)
         if hdr:
             notes.append(
                 f"{name} is an HDR photo ({hdr}): its brightness was mapped to the range of "
@@ -76,7 +76,7 @@ def to_srgb(
         if curve is not None:
             return color_spaces.convert(channels, (curve,), matrix)
     if adobe:
-        curve = color_spaces.gamma_curve(ADOBE_GAMMA, levels)
+        curve = color_spaces.gamma_table(ADOBE_GAMMA, levels)
         return color_spaces.convert(channels, (curve,), color_spaces.gamut_matrix(ADOBE_RGB))
     return as_bytes(channels)
 
@@ -107,8 +107,8 @@ def _of_png(info: dict[Any, Any], levels: int) -> tuple[Any, Any]:
     if usual and np.array_equal(matrix, np.eye(3)):
         return None, None
     if usual or gamma is None:
-        return color_spaces.srgb_curve(levels), matrix
-    return color_spaces.gamma_curve(1 / gamma, levels), matrix
+        return color_spaces.srgb_eotf_table(levels), matrix
+    return color_spaces.gamma_table(1 / gamma, levels), matrix
 
 
 # --- ICC profiles ---------------------------------------------------------------------------------

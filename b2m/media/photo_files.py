@@ -22,7 +22,7 @@ PNG_START = b"\x89PNG\r\n\x1a\n"
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _KEPT_TEXTS = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0", b"Raw profile type APP1\0")
-_LONGEST_TEXT = 1 << 20  # bytes, of what is kept; Pillow refuses the whole file for more
+_MAX_TEXT = 1 << 20  # bytes, of what is kept; Pillow refuses the whole file for more
 _CFA, _LINEAR_RAW = 32803, 34892  # photometric interpretations of raw photos
 _DARK = 16384  # 14 of 16 bits
 
@@ -56,7 +56,7 @@ def without_texts(file: BinaryIO) -> BinaryIO | None:
         file.seek(start)
         if name in _TEXTS:
             text = file.read(length)
-            if length < _LONGEST_TEXT and text[8:].startswith(_KEPT_TEXTS) and _short(name, text):
+            if length < _MAX_TEXT and text[8:].startswith(_KEPT_TEXTS) and _short(name, text):
                 left.write(text)
         else:
             left.write(file.read(length))
@@ -73,12 +73,12 @@ def _short(name: bytes, chunk: bytes) -> bool:
         unpacking = zlib.decompressobj()
         # Of iTXt, two more texts come before what is packed.
         packed = chunk[start:-4] if name == b"zTXt" else chunk[start + 1 : -4].split(b"\0", 2)[-1]
-        unpacking.decompress(packed, _LONGEST_TEXT)
+        unpacking.decompress(packed, _MAX_TEXT)
         return not unpacking.unconsumed_tail
     return False
 
 
-def code_points(file: BinaryIO, format: str | None) -> tuple[int, int] | None:
+def read_cicp(file: BinaryIO, format: str | None) -> tuple[int, int] | None:
     """Colour primaries and transfer characteristic of H.273 that a PNG or AVIF names, or None."""
     if format == "PNG":
         for name, start, length in png_chunks(file):

@@ -23,7 +23,7 @@ from b2m.errors import InputError, OutputError
 from b2m.files import atomic_path, explain_write_error
 from b2m.media.image import Pixels
 from b2m.media.video_reader import Video as Video
-from b2m.media.video_reader import pulled
+from b2m.media.video_reader import drain
 from b2m.media.video_reader import read_video as read_video
 
 _SPOOL_BYTES = 256 << 20
@@ -36,9 +36,9 @@ _BT709 = np.array(
     ]
 )
 _H264_SIDE, _WEBP_SIDE, _GIF_SIDE = 16384, 16383, 65535  # pixels
-_LONGEST_SECONDS = 3600  # that a frame is shown
-_LONGEST_GIF = 65535 / 100  # seconds, in a GIF
-_GIF_TICK = Fraction(1, 100)  # seconds
+_MAX_SECONDS = 3600  # that a frame is shown
+_MAX_GIF = 65535 / 100  # seconds, in a GIF
+_GIF_TIME_BASE = Fraction(1, 100)  # seconds
 _FRAME_NAME = re.compile(r"frame_\d{4,}\.png")
 
 
@@ -61,7 +61,7 @@ def write_mp4(path: str | os.PathLike[str], frames: Iterable[Pixels], fps: float
 def write_timed_mp4(
     path: str | os.PathLike[str],
     frames: Iterable[tuple[Pixels, int]],
-    tick: Fraction,
+    time_base: Fraction,
     rate: Fraction,
     end: Callable[[], int] | None = None,
 ) -> None:
@@ -70,7 +70,7 @@ def write_timed_mp4(
     Args:
         path: of the file; its folder must exist.
         frames: (H, W, 3) uint8 sRGB and when it is shown, in ticks; these grow from frame to frame.
-        tick: seconds.
+        time_base: seconds.
         rate: frames per second, about; what the encoder plans its bits by.
         end: tells, once the frames are through, when the last one ends, in ticks; without it, that
             one lasts as the rate says.
@@ -106,14 +106,14 @@ def write_timed_mp4(
                 if end:
                     # Where packets are out of order, the last one is not the last frame's.
                     stream.options |= {"bf": "0"}
-                stream.time_base = tick
+                stream.time_base = time_base
                 context = stream.codec_context
-                context.time_base = tick
+                context.time_base = time_base
                 context.color_primaries = context.color_trc = context.colorspace = 1
                 context.color_range = 1
             picture = av.VideoFrame.from_ndarray(_to_yuv420(even), format="yuv420p")
             picture.colorspace = picture.color_range = 1
-            picture.pts, picture.time_base = shown.popleft(), tick
+            picture.pts, picture.time_base = shown.popleft(), time_base
             container.mux(stream.encode(picture))
         for packet in stream.encode(None):
             if end and packet.pts == picture.pts:
@@ -151,9 +151,9 @@ def write_gif(path: str | os.PathLike[str], frames: Iterable[Pixels], fps: float
     hundredths of a second: frames last whole ones that add up right, and two at least.
     Arguments and errors as :func:`write_mp4`.
     """
-    if _rate(fps) * _LONGEST_GIF < 1:
+    if _rate(fps) * _MAX_GIF < 1:
         raise InputError(
-            f"fps is {fps:g}: a GIF shows a picture for {_LONGEST_GIF:.0f} s at the most; give at "
+            f"fps is {fps:g}: a GIF shows a picture for {_MAX_GIF:.0f} s at the most; give at "
             "least 0.02, or write another format"
         )
     import av
@@ -167,7 +167,7 @@ def write_gif(path: str | os.PathLike[str], frames: Iterable[Pixels], fps: float
         alike = _alike(frames, _GIF_SIDE, "GIF")
         first = next(alike)
         height, width, _ = first.shape
-        kind = {"width": width, "height": height, "format": "rgb24", "time_base": _GIF_TICK}
+        kind = {"width": width, "height": height, "format": "rgb24", "time_base": _GIF_TIME_BASE}
         search, count = av.filter.Graph(), 0
         nodes = search.add_buffer(**kind), search.add("palettegen", "reserve_transparent=0")
         search.link_nodes(*nodes, search.add("buffersink")).configure()
@@ -175,7 +175,7 @@ def write_gif(path: str | os.PathLike[str], frames: Iterable[Pixels], fps: float
             spool.write(frame.tobytes())
             search.vpush(_rgb(frame, count))
         search.vpush(None)
-        (palette,) = pulled(search)
+        (palette,) = drain(search)
         palette.pts = 0
         ends = [round(100 * number / fps) for number in range(count + 1)]
         lasts = [max(2, after - before) for before, after in pairwise(ends)]
@@ -192,17 +192,17 @@ def write_gif(path: str | os.PathLike[str], frames: Iterable[Pixels], fps: float
         with av.open(str(temporary), "w", format="gif", options=options) as container:
             stream: Any = container.add_stream("gif")
             stream.width, stream.height, stream.pix_fmt = width, height, "pal8"
-            stream.time_base = stream.codec_context.time_base = _GIF_TICK
+            stream.time_base = stream.codec_context.time_base = _GIF_TIME_BASE
             colors.push(palette)
             colors.push(None)
             spool.seek(0)
             for time in accumulate(lasts[:-1], initial=0):
                 pixels = np.frombuffer(spool.read(first.nbytes), np.uint8).reshape(first.shape)
                 source.push(_rgb(pixels, time))
-                for picture in pulled(dither):
+                for picture in drain(dither):
                     container.mux(stream.encode(picture))
             source.push(None)
-            for picture in pulled(dither):
+            for picture in drain(dither):
                 container.mux(stream.encode(picture))
             container.mux(stream.encode(None))
 
@@ -212,7 +212,7 @@ def _rgb(frame: Pixels, time: int) -> Any:
     import av
 
     picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-    picture.pts, picture.time_base = time, _GIF_TICK
+    picture.pts, picture.time_base = time, _GIF_TIME_BASE
     return picture
 
 
@@ -268,10 +268,10 @@ def write_png_folder(path: str | os.PathLike[str], frames: Iterable[Pixels]) -> 
 def _rate(fps: float) -> Fraction:
     if not (isinstance(fps, int | float | Fraction | np.number) and 0 < fps <= 1000):
         raise InputError(f"fps is {fps}: a number above 0 and at most 1000 is needed")
-    if fps * _LONGEST_SECONDS < 1:
+    if fps * _MAX_SECONDS < 1:
         raise InputError(
             f"fps is {fps}: every frame would be shown for more than an hour; give at least "
-            f"{1 / _LONGEST_SECONDS:.2g}"
+            f"{1 / _MAX_SECONDS:.2g}"
         )
     return as_rate(float(fps))
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from b2m.errors import InputError
 from b2m.files import check_file
-from b2m.media.color_spaces import GAMUTS, HDR_TRANSFERS, from_code_points
+from b2m.media.color_spaces import GAMUTS, HDR_TRANSFERS, cicp_to_srgb
 from b2m.media.file_kinds import HEAD_BYTES, is_playlist, kind_of, photo_kind
-from b2m.media.image import Pixels, on_white, turned
+from b2m.media.image import Pixels, on_white, reoriented
 
 MAX_FRAME_PIXELS = 50_000_000
 """Videos with larger frames are refused from their header, before anything is decoded."""
@@ -30,7 +30,7 @@ CONTAINERS = (
 """Containers that FFmpeg may read, by their contents. None of them names other files to open."""
 
 _SLICED_PIXELS = 9_000_000  # frames above are decoded one at a time, as each takes much memory
-_LARGEST_ASPECT = 8  # of a pixel's sides; beyond, the number is wrong
+_MAX_ASPECT = 8  # of a pixel's sides; beyond, the number is wrong
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # RFC 8794 and 9559
 
 
@@ -47,7 +47,7 @@ class Video:
         width: in pixels, as shown.
         height: in pixels, as shown.
         frames: as the file claims, or 0 where it does not say.
-        tick: seconds; the file's times are multiples of it.
+        time_base: seconds; the file's times are multiples of it.
         warnings: sentences about what was changed.
         max_pixels: that a frame may have.
     """
@@ -57,7 +57,7 @@ class Video:
     width: int
     height: int
     frames: int
-    tick: Fraction = Fraction(1, 90000)
+    time_base: Fraction = Fraction(1, 90000)
     warnings: tuple[str, ...] = ()
     max_pixels: int = MAX_FRAME_PIXELS
 
@@ -67,9 +67,9 @@ class Video:
         Raises:
             InputError: the file turns out to be damaged, or its frames differ in size.
         """
-        return (pixels for pixels, _ in self.timed())
+        return (pixels for pixels, _ in self.frames_with_times())
 
-    def timed(self) -> Iterator[tuple[Pixels, tuple[Fraction, Fraction]]]:
+    def frames_with_times(self) -> Iterator[tuple[Pixels, tuple[Fraction, Fraction]]]:
         """The same with the times at which a frame comes and goes, if no other came: seconds.
 
         Both count from the beginning of the file, and grow from frame to frame.
@@ -79,20 +79,20 @@ class Video:
         """
         usual = 1 / Fraction(self.fps).limit_denominator(1_000_000)
         with open_video(self.path, self.max_pixels) as (container, stream):
-            last = ((stream.start_time or 0) + (stream.duration or 0)) * self.tick
-            aspect = aspect_of(stream)
+            last = ((stream.start_time or 0) + (stream.duration or 0)) * self.time_base
+            aspect = sample_aspect_ratio(stream)
             count, start, end, moved = 0, Fraction(0), Fraction(0), Fraction(0)
             for frame in decode(container, stream, self.path):
                 # Some files do not say when a frame comes, or say that it comes before another.
                 known = end if frame.pts is None else frame.pts * frame.time_base + moved
                 if count and known < start - usual:  # a stream that was joined to another
                     moved, last, known = moved + end - known, Fraction(0), end
-                start = max(known, start + self.tick) if count else known
+                start = max(known, start + self.time_base) if count else known
                 end = start + (frame.duration * frame.time_base if frame.duration else usual)
                 # Where frames are stored in another order, the duration may be another frame's.
                 end = min(end, last) if start < last else end
                 count += 1
-                yield picture_of(frame, aspect), (start, end)
+                yield to_upright_rgb(frame, aspect), (start, end)
             # What has no index may end in silence where it was cut.
             if not len(stream.index_entries) and count < 0.9 * self.frames:
                 raise InputError(_damaged(self.path))
@@ -129,10 +129,10 @@ def read_video(path: str | os.PathLike[str], *, max_pixels: int = MAX_FRAME_PIXE
             raise InputError(f"{path} is truncated: get a complete copy of it")
         if _lacks_data(file, stream):
             raise InputError(_damaged(file))
-        first = next(stored_frames(container, stream, file), None)
+        first = next(decoded_frames(container, stream, file), None)
         if first is None:
             raise InputError(f"{path} is not a video that can be read, or it is damaged")
-        height, width = picture_of(first, aspect_of(stream)).shape[:2]
+        height, width = to_upright_rgb(first, sample_aspect_ratio(stream)).shape[:2]
         notes = []
         if name := HDR_TRANSFERS.get(int(first.color_trc)):
             notes.append(
@@ -142,9 +142,9 @@ def read_video(path: str | os.PathLike[str], *, max_pixels: int = MAX_FRAME_PIXE
         if first.interlaced_frame:
             notes.append(f"{Path(path).name} is interlaced: it was deinterlaced")
         rate = stream.average_rate or stream.guessed_rate or 25
-        tick = stream.time_base or Fraction(1, 90000)
+        time_base = stream.time_base or Fraction(1, 90000)
         return Video(
-            file, float(rate), width, height, stream.frames, tick, tuple(notes), max_pixels
+            file, float(rate), width, height, stream.frames, time_base, tuple(notes), max_pixels
         )
 
 
@@ -228,7 +228,7 @@ def decode(container: Any, stream: Any, path: Path) -> Iterator[Any]:
     Raises:
         InputError: a frame is damaged, or of another size than the first.
     """
-    frames = stored_frames(container, stream, path)
+    frames = decoded_frames(container, stream, path)
     for frame in frames:
         if frame.interlaced_frame:
             yield from _deinterlaced(frame, frames)
@@ -236,7 +236,7 @@ def decode(container: Any, stream: Any, path: Path) -> Iterator[Any]:
         yield frame
 
 
-def stored_frames(container: Any, stream: Any, path: Path) -> Iterator[Any]:
+def decoded_frames(container: Any, stream: Any, path: Path) -> Iterator[Any]:
     """PyAV's frames as they are stored; see `decode`."""
     import av
 
@@ -293,13 +293,13 @@ def _deinterlaced(first: Any, frames: Iterator[Any]) -> Iterator[Any]:
 
     graph.vpush(first)
     for frame in frames:
-        yield from pulled(graph)
+        yield from drain(graph)
         graph.vpush(frame)
     graph.vpush(None)
-    yield from pulled(graph)
+    yield from drain(graph)
 
 
-def pulled(graph: Any) -> Iterator[Any]:
+def drain(graph: Any) -> Iterator[Any]:
     """The frames that a graph of filters has ready."""
     while True:
         try:
@@ -308,21 +308,21 @@ def pulled(graph: Any) -> Iterator[Any]:
             return
 
 
-def aspect_of(stream: Any) -> Fraction:
+def sample_aspect_ratio(stream: Any) -> Fraction:
     """Pixel aspect ratio of PyAV's stream, within plausible limits."""
     aspect = stream.sample_aspect_ratio
-    if not aspect or not 1 / _LARGEST_ASPECT <= aspect <= _LARGEST_ASPECT:
+    if not aspect or not 1 / _MAX_ASPECT <= aspect <= _MAX_ASPECT:
         return Fraction(1)
     pixels = stream.codec_context.width * stream.codec_context.height
     return Fraction(aspect if pixels * max(aspect, 1 / aspect) <= MAX_FRAME_PIXELS else 1)
 
 
-def picture_of(frame: Any, aspect: Fraction) -> Pixels:
+def to_upright_rgb(frame: Any, aspect: Fraction) -> Pixels:
     """A decoded frame of PyAV as it is shown: (H, W, 3) uint8 sRGB, square pixels, upright.
 
     Args:
         frame: as it is stored.
-        aspect: see `aspect_of`; the longer side of a pixel is kept.
+        aspect: see `sample_aspect_ratio`; the longer side of a pixel is kept.
     """
     pixels = _srgb(frame)
     height, width = pixels.shape[:2]
@@ -330,7 +330,7 @@ def picture_of(frame: Any, aspect: Fraction) -> Pixels:
     if size != (width, height):
         scaled = cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC)
         pixels = scaled.astype(np.uint8, copy=False)
-    return turned(pixels, *_orientation(frame))
+    return reoriented(pixels, *_orientation(frame))
 
 
 def _orientation(frame: Any) -> tuple[bool, bool, bool]:
@@ -360,7 +360,7 @@ def _srgb(frame: Any) -> Pixels:
     gamut = int(frame.color_primaries)
     if hdr:
         deep = frame.to_ndarray(format="rgb48le", **how)
-        found, _ = from_code_points(deep, gamut if gamut in GAMUTS else 9, int(frame.color_trc))
+        found, _ = cicp_to_srgb(deep, gamut if gamut in GAMUTS else 9, int(frame.color_trc))
         assert found is not None
         return found
     if any(component.is_alpha for component in frame.format.components) or (
@@ -370,7 +370,7 @@ def _srgb(frame: Any) -> Pixels:
         pixels = on_white(rgba[..., :3], rgba[..., 3])
     else:
         pixels = frame.to_ndarray(format="rgb24", **how)
-    converted, _ = from_code_points(pixels, gamut, 1)
+    converted, _ = cicp_to_srgb(pixels, gamut, 1)
     return pixels if converted is None else converted
 
 

@@ -47,7 +47,6 @@ from torch import Tensor, nn
 
 from b2m.hub import HubModel
 from b2m.losses import axis_loss, charbonnier
-from b2m.models.budgets import FROM_SCRATCH, SHARES, TINY
 from b2m.models.layers import (
     Float32Conv2d,
     Pointwise,
@@ -56,6 +55,7 @@ from b2m.models.layers import (
     local_contrast,
     pad_to_multiple,
 )
+from b2m.models.recipe_presets import FROM_SCRATCH, SHARES, TINY
 from b2m.motion.fields import double_angle, half_angle, warp
 from b2m.registry import register_model
 
@@ -67,7 +67,7 @@ _CONTRAST_SCALE = 0.3  # the same for the local contrast
 _COLOR = {"middle": 3, "even": 3, "odd": 6}  # predicted at full resolution
 _MOTION = {"axis": 2, "curve": 2, "swept": 1, "moving": 1}  # at half resolution
 _CONDITIONS = 3  # planes of guidance
-_MOVES = 1.5  # pixels over the exposure, from which on the masks are to say so
+_MOVING_THRESHOLD = 1.5  # pixels over the exposure, from which on the masks are to say so
 _ROUGH = 4  # pixels at most by which an outline of guidance is off in training
 _LENGTHS = (0.75, 1.0, 1.35)  # of the predicted paths, along which the middle frame is sharpened
 _INSTANTS = 9  # of an exposure, averaged
@@ -432,7 +432,7 @@ class MotionAnimator(HubModel):
 
     config_class = MotionAnimatorConfig
     weights_name = "animator"
-    gives = "animation"
+    output_kind = "animation"
     config: MotionAnimatorConfig
 
     native_frames = None
@@ -580,7 +580,8 @@ class MotionAnimator(HubModel):
                     for index in picked
                 ]
             ).mean()
-            swept, moving = (batch[name].norm(dim=1) >= _MOVES for name in ("path", "flow"))
+            moved = [batch[name].norm(dim=1) >= _MOVING_THRESHOLD for name in ("path", "flow")]
+            swept, moving = moved
             axis = axis_loss(encoding.axis, double_angle(batch["path"]), swept)
             masks = torch.stack(
                 [

@@ -46,24 +46,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from b2m.errors import check_least
+from b2m.errors import check_minimum
 from b2m.hub import HubModel
-from b2m.losses import EPE_WEIGHTS, multiscale_epe, nearer_sign
-from b2m.models.budgets import FROM_SCRATCH, LARGE_CROPS, PAPER_ADAM
+from b2m.losses import EPE_WEIGHTS, closest_sign, multiscale_epe
 from b2m.models.layers import (
-    Context,
+    ContextNetwork,
     DenseBlock,
-    Pyramid,
+    PyramidEncoder,
     SpatialTransformer,
-    doubling,
-    doubling_picture,
+    bilinear_upsampling_conv,
     local_contrast,
     pad_to_multiple,
+    upsampling_conv,
 )
+from b2m.models.recipe_presets import FROM_SCRATCH, LARGE_CROPS, PAPER_ADAM
 from b2m.motion.fields import double_angle, half_angle, warp
 from b2m.registry import register_model
 
-RANGE = 4
+MAX_DISPLACEMENT = 4
 """Correlation reaches so many pixels of a level."""
 
 _COLUMNS = 48  # that are correlated at once
@@ -100,7 +100,7 @@ class BlurFlowNetConfig:
 
     def __post_init__(self) -> None:
         """Raise a ValueError for impossible sizes."""
-        check_least(self, widths=2, decoder=1, context=1, transformer=1)
+        check_minimum(self, widths=2, decoder=1, context=1, transformer=1)
 
     # One switch for all three: saved configs have these keys and no others, and loading is strict.
     @property
@@ -109,7 +109,7 @@ class BlurFlowNetConfig:
         return self.norm
 
     @property
-    def lines(self) -> bool:
+    def predicts_axes(self) -> bool:
         """Whether motion axes are predicted, vectors of doubled angle, instead of vectors."""
         return self.norm
 
@@ -141,7 +141,7 @@ class BlurFlowNetConfig:
         )
 
 
-def correlate(first: Tensor, last: Tensor, reach: int = RANGE) -> Tensor:
+def correlate(first: Tensor, last: Tensor, reach: int = MAX_DISPLACEMENT) -> Tensor:
     """Local correlation of the features of two frames.
 
         c(x, d) = mean over channels of first(x) last(x + d),    |d_x|, |d_y| <= reach
@@ -192,7 +192,7 @@ class _FeatureDecoder(nn.Module):
             if config.refined:
                 coarsest = level == len(config.widths) - 1
                 if not coarsest:
-                    self.doubled.append(doubling(config.widths[level + 1], width))
+                    self.doubled.append(upsampling_conv(config.widths[level + 1], width))
                 parts = 1 + config.transformed + (not coarsest)
                 inner = (width // 2,) * 4
                 self.refine.append(DenseBlock(parts * width, (*inner, width), config.norm))
@@ -218,13 +218,19 @@ class _FlowLevel(nn.Module):
     """Flow at one level from features of both frames and the coarser level (Eq. 3 to 5)."""
 
     def __init__(
-        self, width: int, decoder: _Five, stride: int, coarsest: bool, norm: bool, lines: bool
+        self,
+        width: int,
+        decoder: _Five,
+        stride: int,
+        coarsest: bool,
+        norm: bool,
+        predicts_axes: bool,
     ) -> None:
         super().__init__()
-        self.stride, self.lines = stride, lines
-        given = (2 * RANGE + 1) ** 2 + width
-        self.doubled_line = None if coarsest else doubling_picture(2)
-        self.doubled_features = None if coarsest else doubling(decoder[-1], decoder[-1])
+        self.stride, self.predicts_axes = stride, predicts_axes
+        given = (2 * MAX_DISPLACEMENT + 1) ** 2 + width
+        self.doubled_line = None if coarsest else bilinear_upsampling_conv(2)
+        self.doubled_features = None if coarsest else upsampling_conv(decoder[-1], decoder[-1])
         self.decode = DenseBlock(given if coarsest else given + decoder[-1] + 2, decoder, norm)
         self.predict = nn.Conv2d(decoder[-1], 2, 3, padding=1)
 
@@ -232,19 +238,19 @@ class _FlowLevel(nn.Module):
         self, first: Tensor, last: Tensor, coarser: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, Tensor]:
         """Features (B, width, H, W) of both frames, and what the coarser level returned, to decoded
-        features (B, decoder[-1], H, W) and lines or vectors (B, 2, H, W) in `_FLOW_SCALE`."""
+        features (B, decoder[-1], H, W) and motion axes or vectors (B, 2, H, W) in `_FLOW_SCALE`."""
         if coarser is None or self.doubled_line is None or self.doubled_features is None:
             seen = [correlate(first, last), first]
         else:
-            features, line = coarser
-            line = self.doubled_line(line.to(features.dtype))
-            if self.lines:
-                # What moves things is not learnt through: it turns about where a line turns round.
-                flow = half_angle(_FLOW_SCALE * line.detach().float())
+            features, axis = coarser
+            axis = self.doubled_line(axis.to(features.dtype))
+            if self.predicts_axes:
+                # Without gradient: the sign of `half_angle` jumps at one angle.
+                flow = half_angle(_FLOW_SCALE * axis.detach().float())
             else:
-                flow = _FLOW_SCALE * line.float()
+                flow = _FLOW_SCALE * axis.float()
             moved = warp(last, flow / self.stride)
-            seen = [correlate(first, moved), first, self.doubled_features(features), line]
+            seen = [correlate(first, moved), first, self.doubled_features(features), axis]
         features = self.decode(torch.cat(seen, 1))
         return features, self.predict(features).float()
 
@@ -300,9 +306,9 @@ _PAPER: dict[str, Any] = {
 class BlurFlowNet(HubModel):
     """Blurred photo to flow; see the head of this file.
 
-    The flow is right up to its sign, for the whole photo or parts of it. Where lines are predicted
-    (`BlurFlowNetConfig.lines`), it points to the right, or down where it is steeper than 45
-    degrees; vectors have the sign that the network gives them.
+    The flow is right up to its sign, for the whole photo or parts of it. Where motion axes are
+    predicted (`BlurFlowNetConfig.predicts_axes`), it points to the right, or down where it is
+    steeper than 45 degrees; vectors have the sign that the network gives them.
 
     Args:
         config: sizes; None for the compact ones.
@@ -310,13 +316,13 @@ class BlurFlowNet(HubModel):
 
     config_class = BlurFlowNetConfig
     weights_name = "blur-flow-compact"
-    gives = "flow"
+    output_kind = "flow"
     config: BlurFlowNetConfig
 
     def __init__(self, config: BlurFlowNetConfig | None = None) -> None:
         config = config or BlurFlowNetConfig()
         super().__init__(config)
-        self.encoder = Pyramid(config.widths, norm=config.norm)
+        self.encoder = PyramidEncoder(config.widths, norm=config.norm)
         decodes = config.transformed or config.refined
         self.decoders = nn.ModuleList(_FeatureDecoder(config) for _ in range(2 * decodes))
         coarsest = len(config.widths) - 1
@@ -327,11 +333,11 @@ class BlurFlowNet(HubModel):
                 2 ** (level + 1),
                 level == coarsest,
                 config.norm,
-                config.lines,
+                config.predicts_axes,
             )
             for level, width in enumerate(config.widths)
         )
-        self.context = Context(config.decoder[-1], 2, config.context, config.norm)
+        self.context = ContextNetwork(config.decoder[-1], 2, config.context, config.norm)
 
     @property
     def stride(self) -> int:
@@ -345,13 +351,13 @@ class BlurFlowNet(HubModel):
         first's. In the paper's form (`BlurFlowNetConfig.paper`) it is that of vectors, in the
         nearer of both signs for each photo: no photo tells them apart, and where both are as
         frequent, that of the film would teach their mean, which is no motion. Ours, where the
-        network predicts lines: it is that of motion axes, vectors of doubled angle.
+        network predicts motion axes: it is that of vectors of doubled angle.
         """
         found = self.scales(batch["photo"])
-        if self.config.lines:
+        if self.config.predicts_axes:
             truth = double_angle(batch["flow"])
         else:
-            truth = nearer_sign(found[-1], batch["flow"])
+            truth = closest_sign(found[-1], batch["flow"])
         # A model of fewer levels leaves out the coarsest.
         truth = pad_to_multiple(truth, self.stride)
         return {"model": multiscale_epe(found, truth, EPE_WEIGHTS[-len(found) :])}
@@ -371,7 +377,7 @@ class BlurFlowNet(HubModel):
         finest = self.scales(photo)[-1]
         found = F.interpolate(finest, scale_factor=2, mode="bilinear", align_corners=False)
         found = found[..., :height, :width]
-        return half_angle(found) if self.config.lines else found
+        return half_angle(found) if self.config.predicts_axes else found
 
     def scales(self, photo: Tensor) -> list[Tensor]:
         """What is predicted at each level, for `b2m.losses.multiscale_epe`.
@@ -383,7 +389,7 @@ class BlurFlowNet(HubModel):
         Returns:
             (B, 2, h, w) each in pixels of the photo, from the coarsest to half the resolution:
             motion axes, vectors of doubled angle (`b2m.motion.fields.double_angle`), where
-            `BlurFlowNetConfig.lines` says so, else vectors.
+            `BlurFlowNetConfig.predicts_axes` says so, else vectors.
         """
         seen = pad_to_multiple(photo, self.stride)
         encoded = self.encoder(local_contrast(seen) if self.config.contrast else seen)

@@ -31,12 +31,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from b2m.errors import check_least
-from b2m.guidance.quantize import quantise_finer
+from b2m.errors import check_minimum
+from b2m.guidance.quantize import quantize_directions
 from b2m.hub import HubModel
 from b2m.losses import staged_mse
-from b2m.models.budgets import FROM_SCRATCH, PAPER, ZHONG
 from b2m.models.layers import PreActivationBlock, init_near_zero, pad_to_multiple
+from b2m.models.recipe_presets import FROM_SCRATCH, PAPER, ZHONG_AUGMENTATIONS
 from b2m.registry import register_model
 
 STRIDE = 4
@@ -59,7 +59,7 @@ class BlurDecomposerConfig:
         stages: 2, or 1 for the rough sequence alone.
         guided: whether stage 1 sees guidance.
         bits: of guidance: 2 for quadrants; 1, 3 or 4 for the paper's study of how many directions
-            there should be, see `b2m.guidance.quantize.quantise_finer`.
+            there should be, see `b2m.guidance.quantize.quantize_directions`.
         residual: whether stage 1 predicts a change of the photo, not the frames themselves.
     """
 
@@ -73,7 +73,7 @@ class BlurDecomposerConfig:
 
     def __post_init__(self) -> None:
         """Raise a ValueError for impossible sizes."""
-        check_least(self, width=1, blocks=1)
+        check_minimum(self, width=1, blocks=1)
         if self.kernel < 1 or self.kernel % 2 == 0:
             raise ValueError(f"kernel {self.kernel} must be odd")
         if self.stages not in (1, 2):
@@ -174,7 +174,7 @@ def _compact(**changes: Any) -> dict[str, Any]:
             "config": BlurDecomposerConfig.paper(),
             **PAPER,
             "batch": 16,
-            "augmentations": ZHONG,
+            "augmentations": ZHONG_AUGMENTATIONS,
             "learning_rate": 2e-4,
             "cosine": 5_000_000,
             "weight_decay": 1e-4,
@@ -187,7 +187,7 @@ def _compact(**changes: Any) -> dict[str, Any]:
             **PAPER,
             "scene": 216,
             "crop": 192,
-            "augmentations": ZHONG,
+            "augmentations": ZHONG_AUGMENTATIONS,
             "learning_rate": 1e-4,
             "cosine": 4_000_000,
             "weight_decay": 1e-4,
@@ -243,7 +243,7 @@ class BlurDecomposer(HubModel):
 
     def true_guidance(self, guidance: Tensor, flow: Tensor) -> Tensor:
         """Guidance in as many bits as the model takes, (B, bits, H, W), from (B, 2, H, W) both."""
-        return guidance if self.config.bits == 2 else quantise_finer(flow, self.config.bits)
+        return guidance if self.config.bits == 2 else quantize_directions(flow, self.config.bits)
 
     def stages(self, photo: Tensor, guidance: Tensor | None = None) -> Tensor:
         """The frames after each stage, for `b2m.losses.staged_mse`.

@@ -39,17 +39,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from b2m.errors import check_least, check_seed
+from b2m.errors import check_minimum, check_seed
 from b2m.guidance.palette import CLASS_OF, PALETTE
-from b2m.guidance.quantize import quantise
+from b2m.guidance.quantize import quantize
 from b2m.hub import HubModel
-from b2m.losses import adversarial_discriminator, guidance_loss
-from b2m.models.budgets import PAPER, TINY, ZHONG
+from b2m.losses import guidance_loss, lsgan_discriminator_loss
 from b2m.models.layers import GatedBlock, Pointwise, pad_to_multiple
+from b2m.models.recipe_presets import PAPER, TINY, ZHONG_AUGMENTATIONS
 from b2m.motion.fields import STILL_THRESHOLD
 from b2m.registry import register_model
 
-LONGEST_SIDE = 256
+MAX_SIDE = 256
 """Larger photos are shrunk so that their longest side has so many pixels."""
 
 CLASSES = len(PALETTE)
@@ -84,7 +84,7 @@ class GuidancePredictorConfig:
 
     def __post_init__(self) -> None:
         """Raise a ValueError for impossible sizes."""
-        check_least(self, width=1, widest=1, latent=1, encoder=1, levels=2)
+        check_minimum(self, width=1, widest=1, latent=1, encoder=1, levels=2)
         if self.blocks and len(self.blocks) != self.levels:
             raise ValueError(f"blocks {self.blocks} must be one number for each level, or none")
 
@@ -138,7 +138,7 @@ def one_hot(classes: Tensor) -> Tensor:
     return F.one_hot(classes, CLASSES).permute(0, 3, 1, 2).float()
 
 
-def decide(logits: Tensor) -> Tensor:
+def logits_to_classes(logits: Tensor) -> Tensor:
     """Class numbers (B, H, W) of logits (B, 5, H, W).
 
     A pixel moves where the four quadrants together are likelier than still, though each of them
@@ -360,7 +360,7 @@ class GuidanceDiscriminator(nn.Module):
         "guidance-predictor-paper": {
             "config": GuidancePredictorConfig.paper(),
             **PAPER,
-            "augmentations": ZHONG,
+            "augmentations": ZHONG_AUGMENTATIONS,
             "learning_rate": 2e-4,
             "betas": (0.5, 0.999),
             "weight_decay": 0.0,
@@ -383,7 +383,7 @@ class GuidancePredictor(HubModel):
 
     config_class = GuidancePredictorConfig
     weights_name = "guidance-predictor"
-    gives = "guidance"
+    output_kind = "guidance"
     config: GuidancePredictorConfig
 
     def __init__(self, config: GuidancePredictorConfig | None = None) -> None:
@@ -435,7 +435,7 @@ class GuidancePredictor(HubModel):
         if self.config.blocks and torch.rand(()) < 0.5:
             # A large photo is encoded shrunk, and so is the motion that counts as still in it.
             threshold *= _SMALLEST_SCALE ** float(torch.rand(()))
-        classes = to_classes(quantise(batch["flow"], threshold))
+        classes = to_classes(quantize(batch["flow"], threshold))
         planes = one_hot(classes)
         posterior = self.encode(planes)
         noise = torch.randn_like(posterior.mean)
@@ -448,7 +448,7 @@ class GuidancePredictor(HubModel):
         real, fake = discriminator(planes), discriminator(generated.detach())
         with torch.autocast(logits.device.type, enabled=False):
             loss = guidance_loss(judged, logits, classes, *posterior, divergence=divergence)
-            return {"model": loss, "discriminator": adversarial_discriminator(real, fake)}
+            return {"model": loss, "discriminator": lsgan_discriminator_loss(real, fake)}
 
     def encode(self, planes: Tensor) -> Posterior:
         """The posterior of the latent, given true guidance.
@@ -458,7 +458,7 @@ class GuidancePredictor(HubModel):
         """
         return Posterior(*(part.float() for part in self.encoder(planes)))
 
-    def draw_latents(self, count: int, seed: int) -> Tensor:
+    def sample_latents(self, count: int, seed: int) -> Tensor:
         """Latents (count, Z) from N(0, 1), on the CPU.
 
         Of each two the second is the first one's opposite: each by itself is as random as any, but
@@ -483,12 +483,12 @@ class GuidancePredictor(HubModel):
         Returns:
             (N, 2, h, w) int8, of the size at which the photo was encoded.
         """
-        shrunk = min(1.0, LONGEST_SIDE / max(photo.shape[-2:]))
+        shrunk = min(1.0, MAX_SIDE / max(photo.shape[-2:]))
         if shrunk < 1:
             size = [max(1, round(shrunk * side)) for side in photo.shape[-2:]]
             photo = F.interpolate(photo, size=size, mode="area")
         threshold = scale * shrunk * STILL_THRESHOLD
         latents = latents.to(photo)
         # One by one, so that an answer does not depend, to the last bit, on what is asked with it.
-        classes = [decide(self(photo, latent[None], threshold)) for latent in latents]
+        classes = [logits_to_classes(self(photo, latent[None], threshold)) for latent in latents]
         return to_guidance(torch.cat(classes))

@@ -35,11 +35,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from b2m.errors import check_least
+from b2m.errors import check_minimum
 from b2m.hub import HubModel
 from b2m.losses import sequence_losses
-from b2m.models.budgets import FROM_SCRATCH, LARGE_CROPS, PAPER_ADAM
 from b2m.models.layers import init_near_zero, pad_to_multiple
+from b2m.models.recipe_presets import FROM_SCRATCH, LARGE_CROPS, PAPER_ADAM
 from b2m.registry import register_model
 
 _MIDDLE_FOLD, _PAIR_FOLD = 4, 5
@@ -81,7 +81,7 @@ class JinSequenceConfig:
 
     def __post_init__(self) -> None:
         """Raise a ValueError for impossible sizes."""
-        check_least(self, middle=1, colour=1, middle_blocks=1, near_blocks=1, far_blocks=1)
+        check_minimum(self, middle=1, colour=1, middle_blocks=1, near_blocks=1, far_blocks=1)
         if self.pair < 4 or self.pair % 4:
             raise ValueError(f"pair {self.pair} must be a multiple of 4")
 

@@ -215,7 +215,7 @@ def conv_relu(
     return nn.Sequential(convolution, nn.ReLU(inplace=True))
 
 
-class Pyramid(nn.Module):
+class PyramidEncoder(nn.Module):
     """Features at a half, a quarter … of the resolution (the encoder of Argaw et al. 2021a and b).
 
     For each level two 3x3 convolutions, of stride 2 and 1, each with a ReLU.
@@ -269,7 +269,7 @@ class DenseBlock(nn.Module):
         return last
 
 
-class Context(nn.Module):
+class ContextNetwork(nn.Module):
     """Context network: dilated convolutions that correct a map (Sun et al. 2018, PWC-Net).
 
     Args:
@@ -338,10 +338,10 @@ class SpatialTransformer(nn.Module):
         """
         change = self.decide(self.look(features)).float().view(-1, 2, 3)
         transform = change + torch.eye(2, 3, device=change.device)
-        return transform_by(image, transform), transform
+        return affine_warp(image, transform), transform
 
 
-def transform_by(picture: Tensor, transform: Tensor) -> Tensor:
+def affine_warp(picture: Tensor, transform: Tensor) -> Tensor:
     """What is at transform(p), for each pixel p; bilinear, the border repeated.
 
     Args:
@@ -365,14 +365,14 @@ def init_near_zero(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
-def doubling(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
+def upsampling_conv(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
     """4x4 transposed convolution of stride 2: twice the sides."""
     return nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1)
 
 
-def doubling_picture(channels: int) -> nn.ConvTranspose2d:
+def bilinear_upsampling_conv(channels: int) -> nn.ConvTranspose2d:
     """The same for a map or picture whose channels begin apart: bilinear at first."""
-    layer = doubling(channels, channels)
+    layer = upsampling_conv(channels, channels)
     weights = torch.tensor([0.25, 0.75, 0.75, 0.25])
     with torch.no_grad():
         layer.weight.zero_()

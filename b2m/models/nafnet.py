@@ -21,10 +21,10 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from b2m.errors import check_least
+from b2m.errors import check_minimum
 from b2m.hub import HubModel
-from b2m.models.budgets import FROM_SCRATCH
 from b2m.models.layers import ChannelNorm, pad_to_multiple
+from b2m.models.recipe_presets import FROM_SCRATCH
 from b2m.registry import register_model
 from b2m.tensors import evenly_spaced
 
@@ -49,7 +49,7 @@ class NAFNetConfig:
 
     def __post_init__(self) -> None:
         """Raise a ValueError for impossible sizes."""
-        check_least(self, width=1, encoder=0, middle=0, decoder=0)
+        check_minimum(self, width=1, encoder=0, middle=0, decoder=0)
 
     @classmethod
     def paper(cls) -> Self:
@@ -117,7 +117,7 @@ class NAFNet(HubModel):
     weights_name = "nafnet-compact"
     config: NAFNetConfig
 
-    gives = "sharp frame"
+    output_kind = "sharp frame"
     native_frames = 1
 
     def __init__(self, config: NAFNetConfig | None = None) -> None:

@@ -49,22 +49,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from b2m.errors import check_least
+from b2m.errors import check_minimum
 from b2m.hub import HubModel
-from b2m.losses import nearer_order, video_restoration_loss
-from b2m.models.budgets import FROM_SCRATCH, PAPER_ADAM
+from b2m.losses import closest_temporal_order, video_restoration_loss
 from b2m.models.layers import (
-    Context,
+    ContextNetwork,
     DenseBlock,
-    Pyramid,
+    PyramidEncoder,
     SpatialTransformer,
+    bilinear_upsampling_conv,
     conv_relu,
-    doubling,
-    doubling_picture,
     init_near_zero,
     local_contrast,
     pad_to_multiple,
+    upsampling_conv,
 )
+from b2m.models.recipe_presets import FROM_SCRATCH, PAPER_ADAM
 from b2m.motion.fields import warp
 from b2m.registry import register_model
 from b2m.tensors import evenly_spaced
@@ -110,7 +110,7 @@ class VideoRestorerConfig:
 
     def __post_init__(self) -> None:
         """Raise a ValueError for impossible sizes."""
-        check_least(self, widths=2, context=1, finest=2, dense=1, transformer=1)
+        check_minimum(self, widths=2, context=1, finest=2, dense=1, transformer=1)
         if self.frames < 3 or self.frames % 2 == 0:
             raise ValueError(f"frames {self.frames} must be odd, and at least 3")
 
@@ -179,8 +179,8 @@ class _Decoder(nn.Module):
         super().__init__()
         self.residual = config.residual
         widths = [*reversed(config.widths[:4]), config.finest]
-        self.doubled = nn.ModuleList(map(doubling, [deepest, *widths], widths))
-        self.doubled_picture = nn.ModuleList(doubling_picture(3) for _ in widths[1:])
+        self.doubled = nn.ModuleList(map(upsampling_conv, [deepest, *widths], widths))
+        self.doubled_picture = nn.ModuleList(bilinear_upsampling_conv(3) for _ in widths[1:])
         self.blocks = nn.ModuleList()
         heads = (nn.Conv2d(width, 3, 3, padding=1) for width in widths)
         # Changes begin near none, so that frames begin as the photo.
@@ -338,11 +338,11 @@ class VideoRestorer(HubModel):
         super().__init__(config)
         self.native_frames: int = config.frames
         widths = config.widths
-        self.encoder = Pyramid(widths, 6 if config.contrast else 3, config.norm)
+        self.encoder = PyramidEncoder(widths, 6 if config.contrast else 3, config.norm)
         self.middle = _Decoder(widths[4], [*reversed(widths[:4]), 3], config)
-        self.refine = (
-            Context(config.finest, 3, config.context, config.norm) if config.refined else None
-        )
+        self.refine = None
+        if config.refined:
+            self.refine = ContextNetwork(config.finest, 3, config.context, config.norm)
         self.others = nn.ModuleList(_OtherFrame(config) for _ in range(config.frames - 1))
 
     def loss(
@@ -368,7 +368,7 @@ class VideoRestorer(HubModel):
         frames = batch["frames"][:, evenly_spaced(batch["frames"].shape[1], self.config.frames)]
         truth = pad_to_multiple(frames.flatten(0, 1), STRIDE).unflatten(0, frames.shape[:2])
         images, transforms = self.scales(batch["photo"])
-        truth = nearer_order(images[-1], truth)
+        truth = closest_temporal_order(images[-1], truth)
         loss = video_restoration_loss(
             images, truth, transforms, consistency=consistency, penalty=penalty
         )

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from b2m.media.image import row_strips
 
 _GRID = 48  # cells on the longest side
-_LEAST_MOTION = 0.5  # pixels; a cell's mean, so that small movers in a still cell still count
-_LEAST_COSINE = 0.5  # axes more than 60 degrees apart do not determine each other's sign
+_MIN_MOTION = 0.5  # pixels; a cell's mean, so that small movers in a still cell still count
+_MIN_COSINE = 0.5  # axes more than 60 degrees apart do not determine each other's sign
 
 
-def length_of(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def magnitude(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Lengths of vectors: (..., 2) to (...)."""
     return np.hypot(vectors[..., 0], vectors[..., 1])
 
 
-def coherent_signs(line: NDArray[np.float32]) -> NDArray[np.float32]:
+def coherent_signs(axis: NDArray[np.float32]) -> NDArray[np.float32]:
     """Choose the signs of motion axes so that neighbours agree.
 
     Blur shows each pixel's motion axis, not the sign along it. Cells of a coarse grid that
@@ -29,15 +29,15 @@ def coherent_signs(line: NDArray[np.float32]) -> NDArray[np.float32]:
     one that turns or zooms on the spot goes clockwise or outwards.
 
     Args:
-        line: (H, W, 2) pixels over the whole exposure; the sign of each vector has no meaning.
+        axis: (H, W, 2) pixels over the whole exposure; the sign of each vector has no meaning.
 
     Returns:
-        (H, W, 2) float32, each vector that of ``line`` or its negative.
+        (H, W, 2) float32, each vector that of ``axis`` or its negative.
     """
-    height, width = line.shape[:2]
+    height, width = axis.shape[:2]
     cell = max(height, width) / _GRID
     size = (max(1, round(width / max(cell, 1))), max(1, round(height / max(cell, 1))))
-    coarse = _signed_cells(coarse_lines(line, size))
+    coarse = _signed_cells(coarse_axes(axis, size))
     signed = np.empty((height, width, 2), np.float32)
     # The steps of cv2.resize, done by strips: only the rows between two cells are in memory.
     place = (np.arange(height, dtype=np.float32) + 0.5) * (size[1] / height) - 0.5
@@ -47,31 +47,31 @@ def coherent_signs(line: NDArray[np.float32]) -> NDArray[np.float32]:
     lower, share = np.minimum(upper + 1, size[1] - 1), (place - upper)[:, None, None]
     for rows in row_strips(height, width):
         guide = wide[upper[rows]] * (1 - share[rows]) + wide[lower[rows]] * share[rows]
-        against = (guide * line[rows]).sum(axis=-1, keepdims=True) < 0
-        np.copyto(signed[rows], line[rows])
+        against = (guide * axis[rows]).sum(axis=-1, keepdims=True) < 0
+        np.copyto(signed[rows], axis[rows])
         np.negative(signed[rows], out=signed[rows], where=against)
     return signed
 
 
-def coarse_lines(line: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+def coarse_axes(axis: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
     """Mean motion axis per cell, (h, w, 2); its sign has no meaning."""
-    doubled = np.empty((*line.shape[:2], 2), np.float32)
-    for rows in row_strips(*line.shape[:2]):
-        doubled[rows] = double_angle_array(line[rows])
+    doubled = np.empty((*axis.shape[:2], 2), np.float32)
+    for rows in row_strips(*axis.shape[:2]):
+        doubled[rows] = double_angle_array(axis[rows])
     mean: Any = cv2.resize(doubled, size, interpolation=cv2.INTER_AREA)
     return half_angle_array(mean.reshape(size[1], size[0], 2))
 
 
-def double_angle_array(line: NDArray[np.float32]) -> NDArray[np.float32]:
+def double_angle_array(axis: NDArray[np.float32]) -> NDArray[np.float32]:
     """Double-angle vectors m (cos 2a, sin 2a), in which opposite signs agree; NaN counts as 0."""
-    u, v = np.nan_to_num(line[..., 0]), np.nan_to_num(line[..., 1])
+    u, v = np.nan_to_num(axis[..., 0]), np.nan_to_num(axis[..., 1])
     length = np.maximum(np.hypot(u, v), 1e-9)
     return np.stack(((u * u - v * v) / length, 2 * u * v / length), axis=-1)
 
 
 def half_angle_array(doubled: NDArray[np.float32]) -> NDArray[np.float32]:
     """One of the two vectors of each motion axis."""
-    length, angle = length_of(doubled), np.arctan2(doubled[..., 1], doubled[..., 0]) / 2
+    length, angle = magnitude(doubled), np.arctan2(doubled[..., 1], doubled[..., 0]) / 2
     halved = length[..., None] * np.stack((np.cos(angle), np.sin(angle)), axis=-1)
     return halved.astype(np.float32)
 
@@ -86,7 +86,7 @@ def _signed_cells(cells: NDArray[np.float32]) -> NDArray[np.float32]:
     height, width = cells.shape[:2]
     vectors = cells.reshape(-1, 2).astype(np.float64)
     lengths = np.hypot(vectors[:, 0], vectors[:, 1])
-    moving = lengths > _LEAST_MOTION
+    moving = lengths > _MIN_MOTION
     if not moving.any():
         return cells
     # SciPy before 1.15 builds trees of 32-bit indices alone.
@@ -102,7 +102,7 @@ def _signed_cells(cells: NDArray[np.float32]) -> NDArray[np.float32]:
     both = moving[start] & moving[end]
     start, end = start[both], end[both]
     cosine = np.abs((vectors[start] * vectors[end]).sum(axis=1)) / (lengths[start] * lengths[end])
-    similar = cosine > _LEAST_COSINE
+    similar = cosine > _MIN_COSINE
     start, end, cosine = start[similar], end[similar], cosine[similar]
     weight = cosine * np.minimum(lengths[start], lengths[end])
     shape = (len(vectors), len(vectors))

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from b2m.media.image import row_strips
-from b2m.motion.orientation import coarse_lines, double_angle_array, half_angle_array, length_of
+from b2m.motion.orientation import coarse_axes, double_angle_array, half_angle_array, magnitude
 
 Labels = NDArray[np.uint8]
 Cells = NDArray[np.float32]
@@ -68,8 +68,8 @@ def find_regions(
     size = (max(1, round(width / cell)), max(1, round(height / cell)))
     step = max(1, int(cell / _SAMPLES))
     sparse = axis[::step, ::step]
-    cells = coarse_lines(sparse, size)
-    moves = length_of(sparse) >= threshold
+    cells = coarse_axes(sparse, size)
+    moves = magnitude(sparse) >= threshold
     share = cv2.resize(moves.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     moving = share.reshape(size[::-1]) >= _MOVING_SHARE
     colors: Any = None
@@ -209,7 +209,7 @@ def _numbered_by_motion(
     labels: NDArray[np.intp], cells: Cells, moving: NDArray[np.bool_]
 ) -> Labels:
     """Number regions from 1 on by falling motion; 0 where still."""
-    motion = np.bincount(labels[moving], length_of(cells)[moving])
+    motion = np.bincount(labels[moving], magnitude(cells)[moving])
     rank = np.empty(len(motion), np.intp)
     rank[np.argsort(-motion, kind="stable")] = np.arange(1, len(motion) + 1)
     numbered = np.zeros(moving.shape, np.uint8)
@@ -227,13 +227,15 @@ def _segmented(
     superpixels, count = _superpixels(cells, moving, colors)
     first, second, discontinuities = _boundaries(cells, moving, colors, superpixels)
     inside, doubled = superpixels[moving], double_angle_array(cells)[moving]
-    motion, lines = np.zeros(count), np.zeros((count, 3))
-    np.add.at(motion, inside, length_of(cells)[moving])
-    np.add.at(lines, inside, np.column_stack((doubled, np.ones(len(doubled)))))
-    joined = _merge(count, first, second, discontinuities, motion, lines)
+    motion, axis_sums = np.zeros(count), np.zeros((count, 3))
+    np.add.at(motion, inside, magnitude(cells)[moving])
+    np.add.at(axis_sums, inside, np.column_stack((doubled, np.ones(len(doubled)))))
+    joined = _merge(count, first, second, discontinuities, motion, axis_sums)
     _, joined = np.unique(joined, return_inverse=True)
     moved = np.bincount(joined, motion).astype(np.float64)
-    together = np.column_stack([np.bincount(joined, column) for column in lines.T]).astype(float)
+    together = np.column_stack([np.bincount(joined, column) for column in axis_sums.T]).astype(
+        float
+    )
     regions = joined[superpixels]
     return _fringe_owners(regions, moving, moved, together)[regions]
 
@@ -242,7 +244,7 @@ def _fringe_owners(
     regions: NDArray[np.intp],
     moving: NDArray[np.bool_],
     motion: NDArray[np.float64],
-    lines: NDArray[np.float64],
+    axis_sums: NDArray[np.float64],
 ) -> NDArray[np.intp]:
     """For each region its own number, or, for a fringe, that of its owner; see `_merge`."""
     count = len(motion)
@@ -251,7 +253,7 @@ def _fringe_owners(
         both = moving[here] & moving[there] & (regions[here] != regions[there])
         np.add.at(shared, (regions[here][both], regions[there][both]), 1)
     shared += shared.T
-    speed, directions = motion / lines[:, 2], lines[:, :2]
+    speed, directions = motion / axis_sums[:, 2], axis_sums[:, :2]
     owners = np.arange(count)
     for fringe in np.flatnonzero(motion < _FRINGE * motion.sum()):
         owner = int(shared[fringe].argmax())
@@ -271,7 +273,7 @@ def _superpixels(
 ) -> tuple[NDArray[np.intp], int]:
     """Connected superpixels: their numbers, valid where it moves, and how many there are."""
     height, width = moving.shape
-    length = np.maximum(length_of(cells), 1.0)
+    length = np.maximum(magnitude(cells), 1.0)
     # Scaled so that a difference of about 1 is an edge.
     features = [2 * double_angle_array(cells) / length[..., None], 2 * np.log(length)[..., None]]
     if colors is not None:
@@ -335,8 +337,8 @@ def _boundaries(
     number = np.arange(moving.size).reshape(moving.shape)
     height, width = moving.shape
     smoothed = _superpixel_means(cells, superpixels, moving)
-    vectors, lengths = smoothed.reshape(-1, 2), length_of(smoothed).reshape(-1)
-    there_itself = length_of(cells).reshape(-1)
+    vectors, lengths = smoothed.reshape(-1, 2), magnitude(smoothed).reshape(-1)
+    there_itself = magnitude(cells).reshape(-1)
     firsts, seconds, discontinuities = [], [], []
     for (here, there), stride, limit in zip(neighbours(), (1, width), (width, height), strict=True):
         across = moving[here] & moving[there] & (superpixels[here] != superpixels[there])
@@ -355,7 +357,7 @@ def _boundaries(
             forth = np.where(held, candidate, forth)
         one, other = vectors[back], vectors[forth]
         longest = np.maximum(np.maximum(lengths[back], lengths[forth]), 1e-6)
-        discontinuity = np.minimum(length_of(one - other), length_of(one + other)) / longest
+        discontinuity = np.minimum(magnitude(one - other), magnitude(one + other)) / longest
         # Between two regions that do not touch, the motion is shorter than on both sides.
         sides = np.maximum(np.minimum(lengths[back], lengths[forth]), 1e-6)
         dip = 1 - np.minimum(there_itself[before], there_itself[after]) / sides
@@ -391,7 +393,7 @@ def _merge(
     second: NDArray[np.intp],
     discontinuities: NDArray[np.float64],
     motion: NDArray[np.float64],
-    lines: NDArray[np.float64],
+    axis_sums: NDArray[np.float64],
 ) -> NDArray[np.intp]:
     """Merge superpixels hierarchically, the least mean discontinuity across a boundary first.
 
@@ -400,7 +402,7 @@ def _merge(
         first, second: superpixels on both sides of each pair of cells at a boundary.
         discontinuities: discontinuity of the motion there, as a share of it.
         motion: (count,) of each superpixel, area times length.
-        lines: (count, 3) sum of the doubled angles of each superpixel, and their number.
+        axis_sums: (count, 3) sum of the doubled angles of each superpixel, and their number.
 
     Returns:
         For each superpixel the number of its region.
@@ -413,7 +415,7 @@ def _merge(
         one, other = divmod(pair, count)
         boundaries[one][other] = boundaries[other][one] = (total, length)
     parent = list(range(count))
-    weight, lines = motion.tolist(), lines.copy()
+    weight, axis_sums = motion.tolist(), axis_sums.copy()
     everything = max(sum(weight), 1e-9)
 
     def discontinuity(one: int, other: int) -> float:
@@ -424,7 +426,7 @@ def _merge(
         share = min(weight[one], weight[other]) / everything
         if share < _NEGLIGIBLE:
             return math.inf
-        means = lines[[one, other], :2] / lines[[one, other], 2:]
+        means = axis_sums[[one, other], :2] / axis_sums[[one, other], 2:]
         longest = max(np.hypot(*means[0]), np.hypot(*means[1]), 1e-9)
         similar = np.hypot(*(means[0] - means[1])) < _SIMILAR * longest
         return 2 * _DISCONTINUITY if share < _SMALL or similar else _DISCONTINUITY
@@ -444,7 +446,7 @@ def _merge(
             )
             parent[gone] = keep
             weight[keep] += weight[gone]
-            lines[keep] += lines[gone]
+            axis_sums[keep] += axis_sums[gone]
             del boundaries[keep][gone], boundaries[gone][keep]
             for beside, (total, length) in boundaries[gone].items():
                 del boundaries[beside][gone]

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from b2m.media.image import Pixels, fit
+from b2m.media.image import Pixels, limit_side
 from b2m.motion.fields import (
     VISIBLE_CHANGE,
     Flow,
@@ -23,16 +23,16 @@ from b2m.motion.fields import (
 )
 from b2m.motion.orientation import coherent_signs
 
-LEAST_MOTION = 1.0
+MIN_MOTION = 1.0
 """Pixels over the exposure against the background, from which on something counts as moving."""
 
 _POINTS = 60  # on the longest side of the grid to which the camera is fitted
 _TOLERANCES = (1.5, 3.0)  # pixels, of the fit; the second for coarse flow, where the first fails
-_LEAST_INLIERS = 0.25  # of the points; with fewer, no camera motion explains the field
+_MIN_INLIERS = 0.25  # of the points; with fewer, no camera motion explains the field
 _SHARE = 0.4  # of the camera's motion: the error of estimated motion
-_LEAST_AREA = 0.002  # of the photo; smaller objects are errors
+_MIN_AREA = 0.002  # of the photo; smaller objects are errors
 _MEDIAN_SIDE = 5  # pixels: least side of the median filter; else a 150th of the longest side
-_LONGEST_SIDE = 2048  # pixels; larger photos are segmented at this size
+_MAX_SIDE = 2048  # pixels; larger photos are segmented at this size
 # In areas without texture the flow is arbitrary, mostly zero. An object is kept if this share of it
 # would change visibly (`VISIBLE_CHANGE`) along the camera's motion or its own. On 61
 # validation scenes with true flow this loses nothing up to 0.2, and moving objects from 0.3 on.
@@ -50,9 +50,9 @@ def segment(photo: Pixels, flow: Flow) -> NDArray[np.bool_]:
         (H, W) bool.
     """
     height, width = photo.shape[:2]
-    small = fit(photo, _LONGEST_SIDE)
+    small = limit_side(photo, _MAX_SIDE)
     field = resize_flow(flow, small.shape[:2])
-    mask = moving_mask(field, LEAST_MOTION * small.shape[1] / width, small)
+    mask = moving_mask(field, MIN_MOTION * small.shape[1] / width, small)
     if mask.shape == (height, width):
         return mask
     soft: Any = cv2.resize(255 * mask.astype(np.uint8), (width, height))
@@ -60,7 +60,7 @@ def segment(photo: Pixels, flow: Flow) -> NDArray[np.bool_]:
 
 
 def moving_mask(
-    flow: Flow, threshold: float = LEAST_MOTION, photo: Pixels | None = None
+    flow: Flow, threshold: float = MIN_MOTION, photo: Pixels | None = None
 ) -> NDArray[np.bool_]:
     """Pixels that move relative to the background.
 
@@ -89,7 +89,7 @@ def moving_mask(
         displaced = _displaced(camera, middle) - middle
         ways = (change_between(photo, way, -way).max(axis=-1) for way in (displaced, flow))
         shows = np.maximum(*ways) > VISIBLE_CHANGE
-    return _components(moving, _LEAST_AREA * height * width, shows)
+    return _components(moving, _MIN_AREA * height * width, shows)
 
 
 def _camera(middle: NDArray[Any], flow: Flow) -> NDArray[np.float64]:
@@ -106,7 +106,7 @@ def _camera(middle: NDArray[Any], flow: Flow) -> NDArray[np.float64]:
         fitted, inliers = cv2.findHomography(
             points - half, points + half, cv2.USAC_MAGSAC, tolerance, maxIters=2000
         )
-        if fitted is not None and inliers is not None and inliers.mean() >= _LEAST_INLIERS:
+        if fitted is not None and inliers is not None and inliers.mean() >= _MIN_INLIERS:
             return np.asarray(fitted, np.float64)
     return np.eye(3)
 

@@ -270,7 +270,7 @@ class Run:
     def _needs(self) -> tuple[int, bool]:
         """How many frames the model needs of a sample, and whether their motion."""
         count = self.recipe.model(self.recipe.config).native_frames
-        sees_motion = self.recipe.model.gives in ("flow", "guidance")
+        sees_motion = self.recipe.model.output_kind in ("flow", "guidance")
         return (1, True) if sees_motion else (count or 7, count != 1)
 
     def _warm_start(self, init: str | Path | None) -> HubModel | None:

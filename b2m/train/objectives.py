@@ -21,7 +21,7 @@ from b2m.models.animator import MotionAnimator
 from b2m.models.guidance_predictor import GuidanceDiscriminator, GuidancePredictor
 from b2m.motion.color import flow_to_color
 from b2m.motion.fields import estimate_flow, to_middle_grid
-from b2m.tensors import evenly_spaced, to_flow, to_pixels
+from b2m.tensors import evenly_spaced, to_float_array, to_pixels
 from b2m.visualize.contact_sheet import grid, training_sheet
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ class AnimatorObjective(Objective):
             to_pixels(scenes.photo),
             to_pixels(animation.frames),
             to_pixels(scenes.frames),
-            to_flow(animation.flow),
-            to_flow(scenes.flow),
+            to_float_array(animation.flow),
+            to_float_array(scenes.flow),
         )
 
 
@@ -151,7 +151,7 @@ class PredictorObjective(Objective):
             called so; moving_or_still: share of all pixels at which that is right.
         """
         assert isinstance(model, GuidancePredictor)
-        latents = model.draw_latents(5, seed=0)
+        latents = model.sample_latents(5, seed=0)
         rows: dict[str, list[float]] = {"moving": [], "moving_first": []}
         rows |= {"still": [], "moving_or_still": []}
         for index, truth in enumerate(scenes.guidance):
@@ -175,7 +175,7 @@ class PredictorObjective(Objective):
     def draw(model: HubModel, scenes: SampleBatch) -> Pixels:
         """Photo, true guidance and five samples."""
         assert isinstance(model, GuidancePredictor)
-        latents = model.draw_latents(5, seed=0)
+        latents = model.sample_latents(5, seed=0)
         tiles: list[Pixels] = []
         for index, truth in enumerate(scenes.guidance.to(torch.int8)):
             with torch.inference_mode():
@@ -239,7 +239,7 @@ class ClipObjective(Objective):
         predicted, truth = (to_pixels(frames) for frames in cls._frames(model, scenes))
         flows = [to_middle_grid(estimate_flow(frames[0], frames[-1])) for frames in predicted]
         return training_sheet(
-            to_pixels(scenes.photo), predicted, truth, np.stack(flows), to_flow(scenes.flow)
+            to_pixels(scenes.photo), predicted, truth, np.stack(flows), to_float_array(scenes.flow)
         )
 
 
@@ -279,11 +279,11 @@ class FlowObjective(Objective):
     def draw(model: HubModel, scenes: SampleBatch) -> Pixels:
         """Photo, flow found and true flow, in one scale of colours."""
         with torch.inference_mode():
-            predicted = to_flow(model(scenes.photo))
+            predicted = to_float_array(model(scenes.photo))
         tiles: list[Pixels] = []
         labels: list[str] = []
         for picture, ours, truth in zip(
-            to_pixels(scenes.photo), predicted, to_flow(scenes.flow), strict=True
+            to_pixels(scenes.photo), predicted, to_float_array(scenes.flow), strict=True
         ):
             longest = max(1.0, float(np.linalg.norm(truth, axis=2).max()))
             tiles += [picture, flow_to_color(ours, longest), flow_to_color(truth, longest)]

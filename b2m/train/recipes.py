@@ -16,7 +16,7 @@ from b2m.hub import HubModel
 from b2m.registry import MODELS
 from b2m.train.objectives import OBJECTIVES, Objective
 
-_LEAST_RATE = 1e-6  # at which a cosine ends, as in Zhong 2022
+_MIN_RATE = 1e-6  # at which a cosine ends, as in Zhong 2022
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Recipe:
     @property
     def objective(self) -> type[Objective]:
         """How the training is scored and drawn."""
-        return OBJECTIVES[self.model.gives]
+        return OBJECTIVES[self.model.output_kind]
 
     def longest_blur(self, samples: int) -> float:
         """The longest blur, in pixels, after a number of samples."""
@@ -103,7 +103,7 @@ class Recipe:
         if not self.cosine:
             return rate
         share = min(1.0, samples / self.cosine)
-        return _LEAST_RATE + (rate - _LEAST_RATE) * (1 + math.cos(math.pi * share)) / 2
+        return _MIN_RATE + (rate - _MIN_RATE) * (1 + math.cos(math.pi * share)) / 2
 
     def scenes(self, samples: int, share: float, kind: float) -> SceneConfig:
         """What is rendered for training.

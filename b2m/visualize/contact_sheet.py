@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from b2m.errors import InputError
 from b2m.files import atomic_path
-from b2m.media.image import Pixels, fit
+from b2m.media.image import Pixels, limit_side
 from b2m.motion.color import color_wheel, flow_to_color
 from b2m.motion.fields import STILL_THRESHOLD, Flow, resize_flow
 
@@ -26,7 +26,7 @@ _EDGE = (222, 224, 228)
 TILE = 320
 """Longest side in pixels of a picture on a clip's page."""
 
-_LEAST_TILE = 96  # shortest side in pixels of a picture on a training's sheet
+_MIN_TILE = 96  # shortest side in pixels of a picture on a training's sheet
 _OVERSAMPLING = 2  # arrows are drawn larger and averaged down, so that their edges are smooth
 
 
@@ -109,10 +109,10 @@ def clip_sheet(
         (H, W, 3) uint8 sRGB. Frames are labelled with their instant, from 0 to 1; the wheel says
         how many pixels of the photo its rim stands for.
     """
-    small = fit(photo, max_tile)
+    small = limit_side(photo, max_tile)
     size = small.shape[:2]
     pieces: list[Any] = [
-        cv2.resize(fit(frame, max_tile), size[::-1], interpolation=cv2.INTER_AREA)
+        cv2.resize(limit_side(frame, max_tile), size[::-1], interpolation=cv2.INTER_AREA)
         for frame in frames
     ]
     instants = [i / max(len(pieces) - 1, 1) for i in range(len(pieces))]
@@ -152,7 +152,7 @@ def training_sheet(
     """
     tiles, labels = [], []
     # Crops of the smallest recipes have no room for captions.
-    larger = math.ceil(_LEAST_TILE / min(photos.shape[1:3]))
+    larger = math.ceil(_MIN_TILE / min(photos.shape[1:3]))
     picked = [(0, "first"), (frames.shape[1] // 2, "middle"), (frames.shape[1] - 1, "last")]
     for row, photo in enumerate(photos):
         largest = max(1.0, float(np.linalg.norm(true_flows[row], axis=2).max()))

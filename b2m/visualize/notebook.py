@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from b2m.media.image import Pixels, fit, open_image
+from b2m.media.image import Pixels, limit_side, open_image
 from b2m.visualize.contact_sheet import grid, legend
 
 _PICTURES = {  # of a run's folder, with what they show
     "curve.png": "Curves of the training over the samples seen, beside the photo and no motion",
     "sheet.png": "Validation scenes: photo, frames and motion field, predicted and true",
 }
-_LEAST_SIDE = 150  # pixels; smaller pictures are shown larger
+_MIN_SIDE = 150  # pixels; smaller pictures are shown larger
 _WHEEL = 180  # pixels, at most
 
 
@@ -78,8 +78,8 @@ def live_view() -> Callable[[Path], None]:
 def _tile(picture: NDArray[Any], side: int) -> Pixels:
     if picture.dtype == bool:
         picture = np.repeat(picture[..., None].astype(np.uint8) * 255, 3, -1)
-    small = fit(picture, side)
-    larger = -(-min(_LEAST_SIDE, side) // max(small.shape[:2]))
+    small = limit_side(picture, side)
+    larger = -(-min(_MIN_SIDE, side) // max(small.shape[:2]))
     return small.repeat(larger, axis=0).repeat(larger, axis=1)
 
 

@@ -30,7 +30,7 @@ from mutations import mutated, photos, videos
 
 SECONDS = 10.0
 MEMORY = 6 << 30  # bytes of addresses, most of which PyTorch's libraries take
-LONGEST_SENTENCE = 500
+MAX_SENTENCE = 500
 
 
 def attempt(kind: str, path: Path, animate: bool) -> str:
@@ -57,7 +57,7 @@ def attempt(kind: str, path: Path, animate: bool) -> str:
                     path.with_name(f"out{ending}").unlink()
     except InputError as error:
         sentence = str(error)
-        if "\n" in sentence or len(sentence) > LONGEST_SENTENCE:
+        if "\n" in sentence or len(sentence) > MAX_SENTENCE:
             return f"fault: no sentence: {sentence!r}"
         return f"refused: {sentence}"
     except Exception:

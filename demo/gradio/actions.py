@@ -30,7 +30,7 @@ from clips import (
     stem,
 )
 from limits import (
-    MOST_VIDEO_FRAME,
+    MAX_VIDEO_FRAME,
     PHOTO_SECONDS,
     VIDEO_SECONDS,
     Cancelled,
@@ -44,7 +44,7 @@ from visitors import VisitorAnimator, show, shown, visitor
 
 import b2m
 from b2m.errors import NothingMovesError
-from b2m.media import Pixels, fit, fitted_size, open_image, write_png
+from b2m.media import Pixels, limit_side, limited_size, open_image, write_png
 from b2m.media.video import read_video
 from b2m.motion import flow_to_color, write_flow
 
@@ -57,9 +57,9 @@ except ImportError:
         return function
 
 
-MOST_FRAMES = 300  # of a video: others wait in line
-MOST_VIDEO = 5e7  # pixels of all its frames, two or three minutes on two cores; others are shrunk
-MOST_SIDE = 4096  # pixels, of an MP4; many players take no more
+MAX_FRAMES = 300  # of a video: others wait in line
+MAX_VIDEO = 5e7  # pixels of all its frames, two or three minutes on two cores; others are shrunk
+MAX_SIDE = 4096  # pixels, of an MP4; many players take no more
 HINT = "Drop, paste or take a blurred photo, or click an example; it is animated at once."
 KINDS = (
     "MP4",
@@ -357,7 +357,7 @@ def _explained(
 ) -> tuple[Any, Any]:
     """Photo and sharp photo, and pictures of the motion."""
     clip = clip_of(photo, model, edits, int(motion), int(frames))
-    return (fit(clip.photo, SHOWN_SIDE), fit(clip.middle, SHOWN_SIDE)), figures(clip)
+    return (limit_side(clip.photo, SHOWN_SIDE), limit_side(clip.middle, SHOWN_SIDE)), figures(clip)
 
 
 @on_gpu
@@ -474,20 +474,20 @@ def video(
         at_hand = "animator" in models()
         remedy = "choose it in the settings of Photo" if at_hand else "its weights are not here"
         raise b2m.InputError(f"'{model}' makes no videos, only the animator does: {remedy}")
-    blurred = read_video(clip, max_pixels=MOST_VIDEO_FRAME)
+    blurred = read_video(clip, max_pixels=MAX_VIDEO_FRAME)
     for sentence in blurred.warnings:
         gr.Info(sentence)
-    if (count := blurred.count()) > MOST_FRAMES:
+    if (count := blurred.count()) > MAX_FRAMES:
         raise b2m.InputError(
-            f"the video has {count} frames, and this page takes up to {MOST_FRAMES}: cut it, or "
+            f"the video has {count} frames, and this page takes up to {MAX_FRAMES}: cut it, or "
             "run 'b2m video' on your own machine"
         )
     target = folder() / f"{stem(clip)}-sharp.mp4"
-    share = math.sqrt(MOST_VIDEO / (count * blurred.width * blurred.height))
+    share = math.sqrt(MAX_VIDEO / (count * blurred.width * blurred.height))
     side = int(share * max(blurred.width, blurred.height)) if share < 1 else None
     try:
         if side is not None:
-            height, width = fitted_size((blurred.height, blurred.width), side)
+            height, width = limited_size((blurred.height, blurred.width), side)
             gr.Info(
                 f"{blurred.width} × {blurred.height} px in {count} frames are too much for this "
                 f"page: the sharp video has {width} × {height} px. Cut yours for larger ones."
@@ -532,6 +532,6 @@ def save(
     if kind == "Contact sheet":
         return str(clip.save_sheet(where / f"{name}.png"))
     if kind == "MP4":
-        options["max_side"] = MOST_SIDE
+        options["max_side"] = MAX_SIDE
     endings = {"GIF": ".gif", "WebP": ".webp", "Motion Photo": ".MP.jpg"}
     return str(clip.save(where / f"{name}{endings.get(kind, '.mp4')}", **options))

@@ -25,7 +25,7 @@ from actions import (
     HINT,
     IDLE,
     KINDS,
-    MOST_FRAMES,
+    MAX_FRAMES,
     again,
     animate,
     begin,
@@ -47,7 +47,7 @@ from actions import (
 from card import Card
 from clips import clip_of, default_model, loaded, models
 from gradio.exceptions import InvalidPathError
-from limits import MOST_PHOTO, MOST_WAITING, Guard, cancel, few_arenas, share_fairly
+from limits import MAX_PHOTO, MAX_WAITING, Guard, cancel, few_arenas, share_fairly
 from pictures import NO_PAD, NO_TILES, examples, intro, pad_marks, wheel
 from pydantic import ValidationError
 from starlette.middleware import Middleware
@@ -215,7 +215,7 @@ def build() -> gr.Blocks:
         gr.Markdown(
             "# Blur to motion\n"
             "Turns one motion-blurred photo into a short sharp clip. "
-            f"Photos of up to {MOST_PHOTO // 10**6} megapixels. {privacy()}"
+            f"Photos of up to {MAX_PHOTO // 10**6} megapixels. {privacy()}"
         )
         edits, undone, taken = gr.State([]), gr.State([]), gr.State(None)
         motion = gr.Number(1, label="Motion", visible=False, precision=0)
@@ -306,7 +306,7 @@ def build() -> gr.Blocks:
         with gr.Tab("Video"):
             gr.Markdown(
                 "Each frame of a blurred video becomes seven sharp ones; the neighbouring frames "
-                f"tell the direction. Up to {MOST_FRAMES} frames; large videos are shrunk first."
+                f"tell the direction. Up to {MAX_FRAMES} frames; large videos are shrunk first."
             )
             with gr.Row():
                 with gr.Column():
@@ -552,7 +552,7 @@ def build() -> gr.Blocks:
                     lambda visible=button is find: gr.HTML(visible=visible), None, legend, **at_once
                 )
         endpoint(photo_input(visible=False), settings, waits)
-    page.queue(max_size=MOST_WAITING)
+    page.queue(max_size=MAX_WAITING)
     share_fairly(page._queue)
     return page
 

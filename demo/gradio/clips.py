@@ -30,7 +30,7 @@ MOTIONS = 4
 DISTINCT = 0.25  # of the change that reversing everything makes; options less apart are alike
 KEPT_PHOTOS = 3  # photos whose encoding is kept; others are encoded again
 KEPT_CLIPS = 2
-MOST_POINTS = 500  # of a stroke
+MAX_POINTS = 500  # of a stroke
 KEPT_GUIDANCE = 200  # of the edits of photos, each a few kilobytes
 BRUSH = 0.05  # of the longest side, the width of the brush
 COLORS = {"red": "up-right", "green": "up-left", "yellow": "down-left", "blue": "down-right"}
@@ -256,7 +256,7 @@ def edit_with(tool: str, points: Any, photo: np.ndarray, brush: float = BRUSH) -
         raise b2m.InputError("that line holds no points, or such as are nowhere: draw it again")
     line = simplified(drawn)
     if tool == "stroke":
-        return {"kind": tool, "points": simplified(drawn, MOST_POINTS)}
+        return {"kind": tool, "points": simplified(drawn, MAX_POINTS)}
     if tool in ("tap", "hold"):
         return {"kind": tool, "point": line[0]}
     if tool in COLORS or tool == "black":

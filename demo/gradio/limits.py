@@ -21,13 +21,13 @@ from gradio.server_messages import ProcessCompletedMessage
 import b2m
 from b2m.media.image import open_image
 
-MOST_PHOTO = 50_000_000  # pixels
-MOST_VIDEO_FRAME = 10_000_000  # pixels of each frame
+MAX_PHOTO = 50_000_000  # pixels
+MAX_VIDEO_FRAME = 10_000_000  # pixels of each frame
 PHOTO_SECONDS = 180  # that a job may take
 VIDEO_SECONDS = 900
-MOST_WAITING = 64  # jobs
-MOST_OF_ONE = 8  # of these, of one page
-MOST_OF_ADDRESS = 32  # of one address, behind which there may be several people
+MAX_WAITING = 64  # jobs
+MAX_OF_ONE = 8  # of these, of one page
+MAX_OF_ADDRESS = 32  # of one address, behind which there may be several people
 _USUAL_SECONDS = 5.0  # of a job, until some were done
 
 Scope = MutableMapping[str, Any]
@@ -41,10 +41,10 @@ def check_photo(photo: str) -> None:
     """
     with open_image(photo) as opened:
         width, height = opened.size
-    if width * height > MOST_PHOTO:
+    if width * height > MAX_PHOTO:
         raise b2m.InputError(
             f"the photo has {width} × {height} pixels, and this page takes up to "
-            f"{MOST_PHOTO // 10**6} megapixels: make it smaller, or run 'b2m animate' on your own "
+            f"{MAX_PHOTO // 10**6} megapixels: make it smaller, or run 'b2m animate' on your own "
             "machine"
         )
 
@@ -151,8 +151,8 @@ def share_fairly(queue: Any) -> None:
         waiting = [event for line in _lines(queue) for event in line]
         page = [event for event in waiting if body.session_hash == event.session_hash]
         address = [event for event in waiting if _address(event.request) == _address(request)]
-        full = len(waiting) >= MOST_WAITING or len(address) >= MOST_OF_ADDRESS
-        if full or len(page) >= MOST_OF_ONE:
+        full = len(waiting) >= MAX_WAITING or len(address) >= MAX_OF_ADDRESS
+        if full or len(page) >= MAX_OF_ONE:
             what = "the queue is full" if full else f"{len(page)} of your jobs are waiting"
             return False, f"{what}: try again in about {_seconds(queue)} s", "queue_full"
         result = await push(body, request, username)

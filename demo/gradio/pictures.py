@@ -13,7 +13,7 @@ import numpy as np
 
 from b2m import guidance as guidance_of
 from b2m.inference.clip import Clip
-from b2m.media import Pixels, fit, read_image
+from b2m.media import Pixels, limit_side, read_image
 from b2m.media.video import write_webp
 from b2m.motion import color_wheel, flow_to_color, resize_flow
 from b2m.visualize.contact_sheet import arrows
@@ -40,7 +40,7 @@ def _data(mime: str, data: bytes) -> str:
 
 def pad_value(photo: Pixels) -> dict[str, Any]:
     """Value of the drawing pad: a picture, and the size of the photo."""
-    picture = as_data(fit(photo, PAD_SIDE))
+    picture = as_data(limit_side(photo, PAD_SIDE))
     return {"picture": picture, "width": photo.shape[1], "height": photo.shape[0]}
 
 
@@ -67,10 +67,10 @@ def examples(paths: Sequence[Path]) -> dict[str, Any]:
     """Example photos to pick."""
     found = []
     for path in paths:
-        picture = fit(read_image(path).pixels, 2 * TILE_SIDE)
+        picture = limit_side(read_image(path).pixels, 2 * TILE_SIDE)
         side = min(picture.shape[:2])
         top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
-        square = fit(picture[top : top + side, left : left + side], 160)
+        square = limit_side(picture[top : top + side, left : left + side], 160)
         name = path.stem.replace("-", " ")
         found.append({"picture": as_data(square), "alt": f"Example photo: {name}", "caption": ""})
     return {"label": "Examples", "size": "small", "tiles": found, "wheel": ""}
@@ -78,7 +78,7 @@ def examples(paths: Sequence[Path]) -> dict[str, Any]:
 
 def playing(clip: Clip, side: int) -> str:
     """A looping clip, forwards and backwards, as a data URL."""
-    small = fit(clip.photo, side)
+    small = limit_side(clip.photo, side)
     frames = list(clip.render(clip.count, small.shape[:2]))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.webp"
@@ -88,7 +88,8 @@ def playing(clip: Clip, side: int) -> str:
 
 def intro(clip: Clip) -> dict[str, Any]:
     """A finished example: its photo, and the clip that plays."""
-    return {"photo": as_data(fit(clip.photo, FIGURE_SIDE)), "clip": playing(clip, FIGURE_SIDE)}
+    photo = limit_side(clip.photo, FIGURE_SIDE)
+    return {"photo": as_data(photo), "clip": playing(clip, FIGURE_SIDE)}
 
 
 def _tile(frame: Pixels, field: Pixels) -> Pixels:
@@ -98,7 +99,7 @@ def _tile(frame: Pixels, field: Pixels) -> Pixels:
 
 def awaited(photo: Pixels) -> dict[str, Any]:
     """The placeholder of the motion hypotheses while they are computed."""
-    small = fit(photo, TILE_SIDE)
+    small = limit_side(photo, TILE_SIDE)
     picture = as_data(_tile(small, np.full_like(small, 255)))
     return {**NO_TILES, "size": "large", "awaited": picture}
 
@@ -108,8 +109,8 @@ def tiles(clips: Sequence[Clip]) -> dict[str, Any]:
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for number, clip in enumerate(clips, 1):
-            small = fit(clip.photo, TILE_SIDE)
-            field = fit(flow_to_color(clip.flow), TILE_SIDE)
+            small = limit_side(clip.photo, TILE_SIDE)
+            field = limit_side(flow_to_color(clip.flow), TILE_SIDE)
             path = Path(folder) / "clip.webp"
             frames = clip.render(clip.count, small.shape[:2])
             write_webp(path, (_tile(frame, field) for frame in frames), clip.count)
@@ -122,23 +123,23 @@ def tiles(clips: Sequence[Clip]) -> dict[str, Any]:
 
 def figures(clip: Clip) -> dict[str, Any]:
     """Details: the motion, its guidance, and how closely the clip explains the photo."""
-    small = fit(clip.photo, FIGURE_SIDE)
+    small = limit_side(clip.photo, FIGURE_SIDE)
     size = small.shape[:2]
-    mean = fit(clip.reblurred, FIGURE_SIDE)
-    seen = fit(clip.photo, max(mean.shape[:2]))
+    mean = limit_side(clip.reblurred, FIGURE_SIDE)
+    seen = limit_side(clip.photo, max(mean.shape[:2]))
     difference = np.abs(seen.astype(int) - mean).clip(0, 255 // RESIDUAL) * RESIDUAL
     raw = clip.reblur_psnr_raw
-    first, last = (fit(clip.at(time), FIGURE_SIDE) for time in (-1.0, 1.0))
+    first, last = (limit_side(clip.at(time), FIGURE_SIDE) for time in (-1.0, 1.0))
     ends = np.stack([first[..., 0], first[..., 1] // 2 + last[..., 1] // 2, last[..., 2]], axis=-1)
     shown = (
         (arrows(small, resize_flow(clip.flow, size)), "Motion over the exposure", ""),
         (
-            fit(flow_to_color(clip.flow), FIGURE_SIDE),
+            limit_side(flow_to_color(clip.flow), FIGURE_SIDE),
             "Motion field: the colour is the direction, as on the wheel; white is still",
             wheel(),
         ),
         (
-            fit(guidance_of.to_color(clip.guidance), FIGURE_SIDE),
+            limit_side(guidance_of.to_color(clip.guidance), FIGURE_SIDE),
             "Guidance: red right and up, green left and up, yellow left and down, blue right and "
             "down, black still",
             "",

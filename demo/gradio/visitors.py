@@ -40,7 +40,7 @@ def visitor_is_there() -> bool:
     return event is None or event.alive
 
 
-_MOST_PAGES = 1000  # whose photos are remembered
+_MAX_PAGES = 1000  # whose photos are remembered
 _shown: OrderedDict[str, tuple[str | None, bool]] = OrderedDict()
 
 
@@ -50,7 +50,7 @@ def show(page: str, photo: str | None, *, clip: bool = False) -> None:
         return
     _shown[page] = photo, clip
     _shown.move_to_end(page)
-    while len(_shown) > _MOST_PAGES:
+    while len(_shown) > _MAX_PAGES:
         _shown.popitem(last=False)
 
 

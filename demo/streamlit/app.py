@@ -22,7 +22,7 @@ from b2m.inference import preview as previews
 from b2m.inference.clip import Clip
 from b2m.inference.diagnostics import fastest
 from b2m.inference.preview import Preview
-from b2m.media import Pixels, fit
+from b2m.media import Pixels, limit_side
 from b2m.motion import flow_to_color, resize_flow, write_flow
 from b2m.visualize.contact_sheet import arrows, with_wheel
 
@@ -153,7 +153,7 @@ class Shown:
     @cached_property
     def pictures(self) -> dict[str, Pixels]:
         """Of its motion, with their captions."""
-        small = fit(self.clip.photo, SHOWN_SIDE)
+        small = limit_side(self.clip.photo, SHOWN_SIDE)
         flow = resize_flow(self.clip.flow, small.shape[:2])
         longest = max(1.0, fastest(flow))
         return {
@@ -161,7 +161,7 @@ class Shown:
             "Motion field: the colour is the direction, as on the wheel; white is still": (
                 with_wheel(flow_to_color(flow, longest), longest)
             ),
-            f"Guidance: {COLORS}": fit(guidance_of.to_color(self.clip.guidance), SHOWN_SIDE),
+            f"Guidance: {COLORS}": limit_side(guidance_of.to_color(self.clip.guidance), SHOWN_SIDE),
         }
 
 
@@ -256,12 +256,12 @@ def panel(
     clip = shown.clip
     st.subheader(f"{model}: {option(number)}")
     photo, playing = st.columns(2)
-    photo.image(fit(clip.photo, SHOWN_SIDE), caption="Photo")
+    photo.image(limit_side(clip.photo, SHOWN_SIDE), caption="Photo")
     # Streamlit tells videos apart by their bytes: an empty box makes two of the same clip differ.
     video = shown.video + (b"" if place == "left" else b"\x00\x00\x00\x08free")
     playing.video(video, loop=True, autoplay=True, muted=True)
     playing.caption("Result")
-    st.image(fit(nearest(clip, time), SHOWN_SIDE), caption=f"t = {(time + 1) / 2:.2f}")
+    st.image(limit_side(nearest(clip, time), SHOWN_SIDE), caption=f"t = {(time + 1) / 2:.2f}")
     for caption, picture in shown.pictures.items():
         st.image(picture, caption=caption)
     stem = f"{Path(name).stem}-{model}-{number}"

@@ -52,7 +52,7 @@ PAGE = ("index.html", "style.css", *sorted({path.name for path in HERE.glob("*.j
 EXAMPLES = ("moving-apart.jpg", "box-carried.jpg", "temple-shake.jpg", "cat-roll.jpg")
 LAZY = ("webgpu", "asyncify")  # fetched when a graphics processor is to be used
 _OPSET = 20
-_LEAST_HALF = 64  # values; smaller tensors stay in single precision
+_MIN_HALF = 64  # values; smaller tensors stay in single precision
 
 
 class Extract(nn.Module):
@@ -164,7 +164,7 @@ def _halved(model: Any) -> Any:
     graph, kept, casts = model.graph, [], []
     for tensor in graph.initializer:
         values = numpy_helper.to_array(tensor)
-        if values.dtype == np.float32 and values.size > _LEAST_HALF:
+        if values.dtype == np.float32 and values.size > _MIN_HALF:
             half = f"{tensor.name}_half"
             kept.append(numpy_helper.from_array(values.astype(np.float16), half))
             casts.append(helper.make_node("Cast", [half], [tensor.name], to=TensorProto.FLOAT))

@@ -32,7 +32,7 @@ ESTIMATORS = {"dis": estimate_flow, "raft": raft_flow}
 """What estimates flow, by the name that `Averaging.flow` has."""
 
 _READ_AT_ONCE = 16  # samples of a task, where they are made nearly as fast as frames are read
-_LONGEST_TASK = 1024  # samples, where a video has hardly a frame to begin with
+_MAX_TASK = 1024  # samples, where a video has hardly a frame to begin with
 _MONKAA_LEAST, _MONKAA_LONGEST = 5, 100
 
 
@@ -69,7 +69,7 @@ def may_end_windows(recipe: DatasetRecipe, source_plan: SourcePlan, index: int, 
     """
     if recipe.averaging.interpolate != "none":
         return count == TASK_SAMPLES
-    if source_plan.source.files or count >= _LONGEST_TASK:
+    if source_plan.source.files or count >= _MAX_TASK:
         return count >= _READ_AT_ONCE
     if source_plan.footage is None or count < _READ_AT_ONCE:
         return False

@@ -24,7 +24,7 @@ from b2m.data.storage import Skip
 from b2m.data.textures import Textures, load_textures, pack_textures, split_files
 from b2m.errors import InputError
 from b2m.media.image import read_image
-from b2m.tensors import to_flow, to_pixels
+from b2m.tensors import to_float_array, to_pixels
 
 _OURS = "made up by b2m"
 
@@ -63,7 +63,7 @@ def rendering_generator(
             sample = Sample(
                 to_pixels(scenes.photo[index]),
                 to_pixels(scenes.frames[index]),
-                to_flow(scenes.flow[index]),
+                to_float_array(scenes.flow[index]),
             )
             known = {"made_from": origin.names, "licence": origin.licence} if origin else {}
             yield record_of(recipe, task, index, sample, 0, flow_from="exact", **known), sample

@@ -36,10 +36,10 @@ from b2m.evaluate.table import Group, Options, Table
 from b2m.evaluate.test_sets import clip_samples
 from b2m.guidance.quantize import from_flow
 from b2m.inference.animator import BlurAnimator
-from b2m.inference.hypotheses import LEAST_DIFFERENCE
+from b2m.inference.hypotheses import MIN_DIFFERENCE
 from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.motion.fields import STILL_THRESHOLD
-from b2m.motion.orientation import length_of
+from b2m.motion.orientation import magnitude
 from b2m.registry import register_table
 
 WINDOWS = 20
@@ -170,7 +170,7 @@ class HypothesesTable(Table):
             "still: share of all pixels at which it is right about that.",
             f"Found: share of the photos for which any of the N motions goes the right way in "
             f"{FOUND:.0%} of the moving pixels. Two motions: share of the photos for which two of "
-            f"the five are opposite in {LEAST_DIFFERENCE / 2:.0%} or more of the true motion.",
+            f"the five are opposite in {MIN_DIFFERENCE / 2:.0%} or more of the true motion.",
         ]
         if SAMPLES not in {method.name for method in self.methods}:
             notes.append("Without the cVAE-GAN, as no weights of it were found.")
@@ -192,10 +192,10 @@ def _guidance_scores(clip: ScoredClip, sample: Sample, moving: Mask) -> dict[str
 
 def _two_motions(clips: Sequence[ScoredClip], sample: Sample) -> bool:
     """Whether any two clips run against each other in enough of the true motion."""
-    length = length_of(sample.known_flow)
+    length = magnitude(sample.known_flow)
     for number, clip in enumerate(clips):
         for other in clips[:number]:
             opposite = (clip.known_flow * other.known_flow).sum(axis=-1) < 0
-            if length[opposite].sum() >= LEAST_DIFFERENCE / 2 * length.sum():
+            if length[opposite].sum() >= MIN_DIFFERENCE / 2 * length.sum():
                 return True
     return False

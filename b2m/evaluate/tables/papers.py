@@ -42,7 +42,7 @@ from b2m.evaluate.table import COST_COLUMNS, NO_COST, Group, Options, Rows, Tabl
 from b2m.evaluate.test_sets import INSTANTS, built_samples, rotation_samples, video_samples
 from b2m.metrics import epe, flow_epe_either_sign, load_lpips, ssim
 from b2m.motion.fields import STILL_THRESHOLD, to_first_grid
-from b2m.motion.orientation import length_of
+from b2m.motion.orientation import magnitude
 from b2m.registry import register_table
 from b2m.visualize import plots
 from b2m.visualize.plots import PhotoScores
@@ -186,7 +186,7 @@ class PaperTable(Table):
     def frame_scores(self, sample: Sample) -> Iterator[tuple[Label, Scores]]:
         """Scores of frames: of the photo repeated, and of each method by its tries."""
         several = self.spec.instants > 1
-        longest = 0.0 if sample.flow is None else float(length_of(sample.flow).max())
+        longest = 0.0 if sample.flow is None else float(magnitude(sample.flow).max())
         lpips = self.lpips if self.seen % _LPIPS_EVERY == 0 else None
         self.seen += 1
         scorer = Scorer(sample, self.spec.instants)

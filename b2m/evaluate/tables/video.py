@@ -76,7 +76,7 @@ class Blurred(NamedTuple):
         output: (T, H, W, 3), what the finished video shows.
     """
 
-    scene: video.Scene
+    scene: video.DirectedFrame
     sharp: Frames
     output: Frames
 
@@ -181,21 +181,21 @@ def _step(earlier: Pixels, later: Pixels, seen: Mask) -> float:
 def _blurred_frames(animator: BlurAnimator, path: Path, samples: int) -> Iterator[Blurred]:
     """The blurred frames of a clip; the sharp ones of a few are held at a time."""
     made_of: deque[Frames] = deque()
-    scenes: deque[video.Scene] = deque()
+    scenes: deque[video.DirectedFrame] = deque()
 
     def timed_frames() -> Iterator[video.TimedFrame]:
         for number, (photo, sharp) in enumerate(averaged_frames(path, samples)):
             made_of.append(sharp)
             yield video.TimedFrame(photo, Fraction(number), Fraction(number + 1))
 
-    def timed() -> Iterator[tuple[video.Scene, list[video.Instant]]]:
+    def frames_with_instants() -> Iterator[tuple[video.DirectedFrame, list[video.Instant]]]:
         moments = [video.Instant((index + 0.5) / FRAMES, index) for index in range(FRAMES)]
-        for scene in video.find_motion(animator, timed_frames(), SHUTTER):
+        for scene in video.estimate_directions(animator, timed_frames(), SHUTTER):
             scenes.append(scene)
             yield scene, moments
 
     output: list[Pixels] = []
-    for frame, _ in video.pictures(timed(), SHUTTER):
+    for frame, _ in video.render_instants(frames_with_instants(), SHUTTER):
         output.append(frame)
         if len(output) == FRAMES:
             yield Blurred(scenes.popleft(), made_of.popleft(), np.stack(output))

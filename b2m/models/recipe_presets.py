@@ -39,7 +39,7 @@ PAPER: dict[str, Any] = {
 samples. Scenes are ours, cropped anywhere but where "centred" says otherwise, turned, mirrored and
 reversed, and the averaged weights are kept."""
 
-ZHONG = ("turn", "mirror", "reverse")
+ZHONG_AUGMENTATIONS = ("turn", "mirror", "reverse")
 """Augmentations of Zhong 2022: flips and quarter turns, and each film with its reverse."""
 
 PAPER_ADAM: dict[str, Any] = {
