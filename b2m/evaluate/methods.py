@@ -261,6 +261,8 @@ _METHODS: dict[str, tuple[str, _Factory]] = {
     "VideoRestorer of STN": ("video-restorer-stn", _unguided),
     "VideoRestorer of STN and LW": ("video-restorer-stn-lw", _unguided),
     "VideoRestorer of STN and ITN": ("video-restorer-stn-itn", _unguided),
+    "VideoRestorer, trained further": ("video-restorer-further", _unguided),
+    "VideoRestorer, trained further without penalty": ("video-restorer-further-pml-tcl", _unguided),
     "VideoRestorer without refining block": ("video-restorer-unrefined", _unguided),
     "VideoRestorer by PML": ("video-restorer-pml", _unguided),
     "VideoRestorer by PML and TCL": ("video-restorer-pml-tcl", _unguided),

@@ -283,6 +283,16 @@ def _compact(loss: dict[str, float] | None = None, **changes: Any) -> dict[str, 
     return known | ({"loss": loss} if loss else {})
 
 
+_FURTHER: dict[str, Any] = {
+    "blur": (36.0, 40.0),
+    "camera_samples": 0,
+    "cosine": 6_000,
+    "reuse": 10,
+    "real_share": 0.12,
+    "kinds": {"camera": 0.3, "movers": 0.45, "mixed": 0.25},
+    "learning_rate": 4e-4,
+}
+
 # 80 epochs, halved at 40 and 60. The text lost the rate, the crops and how many images there were:
 # 1e-4 (as in 2021b), 256 and 20,000 chosen.
 # Images "are cropped … without resizing", of which nothing else is said: in the order of the film.
@@ -309,6 +319,9 @@ _PAPER: dict[str, Any] = {
         # Its losses: Eq. 3 alone, and Eq. 3 and 4.
         "video-restorer-pml": _compact({"consistency": 0.0, "penalty": 0.0}, frames=3),
         "video-restorer-pml-tcl": _compact({"penalty": 0.0}, frames=3),
+        # From the weights that ship, for a short time, with and without the penalty at 7 frames.
+        "video-restorer-further": {**_compact(), **_FURTHER},
+        "video-restorer-further-pml-tcl": {**_compact({"penalty": 0.0}), **_FURTHER},
         "video-restorer-paper": {"config": VideoRestorerConfig.paper(), **_PAPER},
         # For the first, middle and last frame, as on rotational blur; crops of 128 chosen.
         "video-restorer-paper-three-frames": {
