@@ -32,29 +32,31 @@ def photos() -> Textures:
     return procedural_textures(count=3, side=160)
 
 
-def degrees(*angles):
-    return [torch.tensor([math.radians(angle)], dtype=torch.float64) for angle in angles]
-
-
 # --- rotations -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("angles", [(0, 0, 0), (30, 0, 0), (0, 20, 0), (0, 0, 45), (170, -40, 25)])
-def test_euler_angles_are_scipys(angles):
-    ours = rotation.rotation_matrix(rotation.quaternion(*degrees(*angles)))[0].numpy()
-    theirs = Rotation.from_euler("YXZ", angles, degrees=True).as_matrix()
-    np.testing.assert_allclose(ours, theirs, atol=1e-12)
+def test_euler_angles_are_products_of_three_matrices(angles):
+    yaw, pitch, roll = np.radians(angles)
+
+    def about(axis, angle):
+        """Rodrigues' formula."""
+        matrix, _ = cv2.Rodrigues(angle * np.eye(3)[axis])
+        return matrix
+
+    ours = rotation.orientations(torch.tensor([[yaw, pitch, roll]])).as_matrix()[0]
+    np.testing.assert_allclose(ours, about(1, yaw) @ about(0, pitch) @ about(2, roll), atol=1e-12)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize("last", [(35, -20, 10), (-175, 60, 120), (10.00001, 0, 0)])
 def test_slerp_is_scipys(last, share):
     first = (10, 0, 0)
-    ours = rotation.rotation_matrix(
-        rotation.slerp(
-            rotation.quaternion(*degrees(*first)), rotation.quaternion(*degrees(*last)), share
-        )
-    )[0].numpy()
+    ends = (
+        rotation.orientations(torch.tensor([angles], dtype=torch.float64).deg2rad())
+        for angles in (first, last)
+    )
+    ours = rotation.Turn(*ends, torch.eye(3).double()[None]).at(share)[0].numpy()
     pair = Rotation.from_euler("YXZ", [first, last], degrees=True)
     np.testing.assert_allclose(ours, Slerp([0, 1], pair)(share).as_matrix(), atol=1e-7)
 
@@ -155,9 +157,8 @@ def test_flow_of_pure_yaw_by_hand():
     """A ray at angle a is at f tan(a + yaw / 2) in the first frame, at f tan(a - yaw / 2) last."""
     half = math.radians(3)
     focal = 100.0
-    zero = torch.zeros(1, dtype=torch.float64)
     first, last = (
-        rotation.quaternion(torch.tensor([yaw], dtype=torch.float64), zero, zero)
+        rotation.orientations(torch.tensor([[yaw, 0, 0]], dtype=torch.float64))
         for yaw in (-half, half)
     )
     camera = rotation.camera_matrix(torch.tensor([focal], dtype=torch.float64))
@@ -178,8 +179,7 @@ def test_corners_follow_the_homography(photos):
     k = camera[0].double().numpy()
     ends = []
     for orientation in (turn.first, turn.last):
-        w, x, y, z = orientation[0].tolist()
-        r = Rotation.from_quat([x, y, z, w]).as_matrix()
+        r = orientation.as_matrix()[0]
         ends.append(cv2.perspectiveTransform(corners, k @ r.T @ np.linalg.inv(k))[:, 0])
     ours = turn.displacement(torch.from_numpy(corners[:, 0]).float())[0].numpy()
     np.testing.assert_allclose(ours, ends[1] - ends[0], atol=1e-3)

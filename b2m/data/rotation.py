@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -65,76 +65,34 @@ class RotationConfig:
     softness: float = 0.3
 
 
-# --- quaternions, (..., 4) with the real part first -----------------------------------------------
-
-
-def quaternion(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
-    """Orientations (..., 4) from angles in radians: yaw about y, then pitch about x, then roll."""
-    zero = torch.zeros_like(yaw)
-
-    def half_turn(angle: Tensor, axis: int) -> Tensor:
-        parts = [(angle / 2).cos(), zero, zero, zero]
-        parts[1 + axis] = (angle / 2).sin()
-        return torch.stack(parts, -1)
-
-    return _product(_product(half_turn(yaw, 1), half_turn(pitch, 0)), half_turn(roll, 2))
-
-
-def _product(one: Tensor, other: Tensor) -> Tensor:
-    """Hamilton product: first the other rotation, then the one."""
-    real = one[..., :1] * other[..., :1] - (one[..., 1:] * other[..., 1:]).sum(-1, keepdim=True)
-    imaginary = one[..., :1] * other[..., 1:] + other[..., :1] * one[..., 1:]
-    imaginary = imaginary + torch.linalg.cross(one[..., 1:], other[..., 1:])
-    return torch.cat([real, imaginary], -1)
-
-
-def slerp(first: Tensor, last: Tensor, share: float) -> Tensor:
-    """Spherical linear interpolation of unit quaternions (..., 4), the short way (Dam et al. 1998).
-
-    Args:
-        first, last: orientations.
-        share: 0 for the first, 1 for the last.
-    """
-    cosine = (first * last).sum(-1, keepdim=True)
-    last = torch.where(cosine < 0, -last, last)
-    angle = 2 * torch.asin(((first - last).norm(dim=-1, keepdim=True) / 2).clamp(max=1))
-    scale = angle.sin().clamp_min(1e-12)
-    # Where the two are the same, so is everything between them.
-    near = angle < 1e-6
-    one = torch.where(near, 1 - share, ((1 - share) * angle).sin() / scale)
-    other = torch.where(near, share, (share * angle).sin() / scale)
-    return F.normalize(one * first + other * last, dim=-1)
-
-
-def rotation_matrix(orientation: Tensor) -> Tensor:
-    """Rotation matrices (..., 3, 3) of unit quaternions (..., 4)."""
-    w, x, y, z = orientation.unbind(-1)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return torch.stack([torch.stack(row, -1) for row in rows], -2)
-
-
 # --- one camera that turns ------------------------------------------------------------------------
+
+
+def orientations(angles: Tensor) -> Any:
+    """Rotations of SciPy by (B, 3) radians: yaw about y, then pitch about x, then roll about z."""
+    # Imported here: it takes a second.
+    from scipy.spatial.transform import Rotation
+
+    return Rotation.from_euler("YXZ", angles.double().cpu().numpy())
 
 
 class Turn(NamedTuple):
     """Cameras that turn from one orientation to another.
 
     Attributes:
-        first, last: (B, 4) unit quaternions.
+        first, last: B rotations of SciPy.
         camera: (B, 3, 3) matrices K, pixels about the middle of the frame.
     """
 
-    first: Tensor
-    last: Tensor
+    first: Any
+    last: Any
     camera: Tensor
 
     def at(self, share: float) -> Tensor:
-        """Rotation matrices (B, 3, 3) at a share of the way."""
-        return rotation_matrix(slerp(self.first, self.last, share))
+        """Rotation matrices (B, 3, 3) at a share of the way, by Slerp (Dam et al. 1998)."""
+        step = (self.first.inv() * self.last).as_rotvec()
+        here = self.first * type(self.first).from_rotvec(share * step)
+        return torch.from_numpy(here.as_matrix()).to(self.camera)
 
     def flow(self, size: tuple[int, int]) -> Tensor:
         """Exact displacement (B, 2, H, W) of what the middle frame sees, first to last frame."""
@@ -265,8 +223,8 @@ def _turned_by(angles: Tensor, camera: Tensor, longest: Tensor, size: int) -> Tu
     angles = angles / angles.norm(dim=1, keepdim=True).clamp_min(1e-6) * 1e-3
 
     def reoriented() -> Turn:
-        half = quaternion(*(angles / 2).unbind(1))
-        return Turn(half * half.new_tensor([1, -1, -1, -1]), half, camera)
+        half = orientations(angles / 2)
+        return Turn(half.inv(), half, camera)
 
     for _ in range(4):  # the path is not quite linear in the angles
         path = reoriented().displacement(points).norm(dim=-1).amax(1)
@@ -314,7 +272,7 @@ def render_view(
     finer = panorama.shape[1] / (2 * math.pi * float(focal))
     fine = min(_MAX_SUPERSAMPLING, max(1, round(finer)))
     angles = torch.tensor([[yaw, pitch, roll]], dtype=torch.float64).deg2rad()
-    orientation = rotation_matrix(quaternion(*angles.unbind(1)))
+    orientation = torch.from_numpy(orientations(angles).as_matrix())
     grid = pixel_grid((height * fine, width * fine), focal.device).double()
     light = _seen(panorama, orientation, camera_matrix(focal * fine), grid)
     light = light.unflatten(2, (height * fine, width * fine))
@@ -409,9 +367,9 @@ def render_panorama(panorama: Pixels, config: RotationConfig, seed: int) -> Samp
     random = Random(seed, torch.device("cpu"))
     yaw = random.uniform(1, low=-math.pi, high=math.pi)
     pitch, roll = random.uniform(2, 1, low=-math.pi / 6, high=math.pi / 6).unbind()
-    first = quaternion(yaw, pitch, roll)
-    between = random.uniform(3, 1, low=-config.angle, high=config.angle).deg2rad()
-    last = _product(first, quaternion(*between.unbind()))
+    first = orientations(torch.stack([yaw, pitch, roll], 1))
+    between = orientations(random.uniform(3, 1, low=-config.angle, high=config.angle).deg2rad().T)
+    last = first * between
     low, high = config.field_of_view
     focal = focal_length(random.uniform(1, low=low, high=high), config.size)
     turn = Turn(first, last, camera_matrix(focal))
@@ -421,7 +379,7 @@ def render_panorama(panorama: Pixels, config: RotationConfig, seed: int) -> Samp
         light = _seen(panorama, orientation, turn.camera, grid)
         return light.unflatten(2, (config.size, config.size))
 
-    degrees = 2 * math.degrees(math.acos(min(1.0, abs(float((first * last).sum())))))
+    degrees = math.degrees(between.magnitude()[0])
     # In a corner, at the angle t from the axis, pixels go fastest: by f / cos^2 t a radian.
     aside = config.size / math.sqrt(2) / float(focal)
     pixels_per_degree = math.radians(float(focal)) * (1 + aside**2)
