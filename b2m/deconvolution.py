@@ -37,7 +37,7 @@ from torch import Tensor
 from b2m.blur import linear_to_srgb8, srgb8_to_linear
 from b2m.errors import InputError
 from b2m.media.image import ImageLike, Pixels, read_image
-from b2m.motion.fields import Flow
+from b2m.motion.fields import Flow, magnitude
 from b2m.tensors import to_array, to_tensor
 
 EXPONENT = 0.8
@@ -249,7 +249,7 @@ def _longest(flow: object, height: int, width: int) -> float:
         )
     if not np.isfinite(flow).all():
         raise InputError("the flow has unknown vectors (NaN): set them to zero to leave them as is")
-    longest, diagonal = float(np.hypot(flow[..., 0], flow[..., 1]).max()), math.hypot(height, width)
+    longest, diagonal = float(magnitude(flow).max()), math.hypot(height, width)
     # Such blur leaves nothing to recover, and the cost grows with its length.
     if longest > diagonal:
         raise InputError(
@@ -260,7 +260,7 @@ def _longest(flow: object, height: int, width: int) -> float:
 
 
 def _deblur_tile(pixels: Pixels, flow: Flow, noise: float, device: torch.device) -> Pixels:
-    length = np.hypot(flow[..., 0], flow[..., 1]).astype(np.float32)
+    length = magnitude(flow).astype(np.float32)
     if length.max() <= _STILL[0]:
         return pixels
     light = srgb8_to_linear(pixels)

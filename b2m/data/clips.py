@@ -22,7 +22,7 @@ from b2m.data.swept import swept_path
 from b2m.errors import InputError
 from b2m.media.image import Pixels
 from b2m.media.video import Video, read_video
-from b2m.motion.fields import STILL_THRESHOLD, Flow, estimate_flow
+from b2m.motion.fields import STILL_THRESHOLD, Flow, estimate_flow, magnitude
 
 LENGTHS = (7, 9, 11, 13, 15)
 """Frames averaged, cycled through from window to window; odd, so that one is the middle."""
@@ -94,7 +94,7 @@ def cut_crops(
             flow = flow_over(frames)
             fields = np.stack([flow, swept_path(flow)])
             stack = np.concatenate([photo[None], frames[::stride]])
-            moving = np.argwhere(np.hypot(flow[..., 0], flow[..., 1]) >= STILL_THRESHOLD)
+            moving = np.argwhere(magnitude(flow) >= STILL_THRESHOLD)
             limits = np.array(flow.shape[:2]) - size
             for crop in range(per_window):
                 corner = rng.integers(0, limits + 1)

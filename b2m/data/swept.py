@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from b2m.media.image import fill_from_nearest
-from b2m.motion.fields import STILL_THRESHOLD, Flow
+from b2m.motion.fields import STILL_THRESHOLD, Flow, magnitude
 
 
 def swept_mask(flow: Flow, threshold: float = STILL_THRESHOLD) -> NDArray[np.bool_]:
@@ -21,7 +21,7 @@ def swept_mask(flow: Flow, threshold: float = STILL_THRESHOLD) -> NDArray[np.boo
         (H, W) bool: the moving pixels of the middle frame, carried half their way forth and back.
     """
     height, width = flow.shape[:2]
-    length = np.hypot(flow[..., 0], flow[..., 1])
+    length = magnitude(flow)
     moving = length >= threshold
     mask = moving.copy()
     rows, columns = moving.nonzero()
@@ -46,7 +46,7 @@ def swept_path(flow: Flow, threshold: float = STILL_THRESHOLD) -> Flow:
     Returns:
         (H, W, 2): where something only passes, the vector of the nearest pixel that moves.
     """
-    moving = np.hypot(flow[..., 0], flow[..., 1]) >= threshold
+    moving = magnitude(flow) >= threshold
     passed = swept_mask(flow, threshold) & ~moving
     if not passed.any():
         return flow

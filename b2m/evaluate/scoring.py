@@ -13,8 +13,7 @@ from b2m.data.sample import Sample
 from b2m.evaluate.report import Row
 from b2m.guidance.quantize import Guidance
 from b2m.metrics import psnr
-from b2m.motion.fields import STILL_THRESHOLD, Flow
-from b2m.motion.orientation import magnitude
+from b2m.motion.fields import STILL_THRESHOLD, Flow, magnitude
 from b2m.tensors import evenly_spaced
 
 if TYPE_CHECKING:

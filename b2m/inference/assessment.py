@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from b2m.media.image import Pixels
-from b2m.motion.orientation import magnitude
+from b2m.motion.fields import magnitude
 
 SHARP = "This photo looks sharp"
 

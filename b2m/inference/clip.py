@@ -34,8 +34,7 @@ from b2m.inference.renderers import Renderer
 from b2m.inference.tiling import LargePhoto
 from b2m.media.image import Pixels, limit_side, row_strips
 from b2m.metrics import psnr
-from b2m.motion.fields import Flow, resize_flow
-from b2m.motion.orientation import magnitude
+from b2m.motion.fields import Flow, magnitude, resize_flow
 from b2m.motion.regions import Labels, enlarge
 from b2m.motion.segmentation import segment
 from b2m.tensors import to_array

@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from b2m.media.image import Pixels
-from b2m.motion.fields import VISIBLE_CHANGE, change_between, sampling_step
-from b2m.motion.orientation import magnitude
+from b2m.motion.fields import VISIBLE_CHANGE, change_between, magnitude, sampling_step
 
 STILL = "no motion blur was found, so the clip is still"
 UNMOVED = "this model found almost no motion, so its clip is nearly still"
@@ -134,7 +133,7 @@ def burnt_streaks(photo: Pixels, flow: NDArray[np.float32]) -> bool:
         axis = flow[box][rows, columns]
         # The mean motion axis: of doubled angles, as signs have no meaning.
         angle = np.arctan2(axis[:, 1], axis[:, 0])
-        length = np.hypot(axis[:, 0], axis[:, 1])
+        length = magnitude(axis)
         mean = (length * np.exp(2j * angle)).mean()
         motion, direction = abs(mean), np.angle(mean) / 2
         if motion < _MIN_STREAK:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from b2m.guidance.quantize import Guidance, resize
 from b2m.media.image import Pixels
-from b2m.motion.fields import STILL_THRESHOLD, change_between
+from b2m.motion.fields import STILL_THRESHOLD, change_between, magnitude
 from b2m.motion.regions import Labels, boundary_lengths, fill_nearest, neighbours
 from b2m.tensors import to_channels_last
 
@@ -91,7 +91,7 @@ def enumerate_hypotheses(
     Returns:
         At least one. Still pixels stay still in all of them, and none nearly duplicates another.
     """
-    length = np.hypot(flow[..., 0], flow[..., 1])
+    length = magnitude(flow)
     motion = np.bincount(regions.ravel(), length.ravel(), minlength=2)
     motion[0] = 0
     total = float(motion.sum())
@@ -180,7 +180,7 @@ def split_penalty(
         coherent: (h, w, 2) the same motion axes, with signs on which neighbours agree.
         regions: (h, w) uint8 of `b2m.motion.regions.find_regions`.
     """
-    length = np.hypot(flow[..., 0], flow[..., 1]) * (regions > 0)
+    length = magnitude(flow) * (regions > 0)
     if not length.any():
         return 0.0
     along = (flow * coherent).sum(axis=-1) > 0
@@ -225,7 +225,7 @@ def _shared_boundaries(
     for here, there in neighbours():
         across = moving[here] & moving[there] & (labels[here] != labels[there])
         before, after = flow[here][across], flow[there][across]
-        lengths = np.hypot(before[:, 0], before[:, 1]) * np.hypot(after[:, 0], after[:, 1])
+        lengths = magnitude(before) * magnitude(after)
         cosine = (before * after).sum(axis=1) / np.maximum(lengths, 1e-9)
         np.add.at(together, (labels[here][across], labels[there][across]), cosine)
     together += together.T

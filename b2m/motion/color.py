@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from b2m.media.image import row_strips
-from b2m.motion.fields import STILL_THRESHOLD, Flow
+from b2m.motion.fields import STILL_THRESHOLD, Flow, magnitude
 
 
 @lru_cache(maxsize=1)
@@ -71,12 +71,12 @@ def color_wheel(size: int) -> NDArray[np.uint8]:
     """
     axis = (np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1
     vectors = np.stack(np.broadcast_arrays(axis[None], axis[:, None]), axis=-1)
-    radius = np.hypot(vectors[..., 0], vectors[..., 1])
+    radius = magnitude(vectors)
     inside = vectors / np.maximum(radius, 1)[..., None]
     opacity = np.clip((1 - radius) * size / 2, 0, 1) * 255
     return np.dstack((flow_to_color(inside, 1.0), np.rint(opacity).astype(np.uint8)))
 
 
 def _longest(flow: Flow) -> float:
-    magnitude = np.hypot(flow[..., 0], flow[..., 1])
-    return float(magnitude.max(where=np.isfinite(magnitude), initial=0))
+    length = magnitude(flow)
+    return float(length.max(where=np.isfinite(length), initial=0))

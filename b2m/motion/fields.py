@@ -75,6 +75,11 @@ def warp_array(image: NDArray[Any], displacement: NDArray[np.float32]) -> NDArra
     return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
+def magnitude(vectors: NDArray[Any]) -> NDArray[Any]:
+    """Lengths of vectors: (..., 2) to (...)."""
+    return np.hypot(vectors[..., 0], vectors[..., 1])
+
+
 def double_angle(flow: torch.Tensor) -> torch.Tensor:
     """Motion axes m (cos 2a, sin 2a) of vectors m (cos a, sin a), (B, 2, H, W) both."""
     across, down = flow.unbind(1)

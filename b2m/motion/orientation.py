@@ -9,15 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from b2m.media.image import row_strips
+from b2m.motion.fields import magnitude
 
 _GRID = 48  # cells on the longest side
 _MIN_MOTION = 0.5  # pixels; a cell's mean, so that small movers in a still cell still count
 _MIN_COSINE = 0.5  # axes more than 60 degrees apart do not determine each other's sign
-
-
-def magnitude(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Lengths of vectors: (..., 2) to (...)."""
-    return np.hypot(vectors[..., 0], vectors[..., 1])
 
 
 def coherent_signs(axis: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -85,7 +81,7 @@ def _signed_cells(cells: NDArray[np.float32]) -> NDArray[np.float32]:
 
     height, width = cells.shape[:2]
     vectors = cells.reshape(-1, 2).astype(np.float64)
-    lengths = np.hypot(vectors[:, 0], vectors[:, 1])
+    lengths = magnitude(vectors)
     moving = lengths > _MIN_MOTION
     if not moving.any():
         return cells
@@ -132,7 +128,7 @@ def _signed_cells(cells: NDArray[np.float32]) -> NDArray[np.float32]:
 def _needs_reversal(vectors: NDArray[np.float64], x: NDArray[np.intp], y: NDArray[np.intp]) -> bool:
     """Whether a region must be reversed to follow the convention of :func:`coherent_signs`."""
     total = vectors.sum(axis=0)
-    if np.hypot(*total) > 0.1 * np.hypot(vectors[:, 0], vectors[:, 1]).sum():
+    if np.hypot(*total) > 0.1 * magnitude(vectors).sum():
         chosen = total[0] if abs(total[0]) > 0.2 * abs(total[1]) else total[1]
         return bool(chosen < 0)
     right, down = x - x.mean(), y - y.mean()

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from b2m.media.image import row_strips
-from b2m.motion.orientation import coarse_axes, double_angle_array, half_angle_array, magnitude
+from b2m.motion.fields import magnitude
+from b2m.motion.orientation import coarse_axes, double_angle_array, half_angle_array
 
 Labels = NDArray[np.uint8]
 Cells = NDArray[np.float32]

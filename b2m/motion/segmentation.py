@@ -19,6 +19,7 @@ from b2m.motion.fields import (
     VISIBLE_CHANGE,
     Flow,
     change_between,
+    magnitude,
     resize_flow,
 )
 from b2m.motion.orientation import coherent_signs
@@ -120,7 +121,7 @@ def _displaced(camera: NDArray[np.float64], start: NDArray[Any]) -> NDArray[np.f
 def _error(camera: NDArray[np.float64], start: NDArray[Any], end: NDArray[Any]) -> NDArray[Any]:
     """(H, W) pixels: distance of the ends from the starts displaced by the camera's motion."""
     distance = _displaced(camera, start) - end
-    return np.hypot(distance[..., 0], distance[..., 1]).astype(np.float32)
+    return magnitude(distance).astype(np.float32)
 
 
 def _components(

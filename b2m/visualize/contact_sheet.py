@@ -17,7 +17,7 @@ from b2m.errors import InputError
 from b2m.files import atomic_path
 from b2m.media.image import Pixels, limit_side
 from b2m.motion.color import color_wheel, flow_to_color
-from b2m.motion.fields import STILL_THRESHOLD, Flow, resize_flow
+from b2m.motion.fields import STILL_THRESHOLD, Flow, magnitude, resize_flow
 
 _PAPER = (255, 255, 255)
 _INK = (28, 30, 33)
@@ -120,7 +120,7 @@ def clip_sheet(
     largest = max(longest, STILL_THRESHOLD)  # what counts as still shall look still
     shrunk = resize_flow(flow, size)
     shrunk_largest = largest * max(size) / max(flow.shape[:2])
-    lengths = np.hypot(shrunk[..., 0], shrunk[..., 1])[..., None]
+    lengths = magnitude(shrunk)[..., None]
     clipped = shrunk * np.minimum(1, shrunk_largest / np.maximum(lengths, 1e-6))
     tiles = [
         small,
@@ -292,7 +292,7 @@ def _typical_longest(flow: Flow) -> float:
     """Length in pixels that all but half a percent of the vectors stay under."""
     step = max(1, math.isqrt(flow.shape[0] * flow.shape[1] // 250_000))
     sample = flow[::step, ::step]
-    lengths = np.hypot(sample[..., 0], sample[..., 1])
+    lengths = magnitude(sample)
     lengths = lengths[np.isfinite(lengths)]
     return float(np.quantile(lengths, 0.995)) if lengths.size else 0.0
 

@@ -38,8 +38,7 @@ from b2m.guidance.quantize import from_flow
 from b2m.inference.animator import BlurAnimator
 from b2m.inference.hypotheses import MIN_DIFFERENCE
 from b2m.models.guidance_predictor import GuidancePredictor
-from b2m.motion.fields import STILL_THRESHOLD
-from b2m.motion.orientation import magnitude
+from b2m.motion.fields import STILL_THRESHOLD, magnitude
 from b2m.registry import register_table
 
 WINDOWS = 20

@@ -41,8 +41,7 @@ from b2m.evaluate.scoring import (
 from b2m.evaluate.table import COST_COLUMNS, NO_COST, Group, Options, Rows, Table
 from b2m.evaluate.test_sets import INSTANTS, built_samples, rotation_samples, video_samples
 from b2m.metrics import epe, flow_epe_either_sign, load_lpips, ssim
-from b2m.motion.fields import STILL_THRESHOLD, to_first_grid
-from b2m.motion.orientation import magnitude
+from b2m.motion.fields import STILL_THRESHOLD, magnitude, to_first_grid
 from b2m.registry import register_table
 from b2m.visualize import plots
 from b2m.visualize.plots import PhotoScores
