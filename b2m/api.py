@@ -100,14 +100,14 @@ def animate(
         guidance: (H, W, 2) int8 in {-1, 0, 1}, the signs of the motion to the right and down, zero
             for still; None leaves the direction open.
         frames: of each clip, at least 2. Models of the papers have 7.
-        motions: clips at the most, clearly different hypotheses; see `BlurAnimator.animate`.
+        motions: maximum number of clips, each a clearly different motion hypothesis.
         seed: of samples of a guidance predictor.
         model: one of `animators`.
         guidance_predictor: one of `GUIDANCE_PREDICTORS`, whose samples are the hypotheses; None for
             signs of coherent regions.
         weights: see `b2m.hub.find_weights`.
-        device: "auto", or as torch names it.
-        ensemble: predictions whose mean is taken, 1, 2 or 4.
+        device: "auto", or a device string of torch.
+        ensemble: number of mirrored predictions to average (self-ensemble): 1, 2 or 4.
 
     Returns:
         At least one `Clip`.
@@ -153,8 +153,8 @@ def animate_video(
             frame of the source; the "decomposer" takes the guidance that the neighbours give, as
             in Zhong 2022.
         weights: see `b2m.hub.find_weights`.
-        device: "auto", or as torch names it.
-        ensemble: predictions whose mean is taken, see `BlurAnimator.from_pretrained`.
+        device: "auto", or a device string of torch.
+        ensemble: number of mirrored predictions to average (self-ensemble): 1, 2 or 4.
 
     Returns:
         The target.
@@ -188,8 +188,8 @@ def flow(
         model: one of `flow_models`. Models of frames have the optical flow (DIS) from their first
             frame to the last.
         weights: see `b2m.hub.find_weights`.
-        device: "auto", or as torch names it.
-        ensemble: predictions whose mean is taken, see `BlurAnimator.from_pretrained`.
+        device: "auto", or a device string of torch.
+        ensemble: number of mirrored predictions to average (self-ensemble): 1, 2 or 4.
 
     Raises:
         InputError: an unreadable photo, or a model, guidance, weights or a device that are not
@@ -224,8 +224,8 @@ def segment_motion(
         image: as for `BlurAnimator.prepare`.
         model: one of `flow_models`, which finds the motion field.
         weights: see `b2m.hub.find_weights`.
-        device: "auto", or as torch names it.
-        ensemble: predictions whose mean is taken, see `BlurAnimator.from_pretrained`.
+        device: "auto", or a device string of torch.
+        ensemble: number of mirrored predictions to average (self-ensemble): 1, 2 or 4.
 
     Raises:
         InputError: an unreadable photo, or a model, weights or a device that are not possible.
@@ -251,8 +251,8 @@ def deblur(
         image: as for `animate`.
         model: one of `animators`.
         weights: see `b2m.hub.find_weights`.
-        device: "auto", or as torch names it.
-        ensemble: predictions whose mean is taken, 1, 2 or 4.
+        device: "auto", or a device string of torch.
+        ensemble: number of mirrored predictions to average (self-ensemble): 1, 2 or 4.
 
     Returns:
         (H, W, 3) uint8 sRGB.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from b2m.errors import InputError, OutputError
 
-_LEFT_SECONDS = 86400  # since a temporary file was written to
+_STALE_SECONDS = 86400  # since a temporary file was written to
 
 
 def check_file(path: Path, kind: str) -> Path:
@@ -56,7 +56,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OutputError(f"{path} is a device or pipe: give the name of a file")
     if not target.parent.is_dir():
         raise OutputError(f"folder {target.parent} does not exist: create it or choose another")
-    start, end = _around(target)
+    start, end = _temporary_name_parts(target)
     temporary = target.with_name(f"{start}{secrets.token_hex(4)}{end}")
     try:
         yield temporary
@@ -69,19 +69,19 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
 
 
-def sweep(path: str | os.PathLike[str]) -> None:
+def remove_stale_temporaries(path: str | os.PathLike[str]) -> None:
     """Remove the temporary files beside ``path`` of runs that were killed a day ago or more."""
     target = Path(os.path.realpath(path))
-    start, end = _around(target)
+    start, end = _temporary_name_parts(target)
     name = re.compile(re.escape(start) + "[0-9a-f]{8}" + re.escape(end))
     with contextlib.suppress(OSError):
         for other in target.parent.iterdir():
             # Not those of a run that goes on meanwhile.
-            if name.fullmatch(other.name) and time.time() - other.stat().st_mtime > _LEFT_SECONDS:
+            if name.fullmatch(other.name) and time.time() - other.stat().st_mtime > _STALE_SECONDS:
                 other.unlink()
 
 
-def _around(target: Path) -> tuple[str, str]:
+def _temporary_name_parts(target: Path) -> tuple[str, str]:
     """How the names of its temporary files begin and end."""
     return f".{target.stem[:80]}.", target.suffix
 

@@ -595,7 +595,7 @@ def test_results_go_after_an_hour(page_modules, monkeypatch, tmp_path):
     assert old.stat().st_mode & 0o077 == 0
     for place in (mine, old, left):
         os.utime(place, times=(0, time.time() - 3700))
-    results.sweep()
+    results.remove_old_results()
     assert not old.exists() and new.exists()
     assert mine.stat().st_mtime > time.time() - 60
     assert alive.exists() and not left.exists()  # that of another process, and of one long gone

@@ -350,7 +350,7 @@ def test_what_a_killed_run_left_is_swept_away(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"half")
         os.utime(tmp_path / name, (0, 0))
     os.utime(tmp_path / names[2])  # goes on meanwhile
-    files.sweep(path)
+    files.remove_stale_temporaries(path)
     left = {file.name for file in tmp_path.iterdir()}
     assert left == {"clip.mp4", names[2], names[3]}
 
@@ -375,11 +375,11 @@ def test_pipes_and_devices_are_left_alone(tmp_path: Path) -> None:
     assert pipe.is_fifo()
 
 
-def test_fit() -> None:
+def test_limit_side() -> None:
     image = RANDOM.integers(0, 256, (40, 60, 3), np.uint8)
-    assert media.fit(image, 60) is image
-    small = media.fit(image, 30)
+    assert media.limit_side(image, 60) is image
+    small = media.limit_side(image, 30)
     assert small.shape == (20, 30, 3)
     blocks = image.reshape(20, 2, 30, 2, 3).mean((1, 3))
     assert np.abs(small - blocks).max() <= 0.51
-    assert media.fit(np.zeros((1000, 2, 3), np.uint8), 100).shape == (100, 1, 3)
+    assert media.limit_side(np.zeros((1000, 2, 3), np.uint8), 100).shape == (100, 1, 3)

@@ -90,7 +90,7 @@ class BlurAnimator:
             guidance_predictor: one of `GUIDANCE_PREDICTORS`; None for "regions" with the animator,
                 "cvae-gan" with the decomposer. The other models take none.
             revision: branch, tag or commit on the Hub.
-            device: "auto" for a GPU where there is one, or as torch names it.
+            device: "auto" for a GPU where there is one, or a device string of torch.
             ensemble: the mean of so many predictions is taken, of the photo and its mirror images:
                 2 or 4 are a little closer to the truth, and take as many times as long.
 
@@ -178,12 +178,16 @@ class BlurAnimator:
                 (±1, ±1), the signs of the motion to the right and down, along the motion axis
                 found. Still pixels stay as in the photo. None leaves all of it open.
             frames: of each clip, at least 2.
-            motions: clips at the most. Blur leaves the direction of each coherent region open, so
-                these are clearly different hypotheses, the most plausible first; a photo that moves
-                as one region has two. With guidance the first follows it, and the others vary first
-                regions that it does not cover, then those it does. With a `GuidancePredictor` and
-                no guidance they are its samples instead, without near duplicates.
+            motions: maximum number of clips, each a clearly different motion hypothesis, the most
+                plausible first. Blur leaves the direction of each coherent region open; a photo
+                that moves as one region has two. With guidance the first follows it, and the others
+                vary first regions that it does not cover, then those it does. With a
+                `GuidancePredictor` and no guidance they are its samples instead, without near
+                duplicates.
             seed: kept with the clips; the same seed gives the same clips.
+
+        Returns:
+            At least one `Clip`, the most plausible first.
 
         Raises:
             InputError: an unreadable photo, or guidance, frames, motions or a seed that are not

@@ -259,12 +259,12 @@ class Clip:
     @property
     def is_still(self) -> bool:
         """Whether no motion blur was found."""
-        return diagnostics.STILL in self.warnings
+        return diagnostics.NO_BLUR in self.warnings
 
     @property
     def further_warnings(self) -> list[str]:
         """The warnings that the assessment does not tell."""
-        return [sentence for sentence in self.warnings if sentence != diagnostics.STILL]
+        return [sentence for sentence in self.warnings if sentence != diagnostics.NO_BLUR]
 
     @cached_property
     def warnings(self) -> list[str]:
@@ -278,17 +278,19 @@ class Clip:
             seen = magnitude(self._renderer.path_axis) >= guidance_rules.STILL_THRESHOLD
             held = self._given is not None and seen.mean() >= _STILL_SHARE
             # Fixed frames that hardly differ do not show that the photo is sharp.
-            nothing = diagnostics.STILL if self._renderer.displaced else diagnostics.UNMOVED
-            found.append(diagnostics.HELD if held else nothing)
+            nothing = (
+                diagnostics.NO_BLUR if self._renderer.displaced else diagnostics.ALMOST_NO_MOTION
+            )
+            found.append(diagnostics.FROZEN_BY_GUIDANCE if held else nothing)
         if diagnostics.burnt_streaks(self._prepared.working, flow):
-            found.append(diagnostics.UNFOLLOWED if still else diagnostics.STREAKS)
+            found.append(diagnostics.POSSIBLE_STREAKS if still else diagnostics.STREAKS)
         if self._given is not None and self._renderer.displaced:
             share = diagnostics.unseen(self._given, flow, self._prepared.threshold)
             if share is not None:
-                found.append(diagnostics.UNSEEN.format(share=share))
+                found.append(diagnostics.GUIDANCE_WITHOUT_MOTION.format(share=share))
         if (length := diagnostics.too_long(flow)) is not None:
             scale = self.photo.shape[1] / flow.shape[1]
-            found.append(diagnostics.LONG.format(length=length * scale))
+            found.append(diagnostics.VERY_LONG_BLUR.format(length=length * scale))
         return found
 
     def save(

@@ -17,8 +17,8 @@ from b2m.models.animator import Encoding, fill_still
 # The network and the threshold need not agree to the pixel, so motion fades out between the
 # threshold and half as much again.
 _FADE = 0.5
-_FARTHEST = 40.0  # pixels; moving objects cover their surroundings up to this distance
-_SOFT = 5  # pixels over which held and moving parts join
+_MAX_OCCLUSION_DISTANCE = 40.0  # pixels from a moving object, within which it covers others
+_SMOOTHING = 5  # pixels over which held and moving parts join
 
 CERTAIN = 20.0
 """Logit of a mask that is given, not predicted."""
@@ -65,6 +65,7 @@ def _moving_share(flow: Tensor, guidance: Tensor, threshold: float) -> Tensor:
         return torch.zeros_like(share)
     away = torch.from_numpy(cv2.distanceTransform(still, cv2.DIST_L2, 5)).to(flow)
     # Next to a moving object the background is crossed by it: frames there are not the photo.
-    share = torch.where(away <= length.clamp(max=_FARTHEST), torch.ones_like(share), share)
-    share = F.avg_pool2d(share, _SOFT, 1, _SOFT // 2, count_include_pad=False)
+    crossed = away <= length.clamp(max=_MAX_OCCLUSION_DISTANCE)
+    share = torch.where(crossed, torch.ones_like(share), share)
+    share = F.avg_pool2d(share, _SMOOTHING, 1, _SMOOTHING // 2, count_include_pad=False)
     return torch.where(away == 0, torch.ones_like(share), share)

@@ -9,21 +9,21 @@ from numpy.typing import NDArray
 from b2m.media.image import Pixels
 from b2m.motion.fields import VISIBLE_CHANGE, change_between, magnitude, sampling_step
 
-STILL = "no motion blur was found, so the clip is still"
-UNMOVED = "this model found almost no motion, so its clip is nearly still"
-HELD = "guidance holds still all that moved, so the clip is still"
+NO_BLUR = "no motion blur was found, so the clip is still"
+ALMOST_NO_MOTION = "this model found almost no motion, so its clip is nearly still"
+FROZEN_BY_GUIDANCE = "guidance holds still all that moved, so the clip is still"
 STREAKS = (
     "lights have burnt out into streaks: how bright they were is lost, and frames there are a guess"
 )
-UNFOLLOWED = (
+POSSIBLE_STREAKS = (
     "bright bars may be lights that have burnt out into streaks: if so, something moved that was "
     "not found"
 )
-UNSEEN = (
+GUIDANCE_WITHOUT_MOTION = (
     "no motion was found in {share:.0%} of what guidance says moves, so most of it stays as it is: "
     "guidance gives motion its direction, it makes none"
 )
-LONG = (
+VERY_LONG_BLUR = (
     "the blur is longer than a quarter of the photo ({length:.0f} px): expect little more than the "
     "way things went"
 )

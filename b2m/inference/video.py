@@ -31,7 +31,7 @@ from tqdm.auto import tqdm
 
 from b2m.blur import PROJECTION_INSTANTS
 from b2m.errors import ArgumentError, InputError, InputWarning, shortened
-from b2m.files import sweep
+from b2m.files import remove_stale_temporaries
 from b2m.guidance.quantize import from_flow
 from b2m.inference.clip import Clip, check_frames
 from b2m.inference.renderers import EncodedPhoto, MotionRenderer
@@ -83,7 +83,7 @@ def animate_video(
         raise InputError(_one_frame(video))
     for sentence in video.warnings:
         warnings.warn(sentence, InputWarning, stacklevel=2)
-    sweep(target)
+    remove_stale_temporaries(target)
     with tqdm(total=count, desc=Path(source).name, unit="frame") as bar:
         timed_frames = read_timed_frames(video, bar, max_side)
         if fps is None:

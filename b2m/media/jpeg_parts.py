@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 MPF = b"MPF\0"
-END, SCAN, APP0, APP1, APP2 = 0xD9, 0xDA, 0xE0, 0xE1, 0xE2
-_BARE = {0x01, *range(0xD0, 0xD8)}  # markers that have no length
+EOI, SOS, APP0, APP1, APP2 = 0xD9, 0xDA, 0xE0, 0xE1, 0xE2
+_STANDALONE_MARKERS = {0x01, *range(0xD0, 0xD8)}  # markers that have no length
 _MP_ENTRIES = 0xB002
 _SAMSUNG_CLIP = (0x0A30, 0x0A31)  # MotionPhoto_Data and MotionPhoto_Version
 
@@ -29,9 +29,9 @@ def segments(jpeg: bytes) -> Iterator[Segment]:
         marker = jpeg[at + 1]
         if marker == 0xFF:  # one that fills a gap
             at += 1
-        elif marker in _BARE:
+        elif marker in _STANDALONE_MARKERS:
             at += 2
-        elif marker in (SCAN, END):
+        elif marker in (SOS, EOI):
             return
         else:
             end = at + 2 + int.from_bytes(jpeg[at + 2 : at + 4])
@@ -44,9 +44,9 @@ def end_of_picture(jpeg: bytes) -> int:
     at = max((segment.end for segment in segments(jpeg)), default=2)
     while (at := jpeg.find(b"\xff", at)) >= 0 and at + 1 < len(jpeg):
         marker = jpeg[at + 1]
-        if marker == END:
+        if marker == EOI:
             return at + 2
-        if marker in (0x00, 0xFF) or marker in _BARE:  # data, or a pause within them
+        if marker in (0x00, 0xFF) or marker in _STANDALONE_MARKERS:  # data, or a pause within them
             at += 1 if marker == 0xFF else 2
         else:
             at += 2 + int.from_bytes(jpeg[at + 2 : at + 4])

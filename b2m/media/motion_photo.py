@@ -45,7 +45,7 @@ _EXIF = b"Exif\0\0"
 _MOST = 65533  # bytes of a segment after its two bytes of length
 _QUALITY = 95  # of a photo that was no JPEG
 # A document is Any here: minidom's types allow for nodes that cannot come up.
-_SPACES = {  # of prefixes that are left undeclared at times
+_NAMESPACES = {  # of prefixes that are left undeclared at times
     b"rdf": _RDF.encode(),
     b"GCamera": _CAMERA.encode(),
     b"Camera": _CAMERA.encode(),
@@ -134,8 +134,8 @@ def _with_xmp(jpeg: bytes, length: int, time: int) -> bytes:
     """Add the XMP of a movie of so many bytes, or amend the present one."""
     old = _xmp_of(jpeg)
     document = _parsed(jpeg, old) or minidom.parseString(_EMPTY)
-    _forget(document)
-    _announce(document, length, time, padding=len(jpeg) - end_of_picture(jpeg))
+    _remove_clip_entries(document)
+    _add_clip_entries(document, length, time, padding=len(jpeg) - end_of_picture(jpeg))
     assert document.documentElement is not None
     packet = document.documentElement.toxml(encoding="utf-8")
     begin = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'.encode()
@@ -194,7 +194,7 @@ def _declared(text: bytes) -> bytes:
     if root is None or used <= known:
         return text
     spaces = b"".join(
-        b' xmlns:%s="%s"' % (name, _SPACES.get(name, b"urn:undeclared:" + name))
+        b' xmlns:%s="%s"' % (name, _NAMESPACES.get(name, b"urn:undeclared:" + name))
         for name in sorted(used - known)
     )
     return text[: root.end()] + spaces + text[root.end() :]
@@ -209,26 +209,26 @@ def _movies(document: Any) -> list[Any]:
     ]
 
 
-def _forget(document: Any) -> None:
+def _remove_clip_entries(document: Any) -> None:
     """Remove the entries of an earlier clip."""
     for item in _movies(document):
         entry = item.parentNode
         entry.parentNode.removeChild(entry)
     for node in document.getElementsByTagNameNS(_RDF, "Description"):
         for attribute in list(node.attributes.values()):
-            if _speaks_of_a_clip(attribute):
+            if _is_clip_attribute(attribute):
                 node.removeAttributeNode(attribute)
         for child in list(node.childNodes):  # XMP may be written either way
-            if _speaks_of_a_clip(child):
+            if _is_clip_attribute(child):
                 node.removeChild(child)
 
 
-def _speaks_of_a_clip(node: Any) -> bool:
+def _is_clip_attribute(node: Any) -> bool:
     name: str = node.localName or ""
     return node.namespaceURI == _CAMERA and name.startswith(("MotionPhoto", "MicroVideo"))
 
 
-def _announce(document: Any, length: int, time: int, padding: int) -> None:
+def _add_clip_entries(document: Any, length: int, time: int, padding: int) -> None:
     """Add the entries of a clip of so many bytes, with the time of the photo in it."""
     root = document.getElementsByTagNameNS(_RDF, "RDF")[0]
     descriptions = root.getElementsByTagNameNS(_RDF, "Description")

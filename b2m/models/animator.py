@@ -66,12 +66,12 @@ _AXIS_SCALE = 10.0  # pixels; brings the displacements to the size of the other 
 _CONTRAST_SCALE = 0.3  # the same for the local contrast
 _COLOR = {"middle": 3, "even": 3, "odd": 6}  # predicted at full resolution
 _MOTION = {"axis": 2, "curve": 2, "swept": 1, "moving": 1}  # at half resolution
-_CONDITIONS = 3  # planes of guidance
+_GUIDANCE_PLANES = 3  # planes of guidance
 _MOVING_THRESHOLD = 1.5  # pixels over the exposure, from which on the masks are to say so
-_ROUGH = 4  # pixels at most by which an outline of guidance is off in training
-_LENGTHS = (0.75, 1.0, 1.35)  # of the predicted paths, along which the middle frame is sharpened
-_INSTANTS = 9  # of an exposure, averaged
-_STEPS = 3  # of Richardson and Lucy
+_MAX_BOUNDARY_ERROR = 4  # pixels at most by which an outline of guidance is off in training
+_PATH_SCALES = (0.75, 1.0, 1.35)  # along so scaled paths the middle frame is sharpened
+_EXPOSURE_SAMPLES = 9  # of an exposure, averaged
+_RICHARDSON_LUCY_STEPS = 3
 _OVERRELAXATION = 1.5  # exponent of each step; fewer steps do
 _LUMINANCE = (0.3, 0.55, 0.15)
 
@@ -245,7 +245,7 @@ def perturb_boundaries(guidance: Tensor) -> Tensor:
     """
     rough = []
     for sample in guidance[:, None]:  # (1, 2, H, W)
-        draw, reach = float(torch.rand(())), int(torch.randint(1, _ROUGH + 1, ()))
+        draw, reach = float(torch.rand(())), int(torch.randint(1, _MAX_BOUNDARY_ERROR + 1, ()))
         moving = sample.any(1, keepdim=True).to(sample)
         window = (2 * reach + 1, 1, reach)
         if draw < 0.2:
@@ -291,8 +291,8 @@ def deconvolution_features(photo: Tensor, middle: Tensor, path: Tensor) -> Tenso
     columns = torch.arange(width, device=path.device) * unit[0] - 1
     rows = torch.arange(height, device=path.device) * unit[1] - 1
     start = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)  # (H/2, W/2, 2)
-    step = torch.cat([path * length for length in _LENGTHS]).permute(0, 2, 3, 1) * unit
-    grids = [start + step * ((i + 0.5) / _INSTANTS - 0.5) for i in range(_INSTANTS)]
+    step = torch.cat([path * length for length in _PATH_SCALES]).permute(0, 2, 3, 1) * unit
+    grids = [start + step * ((i + 0.5) / _EXPOSURE_SAMPLES - 0.5) for i in range(_EXPOSURE_SAMPLES)]
 
     def blurred(image: Tensor) -> Tensor:
         looks = [
@@ -301,17 +301,17 @@ def deconvolution_features(photo: Tensor, middle: Tensor, path: Tensor) -> Tenso
         return torch.stack(looks).mean(0)
 
     seen, sharp = (
-        luminance(image).repeat(len(_LENGTHS), 1, 1, 1)  # (3 B, 1, H/2, W/2)
+        luminance(image).repeat(len(_PATH_SCALES), 1, 1, 1)  # (3 B, 1, H/2, W/2)
         for image in (photo, middle)
     )
     first = None
-    for _ in range(_STEPS):
+    for _ in range(_RICHARDSON_LUCY_STEPS):
         ratio = seen / blurred(sharp).clamp_min(1e-3)
         first = ratio if first is None else first
         # Nearly its own transpose, as paths change slowly.
         sharp = sharp * blurred(ratio).clamp(0.2, 5.0).pow(_OVERRELAXATION)
     assert first is not None
-    maps = [*(sharp / seen).chunk(len(_LENGTHS)), *first.chunk(len(_LENGTHS))]
+    maps = [*(sharp / seen).chunk(len(_PATH_SCALES)), *first.chunk(len(_PATH_SCALES))]
     return torch.cat(maps, 1).log().clamp(-2.0, 2.0)
 
 
@@ -325,7 +325,7 @@ class Refinement(nn.Module):
     def __init__(self, config: MotionAnimatorConfig) -> None:
         super().__init__()
         half, quarter, eighth = config.refinement_widths
-        inputs = config.detail_width + 2 * len(_LENGTHS) + 4 + 3 * 4
+        inputs = config.detail_width + 2 * len(_PATH_SCALES) + 4 + 3 * 4
         self.stem = Float32Conv2d(inputs, half, 3, padding=1)
         self.skip = Pointwise(config.widths[0], quarter, bias=False)
         self.down = nn.ModuleList(
@@ -465,7 +465,7 @@ class MotionAnimator(HubModel):
         )
         color, motion = sum(_COLOR.values()), sum(_MOTION.values())
         self.head = init_near_zero(Float32Conv2d(quarter, 16 * color + 4 * motion, 3, padding=1))
-        self.guidance_stem = nn.Conv2d(16 * _CONDITIONS, quarter, 3, padding=1)
+        self.guidance_stem = nn.Conv2d(16 * _GUIDANCE_PLANES, quarter, 3, padding=1)
         nn.init.zeros_(self.guidance_stem.weight)
         nn.init.zeros_(self.guidance_stem.bias)  # type: ignore[arg-type]
         self.detail_stem = nn.Conv2d(2 * 3 * 4, fine, 3, padding=1)

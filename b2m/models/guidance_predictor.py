@@ -148,19 +148,19 @@ def logits_to_classes(logits: Tensor) -> Tensor:
     return torch.where(moving, 1 + logits[:, 1:].argmax(1), 0)
 
 
-def _glorot(module: nn.Module) -> None:
+def _init_xavier(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.xavier_normal_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
 
 
-def _tiled(features: Tensor, latent: Tensor) -> Tensor:
+def _concat_latent(features: Tensor, latent: Tensor) -> Tensor:
     """Features (B, C, H, W) and a latent (B, Z), the same at each pixel: (B, C + Z, H, W)."""
     return torch.cat([features, latent[:, :, None, None].expand(-1, -1, *features.shape[-2:])], 1)
 
 
-class _PlainGenerator(nn.Module):
+class _UNetGenerator(nn.Module):
     """The paper's U-Net: (B, 3, H, W) and (B, Z) to (B, 5, H, W).
 
     H and W are multiples of 2 to the power of the levels.
@@ -193,12 +193,12 @@ class _PlainGenerator(nn.Module):
             if level and last - _DROPPED <= level < last:
                 layers.append(nn.Dropout(0.5))
             self.up.append(nn.Sequential(*layers))
-        self.apply(_glorot)
+        self.apply(_init_xavier)
 
     def forward(self, photo: Tensor, latent: Tensor, scale: float) -> Tensor:
         x, skips = 2 * photo - 1, []
         for down in self.down:
-            x = down(_tiled(x, latent))
+            x = down(_concat_latent(x, latent))
             skips.append(x)
         x = skips.pop()
         for number, up in enumerate(self.up):
@@ -267,7 +267,7 @@ class _GatedGenerator(nn.Module):
         return F.interpolate(self.head(x).float(), scale_factor=2, mode="bilinear")
 
 
-class _ShrinkingBlock(nn.Module):
+class _DownsamplingBlock(nn.Module):
     """Residual block to half the size: norm, rectifier and 3x3 convolution, twice."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -294,10 +294,10 @@ class _Encoder(nn.Module):
         super().__init__()
         widths = [min(number, 4) * config.encoder for number in range(1, 6)]
         self.stem = nn.Conv2d(CLASSES, widths[0], 4, 2, 1)
-        self.blocks = nn.Sequential(*(_ShrinkingBlock(*pair) for pair in pairwise(widths)))
+        self.blocks = nn.Sequential(*(_DownsamplingBlock(*pair) for pair in pairwise(widths)))
         self.mean = nn.Linear(widths[-1], config.latent)
         self.log_variance = nn.Linear(widths[-1], config.latent)
-        self.apply(_glorot)
+        self.apply(_init_xavier)
 
     def forward(self, planes: Tensor) -> Posterior:
         x = F.leaky_relu(self.blocks(self.stem(planes)), _SLOPE).mean((2, 3))
@@ -331,7 +331,7 @@ class GuidanceDiscriminator(nn.Module):
             )
 
         self.scales = nn.ModuleList([patches(width), patches(max(1, width // 2))])
-        self.apply(_glorot)
+        self.apply(_init_xavier)
 
     def forward(self, planes: Tensor) -> list[Tensor]:
         """Scores of patches, towards 1 for true guidance and 0 for generated.
@@ -389,7 +389,7 @@ class GuidancePredictor(HubModel):
     def __init__(self, config: GuidancePredictorConfig | None = None) -> None:
         config = config or GuidancePredictorConfig()
         super().__init__(config)
-        self.generator = _GatedGenerator(config) if config.blocks else _PlainGenerator(config)
+        self.generator = _GatedGenerator(config) if config.blocks else _UNetGenerator(config)
         self.encoder = _Encoder(config)
 
     def forward(

@@ -219,7 +219,7 @@ class _LocalWarp(nn.Module):
         return warp(features, self.flow(self.look(features)))
 
 
-class _OtherFrame(nn.Module):
+class _NonMiddleFrame(nn.Module):
     """The networks of one frame other than the middle one: Eq. 1 and 2."""
 
     def __init__(self, config: VideoRestorerConfig) -> None:
@@ -356,7 +356,7 @@ class VideoRestorer(HubModel):
         self.refine = None
         if config.refined:
             self.refine = ContextNetwork(config.finest, 3, config.context, config.norm)
-        self.others = nn.ModuleList(_OtherFrame(config) for _ in range(config.frames - 1))
+        self.others = nn.ModuleList(_NonMiddleFrame(config) for _ in range(config.frames - 1))
 
     def loss(
         self,

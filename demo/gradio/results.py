@@ -31,7 +31,7 @@ def folder() -> Path:
     return Path(tempfile.mkdtemp(dir=RESULTS))
 
 
-def sweep() -> None:
+def remove_old_results() -> None:
     """Remove results older than an hour, and those of killed processes."""
     with contextlib.suppress(FileNotFoundError):
         os.utime(HOME)  # so that no other process takes it for left
@@ -47,7 +47,7 @@ def keep_sweeping(seconds: float = 600) -> None:
 
     def work() -> None:
         while True:
-            sweep()
+            remove_old_results()
             time.sleep(seconds)
 
     threading.Thread(target=work, daemon=True).start()

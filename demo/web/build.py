@@ -263,12 +263,19 @@ def build(out: Path, weights: Path | None = None) -> None:
         shutil.copyfile(runtime / _packed(name), assets / _packed(name))
     model = MotionAnimator.from_pretrained(find_weights("animator", weights), device="cpu")
     maps = export(model, assets, STRIDE)
-    names = ("STILL", "HELD", "STREAKS", "UNFOLLOWED", "UNSEEN", "LONG")
+    sentences = {
+        "still": diagnostics.NO_BLUR,
+        "held": diagnostics.FROZEN_BY_GUIDANCE,
+        "streaks": diagnostics.STREAKS,
+        "unfollowed": diagnostics.POSSIBLE_STREAKS,
+        "unseen": diagnostics.GUIDANCE_WITHOUT_MOTION,
+        "long": diagnostics.VERY_LONG_BLUR,
+    }
     described = {
         "stride": STRIDE,
         "maps": maps,
         "threshold": STILL_THRESHOLD,
-        "sentences": {name.lower(): getattr(diagnostics, name) for name in names},
+        "sentences": sentences,
         "examples": list(EXAMPLES),
     }
     with atomic_path(assets / "model.json") as path:
