@@ -236,7 +236,7 @@ def staged_mse(stages: Tensor, truth: Tensor) -> Tensor:
     return (stages - truth[:, None]).square().mean() * stages.shape[1]
 
 
-def lsgan_generator_loss(judged: Sequence[Tensor]) -> Tensor:
+def lsgan_generator_loss(fake_scores: Sequence[Tensor]) -> Tensor:
     """Least-squares GAN loss of the generator (in Zhong 2022, Eq. 9; Mao et al. 2017, Eq. 9).
 
         L_GAN(G) = sum over scales d of mean (D_d(G) - 1)^2
@@ -245,7 +245,7 @@ def lsgan_generator_loss(judged: Sequence[Tensor]) -> Tensor:
     all scales, without Mao's factor of a half, which is the mixing coefficient's matter.
 
     Args:
-        judged: what each discriminator says of generated guidance, any shapes.
+        fake_scores: of each discriminator for generated guidance, any shapes.
 
     Returns:
         A scalar.
@@ -253,10 +253,12 @@ def lsgan_generator_loss(judged: Sequence[Tensor]) -> Tensor:
     Raises:
         InputError: no scale.
     """
-    return _sum([(scores - 1).square().mean() for scores in judged])
+    return _sum([(scores - 1).square().mean() for scores in fake_scores])
 
 
-def lsgan_discriminator_loss(real: Sequence[Tensor], generated: Sequence[Tensor]) -> Tensor:
+def lsgan_discriminator_loss(
+    real_scores: Sequence[Tensor], fake_scores: Sequence[Tensor]
+) -> Tensor:
     """Least-squares GAN loss of the discriminators (with Zhong 2022, Eq. 9; Mao et al. 2017).
 
         L_GAN(D) = sum over scales d of mean (D_d(real) - 1)^2 + mean D_d(generated)^2
@@ -264,19 +266,19 @@ def lsgan_discriminator_loss(real: Sequence[Tensor], generated: Sequence[Tensor]
     Without Mao's factor of a half, as in `lsgan_generator_loss`.
 
     Args:
-        real: what each discriminator says of true guidance, any shapes.
-        generated: what it says of generated guidance, cut off from the generator's gradient.
+        real_scores: of each discriminator for true guidance, any shapes.
+        fake_scores: for generated guidance, detached from the generator.
 
     Returns:
         A scalar.
 
     Raises:
-        InputError: no scale, or not as many of the one as of the other.
+        InputError: no scale, or different numbers of them.
     """
-    if len(real) != len(generated):
-        raise InputError(f"{len(real)} judgements of real guidance but {len(generated)} of made")
-    return _sum([(scores - 1).square().mean() for scores in real]) + _sum(
-        [scores.square().mean() for scores in generated]
+    if len(real_scores) != len(fake_scores):
+        raise InputError(f"{len(real_scores)} real score maps but {len(fake_scores)} fake ones")
+    return _sum([(scores - 1).square().mean() for scores in real_scores]) + _sum(
+        [scores.square().mean() for scores in fake_scores]
     )
 
 
@@ -325,7 +327,7 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def guidance_loss(
-    judged: Sequence[Tensor],
+    fake_scores: Sequence[Tensor],
     logits: Tensor,
     classes: Tensor,
     mean: Tensor,
@@ -343,7 +345,7 @@ def guidance_loss(
     runs took 1, 10 and 0.01). The discriminators judge samples of the logits by Gumbel-softmax.
 
     Args:
-        judged: as `lsgan_generator_loss` takes it.
+        fake_scores: as `lsgan_generator_loss` takes it.
         logits: (B, 5, H, W).
         classes: (B, H, W) int64 from 0 to 4.
         mean: (B, Z).
@@ -359,7 +361,7 @@ def guidance_loss(
         InputError: as the three raise it.
     """
     return (
-        adversarial * lsgan_generator_loss(judged)
+        adversarial * lsgan_generator_loss(fake_scores)
         + entropy * guidance_cross_entropy(logits, classes)
         + divergence * kl_to_standard_normal(mean, log_variance)
     )
@@ -497,5 +499,5 @@ def _same_shape(one: Tensor, other: Tensor) -> None:
 
 def _sum(terms: list[Tensor]) -> Tensor:
     if not terms:
-        raise InputError("no discriminator has judged: give at least one scale")
+        raise InputError("there are no scores of a discriminator: give at least one scale")
     return torch.stack(terms).sum()

@@ -443,11 +443,11 @@ class GuidancePredictor(HubModel):
         logits = self(batch["photo"], latent, threshold)
         generated = F.gumbel_softmax(logits, tau=1.0, hard=True, dim=1)
         discriminator.requires_grad_(False)
-        judged = discriminator(generated)
+        fake_scores = discriminator(generated)
         discriminator.requires_grad_(True)
         real, fake = discriminator(planes), discriminator(generated.detach())
         with torch.autocast(logits.device.type, enabled=False):
-            loss = guidance_loss(judged, logits, classes, *posterior, divergence=divergence)
+            loss = guidance_loss(fake_scores, logits, classes, *posterior, divergence=divergence)
             return {"model": loss, "discriminator": lsgan_discriminator_loss(real, fake)}
 
     def encode(self, planes: Tensor) -> Posterior:
