@@ -41,7 +41,7 @@ COLUMNS = {
 
 @register_table("direction")
 class DirectionTable(Table):
-    """Gain of the end frames where the camera moves across, and where it moves up or down."""
+    """Gain of the end frames by the direction in which the camera moves."""
 
     columns = COLUMNS
     std_keys = ("ends",)
