@@ -40,20 +40,19 @@ def draw_table(path: Path, title: str, rows: Sequence[Row], score: str, label: s
         score: key of the rows.
         label: of the score, with its unit.
     """
-    panels: dict[str, list[tuple[str, float]]] = {}
+    panels: dict[str, dict[str, float]] = {}
     for row in rows:
         group, name = row["name"].split(": ", 1)
         if row.get(score) is not None:
-            panels.setdefault(group, []).append((name, row[score]))
-    longest = max((len(bars) for bars in panels.values()), default=1)
-    figure, axes = _panels(len(panels), height=1.4 + 0.28 * longest, share_y=True)
-    for place, (group, bars) in zip(axes, panels.items(), strict=True):
-        names, values = zip(*bars, strict=True)
-        place.barh(range(len(bars)), values, color="#3b6ea5")
-        place.set_yticks(range(len(bars)), names)
-        place.axvline(0, color="black", linewidth=0.8)
-        place.set(title=group, xlabel=label)
-        place.grid(axis="x", alpha=0.3)
+            panels.setdefault(group, {})[name] = row[score]
+    names = list(dict.fromkeys(name for bars in panels.values() for name in bars))
+    figure, axes = _panels(len(panels), height=1.4 + 0.28 * max(1, len(names)), share_y=True)
+    for panel, (group, bars) in zip(axes, panels.items(), strict=True):
+        panel.barh([names.index(name) for name in bars], list(bars.values()), color="#3b6ea5")
+        panel.set_yticks(range(len(names)), names)
+        panel.axvline(0, color="black", linewidth=0.8)
+        panel.set(title=group, xlabel=label)
+        panel.grid(axis="x", alpha=0.3)
     if axes:
         axes[0].invert_yaxis()  # which all share
     _save(figure, path, title)
