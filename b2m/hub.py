@@ -94,6 +94,9 @@ class HubModel(torch.nn.Module):
             batch: the fields of a `b2m.data.sample.SampleBatch` by name.
             step: of the training.
             weights: of terms of the loss, as a recipe's `loss` has them.
+
+        Returns:
+            A scalar for each of `groups`, by its name.
         """
         raise NotImplementedError
 

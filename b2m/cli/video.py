@@ -41,7 +41,7 @@ def video(
     ] = 1.0,
     max_side: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Longest side of the new video, pixels."),
+        typer.Option(metavar="PIXELS", help="Longest side of the new video."),
     ] = None,
     model: Model = "animator",
     weights: Weights = None,

@@ -79,7 +79,13 @@ class SampleBatch(NamedTuple):
         moving: Tensor | None = None,
         path: Tensor | None = None,
     ) -> Self:
-        """A batch with its guidance, and with what its flow tells where nothing better is known."""
+        """A batch with its guidance, which the flow determines.
+
+        Args:
+            photo, frames, flow: as in the batch.
+            moving: as in the batch; None for all pixels that move by `STILL_THRESHOLD` or more.
+            path: as in the batch; None for the flow extended by `swept_path`.
+        """
         if moving is None:
             moving = flow.norm(dim=1, keepdim=True) >= STILL_THRESHOLD
         if path is None:

@@ -40,10 +40,10 @@ class SceneStream:
         rotation_share: of what is rendered, that in which only the camera rotates.
         real: squares of real clips, at least as large as the crop, mixed in; None for none.
         real_share: of the samples.
-        cache: a folder where what is rendered is kept, and from which it is read if it is there:
-            trainings that see the same scenes render them once. A gigabyte for every 20,000 samples
-            of scenes of 128x128 used 8 times. To be emptied when the renderer is changed.
-            None for none.
+        cache: a folder where what is rendered is kept, and from which it is read if it is there, so
+            that trainings that see the same scenes render them once; None for none. It takes a
+            gigabyte for every 20,000 samples of scenes of 128x128 used 8 times, and is to be
+            emptied when the renderer is changed.
         seed: of everything.
         rank, ranks: this process among those that train together.
     """
