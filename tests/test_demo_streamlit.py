@@ -268,8 +268,11 @@ def test_it_fits_a_phone_in_a_browser(tmp_path):
         place = wait_for(lambda: find(browser, "[data-testid=stMain] input[type=file]"), 300)[0]
         place.send_keys(str(APP.parents[2] / "examples" / "cat-roll.jpg"))
         media = "const all = [...document.querySelectorAll('[data-testid=stMain] video')];"
-        media += "return all.length == 2 && all.every(v => v.autoplay && !v.error)"
+        media += "return all.length == 2 && all.every(v => v.autoplay && v.muted && !v.error)"
         wait_for(lambda: browser.execute_script(media), 300)
+        playing = "const one = document.querySelector('[data-testid=stMain] video');"
+        playing += "one.scrollIntoView(); return one.currentTime > 0 && !one.paused"
+        wait_for(lambda: browser.execute_script(playing))
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
         for table in find(browser, "[data-testid=stTable]"):  # whole, without scrolling
             inner, outer = table.find_element("css selector", "table").rect, table.rect

@@ -5,6 +5,7 @@ streamlit run demo/streamlit/app.py          # http://localhost:8501
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import tempfile
 from functools import cached_property
@@ -42,6 +43,7 @@ TABLE = """<style>
 [data-testid=stTable] table { width: 100%; }
 [data-testid=stTable] :is(th, td) { padding: 0.25rem 0.3rem; white-space: normal; }
 </style>"""
+PLAYER = 'style="width: 100%" autoplay loop muted playsinline controls'
 FILES = {
     "mp4": "MP4",
     "gif": "GIF",
@@ -257,9 +259,9 @@ def panel(
     st.subheader(f"{model}: {option(number)}")
     photo, playing = st.columns(2)
     photo.image(limit_side(clip.photo, SHOWN_SIDE), caption="Photo")
-    # Streamlit tells videos apart by their bytes: an empty box makes two of the same clip differ.
-    video = shown.video + (b"" if place == "left" else b"\x00\x00\x00\x08free")
-    playing.video(video, loop=True, autoplay=True, muted=True)
+    # Not st.video: its autoplay is lost where the browser renders the page in several passes.
+    video = base64.b64encode(shown.video).decode()
+    playing.html(f'<video {PLAYER} src="data:video/mp4;base64,{video}"></video>')
     playing.caption("Result")
     st.image(limit_side(nearest(clip, time), SHOWN_SIDE), caption=f"t = {(time + 1) / 2:.2f}")
     for caption, picture in shown.pictures.items():
