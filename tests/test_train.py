@@ -28,7 +28,7 @@ from b2m.models.guidance_predictor import (
 from b2m.train import loop as training
 from b2m.train.objectives import AnimatorObjective
 from b2m.train.recipes import all_recipes, find_recipe
-from b2m.visualize import contact_sheet
+from b2m.visualize import plots
 from b2m.visualize.notebook import live_view
 
 RECIPE = "animator-tiny"
@@ -49,7 +49,7 @@ def textures(tmp_path_factory):
     return {"photos": folder / "photos", "cutouts": folder / "cutouts"}
 
 
-CURVE = contact_sheet.training_curve
+CURVE = plots.training_curve
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +57,7 @@ def small_chunks(monkeypatch):
     monkeypatch.setattr(stream, "_CHUNK_SCENES", 4)  # so that runs of ten steps cross chunks
     monkeypatch.setattr(training, "_VALIDATION_SCENES", 3)
     # Half of the time of runs as short as these.
-    monkeypatch.setattr(contact_sheet, "training_curve", lambda *_: None)
+    monkeypatch.setattr(plots, "training_curve", lambda *_: None)
 
 
 def train(folder, textures, samples, **options):
@@ -140,7 +140,7 @@ def test_a_notebook_sees_the_run_at_every_checkpoint(run, textures, tmp_path, mo
         return SimpleNamespace(update=shown.append)
 
     monkeypatch.setattr("IPython.display.display", display)
-    monkeypatch.setattr(contact_sheet, "training_curve", CURVE)
+    monkeypatch.setattr(plots, "training_curve", CURVE)
     train(tmp_path, textures, 4, validate_every=2, save_minutes=0, on_save=live_view())
     # A checkpoint after each of two steps and one at the end.
     assert len(shown) == 3 * 2

@@ -439,7 +439,7 @@ class Run:
         return list(read_lines(path, torn=True)) if path.exists() else []
 
     def _draw(self) -> None:
-        from b2m.visualize.contact_sheet import training_curve
+        from b2m.visualize.plots import training_curve
 
         objective = self.recipe.objective
         some = SampleBatch(*(part[:6] for part in self.truth))

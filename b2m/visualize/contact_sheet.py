@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from b2m.errors import InputError
-from b2m.files import atomic_path
 from b2m.media.image import Pixels, limit_side
 from b2m.motion.color import color_wheel, flow_to_color
 from b2m.motion.fields import STILL_THRESHOLD, Flow, magnitude, resize_flow
@@ -166,35 +164,6 @@ def training_sheet(
             labels.append(f"{source}, up to {_typical_longest(flow):.0f} px")
     tiles = [tile.repeat(larger, 0).repeat(larger, 1) for tile in tiles]
     return grid(tiles, labels, columns=10, gap=6, font_size=12)
-
-
-def training_curve(
-    rows: Sequence[Mapping[str, float]],
-    path: str | Path,
-    panels: Sequence[tuple[str, Mapping[str, str]]],
-) -> None:
-    """Draw scores against samples.
-
-    Args:
-        rows: of a training's log.
-        path: the picture to write, a PNG.
-        panels: title of each, and from the scores in it to their captions; the first is solid.
-    """
-    from matplotlib.figure import Figure
-
-    samples = [row["samples"] for row in rows]
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    for axes, (title, scores) in zip(
-        np.ravel(figure.subplots(1, len(panels))), panels, strict=True
-    ):
-        for number, (score, caption) in enumerate(scores.items()):
-            values = [row[score] for row in rows]
-            axes.plot(samples, values, "--" if number else "-", label=caption)
-        axes.set(xlabel="samples", ylabel=title)
-        axes.legend()
-        axes.grid(alpha=0.3)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
 
 
 def arrows(image: Pixels, flow: Flow, longest: float | None = None, spacing: int = 22) -> Pixels:

@@ -1,4 +1,4 @@
-"""Plots of the papers' tables, and of their figures."""
+"""Plots of the papers' tables and figures, and of trainings."""
 
 from __future__ import annotations
 
@@ -131,6 +131,35 @@ def draw_training(path: Path, logs: Mapping[str, Path], score: str, label: str) 
     place.legend()
     place.grid(alpha=0.3)
     _save(figure, path, "Training")
+
+
+def training_curve(
+    rows: Sequence[Mapping[str, float]],
+    path: Path,
+    panels: Sequence[tuple[str, Mapping[str, str]]],
+) -> None:
+    """Draw scores against samples.
+
+    Args:
+        rows: of a training's log.
+        path: the picture to write, a PNG.
+        panels: title of each, and from the scores in it to their captions; the first is solid.
+    """
+    from matplotlib.figure import Figure
+
+    samples = [row["samples"] for row in rows]
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    for axes, (title, scores) in zip(
+        np.ravel(figure.subplots(1, len(panels))), panels, strict=True
+    ):
+        for number, (score, caption) in enumerate(scores.items()):
+            values = [row[score] for row in rows]
+            axes.plot(samples, values, "--" if number else "-", label=caption)
+        axes.set(xlabel="samples", ylabel=title)
+        axes.legend()
+        axes.grid(alpha=0.3)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
 
 
 def _panels(count: int, height: float, share_y: bool = False) -> tuple[Any, list[Any]]:

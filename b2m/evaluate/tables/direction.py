@@ -9,7 +9,8 @@ whole clip does not.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from functools import partial
+from itertools import islice, tee
 
 import numpy as np
 
@@ -61,9 +62,11 @@ class DirectionTable(Table):
     def groups(self) -> Iterator[Group]:
         """Scenes of a moving camera, sorted by the mean of their motion; others are left out."""
         count = self.sample_count or 0
-        for name, along in (("across", 0), ("up or down", 1)):
-            scenes = self.scene_group("camera", "camera", 16 * count, self.options.seed)
-            steep = (sample for sample in scenes.samples if _is_along(sample, along))
+        scenes = self.scene_group("camera", "camera", 16 * count, self.options.seed).samples
+        for along, (name, same) in enumerate(
+            zip(("across", "up or down"), tee(scenes), strict=True)
+        ):
+            steep = filter(partial(_is_along, along), same)
             yield Group(name, islice(steep, count), count, "scene")
 
     def score(self, sample: Sample) -> Iterator[tuple[Label, Scores]]:
@@ -93,6 +96,6 @@ class DirectionTable(Table):
         ]
 
 
-def _is_along(sample: Sample, component: int) -> bool:
+def _is_along(component: int, sample: Sample) -> bool:
     mean = np.abs(sample.known_flow.mean((0, 1)))
     return bool(mean[component] > _STEEP * mean[1 - component])
