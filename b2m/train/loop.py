@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from tqdm.auto import tqdm
@@ -37,6 +37,9 @@ from b2m.media.image import write_png
 from b2m.train.model_card import training_card
 from b2m.train.objectives import Objective
 from b2m.train.recipes import Recipe, find_recipe
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator  # which takes seconds to import
 
 RANDOM = "random"
 """In place of weights to begin with: none."""
@@ -151,10 +154,7 @@ class Run:
         resume: bool,
     ) -> None:
         """Model, optimiser, averaged weights and data; the checkpoint where there is one."""
-        # Only training needs these, and they take seconds to import.
-        from accelerate import Accelerator
-        from timm.optim import Muon, create_optimizer_v2
-        from timm.utils import ModelEmaV3
+        from timm.utils import ModelEmaV3  # like accelerate, it takes seconds to import
 
         recipe = self.recipe
         if data and (photos or cutouts or clips or keep_scenes):
@@ -162,27 +162,8 @@ class Run:
                 "data sets that were built are trained on instead of photos, cut-outs, clips and "
                 "kept scenes: name either, and build scenes or clips to mix them in"
             )
-        mix: tuple[dict[str, BlurClipDataset], dict[str, float]] | None = None
-        if data:  # refused before anything is computed
-            frames, motion = self._needs
-            mix = open_mix(
-                data,
-                "train",
-                size=recipe.crop,
-                frames=frames,
-                augment=recipe.augmentations,
-                seed=self.seed,
-                centred=recipe.centred,
-                motion=motion,
-            )
-        gpu = torch.cuda.is_available()
-        # Cards before Ampere, as Colab's T4, only emulate bfloat16, which is slower than float32.
-        # On CPUs it is asked for by ACCELERATE_MIXED_PRECISION=bf16: see docs/experiments.md.
-        precision = None
-        if gpu:
-            half = torch.cuda.is_bf16_supported(including_emulation=False)
-            precision = "bf16" if half else "no"
-        self.accelerator = Accelerator(cpu=not gpu, mixed_precision=precision)
+        mix = self._open_mix(data) if data else None  # refused before anything is computed
+        self.accelerator = _accelerator()
         self.device = self.accelerator.device
         torch.manual_seed(self.seed)
         model = recipe.model(recipe.config)
@@ -198,50 +179,19 @@ class Run:
         self.ema = ModelEmaV3(model, decay=recipe.ema, use_warmup=True)
         objective = recipe.objective(model, recipe).to(self.device)
         self.groups = objective.groups()
-        self.optimizer: torch.optim.Optimizer
-        if recipe.optimizer == "muon":
-            self.optimizer = Muon(
-                _muon_groups(objective, recipe.weight_decay),
-                lr=recipe.learning_rate,
-                nesterov=True,
-                ns_coefficients="original",
-                betas=recipe.betas,
-            )
-        else:
-            self.optimizer = create_optimizer_v2(
-                objective,
-                opt=recipe.optimizer,
-                lr=recipe.learning_rate,
-                betas=recipe.betas,
-                weight_decay=recipe.weight_decay,
-                filter_bias_and_bn=recipe.optimizer == "adamw",
-                fused=True,
-            )
+        optimizer = _optimizer(objective, recipe)
         if checkpoint is not None:
-            for name, group in self.groups.items():
-                group.load_state_dict(checkpoint[name])
-            self.ema.module.load_state_dict(checkpoint["ema"])
-            self.optimizer.load_state_dict(checkpoint["optimizer"])
-            self.step, self.seconds = checkpoint["step"], checkpoint["seconds"]
-            self.samples = checkpoint["samples"]
-            # What was logged after the checkpoint will be seen again.
-            rows = self._rows(_LOG)  # without a last one that a kill has cut
-            if rows and self.accelerator.is_main_process:
-                kept = (row for row in rows if row["samples"] <= self.samples)
-                write_lines(self.folder / _LOG, kept)
-        self.objective, self.optimizer = self.accelerator.prepare(objective, self.optimizer)
+            self._restore(checkpoint, optimizer)
+        self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
+        options: dict[str, Any] = {
+            "batch": recipe.batch,
+            "seed": self.seed,
+            "rank": self.accelerator.process_index,
+            "ranks": self.accelerator.num_processes,
+        }
         self.stream: SceneStream | BuiltStream
-        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
-        options: dict[str, Any] = {"batch": recipe.batch, "seed": self.seed}
-        options |= {"rank": rank, "ranks": ranks}
         if mix is not None:
             self.stream = BuiltStream(*mix, device=self.device, **options)
-            truth = validation_samples(
-                data, min(_VALIDATION_SCENES, 6 * recipe.batch), recipe.crop, *self._needs
-            )
-            if truth is not None:
-                self.truth = truth.to(self.device)
-                return
         else:
             self.stream = SceneStream(
                 load_textures(photos, "train").to(self.device),
@@ -256,15 +206,59 @@ class Run:
                 cache=None if keep_scenes is None else Path(keep_scenes),
                 **options,
             )
+        self.truth = self._validation_batch(data, photos, cutouts)
+
+    def _open_mix(
+        self, data: Sequence[str | Path]
+    ) -> tuple[dict[str, BlurClipDataset], dict[str, float]]:
+        """The train splits of data sets that were built, and their weights."""
+        frames, motion = self._needs
+        return open_mix(
+            data,
+            "train",
+            size=self.recipe.crop,
+            frames=frames,
+            augment=self.recipe.augmentations,
+            seed=self.seed,
+            centred=self.recipe.centred,
+            motion=motion,
+        )
+
+    def _restore(self, checkpoint: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
+        """Go on from a checkpoint; what was logged after it will be seen again."""
+        for name, group in self.groups.items():
+            group.load_state_dict(checkpoint[name])
+        self.ema.module.load_state_dict(checkpoint["ema"])
+        optimizer.load_state_dict(checkpoint["optimizer"])
+        self.step, self.seconds = checkpoint["step"], checkpoint["seconds"]
+        self.samples = checkpoint["samples"]
+        rows = self._rows(_LOG)  # without a last one that a kill has cut
+        if rows and self.accelerator.is_main_process:
+            kept = (row for row in rows if row["samples"] <= self.samples)
+            write_lines(self.folder / _LOG, kept)
+
+    def _validation_batch(
+        self,
+        data: Sequence[str | Path],
+        photos: str | Path | None,
+        cutouts: str | Path | None,
+    ) -> SampleBatch:
+        """Samples of the val split: of the data sets that have one, else rendered scenes."""
+        recipe = self.recipe
+        count = min(_VALIDATION_SCENES, 6 * recipe.batch)
+        if data:
+            truth = validation_samples(data, count, recipe.crop, *self._needs)
+            if truth is not None:
+                return truth.to(self.device)
         truth = render(
             load_textures(photos, "val").to(self.device),
             load_textures(cutouts, "val", cutouts=True).to(self.device),
             SceneConfig(size=recipe.scene, blur=(min(4.0, recipe.blur[1] / 2), 32.0)),
-            min(_VALIDATION_SCENES, 6 * recipe.batch),
+            count,
             seed=12345,
             device=self.device,
         )
-        self.truth = truth._replace(photo=simulate_sensor(truth.photo, 12345))
+        return truth._replace(photo=simulate_sensor(truth.photo, 12345))
 
     @property
     def _needs(self) -> tuple[int, bool]:
@@ -447,6 +441,43 @@ class Run:
         write_png(self.folder / "sheet.png", sheet)
         if rows := self._rows(_LOG):
             training_curve(rows, self.folder / "curve.png", objective.panels)
+
+
+def _accelerator() -> Accelerator:
+    """In bfloat16 where a GPU computes in it."""
+    from accelerate import Accelerator
+
+    gpu = torch.cuda.is_available()
+    # Cards before Ampere, as Colab's T4, only emulate bfloat16, which is slower than float32.
+    # On CPUs it is asked for by ACCELERATE_MIXED_PRECISION=bf16: see docs/experiments.md.
+    precision = None
+    if gpu:
+        half = torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = "bf16" if half else "no"
+    return Accelerator(cpu=not gpu, mixed_precision=precision)
+
+
+def _optimizer(objective: Objective, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's, for all parameters of an objective."""
+    from timm.optim import Muon, create_optimizer_v2
+
+    if recipe.optimizer == "muon":
+        return Muon(
+            _muon_groups(objective, recipe.weight_decay),
+            lr=recipe.learning_rate,
+            nesterov=True,
+            ns_coefficients="original",
+            betas=recipe.betas,
+        )
+    return create_optimizer_v2(
+        objective,
+        opt=recipe.optimizer,
+        lr=recipe.learning_rate,
+        betas=recipe.betas,
+        weight_decay=recipe.weight_decay,
+        filter_bias_and_bn=recipe.optimizer == "adamw",
+        fused=True,
+    )
 
 
 def _muon_groups(objective: Objective, weight_decay: float) -> list[dict[str, Any]]:
