@@ -204,43 +204,12 @@ def _arrange(
     if config.defocus:
         _defocus(canvas, random.chance(config.defocus, batch), random)
 
-    # How many things there are, and how much of the blur is the camera's.
-    movers = random.integers(config.layers, batch) + 1
-    share = random.uniform(batch)
-    if config.kind == "movers":
-        share = torch.zeros_like(share)
-    elif config.kind in ("camera", "still"):
-        movers = torch.zeros_like(movers)
-        share = torch.ones_like(share)
-    else:
-        pick = random.uniform(batch)
-        movers = torch.where(pick < 0.4, 0, movers)
-        share = torch.where(pick < 0.4, 1.0, torch.where(pick < 0.65, 0.0, share))
+    movers, share = _movers_and_share(config, random, batch)
     present = torch.arange(config.layers, device=device) < movers[:, None]
     scene, rank = present.nonzero(as_tuple=True)
     total = len(scene)
     extent = size * random.uniform(total, low=0.15, high=0.75)
-    things = torch.empty(total, 4, size, size, device=device)
-    filled = random.chance(0.3, total)
-    image = torch.zeros(total, dtype=torch.int64, device=device)
-    for rows, source in ((~filled, cutouts), (filled, photos)):
-        some = int(rows.sum())
-        if some == 0:
-            continue
-        if source is cutouts:
-            angle = random.uniform(some, low=-0.5, high=0.5) * random.chance(0.5, some)
-            image[rows] = random.integers(len(cutouts), some)
-            drawn = draw_textures(
-                cutouts, image[rows], random, size, extent=extent[rows], angle=angle
-            )
-        else:  # outlines filled from other photos
-            zoom = random.uniform(some, low=1.0, high=2.5)
-            image[rows] = random.integers(len(photos), some)
-            drawn = draw_textures(photos, image[rows], random, size, zoom=zoom)
-            drawn = drawn * _star_masks(random, some, size, extent[rows])
-        drawn[:, :3] *= tint(random, some)
-        things[rows] = drawn
-
+    filled, image, things = _draw_things(photos, cutouts, random, extent, size)
     longest = random.uniform(batch, low=config.blur[0], high=config.blur[1])
     if config.kind == "mixed":
         longest = longest * ~random.chance(config.still, batch)
@@ -282,6 +251,60 @@ def _arrange(
         wave=(2 * math.pi / wavelength)[bends, None],
         phase=phase[bends, None],
     )
+
+
+def _movers_and_share(config: SceneConfig, random: Random, batch: int) -> tuple[Tensor, Tensor]:
+    """How many things move, (B,), and the camera's share of the blur, (B,)."""
+    movers = random.integers(config.layers, batch) + 1
+    share = random.uniform(batch)
+    if config.kind == "movers":
+        share = torch.zeros_like(share)
+    elif config.kind in ("camera", "still"):
+        movers = torch.zeros_like(movers)
+        share = torch.ones_like(share)
+    else:
+        pick = random.uniform(batch)
+        movers = torch.where(pick < 0.4, 0, movers)
+        share = torch.where(pick < 0.4, 1.0, torch.where(pick < 0.65, 0.0, share))
+    return movers, share
+
+
+def _draw_things(
+    photos: Textures, cutouts: Textures, random: Random, extent: Tensor, size: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Cut-outs, and outlines filled from photos.
+
+    Args:
+        photos, cutouts: what is drawn.
+        random: the numbers that decide.
+        extent: (P,) pixels, the longer side of each.
+        size: pixels, the side of their canvases.
+
+    Returns:
+        (P,) bool, which are filled outlines; (P,) the picture of each; (P, 4, size, size).
+    """
+    total, device = len(extent), extent.device
+    things = torch.empty(total, 4, size, size, device=device)
+    filled = random.chance(0.3, total)
+    image = torch.zeros(total, dtype=torch.int64, device=device)
+    for rows, source in ((~filled, cutouts), (filled, photos)):
+        some = int(rows.sum())
+        if some == 0:
+            continue
+        if source is cutouts:
+            angle = random.uniform(some, low=-0.5, high=0.5) * random.chance(0.5, some)
+            image[rows] = random.integers(len(cutouts), some)
+            drawn = draw_textures(
+                cutouts, image[rows], random, size, extent=extent[rows], angle=angle
+            )
+        else:  # outlines filled from other photos
+            zoom = random.uniform(some, low=1.0, high=2.5)
+            image[rows] = random.integers(len(photos), some)
+            drawn = draw_textures(photos, image[rows], random, size, zoom=zoom)
+            drawn = drawn * _star_masks(random, some, size, extent[rows])
+        drawn[:, :3] *= tint(random, some)
+        things[rows] = drawn
+    return filled, image, things
 
 
 def _matrices(layers: _Layers, time: float) -> tuple[Tensor, Tensor]:
