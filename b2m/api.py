@@ -3,7 +3,7 @@
     clips = b2m.animate("photo.jpg")
     clips[0].save("clip.mp4")
 
-The photo is encoded once, at a working size of at most about two megapixels
+Features of the photo are computed once, at a working size of at most about two megapixels
 (`b2m.inference.multiscale`). Everything else is rendered lazily from that encoding, at any number
 of frames and any size (`b2m.inference.clip`). Only full-size frames of a larger photo need it
 encoded again, tile by tile (`b2m.inference.tiling`).
@@ -104,7 +104,7 @@ def animate(
         seed: of samples of a guidance predictor.
         model: one of `animators`.
         guidance_predictor: one of `GUIDANCE_PREDICTORS`, whose samples are the hypotheses; None for
-            signs of coherent regions.
+            "regions" with the animator, "cvae-gan" with the decomposer. Other models take none.
         weights: see `b2m.hub.find_weights`.
         device: "auto", or a device string of torch.
         ensemble: number of mirrored predictions to average (self-ensemble): 1, 2 or 4.

@@ -67,7 +67,11 @@ class HubModel(torch.nn.Module):
     weights_name: ClassVar[str | None] = None
 
     output_kind: ClassVar[OutputKind] = "frames"
-    """What `forward` returns. It decides how the model is trained, validated and used."""
+    """What `forward` returns, which decides how the model is trained, validated and used.
+
+    "animation": a `b2m.models.animator.Animation`; "frames": (B, T, 3, H, W) sRGB; "sharp frame":
+    (B, 1, 3, H, W) sRGB; "flow": (B, 2, H, W) pixels; "guidance": logits of the guidance predictor.
+    """
 
     native_frames: int | None = None
     """How many frames there are; None for any number."""
@@ -87,13 +91,16 @@ class HubModel(torch.nn.Module):
             )
         self.config = config
 
-    def loss(self, batch: Mapping[str, Tensor], step: int, **weights: float) -> dict[str, Tensor]:
+    def loss(
+        self, batch: Mapping[str, Tensor], step: int, *args: Any, **weights: Any
+    ) -> dict[str, Tensor]:
         """What training minimises, by the group of parameters that each loss is for.
 
         Args:
             batch: the fields of a `b2m.data.sample.SampleBatch` by name.
             step: of the training.
-            weights: of terms of the loss, as a recipe's `loss` has them.
+            weights: of terms of the loss. Each model names its own, and a recipe's `loss` may set
+                these alone.
 
         Returns:
             A scalar for each of `groups`, by its name.

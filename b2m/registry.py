@@ -63,6 +63,8 @@ def register_table(name: str) -> Callable[[_Table], _Table]:
 def register_layout(name: str, schemes: tuple[str, ...] = ()) -> Callable[[_Reader], _Reader]:
     """Decorate a function from a folder, and a way to split it, to its sources.
 
+    The first line of its docstring is what is said of a folder in which it finds no source.
+
     Args:
         name: for the `layout` of a `b2m.data.recipes.DatasetRecipe`.
         schemes: names of the splits into train, val and test, the default first.

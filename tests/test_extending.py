@@ -40,7 +40,7 @@ def leave_no_trace():
 def test_a_model():
     @dataclass(frozen=True)
     class TripletConfig:
-        width: int = 8
+        kernel: int = 3
 
     recipe = {"config": TripletConfig(), "scene": 48, "crop": 32, "batch": 2, "blur": (4.0, 8.0)}
 
@@ -52,18 +52,15 @@ def test_a_model():
         native_frames = 3
 
         def __init__(self, config=None):
-            super().__init__(config or TripletConfig())
-            self.change = nn.Sequential(
-                nn.Conv2d(3, self.config.width, 3, padding=1),
-                nn.ReLU(),
-                nn.Conv2d(self.config.width, 9, 3, padding=1),
-            )
+            config = config or TripletConfig()
+            super().__init__(config)
+            self.change = nn.Conv2d(3, 9, config.kernel, padding="same")
 
         def forward(self, photo, guidance=None):
             """(B, 3, H, W) in [0, 1] to frames (B, 3, 3, H, W)."""
             return photo[:, None] + self.change(photo).unflatten(1, (3, 3))
 
-        def loss(self, batch, step, **weights):
+        def loss(self, batch, step):
             """Smooth absolute difference of all three."""
             truth = batch["frames"][:, [0, 3, 6]]
             return {"model": charbonnier(self(batch["photo"]), truth)}

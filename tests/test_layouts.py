@@ -205,7 +205,7 @@ def test_genblur_takes_gopro_dvd_and_ones_own(tmp_path):
         ("aist", "pose_train.txt"),
         ("monkaa", "frames_cleanpass"),
         ("images", "JPEG or PNG"),
-        ("video", "videos or folders of frames"),
+        ("video", "Videos or folders of frames"),
         ("genblur", "videos"),
     ],
 )

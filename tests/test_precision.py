@@ -22,7 +22,7 @@ def test_bfloat16_is_near_float32(monkeypatch):
         prepared = animator.prepare(assets.examples() / "cat-roll.jpg")
         # Tiles of a large photo are encoded by `encode_detail`: the same, at its own size.
         with torch.inference_mode():
-            alone = animator._encode(prepared.encoder.sizes[0], None)
+            alone = animator.encode_tile(prepared.encoder.sizes[0])
         found.append((prepared.encoding, alone))
     for full, half in zip(*found, strict=True):
         middle = (full.middle - half.middle).square().mean()

@@ -19,9 +19,10 @@ from b2m.errors import ArgumentError
 if TYPE_CHECKING:
     from b2m.data.recipes import DatasetRecipe
 
-_WAYS = {
+_DESCRIPTIONS = {
     "average": "sharp frames of films, averaged",
-    "between": "frames interpolated between two of a film, along the true motion",
+    "interpolate": "frames interpolated between two of a film, along the true motion",
+    "pairs": "published pairs of blurred and sharp photos",
     "panorama": "crops of panoramas before which the camera turns",
     "rotation": "photos before which the camera turns",
     "scenes": "rendered scenes of photos and cut-outs",
@@ -36,7 +37,7 @@ def _recipe_lines() -> Iterator[str]:
     from b2m.data.recipes import DATASET_RECIPES
 
     for name, recipe in sorted(DATASET_RECIPES.items()):
-        yield f"{name:12} {_WAYS[recipe.way]}"
+        yield f"{name:12} {_DESCRIPTIONS[recipe.generator]}"
 
 
 DataSet = Annotated[Path, typer.Argument(metavar="DIR", help="A data set that was built.")]
@@ -217,23 +218,24 @@ def _tell(folder: Path, count: int) -> None:
 
 _AVERAGING = ("--step", "--gamma", "--interpolate", "--flow", "--max-step", "--most", "--frames")
 _DRAWN = {"--count", "--frames", "--size"}
-_OPTIONS = {
+_OPTIONS: dict[str, set[str]] = {
     "average": {*_AVERAGING, "--fps", "--size", "--window"},
-    "between": {"--frames", "--gamma", "--interpolate"},
+    "interpolate": {"--frames", "--gamma", "--interpolate"},
+    "pairs": set(),
     "panorama": _DRAWN,
     "rotation": _DRAWN | {"--blur"},
     "scenes": _DRAWN | {"--blur"},
 }
-"""What means something, by the recipe's way."""
+"""What means something, by the recipe's generator."""
 
 _SETTINGS = {"panorama": "rotation", "rotation": "rotation", "scenes": "scenes"}
-"""Part of the recipe that options change, by its way; of all others the averaging."""
+"""Part of the recipe that options change, by its generator; of all others the averaging."""
 
 
 def _chosen(recipe: DatasetRecipe, given: dict[str, Any]) -> DatasetRecipe:
     """The recipe with the given options."""
-    rendered = _SETTINGS.get(recipe.way)
-    if idle := sorted(given.keys() - _OPTIONS[recipe.way]):
+    rendered = _SETTINGS.get(recipe.generator)
+    if idle := sorted(given.keys() - _OPTIONS[recipe.generator]):
         raise ArgumentError(f"{idle[0]} means nothing to the recipe {recipe.name}: leave it out")
     if "--count" in given:
         require_at_least(given["--count"], 1, "--count", "there must be something to draw")
@@ -326,7 +328,8 @@ def preview(
 ) -> None:
     """Draw samples: blur, frames, motion and guidance, one row each.
 
-    Of a data set those that are spread evenly over it; without one, scenes as training sees them.
+    Of a data set those that are spread evenly over it; without one, scenes with the
+    default settings, which training also crops and augments.
     """
     require_at_least(count, 1, "--count", "there must be something to draw")
     require_at_least(size, 32, "--size", "smaller pictures show nothing")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from b2m.cli.console import Seed, Weights, listing, require_at_least
+from b2m.cli.console import Seed, listing, require_at_least
 from b2m.errors import ArgumentError
 
 ClipFolder = Annotated[Path | None, typer.Option(metavar="DIR", help="Real clips.")]
@@ -127,9 +127,21 @@ def evaluate(
     photos: PhotoFolder = None,
     cutouts: CutoutFolder = None,
     clips: ClipFolder = None,
-    data: DataFolders = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DIR …", help="Data sets that b2m data build has made, instead of scenes."
+        ),
+    ] = None,
     split: Annotated[str, typer.Option(metavar="NAME", help="train, val or test.")] = "test",
-    weights: Weights = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Other weights: a folder or a Hugging Face Hub id; for tables that compare models "
+            "a folder of checkpoints.",
+        ),
+    ] = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the results.")
     ] = Path("results"),

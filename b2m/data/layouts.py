@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from inspect import getdoc
 from pathlib import Path
 
 from b2m.data.footage import Source, frame_files
@@ -77,7 +78,8 @@ def read_layout(layout: str, folder: str | Path, split: str | None = None) -> li
     scheme = split or (schemes[0] if schemes else "")
     sources = sorted(read(path, scheme), key=lambda source: source.name)
     if not sources:
-        raise _wrong(path, layout, _EXPECTED.get(layout, _EXPECTED["video"]))
+        expected = (getdoc(read) or "").partition("\n")[0].rstrip(".")
+        raise _wrong(path, layout, expected)
     names: dict[str, Source] = {}
     for source in sources:
         if (other := names.setdefault(source.name, source)) is not source:
@@ -105,20 +107,6 @@ def known_licences(folder: Path) -> dict[Path, str]:
         except (OSError, ValueError, TypeError, KeyError):
             continue  # none, or something else of that name
     return {}
-
-
-_EXPECTED = {
-    "gopro": "train/ and test/ with folders GOPR0372_07_00 …",
-    "gopro-pairs": "train/ and test/ with GOPR0372_07_00/blur and sharp",
-    "dvd": "original_high_fps_videos/ with videos, or quantitative_datasets/NAME/input and GT",
-    "reds": "train/000/00000000.png and so on, the 120 fps frames",
-    "nfs": "NAME/240/NAME/00001.jpg and so on",
-    "aist": "gBR_sBM_c01_d04_mBR0_ch01.mp4 … that splits/pose_train.txt and so on name",
-    "monkaa": "frames_cleanpass/SCENE/left/0000.png and so on, and optical_flow/",
-    "images": "JPEG or PNG, in train/, val/ and test/ or not",
-    "video": "videos or folders of frames, in train/, val/ and test/ or not",
-}
-"""What is said of a folder in which a layout finds no source."""
 
 
 def _wrong(folder: Path, name: str, expected: str, hint: str = "") -> InputError:
@@ -312,7 +300,7 @@ def _monkaa(folder: Path, _: str) -> list[Source]:
 
 @register_layout("images")
 def _images(folder: Path, _: str) -> list[Source]:
-    """Images, in train/, val/ and test/ or dealt out by their names; of a pack those in photos/."""
+    """JPEG or PNG, in train/, val/ and test/ or dealt out by their names; of a pack in photos/."""
     return [
         Source(path.stem, split or split_by_hash(path.name), path)
         for split, inside in _by_split(photos_in(folder))
@@ -323,7 +311,7 @@ def _images(folder: Path, _: str) -> list[Source]:
 
 @register_layout("video")
 def _video(folder: Path, _: str) -> list[Source]:
-    """A video; or videos and folders of frames, in train/, val/ and test/ or dealt by names."""
+    """Videos or folders of frames, in train/, val/ and test/ or dealt by names; or one video."""
     if folder.is_file():
         return [Source(folder.stem, "train", folder)]
     sources = []

@@ -30,7 +30,7 @@ def preview_sheet(
     count: int,
     size: int,
 ) -> Pixels:
-    """Draw scenes as training sees them: photo, frames, motion, its legend, guidance, what moves.
+    """Draw scenes of default settings: photo, frames, motion, its legend, guidance, what moves.
 
     Args:
         photos: folder of sharp photos; None for made-up textures.

@@ -16,7 +16,7 @@ class DatasetRecipe:
 
     Attributes:
         name: what the index says.
-        way: in which they are made, one of `b2m.data.build.generators.GENERATORS`.
+        generator: that makes them, one of `b2m.data.build.generators.GENERATORS`.
         layout: of the sources, one of `b2m.data.layouts.LAYOUTS`.
         averaging: of frames.
         fps: frames per second that sources must have, or None for any.
@@ -27,7 +27,7 @@ class DatasetRecipe:
     """
 
     name: str
-    way: Literal["average", "between", "panorama", "rotation", "scenes"]
+    generator: Literal["average", "interpolate", "pairs", "panorama", "rotation", "scenes"]
     layout: str
     averaging: Averaging = field(default_factory=Averaging)
     fps: float | None = None
@@ -43,7 +43,7 @@ DATASET_RECIPES = {
     recipe.name: recipe
     for recipe in (
         DatasetRecipe("gopro", "average", "gopro", fps=240),
-        DatasetRecipe("gopro-pairs", "average", "gopro-pairs"),
+        DatasetRecipe("gopro-pairs", "pairs", "gopro-pairs"),
         DatasetRecipe("dvd", "average", "dvd", fps=240),
         DatasetRecipe("nfs", "average", "nfs", fps=240),
         # 120 to 1920 fps, of which 80 make one of 24 blurred frames a second.
@@ -53,7 +53,7 @@ DATASET_RECIPES = {
         DatasetRecipe("genblur", "average", "genblur", replace(_DENSE, size=(540, 960)), fps=240),
         DatasetRecipe("aist", "average", "aist", replace(_DENSE, size=(720, 960)), fps=60),
         DatasetRecipe("video", "average", "video"),
-        DatasetRecipe("monkaa", "between", "monkaa", Averaging(interpolate="flow")),
+        DatasetRecipe("monkaa", "interpolate", "monkaa", Averaging(interpolate="flow")),
         DatasetRecipe("panorama", "panorama", "images"),
         DatasetRecipe("rotation", "rotation", "images"),
         DatasetRecipe("scenes", "scenes", "images"),

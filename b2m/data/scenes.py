@@ -1,9 +1,9 @@
 """Layered scenes: rendered blurred photos with complete ground truth.
 
-A background photo under a camera path, and cut-outs or polygons of other photos that move
-on paths of their own before it, rendered at instants at most a pixel apart and averaged in linear
-light. The role that FlyingChairs plays for optical flow. All of it is batched torch, the same code
-on CPU and GPU, and depends on nothing but the textures, the configuration and the seed.
+A background photo under a camera path, and cut-outs or star-shaped outlines of other photos that
+move on paths of their own before it, rendered at instants at most a pixel apart and averaged in
+linear light. The role that FlyingChairs plays for optical flow. All of it is batched torch, the
+same code on CPU and GPU, and depends on nothing but the textures, the configuration and the seed.
 """
 
 from __future__ import annotations

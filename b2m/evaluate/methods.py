@@ -34,7 +34,6 @@ from b2m.inference.ensemble import ENSEMBLES, mirrored_vectors
 from b2m.inference.multiscale import working_photo
 from b2m.inference.renderers import EncodedPhoto, Prepared
 from b2m.media.image import Photo, Pixels, limit_side
-from b2m.models.animator import MotionAnimator
 from b2m.models.guidance_predictor import GuidancePredictor
 from b2m.motion.fields import Flow, estimate_flow, resize_flow, to_middle_grid
 from b2m.motion.orientation import coherent_signs
@@ -400,8 +399,6 @@ def enlarged_methods(animator: BlurAnimator) -> list[Method]:
 
 def large_methods(animator: BlurAnimator) -> list[Method]:
     """What `BlurAnimator` gives for a photo larger than its working size, with all its detail."""
-    assert isinstance(animator.model, MotionAnimator)
-    encode = animator.model.encode
 
     def as_a_whole(photo: Pixels) -> EncodedPhoto:
         smaller = working_photo(photo, round(photo.shape[0] * photo.shape[1] / LARGE**2))
@@ -415,7 +412,7 @@ def large_methods(animator: BlurAnimator) -> list[Method]:
             animator,
             true_guidance,
             projected=True,
-            prepare=lambda photo: replace(once(photo), encode_detail=encode),
+            prepare=lambda photo: replace(once(photo), encode_detail=animator.encode_tile),
         ),
     ]
 

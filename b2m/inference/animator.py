@@ -153,11 +153,16 @@ class BlurAnimator:
                 predictions=self.ensemble,
             )
             encoding = _contiguous(encoder.encode())
-        again = self._encode if multiscale.holds_more(source.pixels, working) else None
+        again = self.encode_tile if multiscale.holds_more(source.pixels, working) else None
         return EncodedPhoto(source, working, encoding, again, encoder).suppress_static()
 
-    def _encode(self, photo: torch.Tensor, guidance: torch.Tensor | None) -> Encoding:
-        """At its own size alone."""
+    def encode_tile(self, photo: torch.Tensor, guidance: torch.Tensor | None = None) -> Encoding:
+        """Encode a photo, or a part of one, at its own size alone.
+
+        Args:
+            photo: (1, 3, h, w) sRGB in [0, 1].
+            guidance: (1, 2, h, w) in {-1, 0, 1}, or None.
+        """
         model = self._motion_animator
         return multiscale.MultiscaleEncoder(model, photo, 1, self.ensemble).encode(guidance)
 

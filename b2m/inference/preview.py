@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from b2m.guidance.quantize import from_flow
 from b2m.inference.animator import BlurAnimator
+from b2m.inference.assessment import Assessment
 from b2m.inference.clip import Clip
 from b2m.inference.renderers import Prepared
 from b2m.media.image import ImageLike, limit_side, read_image
@@ -32,6 +33,10 @@ class Preview(NamedTuple):
     def scale(self) -> float:
         """Pixels of the photo to one of those that are shown."""
         return self.size[1] / self.prepared.photo.shape[1]
+
+    def assessment(self, clip: Clip) -> Assessment:
+        """What is said of a clip of the preview; lengths are in pixels of the photo itself."""
+        return clip.assessment._replace(fastest=clip.fastest * self.scale)
 
 
 def preview(animator: BlurAnimator, image: ImageLike, max_pixels: int = PREVIEW_PIXELS) -> Preview:

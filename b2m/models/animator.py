@@ -551,7 +551,15 @@ class MotionAnimator(HubModel):
         """
         return self.decode(self.features(photo), guidance)
 
-    def loss(self, batch: Mapping[str, Tensor], step: int, **weights: float) -> dict[str, Tensor]:
+    def loss(
+        self,
+        batch: Mapping[str, Tensor],
+        step: int,
+        *,
+        axis: float = 0.005,
+        masks: float = 0.025,
+        guided: float = 0.4,
+    ) -> dict[str, Tensor]:
         """Distance of frames, of the motion axis where anything passes, and of both masks.
 
         Ends and middle are always compared, the frames between alternate with the step. Not every
@@ -560,13 +568,14 @@ class MotionAnimator(HubModel):
 
         Args:
             batch, step: see `HubModel.loss`.
-            weights: axis (per pixel) and masks, of the terms, and guided, the share of samples with
-                guidance.
+            axis: weight of the error of the motion axis, per pixel.
+            masks: weight of the cross-entropy of both masks.
+            guided: share of samples with guidance.
         """
         frames = batch["frames"]
         last = frames.shape[1] - 1
         inner = 1 + step % max(1, last // 2 - 1)
-        given = (torch.rand(len(frames)) < weights.get("guided", 0.4)).to(frames)
+        given = (torch.rand(len(frames)) < guided).to(frames)
         encoding = self.decode(
             self.features(batch["photo"]), perturb_boundaries(batch["guidance"]), given
         )
@@ -582,8 +591,8 @@ class MotionAnimator(HubModel):
             ).mean()
             moved = [batch[name].norm(dim=1) >= _MOVING_THRESHOLD for name in ("path", "flow")]
             swept, moving = moved
-            axis = axis_loss(encoding.axis, double_angle(batch["path"]), swept)
-            masks = torch.stack(
+            axis_error = axis_loss(encoding.axis, double_angle(batch["path"]), swept)
+            mask_error = torch.stack(
                 [
                     F.binary_cross_entropy_with_logits(logit[:, 0], truth.to(logit))
                     for logit, truth in (
@@ -592,8 +601,7 @@ class MotionAnimator(HubModel):
                     )
                 ]
             ).sum()
-        axis, masks = weights.get("axis", 0.005) * axis, weights.get("masks", 0.025) * masks
-        return {"model": distance + axis + masks}
+        return {"model": distance + axis * axis_error + masks * mask_error}
 
     def forward(self, photo: Tensor, guidance: Tensor | None = None, frames: int = 7) -> Animation:
         """Frames and flow.

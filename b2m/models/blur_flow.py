@@ -344,7 +344,7 @@ class BlurFlowNet(HubModel):
         """The photo is padded to a multiple of this: the side of the coarsest level's pixels."""
         return 2 ** len(self.config.widths)
 
-    def loss(self, batch: Mapping[str, Tensor], step: int, **weights: float) -> dict[str, Tensor]:
+    def loss(self, batch: Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
         """Argaw 2021b, Eq. 6: endpoint error at all scales.
 
         The truth is on the middle frame's grid, as is all flow of b2m; the paper's is on the

@@ -231,7 +231,7 @@ class BlurDecomposer(HubModel):
         """
         return self.stages(photo, guidance)[:, -1]
 
-    def loss(self, batch: Mapping[str, Tensor], step: int, **weights: float) -> dict[str, Tensor]:
+    def loss(self, batch: Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
         """Zhong 2022, Eq. 8: squared error after each stage, given the true guidance."""
         guidance = self.true_guidance(batch["guidance"], batch["flow"])
         return {"model": staged_mse(self.stages(batch["photo"], guidance), batch["frames"])}

@@ -414,19 +414,18 @@ class GuidancePredictor(HubModel):
         padded = padded.contiguous(memory_format=torch.channels_last)
         return self.generator(padded, latent, scale).float()[..., :height, :width]
 
-    def loss(  # type: ignore[override]  # it is trained against a network that no other needs
+    def loss(
         self,
         batch: Mapping[str, Tensor],
         step: int,
         *,
         discriminator: GuidanceDiscriminator,
         divergence: float = 0.5,
-        **weights: float,
     ) -> dict[str, Tensor]:
         """Zhong 2022, Eq. 9, and the loss of the discriminators that judge the guidance.
 
         Args:
-            batch, step, weights: see `HubModel.loss`.
+            batch, step: see `HubModel.loss`.
             discriminator: judges true and generated guidance.
             divergence: weight of what the latent tells. The less it weighs, the more detail of
                 small things is kept, and the less alike are latents drawn at random.

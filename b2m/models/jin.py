@@ -268,7 +268,7 @@ class JinSequence(HubModel):
         """The four networks by the names of their `Pieces`, each of which has its own loss."""
         return {name: getattr(self, name) for name in Pieces._fields}
 
-    def loss(self, batch: Mapping[str, Tensor], step: int, **weights: float) -> dict[str, Tensor]:
+    def loss(self, batch: Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
         """Jin et al. 2018: each of four networks by its own loss, all at the same time.
 
         The authors train one after the other. No network has a gradient from the losses of those

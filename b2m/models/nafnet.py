@@ -163,7 +163,7 @@ class NAFNet(HubModel):
         sharp = self.ending(x).float() + padded
         return sharp[:, None, :, :height, :width]
 
-    def loss(self, batch: Mapping[str, Tensor], step: int, **weights: float) -> dict[str, Tensor]:
+    def loss(self, batch: Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
         """Minus the PSNR of the middle frame, dB (Chen et al. 2022)."""
         truth = batch["frames"][:, evenly_spaced(batch["frames"].shape[1], 1)]
         error = (self(batch["photo"]) - truth).square().mean((1, 2, 3, 4))

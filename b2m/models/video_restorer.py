@@ -365,7 +365,6 @@ class VideoRestorer(HubModel):
         *,
         consistency: float = 1.0,
         penalty: float = 0.1,
-        **weights: float,
     ) -> dict[str, Tensor]:
         """Argaw 2021a, Eq. 6: photometric loss at all scales, consistency, and the penalty term.
 
@@ -374,7 +373,7 @@ class VideoRestorer(HubModel):
         both: so each clip is compared in the nearer of its two orders, as the paper judges it.
 
         Args:
-            batch, step, weights: see `HubModel.loss`.
+            batch, step: see `HubModel.loss`.
             consistency: lambda_1; 0 leaves the transformation consistency loss out.
             penalty: lambda_2; 0 leaves the penalty term out.
         """

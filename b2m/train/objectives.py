@@ -1,7 +1,7 @@
-"""Validation and contact sheets of trainings, by what a model gives.
+"""How models are trained, validated and drawn, by their `output_kind`.
 
-What a model minimises is its own `loss`. The guidance predictor is trained against discriminators,
-which are no part of it: they are here.
+What a model minimises is its own `loss`. `PredictorObjective` also holds the discriminators that
+the guidance predictor is trained against, which are no part of it.
 """
 
 from __future__ import annotations
@@ -317,4 +317,4 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "guidance": PredictorObjective,
     "sharp frame": ClipObjective,
 }
-"""By what a model `gives`."""
+"""By `b2m.hub.HubModel.output_kind`."""

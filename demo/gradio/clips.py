@@ -317,8 +317,7 @@ def stem(photo: str) -> str:
 
 def describe(clip: Clip, seen: Preview) -> str:
     """The summary of a clip in Markdown; lengths are in pixels of the photo."""
-    assessment = clip.assessment._replace(fastest=clip.fastest * seen.scale)
-    first, *others = assessment.sentences
+    first, *others = seen.assessment(clip).sentences
     warnings = [f"⚠️ {sentence}" for sentence in clip.further_warnings]
     return "\n\n".join([" ".join((f"**{first}**", *others)), *warnings])
 

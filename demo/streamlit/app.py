@@ -21,7 +21,6 @@ from b2m import assets as shipped
 from b2m import guidance as guidance_of
 from b2m.inference import preview as previews
 from b2m.inference.clip import Clip
-from b2m.inference.diagnostics import fastest
 from b2m.inference.preview import Preview
 from b2m.media import Pixels, limit_side
 from b2m.motion import flow_to_color, resize_flow, write_flow
@@ -129,8 +128,8 @@ def decibels(value: float) -> str:
 class Shown:
     """A clip, and what the page shows of it, each made once."""
 
-    def __init__(self, clip: Clip) -> None:
-        self.clip = clip
+    def __init__(self, clip: Clip, seen: Preview) -> None:
+        self.clip, self.assessment = clip, seen.assessment(clip)
 
     @cached_property
     def numbers(self) -> dict[str, str]:
@@ -140,7 +139,7 @@ class Shown:
             "Re-blur check, dB": decibels(clip.reblur_psnr),
             "Re-blur check of the motion alone, dB": decibels(clip.reblur_psnr_raw),
             "Score, dB": f"{clip.score:.2f}",
-            "Fastest parts, px": f"{clip.fastest:.1f}",
+            "Fastest parts, px": f"{self.assessment.fastest:.1f}",
             "Moving": f"{(clip.guidance != 0).any(-1).mean():.0%}",
         }
 
@@ -157,7 +156,7 @@ class Shown:
         """Of its motion, with their captions."""
         small = limit_side(self.clip.photo, SHOWN_SIDE)
         flow = resize_flow(self.clip.flow, small.shape[:2])
-        longest = max(1.0, fastest(flow))
+        longest = max(1.0, self.clip.fastest * small.shape[1] / self.clip.photo.shape[1])
         return {
             "Motion over the exposure": arrows(small, flow),
             "Motion field: the colour is the direction, as on the wheel; white is still": (
@@ -189,7 +188,8 @@ def results(
         if key not in now:
             source, where, *numbers = options
             now[key] = before.get(key) or [
-                Shown(clip) for clip in clips_of(data, model, source, where, picture, *numbers)
+                Shown(clip, preview(data, model))
+                for clip in clips_of(data, model, source, where, picture, *numbers)
             ]
     st.session_state["results"] = now  # what is shown no more is not kept
     return {model: shown for (model, *_), shown in now.items()}
@@ -321,7 +321,7 @@ def main() -> None:
     for model, shown in found.items():
         title = "" if left == right else f"{model}: "
         clip = shown[0].clip
-        st.write(f"{title}{' '.join(clip.assessment.sentences)}")
+        st.write(f"{title}{' '.join(shown[0].assessment.sentences)}")
         for sentence in clip.further_warnings:
             st.warning(f"{title}{sentence}")
     st.html(TABLE)

@@ -27,7 +27,7 @@ GENERATORS = {
         from_footage.may_end_windows,
     ),
     "pairs": Generator(sources_of_layout, from_footage.plan_pairs, from_footage.read_pairs),
-    "between": Generator(
+    "interpolate": Generator(
         sources_of_layout, from_footage.plan_gaps, from_footage.interpolate_between
     ),
     "panorama": Generator(
@@ -49,11 +49,11 @@ GENERATORS = {
         rendered=True,
     ),
 }
-"""By the name that recipes have; "pairs" is that of sources which are blurred already."""
+"""By the name that recipes have; a source of pairs is read as "pairs", whatever the recipe's is."""
 
 
 def _generator_of(recipe: DatasetRecipe, source: Source | None = None) -> Generator:
-    return GENERATORS["pairs" if source is not None and source.pairs else recipe.way]
+    return GENERATORS["pairs" if source is not None and source.pairs else recipe.generator]
 
 
 def is_rendered(recipe: DatasetRecipe) -> bool:

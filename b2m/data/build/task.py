@@ -105,7 +105,7 @@ def sources_of_layout(
     try:
         return read_layout(recipe.layout, folder, split)
     except InputError:
-        if recipe.way != "average" or split is not None:
+        if recipe.generator != "average" or split is not None:
             raise
         try:  # one's own films, averaged as those of the data set are
             return read_layout("video", folder)
