@@ -44,7 +44,7 @@ class SceneStream:
             that trainings that see the same scenes render them once; None for none. It takes a
             gigabyte for every 20,000 samples of scenes of 128x128 used 8 times, and is to be
             emptied when the renderer is changed.
-        seed: of everything.
+        seed: of scenes, crops and augmentation.
         rank, ranks: this process among those that train together.
     """
 

@@ -258,7 +258,7 @@ class Clip:
 
     @property
     def is_still(self) -> bool:
-        """Whether no motion blur was found."""
+        """Whether no motion blur was found in the photo; guidance that says still is not meant."""
         return diagnostics.NO_BLUR in self.warnings
 
     @property

@@ -1,4 +1,4 @@
-"""Training: one loop, named recipes, and the objectives that they minimise."""
+"""Training: one loop, named recipes, and how each kind of model is trained."""
 
 from b2m.train.loop import CHECKPOINT, train
 

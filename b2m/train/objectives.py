@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Objective(nn.Module):
-    """What a training minimises, and how it is validated.
+    """How a model is trained: its loss, the scores of validation, the contact sheet.
 
     Args:
         model: trained in place. It is the part that is averaged and kept.
