@@ -27,7 +27,9 @@ def push(
     private: Annotated[
         bool, typer.Option("--private", help="A new repository is private.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Upload; without it, list what would be.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Upload; without it, list what would be.")
+    ] = False,
 ) -> None:
     """Publish weights or a Space on the Hugging Face Hub.
 
