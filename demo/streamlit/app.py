@@ -42,7 +42,7 @@ TABLE = """<style>
 [data-testid=stTable] table { width: 100%; }
 [data-testid=stTable] :is(th, td) { padding: 0.25rem 0.3rem; white-space: normal; }
 </style>"""
-PLAYER = 'style="width: 100%" autoplay loop muted playsinline controls'
+PLAYER = 'aria-label="The clip" style="width: 100%" autoplay loop muted playsinline controls'
 FILES = {
     "mp4": "MP4",
     "gif": "GIF",
