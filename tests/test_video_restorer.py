@@ -10,6 +10,7 @@ from made_models import FORMS, configured, learn, on_paper, parameters, photos
 from b2m.losses import video_restoration_loss
 from b2m.models import VideoRestorer, VideoRestorerConfig
 from b2m.models.layers import SpatialTransformer, affine_warp, local_contrast
+from b2m.models.video_restorer import merge_clips
 
 TINY = VideoRestorerConfig.tiny()
 variants = pytest.mark.parametrize(
@@ -46,7 +47,35 @@ def test_scales_are_halves_of_the_padded_photo(config):
     ]
     assert len(transforms) == 5 * (config.transformed + config.pictured)
     assert {tuple(transform.shape) for transform in transforms} <= {(2, config.frames - 1, 2, 3)}
-    assert torch.equal(images[-1][..., :65, :98], frames)
+    assert frames.shape == (2, config.frames, 3, 65, 98)
+    if not config.norm:
+        assert torch.equal(images[-1][..., :65, :98], frames)
+
+
+def test_a_transposed_photo_gives_the_transposed_clip():
+    """In one of its two orders: no direction in the picture is better than another."""
+    model, photo = make(), photos(2, 64, 96)
+    with torch.inference_mode():
+        clips, transposed = model(photo), model(photo.mT).mT
+        as_it_lies = model.scales(photo).images[-1]
+    assert (clips - as_it_lies).abs().max() > 1e-3
+    for clip, other in zip(clips, transposed, strict=True):
+        errors = [(clip - order).abs().max() for order in (other, other.flip(0))]
+        assert min(errors) < 1e-5
+
+
+def test_where_only_one_clip_moves_it_counts_alone():
+    """What moves across is taken from the photo as it lies, what moves up from the transposed."""
+    still = torch.zeros(1, 3, 3, 64, 160)
+    across, up = still.clone(), still.clone()
+    for n in range(3):
+        across[:, n, :, 30:34, 20 + 4 * n : 24 + 4 * n] = 1
+        up[:, n, :, 30 + 4 * n : 34 + 4 * n, 120:124] = 1
+    merged = merge_clips(across, up)
+    torch.testing.assert_close(merged[..., :60], across[..., :60], atol=1e-4, rtol=0)
+    torch.testing.assert_close(merged[..., 100:], up[..., 100:], atol=1e-4, rtol=0)
+    torch.testing.assert_close(merge_clips(across, across.flip(1)), across)
+    torch.testing.assert_close(merge_clips(still + 0.2, still + 0.4), still + 0.3)
 
 
 @variants

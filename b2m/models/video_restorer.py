@@ -37,6 +37,8 @@ Ours, in the form for short trainings (`VideoRestorerConfig.norm`) alone:
   thousands of samples; see docs/experiments.md.
 * Batch norms, by which motion is seen sooner, and smaller sizes with fewer convolutions in each
   dense block.
+* The photo is also restored transposed, and both clips are averaged by how much moves in each: an
+  order of frames that is told by horizontal motion is no order where motion is vertical.
 """
 
 from __future__ import annotations
@@ -74,6 +76,8 @@ _Six = tuple[int, int, int, int, int, int]
 
 STRIDE = 32
 """The photo is padded to a multiple of this."""
+
+_AROUND = 31  # side of the square in which motion is compared, pixels
 
 
 @dataclass(frozen=True)
@@ -277,6 +281,21 @@ class _NonMiddleFrame(nn.Module):
         return torch.cat(parts, 1)
 
 
+def merge_clips(clip: Tensor, other: Tensor) -> Tensor:
+    """The mean of two clips of a photo, (B, N, 3, H, W), in the order in which they agree better.
+
+    Each counts by the square of how much its ends differ around a pixel: where the order of time
+    could not be told, both ends became their mean, and nothing moves.
+    """
+    other = closest_temporal_order(clip, other)
+    weights = []
+    for frames in (clip, other):
+        change = (frames[:, 0] - frames[:, -1]).square().mean(1, keepdim=True)  # (B, 1, H, W)
+        around = F.avg_pool2d(change, _AROUND, 1, _AROUND // 2, count_include_pad=False)
+        weights.append(around.square()[:, None] + 1e-12)
+    return (weights[0] * clip + weights[1] * other) / (weights[0] + weights[1])
+
+
 def _compact(loss: dict[str, float] | None = None, **changes: Any) -> dict[str, Any]:
     config = replace(VideoRestorerConfig.compact(), **changes)
     known = {"config": config, **FROM_SCRATCH, "learning_rate": 1e-3, "clip_norm": 1.0}
@@ -397,7 +416,11 @@ class VideoRestorer(HubModel):
             (B, N, 3, H, W) sRGB, not clipped.
         """
         height, width = photo.shape[-2:]
-        return self.scales(photo).images[-1][..., :height, :width]
+        photo = pad_to_multiple(photo, STRIDE)
+        frames = self.scales(photo).images[-1]
+        if self.config.norm:
+            frames = merge_clips(frames, self.scales(photo.mT).images[-1].mT)
+        return frames[..., :height, :width]
 
     def scales(self, photo: Tensor) -> Restoration:
         """Frames at all scales.
