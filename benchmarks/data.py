@@ -49,7 +49,7 @@ WINDOW = 7
 
 
 def footage(width: int, height: int, count: int) -> Iterator[np.ndarray]:
-    """Frames of a camera that turns to the right before a made-up wall."""
+    """Frames of a camera that turns to the right before a textured wall."""
     random = np.random.default_rng(0)
     coarse = random.integers(
         0, 256, (height // 8 + 1, (width + SPEED * count) // 8 + 1, 3), np.uint8
@@ -326,7 +326,7 @@ def flow_quality(photos: Path | None, cutouts: Path | None, count: int) -> Itera
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--photos", type=Path, help="sharp photos; without them, made-up ones")
+    parser.add_argument("--photos", type=Path, help="sharp photos; without them, procedural ones")
     parser.add_argument("--cutouts", type=Path, help="cut-outs; without them, shapes")
     parser.add_argument("--size", default="1280x720", help="of footage (default: %(default)s)")
     parser.add_argument("--frames", type=int, default=224, help="of footage (default: %(default)s)")

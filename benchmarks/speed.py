@@ -207,7 +207,7 @@ def training(
     """Rows about training, of one thread.
 
     Args:
-        photos, cutouts: folders, or None for made-up textures.
+        photos, cutouts: folders, or None for procedural textures.
         steps: timed.
         scenes: rendered at a time, fewer than in a training; None for as many.
     """

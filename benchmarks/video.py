@@ -37,7 +37,7 @@ b2m.animate_video(sys.argv[1], sys.argv[2], weights=sys.argv[4] or None, device=
 
 
 def film(width: int, height: int, count: int) -> Iterator[np.ndarray]:
-    """Blurred frames of a camera that turns to the right and back before a made-up wall."""
+    """Blurred frames of a camera that turns to the right and back before a textured wall."""
     random = np.random.default_rng(0)
     coarse = random.integers(0, 256, (height // 8 + 1, (width + 9 * SPEED) // 8 + 1, 3), np.uint8)
     wall = cv2.resize(coarse, None, fx=8, fy=8, interpolation=cv2.INTER_CUBIC)

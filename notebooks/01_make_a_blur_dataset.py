@@ -113,7 +113,7 @@ print(f"largest difference: {difference.max()} of 255")
 #
 # A scene has a photo as background and cut-outs, or pieces of other photos, in front of it, each on its
 # own smooth path, so that frames, motion field and guidance are known exactly. The animator is trained
-# on scenes. Put your own cut-outs into `pack/cutouts`; here made-up shapes are used. On the command line:
+# on scenes. Put your own cut-outs into `pack/cutouts`; here procedural shapes are used. On the command line:
 #
 #     b2m data build --recipe scenes --source pack --count 20 --size 128 -o scenes
 

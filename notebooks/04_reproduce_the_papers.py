@@ -169,7 +169,9 @@ def show_table(name):
         return
     found = json.loads(path.read_text(encoding="utf-8"))
     finding, *how = found["notes"]
-    display(Markdown(f"`{found['command']}`\n\n*What the paper found: {finding}*"))
+    if finding.startswith(("Zhong", "Argaw")):
+        finding = f"*What the paper found: {finding}*"
+    display(Markdown(f"`{found['command']}`\n\n{finding}"))
     display(Markdown(grouped_markdown(found["rows"], COLUMNS)))
     display(Markdown(f"<details><summary>How it was computed</summary>{' '.join(how)}</details>"))
     for picture in sorted(path.parent.glob(f"{name}*.png")):
@@ -454,7 +456,7 @@ show_table("segmentation")
 # %% [markdown]
 # ## Compute a table
 #
-# The same code on made-up textures and `BUDGET` photos of each kind: far too few for conclusions. The tables of the
+# The same code on procedural textures and `BUDGET` photos of each kind: far too few for conclusions. The tables of the
 # repository use 60 where they do not say otherwise, and take minutes each. With the open pack (`b2m data fetch
 # -o pack`) pass its folders as `photos=`, `cutouts=` and `clips=`. The animator trained on the same budget is not
 # included and has to be trained first.

@@ -27,7 +27,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def few_textures():
-    """Made-up textures that are few and small: as many as there are take seconds to make."""
+    """Procedural textures that are few and small: as many as there are take seconds to make."""
     from b2m.data import textures
 
     with pytest.MonkeyPatch.context() as patch:

@@ -99,7 +99,7 @@ def by_name(rows):
 
 
 def first_scenes(kind, seed=0):
-    """The first batch of a kind, as the table renders it, on made-up textures."""
+    """The first batch of a kind, as the table renders it, on procedural textures."""
     both = load_textures(None, "test"), load_textures(None, "test", cutouts=True)
     config = SceneConfig(size=SIZE, blur=Table.blur, kind=kind)
     number = ((2 * seed + ("movers", "camera").index(kind)) << 20) + 0

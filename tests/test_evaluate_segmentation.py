@@ -41,7 +41,7 @@ def test_the_true_flow_finds_what_moves(monkeypatch):
         assert by_name[f"{group}: {TRUE}"]["iou"] > 0.6
         assert by_name[f"{group}: nothing"]["iou"] == 0
         assert 0 < by_name[f"{group}: {TRUE}"]["samples"] <= 6
-    assert "made-up" in table.notes()[0]
+    assert "procedural" in table.notes()[0]
 
 
 @pytest.mark.parametrize("table", ["segmentation", "2021b-T2"])

@@ -148,7 +148,7 @@ def test_sampling_is_indexing(tmp_path, reflect):
         np.testing.assert_array_equal(found[n], padded[rows, columns], err_msg=f"{height}x{width}")
 
 
-# --- made-up textures ----------------------------------------------------------------------------
+# --- procedural textures -------------------------------------------------------------------------
 
 
 def test_made_up_textures_are_the_same_each_time_and_of_each_split_others():

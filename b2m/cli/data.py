@@ -59,7 +59,7 @@ def build(
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="Downloaded and unpacked sources; for scenes without them, made-up textures.",
+            help="Downloaded and unpacked sources; for scenes without them, procedural textures.",
         ),
     ] = None,
     split: Annotated[

@@ -14,7 +14,7 @@ from b2m.errors import ArgumentError
 ClipFolder = Annotated[Path | None, typer.Option(metavar="DIR", help="Real clips.")]
 PhotoFolder = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="Sharp photos; without them, made-up textures."),
+    typer.Option(metavar="DIR", help="Sharp photos; without them, procedural textures."),
 ]
 CutoutFolder = Annotated[
     Path | None,

@@ -33,8 +33,8 @@ def preview_sheet(
     """Draw scenes of default settings: photo, frames, motion, its legend, guidance, what moves.
 
     Args:
-        photos: folder of sharp photos; None for made-up textures.
-        cutouts: folder of cut-outs with alpha; None for made-up shapes.
+        photos: folder of sharp photos; None for procedural textures.
+        cutouts: folder of cut-outs with alpha; None for procedural shapes.
         seed: the same seed gives the same scenes.
         count: scenes, a row each.
         size: side of each picture, pixels.

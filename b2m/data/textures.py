@@ -140,7 +140,7 @@ def split_files(folder: str | os.PathLike[str], split: str) -> list[Path]:
     if not paths:
         raise InputError(
             f"{folder} holds no image (JPEG, PNG, WebP, BMP) for the split '{split}'; "
-            "put images there or leave the folder out for made-up textures."
+            "put images there or leave the folder out for procedural textures."
         )
     return paths
 
@@ -148,7 +148,7 @@ def split_files(folder: str | os.PathLike[str], split: str) -> list[Path]:
 def load_textures(
     folder: str | os.PathLike[str] | None, split: str, *, cutouts: bool = False
 ) -> Textures:
-    """Photos or cut-outs of one split; made-up ones where there is no folder.
+    """Photos or cut-outs of one split; procedural ones where there is no folder.
 
     Raises:
         InputError: as `split_files`, an image is unreadable, or there is no such split.

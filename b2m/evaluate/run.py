@@ -38,7 +38,7 @@ def evaluate(
         table: one of `all_tables()`; `b2m evaluate --list` says what each measures.
         samples: how many; each table says of what, and how many there are by default.
         photos, cutouts: folders for the scenes (see `b2m.data.textures.split_files`); None for
-            made-up textures.
+            procedural textures.
         clips: folder of videos, or of one folder of them for each split.
         data: folders that `b2m data build` has made: tables of the papers are measured on their
             split instead, a group for each.

@@ -226,4 +226,4 @@ class Table:
     @property
     def texture_remark(self) -> str:
         """A remark for notes where no photos were given."""
-        return " (made-up textures)" if self.options.photos is None else ""
+        return " (procedural textures)" if self.options.photos is None else ""

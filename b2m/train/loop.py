@@ -78,7 +78,7 @@ def train(
     Args:
         recipe: name, see `b2m.train.recipes.all_recipes`.
         photos, cutouts: folders with the splits train and val (see
-            `b2m.data.textures.split_files`); None for made-up textures.
+            `b2m.data.textures.split_files`); None for procedural textures.
         clips: folder of sharp videos, or of a folder of them for each split, whose frames are
             averaged into further samples; None for scenes alone.
         data: folders that `b2m data build` has made, instead of all these: "DIR", or "DIR=WEIGHT"

@@ -167,7 +167,7 @@ def _scene_textures(folder: Path, split: str) -> tuple[Textures, Textures, dict[
             where = photos_in(folder) if kind == "photos" else _cutouts_in(folder)
         textures = load_textures(where, split, cutouts=kind == "cutouts")
         if where is None:
-            names = {f"made-up/{split}/{kind}-{n}": _OURS for n in range(len(textures))}
+            names = {f"procedural/{split}/{kind}-{n}": _OURS for n in range(len(textures))}
         else:
             names = {
                 f"{path.relative_to(folder).as_posix()}#{_digest(path)}": known.get(

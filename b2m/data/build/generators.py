@@ -68,7 +68,7 @@ def plan_sources(
 
     Args:
         recipe: how.
-        folder: the sources; None for made-up textures, where they are rendered.
+        folder: the sources; None for procedural textures, where they are rendered.
         split: see `read_layout`.
 
     Returns:

@@ -93,7 +93,7 @@ def build(
 
     Args:
         recipe: see `b2m.data.recipes.DATASET_RECIPES`.
-        source: what was downloaded; None for made-up textures, where samples are rendered.
+        source: what was downloaded; None for procedural textures, where samples are rendered.
         out: folder of the data set; see `b2m.data.storage` for what is in it.
         split: see `b2m.data.layouts.read_layout`.
         licence: of the sources, instead of what they say themselves; also of what is there already.

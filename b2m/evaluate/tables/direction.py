@@ -90,9 +90,7 @@ class DirectionTable(Table):
             f"times as much of one component as of the other; longest blur {self.blur[0]:g} to "
             f"{self.blur[1]:g} px.",
             "dB over the photo repeated, in the better of both orders of the whole clip.",
-            "VideoRestorer as shipped was trained from the beginning on clips ordered so that "
-            "things move to the right, the one without refining block in the nearer of both orders "
-            "of each clip.",
+            "VideoRestorer sees the photo as it lies and transposed; what moves more counts more.",
         ]
 
 
