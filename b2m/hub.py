@@ -425,9 +425,9 @@ def _load_tensors(model: torch.nn.Module, path: Path) -> None:
     model.load_state_dict(tensors)
 
 
-def _some(items: list[str], separator: str = ", ", most: int = 5) -> str:
-    rest = len(items) - most
-    return separator.join(items[:most]) + (f" and {rest} more" if rest > 0 else "")
+def _some(items: list[str], separator: str = ", ", limit: int = 5) -> str:
+    rest = len(items) - limit
+    return separator.join(items[:limit]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _within(folder: Path, name: str | None) -> Path | None:

@@ -185,7 +185,7 @@ def test_largest_step_decides_how_many_frames_are_put_between(tmp_path):
     averaged = {record.source: record.averaged for record in read_index(tmp_path / "set")}
     assert averaged["slow"] == 7
     assert averaged["fast"] >= 13 and (averaged["fast"] - 1) % 6 == 0
-    bounded = replace(how, max_step=0.01, most=2)
+    bounded = replace(how, max_step=0.01, max_factor=2)
     build(replace(DATASET_RECIPES["video"], averaging=bounded), tmp_path / "in", tmp_path / "two")
     assert {record.averaged for record in read_index(tmp_path / "two")} == {13}
 

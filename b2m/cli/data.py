@@ -112,7 +112,7 @@ def build(
             help="Largest motion between averaged frames; sets the interpolation factor.",
         ),
     ] = None,
-    most: Annotated[
+    max_factor: Annotated[
         int | None,
         typer.Option(metavar="N", help="With --max-step: upper limit of that factor (8)."),
     ] = None,
@@ -179,7 +179,7 @@ def build(
     if recipe not in DATASET_RECIPES:
         raise ArgumentError(f"--recipe is '{recipe}': choose from {', '.join(DATASET_RECIPES)}")
     given = {"--window": window, "--size": size, "--fps": fps, "--count": count, "--blur": blur}
-    values = (step, gamma, interpolate, flow, max_step, most, frames)
+    values = (step, gamma, interpolate, flow, max_step, max_factor, frames)
     given |= dict(zip(_AVERAGING, values, strict=True))
     chosen = _chosen(
         DATASET_RECIPES[recipe], {name: v for name, v in given.items() if v is not None}
@@ -216,7 +216,15 @@ def _tell(folder: Path, count: int) -> None:
     print(f"b2m: {count} skipped: see {folder / 'skipped.jsonl'}", file=sys.stderr)
 
 
-_AVERAGING = ("--step", "--gamma", "--interpolate", "--flow", "--max-step", "--most", "--frames")
+_AVERAGING = (
+    "--step",
+    "--gamma",
+    "--interpolate",
+    "--flow",
+    "--max-step",
+    "--max-factor",
+    "--frames",
+)
 _DRAWN = {"--count", "--frames", "--size"}
 _OPTIONS: dict[str, set[str]] = {
     "average": {*_AVERAGING, "--fps", "--size", "--window"},

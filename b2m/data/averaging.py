@@ -36,7 +36,7 @@ class Averaging:
         interpolate: "flow", "rife", or "none".
         max_step: pixels; where given, the factor is the smallest that makes no step longer, instead
             of the recipe's; windows stay as long in time.
-        most: largest such factor.
+        max_factor: largest such factor.
         gamma: exponent of the power law; 0 for the sRGB curve.
         frames: sharp ones kept, evenly spaced, the first and the last of the window among them.
             Where the instants do not divide so, each is the nearest to its even place: of 11 (as in
@@ -52,7 +52,7 @@ class Averaging:
     factor: int = 1
     interpolate: str = "none"
     max_step: float | None = None
-    most: int = 8
+    max_factor: int = 8
     gamma: float = 0.0
     frames: int = 7
     flow: str = "dis"
@@ -72,7 +72,7 @@ class Averaging:
             f"{self.frames} frames kept: give an odd number of at least 3, so that one is in the "
             "middle": self.frames < 3 or self.frames % 2 == 0,
             f"a window of {self.average}: {self.frames} frames are kept of it": few,
-            f"a factor of {self.factor}: give 1 or more": self.factor < 1 or self.most < 1,
+            f"a factor of {self.factor}: give 1 or more": self.factor < 1 or self.max_factor < 1,
             f"a step of {self.step}: give 1 or more": self.step < 0,
             f"a gamma of {self.gamma:g}: give 0 for sRGB, or 1 to 4": self.gamma != 0
             and not 1 <= self.gamma <= 4,
@@ -155,7 +155,7 @@ def expose(
     frames = [fit_frame(frame, how.size) for frame in frames]
     factor = how.factor
     if how.max_step is not None:
-        factor = max(1, min(how.most, math.ceil(longest_step(frames) / how.max_step)))
+        factor = max(1, min(how.max_factor, math.ceil(longest_step(frames) / how.max_step)))
     first = start - math.floor(start)
     times = [first + step / factor for step in range(1 + math.floor(how.span * factor + 1e-9))]
     return average_instants(frames_at(frames, times, between), len(times), how)

@@ -73,7 +73,7 @@ class Hypothesis(NamedTuple):
 def enumerate_hypotheses(
     flow: NDArray[np.float32],
     regions: Labels,
-    most: int,
+    max_count: int,
     guidance: Guidance | None = None,
     photo: Pixels | None = None,
 ) -> list[Hypothesis]:
@@ -82,7 +82,7 @@ def enumerate_hypotheses(
     Args:
         flow: (h, w, 2) pixels over the whole exposure; the first hypothesis.
         regions: (h, w) uint8 of `b2m.motion.regions.find_regions`.
-        most: how many at the most, at least 1.
+        max_count: how many at most, at least 1.
         guidance: (h, w, 2) the user's guidance. Regions that it does not cover vary first, covered
             ones after, and the reversal of all comes last.
         photo: (h, w, 3) uint8 sRGB, to drop regions whose reversal would not be visible; None
@@ -123,7 +123,7 @@ def enumerate_hypotheses(
         differences = [2 * float(weights[flipped != other.flipped].sum()) for other in kept]
         if all(difference >= MIN_DIFFERENCE for difference in differences):
             kept.append(Hypothesis(penalty, flipped, labels))
-        if len(kept) == most:
+        if len(kept) == max_count:
             break
     return kept
 

@@ -41,20 +41,20 @@ _SHORT, _LONG = 16.0, 28.0
 _AROUND = 9  # pixels over which the weights are dilated and smoothed
 
 
-def working_photo(photo: Pixels, most: int | None = None) -> Pixels:
+def working_photo(photo: Pixels, max_pixels: int | None = None) -> Pixels:
     """A photo at its working resolution.
 
     Args:
         photo: (H, W, 3) uint8 sRGB.
-        most: pixels; None for `WORKING_PIXELS`.
+        max_pixels: None for `WORKING_PIXELS`.
 
     Returns:
         (h, w, 3) uint8 sRGB, the photo itself or smaller, with at most so many pixels.
     """
-    most = most or WORKING_PIXELS
+    max_pixels = max_pixels or WORKING_PIXELS
     pixels = photo.shape[0] * photo.shape[1]
-    if pixels > most:
-        photo = limit_side(photo, int(max(photo.shape[:2]) * math.sqrt(most / pixels)))
+    if pixels > max_pixels:
+        photo = limit_side(photo, int(max(photo.shape[:2]) * math.sqrt(max_pixels / pixels)))
     chosen, finer, larger = photo, 0.0, photo
     for octave in range(LEVELS):
         smaller = limit_side(larger, max(larger.shape[:2]) // 2)

@@ -296,7 +296,9 @@ def _encoding(path: str | os.PathLike[str]) -> Iterator[None]:
         ) from error
 
 
-def _alike(frames: Iterable[Pixels], most: int | None = None, kind: str = "") -> Iterator[Pixels]:
+def _alike(
+    frames: Iterable[Pixels], max_side: int | None = None, kind: str = ""
+) -> Iterator[Pixels]:
     """The frames, each checked against the size of the first and the limits of the format."""
     shape = None
     for number, frame in enumerate(frames):
@@ -309,10 +311,10 @@ def _alike(frames: Iterable[Pixels], most: int | None = None, kind: str = "") ->
                 f"frame {number} is {frame.shape[1]}x{frame.shape[0]}, the first is "
                 f"{shape[1]}x{shape[0]}: all frames of a clip need one size"
             )
-        if most is not None and max(shape[:2]) > most:
+        if max_side is not None and max(shape[:2]) > max_side:
             raise InputError(
                 f"frames of {shape[1]}x{shape[0]} pixels are too large for {kind}: its sides have "
-                f"at most {most}; make the clip smaller"
+                f"at most {max_side}; make the clip smaller"
             )
         yield np.ascontiguousarray(frame)
     if shape is None:

@@ -128,9 +128,9 @@ def clip_of(
     return clip
 
 
-def _keep(kept: OrderedDict[Any, Any], key: Any, value: Any, most: int) -> None:
+def _keep(kept: OrderedDict[Any, Any], key: Any, value: Any, limit: int) -> None:
     kept[key] = value
-    while len(kept) > most:
+    while len(kept) > limit:
         kept.popitem(last=False)
 
 
@@ -267,15 +267,15 @@ def edit_with(tool: str, points: Any, photo: np.ndarray, brush: float = BRUSH) -
     raise b2m.InputError(f"the pad has no tool '{tool}': reload the page and choose another")
 
 
-def simplified(points: np.ndarray, most: int | None = None) -> list[list[float]]:
+def simplified(points: np.ndarray, max_points: int | None = None) -> list[list[float]]:
     """A line through fewer points, at most a quarter of a pixel from the drawn one.
 
     Args:
         points: (N, 2) float32.
-        most: points that are left; to get there, the line may be farther from the drawn one.
+        max_points: points that are left; to get there, the line may be farther from the drawn one.
     """
     line, tolerance = points, 0.25
-    while line is points or (most and len(line) > most):
+    while line is points or (max_points and len(line) > max_points):
         line = cv2.approxPolyDP(points[:, None], tolerance, closed=False)[:, 0]
         tolerance *= 2
     return line.tolist()
