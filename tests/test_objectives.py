@@ -106,6 +106,29 @@ def test_what_the_restorer_minimises_does_not_depend_on_the_way_things_go():
     )
 
 
+def test_the_restorer_learns_of_motion_across():
+    """What moves up or down is transposed, but for one in four of a batch."""
+    torch.manual_seed(0)
+    model = VideoRestorer(VideoRestorerConfig.tiny())
+    for name, parameter in model.named_parameters():
+        if name.endswith(("predict.4.weight", "decide.3.weight")):
+            torch.nn.init.normal_(parameter, std=0.1)
+    training = make(None, model)
+    given = {name: part[[0, 1, 2, 0]] for name, part in batch(3).items()}
+    given["flow"] = torch.tensor([5.0, -1.0]).view(1, 2, 1, 1).expand_as(given["flow"])
+
+    def transposed(places):
+        changed = {name: part.clone() for name, part in given.items()}
+        for place in places:
+            for name in ("photo", "frames"):
+                changed[name][place] = given[name][place].mT
+            changed["flow"][place] = given["flow"][place].flip(0)
+        return training(changed, step=0)["model"]
+
+    torch.testing.assert_close(transposed([0, 1, 2]), transposed([]))
+    assert (transposed([3]) - transposed([])).abs() > 1e-5
+
+
 @pytest.mark.parametrize(("count", "picked"), [(1, [3]), (3, [0, 3, 6]), (7, list(range(7)))])
 def test_frames_are_picked_evenly(count, picked):
     assert evenly_spaced(7, count) == picked

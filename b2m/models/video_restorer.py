@@ -38,7 +38,8 @@ Ours, in the form for short trainings (`VideoRestorerConfig.norm`) alone:
 * Batch norms, by which motion is seen sooner, and smaller sizes with fewer convolutions in each
   dense block.
 * The photo is also restored transposed, and both clips are averaged by how much moves in each: an
-  order of frames that is told by horizontal motion is no order where motion is vertical.
+  order of frames that is told by horizontal motion is no order where motion is vertical. So most
+  samples that move up or down are transposed in training.
 """
 
 from __future__ import annotations
@@ -281,6 +282,22 @@ class _NonMiddleFrame(nn.Module):
         return torch.cat(parts, 1)
 
 
+def _mostly_across(photo: Tensor, frames: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Samples that move up or down rather than across, transposed: three in four of a batch.
+
+    Args:
+        photo: (B, 3, H, H).
+        frames: (B, T, 3, H, H).
+        flow: (B, 2, H, H).
+    """
+    across, down = flow.abs().mean((2, 3)).unbind(1)
+    transposed = down > across
+    transposed[3::4] = False  # what the network says of them is still weighed by their motion
+    chosen = transposed.view(-1, 1, 1, 1)
+    photo = torch.where(chosen, photo.mT, photo)
+    return photo, torch.where(chosen[:, None], frames.mT, frames)
+
+
 def merge_clips(clip: Tensor, other: Tensor) -> Tensor:
     """The mean of two clips of a photo, (B, N, 3, H, W), in the order in which they agree better.
 
@@ -396,9 +413,12 @@ class VideoRestorer(HubModel):
             consistency: lambda_1; 0 leaves the transformation consistency loss out.
             penalty: lambda_2; 0 leaves the penalty term out.
         """
-        frames = batch["frames"][:, evenly_spaced(batch["frames"].shape[1], self.config.frames)]
+        photo, frames = batch["photo"], batch["frames"]
+        if self.config.norm and photo.shape[-2] == photo.shape[-1]:
+            photo, frames = _mostly_across(photo, frames, batch["flow"])
+        frames = frames[:, evenly_spaced(frames.shape[1], self.config.frames)]
         truth = pad_to_multiple(frames.flatten(0, 1), STRIDE).unflatten(0, frames.shape[:2])
-        images, transforms = self.scales(batch["photo"])
+        images, transforms = self.scales(photo)
         truth = closest_temporal_order(images[-1], truth)
         loss = video_restoration_loss(
             images, truth, transforms, consistency=consistency, penalty=penalty
