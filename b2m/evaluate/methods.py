@@ -47,6 +47,7 @@ Weights = str | os.PathLike[str] | None
 
 COST_SIZE = (540, 960)
 COST_RUNS = 5
+COST_SECONDS = 5.0  # after which no further run begins
 COST_THREADS = 2
 Cost = tuple[float | None, float | None]  # 10^9 multiply-adds, seconds
 Workload = Callable[[Tensor, Tensor], object]
@@ -439,7 +440,8 @@ def measure_cost(
         model: its device and the bits of its guidance are used.
         counted: what the multiply-adds are counted of; None for the model.
         timed: what is timed; None for the same.
-        runs: of which the median is taken, after the one that is counted.
+        runs: of which the median is taken, after the one that is counted; fewer where they take
+            over `COST_SECONDS`.
     """
     counted = counted or model
     timed = timed or counted
@@ -448,12 +450,12 @@ def measure_cost(
     guidance = torch.ones(1, getattr(model.config, "bits", 2), *COST_SIZE, device=device)
     threads = torch.get_num_threads()
     torch.set_num_threads(COST_THREADS)
-    seconds = []
+    seconds: list[float] = []
     try:
         with torch.inference_mode():
             with FlopCounterMode(display=False) as counter:
                 counted(photo, guidance)
-            for _ in range(runs):
+            while len(seconds) < runs and sum(seconds) < COST_SECONDS:
                 begun = time.perf_counter()
                 timed(photo, guidance)
                 if device.type == "cuda":

@@ -133,7 +133,7 @@ class AnimatorTable(Table):
 
     def cost_notes(self) -> list[str]:
         """How costs were measured, where they were."""
-        return [self.cost_note(f"7 frames, median of {COST_RUNS} runs")] if self.costs else []
+        return [self.cost_note(f"7 frames, median of up to {COST_RUNS} runs")] if self.costs else []
 
 
 @register_table("scenes")
