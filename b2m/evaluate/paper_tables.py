@@ -100,6 +100,8 @@ PAPER_TABLES: dict[str, PaperSpec] = {
             "decomposer trained without guidance": {},
         },
         curves={"with guidance": "decomposer-compact", "without": "decomposer-unguided"},
+        budget=_BUDGET + " From nothing: 8,000 samples of 64x64, then 2,000 in which the rate "
+        "falls; three seeds are in docs/experiments.md.",
     ),
     "2022-directions": PaperSpec(
         "Guidance of 2, 4, 8 or 16 directions (Zhong 2022, Fig. 10).",
@@ -175,7 +177,7 @@ PAPER_TABLES: dict[str, PaperSpec] = {
         "26.05, with all 27.35, 31.98, 27.41; photometric loss alone 25.98, 30.77, 25.97, with "
         "consistency 27.08, 31.78, 27.12. The refining block adds 0.43 dB, the penalty 0.25 dB at "
         "3 frames and 0.6 dB at 7. Here all have 3 frames but the last two, which were trained "
-        "further by 6,000 samples from the weights that ship, with the penalty and without.",
+        "further by 6,000 samples from the weights of then, with the penalty and without.",
         ("movers", "camera"),
         {
             "VideoRestorer of STN": {"camera": 27.61},

@@ -358,6 +358,14 @@ _PAPER: dict[str, Any] = {
         # From the weights that ship, for a short time, with and without the penalty at 7 frames.
         "video-restorer-further": {**_compact(), **_FURTHER},
         "video-restorer-further-pml-tcl": {**_compact({"penalty": 0.0}), **_FURTHER},
+        # What the weights that ship went on with, about so.
+        "video-restorer-continued": {
+            **_compact(),
+            **_FURTHER,
+            "kinds": {"camera": 0.35, "movers": 0.4, "mixed": 0.25},
+            "cosine": 22_000,
+            "learning_rate": 6e-4,
+        },
         "video-restorer-paper": {"config": VideoRestorerConfig.paper(), **_PAPER},
         # For the first, middle and last frame, as on rotational blur; crops of 128 chosen.
         "video-restorer-paper-three-frames": {
