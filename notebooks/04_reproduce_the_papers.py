@@ -235,7 +235,7 @@ show_table("2022-T1")
 # clip.
 #
 # **Result here**: guidance from the neighbouring frames is above the best of five guesses on both clips, for
-# the decomposer (0.15 and 0.9 dB) and for the animator (0.02 dB, which says nothing, and 0.3 dB).
+# the decomposer (0.15 and 0.9 dB) and for the animator (0.07 dB, which says nothing, and 0.5 dB).
 
 # %%
 show_table("2022-T2")
