@@ -111,10 +111,10 @@ show(
 #   rendered from open photos, `rotation` are cameras that turn before photos, and two test clips of ordinary
 #   cameras, 7 frames each averaged, are `opencv_box` (the camera moves) and `pose2sim_single_cam02` (a person
 #   before a still one: few photos, and in the room of a clip that was trained on).
-# - **Size**: compact models of 9 to 31 GMAC for a photo of 960x540; the papers' take 341 to 5,395
+# - **Size**: compact models of 16 to 41 GMAC for a photo of 960x540; the papers' take 341 to 5,395
 #   (`benchmarks/results/sizes.md`).
-# - **Budget**: 30,000 samples of 96x96 for each model but the animator as it was shipped when the tables were computed
-#   (255,000; but for 2021b-T1 and segmentation, which are of the one that ships), the fine-tuned flow
+# - **Budget**: 30,000 samples of 96x96 for each model but those that ship trained further (the animator, Jin's sequence,
+#   BlurFlowNet and the restorer: see their cards), the fine-tuned flow
 #   estimator (20,000 more) and the guidance predictor that ships, from which "best of" rows draw (15,900, see
 #   its card); hundreds of epochs there. One training a row, but for one against two stages, which have three: between those the
 #   same model differs by up to 0.07 dB, so that less than 0.14 dB between two rows says nothing.

@@ -660,6 +660,15 @@ def test_other_settings_or_sources_need_another_folder(built, gopro, tmp_path):
         build(GOPRO, gopro, built[0], split="2021b")
 
 
+def test_a_folder_of_an_earlier_version_goes_on(built, gopro, tmp_path):
+    folder = tmp_path / "set"
+    shutil.copytree(built[0], folder)
+    settings = folder / "dataset.json"
+    settings.write_text(settings.read_text("utf-8").replace('"max_factor"', '"most"'), "utf-8")
+    assert '"most"' in settings.read_text("utf-8")
+    assert build(GOPRO, gopro, folder).samples == len(read_index(built[0]))
+
+
 # --- what is wrong is skipped --------------------------------------------------------------------
 
 

@@ -52,12 +52,12 @@ def test_two_things_have_four_stories():
         np.testing.assert_array_equal(np.abs(candidate), np.abs(flow))
 
 
-@pytest.mark.parametrize("most", [1, 2, 3, 5])
-def test_as_many_as_asked(most):
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_as_many_as_asked(count):
     flow, regions = things(*APART)
-    assert len(enumerate_hypotheses(flow, regions, most)) == min(most, 4)
+    assert len(enumerate_hypotheses(flow, regions, count)) == min(count, 4)
     one = things(APART[0])
-    assert len(enumerate_hypotheses(*one, most)) == min(most, 2)
+    assert len(enumerate_hypotheses(*one, count)) == min(count, 2)
 
 
 def test_none_is_the_near_duplicate_of_another():

@@ -151,7 +151,7 @@ def test_sampling_is_indexing(tmp_path, reflect):
 # --- procedural textures -------------------------------------------------------------------------
 
 
-def test_made_up_textures_are_the_same_each_time_and_of_each_split_others():
+def test_procedural_textures_are_the_same_each_time_and_of_each_split_others():
     first = textures.procedural_textures(count=3, side=32, seed=4)
     again = textures.procedural_textures(count=3, side=32, seed=4)
     other = textures.procedural_textures(count=3, side=32, seed=5)
@@ -163,7 +163,7 @@ def test_made_up_textures_are_the_same_each_time_and_of_each_split_others():
     assert (cut[[0, 0, -1, -1], [0, -1, 0, -1], 3] == 0).all()
 
 
-def test_splits_of_made_up_textures_share_nothing(few_textures):
+def test_splits_of_procedural_textures_share_nothing(few_textures):
     photos = [textures.load_textures(None, split).pixels for split in ("train", "val", "test")]
     for one in range(3):
         for other in range(one):

@@ -10,8 +10,8 @@ from b2m.evaluate.scoring import TRIES, BestOf, Label, method_of
 _BUDGET = (
     "Trained alike, 30,000 samples of 96x96 in batches of 8 (24,000 at a constant rate, the first "
     "8,000 of them of camera motion, then 6,000 in which it falls to zero): Jin, VideoRestorer, "
-    "decomposer, BlurFlowNet, NAFNet, and what says 'on the same budget'. As shipped, Jin and "
-    "BlurFlowNet were trained further, on crops of 192x192, and the animator for longer: see their "
+    "decomposer, BlurFlowNet, NAFNet, and what says 'on the same budget'. As shipped, Jin, "
+    "BlurFlowNet and VideoRestorer were trained further, and the animator for longer: see their "
     "cards."
 )
 _FEWER = (
@@ -177,7 +177,7 @@ PAPER_TABLES: dict[str, PaperSpec] = {
         "26.05, with all 27.35, 31.98, 27.41; photometric loss alone 25.98, 30.77, 25.97, with "
         "consistency 27.08, 31.78, 27.12. The refining block adds 0.43 dB, the penalty 0.25 dB at "
         "3 frames and 0.6 dB at 7. Here all have 3 frames but the last two, which were trained "
-        "further by 6,000 samples from the weights of then, with the penalty and without.",
+        "further by 6,000 samples from earlier weights, with the penalty and without.",
         ("movers", "camera"),
         {
             "VideoRestorer of STN": {"camera": 27.61},

@@ -163,8 +163,8 @@ _SHORT: dict[str, Any] = {"scene": 96, "crop": 64, "blur": (20.0, 24.0), "camera
             **_compact(),
             "config": BlurDecomposerConfig.compact().one_stage(),
         },
-        # The first stage gives frames, as in the paper, not a change of the photo. Small crops and
-        # shorter blur: 10,000 samples, three times over, in an hour.
+        # The first stage predicts frames, as in the paper, not a residual of the photo. On small
+        # crops and shorter blur: 10,000 samples, three times over, in an hour.
         "decomposer-from-nothing": {**_compact(residual=False), **_SHORT},
         "decomposer-from-nothing-one-stage": {
             **_compact(),

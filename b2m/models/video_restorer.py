@@ -61,6 +61,7 @@ from b2m.models.layers import (
     PyramidEncoder,
     SpatialTransformer,
     bilinear_upsampling_conv,
+    box_mean,
     conv_relu,
     init_near_zero,
     local_contrast,
@@ -98,7 +99,8 @@ class VideoRestorerConfig:
         dense: convolutions of a dense block; five in the paper.
         norm: whether the network has our form for short trainings: convolutions have batch norms,
             the photo's local contrast is seen beside its colours, changes of the photo are
-            predicted. Without, it is the paper's: no norms, RGB is seen, pictures are predicted.
+            predicted, photos are restored as they lie and transposed. Without, it is the paper's:
+            no norms, RGB is seen, once, and pictures are predicted.
     """
 
     widths: _Five = (8, 12, 16, 16, 20)
@@ -119,7 +121,7 @@ class VideoRestorerConfig:
         if self.frames < 3 or self.frames % 2 == 0:
             raise ValueError(f"frames {self.frames} must be odd, and at least 3")
 
-    # One switch for all three: saved configs have these keys and no others, and loading is strict.
+    # One switch for all: saved configs have these keys and no others, and loading is strict.
     @property
     def contrast(self) -> bool:
         """Whether the encoder sees the photo's local contrast beside its colours."""
@@ -283,7 +285,7 @@ class _NonMiddleFrame(nn.Module):
 
 
 def _mostly_across(photo: Tensor, frames: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Samples that move up or down rather than across, transposed: three in four of a batch.
+    """Samples that move up or down rather than across, transposed; every fourth stays as it is.
 
     Args:
         photo: (B, 3, H, H).
@@ -292,24 +294,25 @@ def _mostly_across(photo: Tensor, frames: Tensor, flow: Tensor) -> tuple[Tensor,
     """
     across, down = flow.abs().mean((2, 3)).unbind(1)
     transposed = down > across
-    transposed[3::4] = False  # what the network says of them is still weighed by their motion
+    transposed[3::4] = False  # `merge_clips` weighs what is said of such photos, too
     chosen = transposed.view(-1, 1, 1, 1)
     photo = torch.where(chosen, photo.mT, photo)
     return photo, torch.where(chosen[:, None], frames.mT, frames)
 
 
 def merge_clips(clip: Tensor, other: Tensor) -> Tensor:
-    """The mean of two clips of a photo, (B, N, 3, H, W), in the order in which they agree better.
+    """The weighted mean of two clips of a photo, (B, N, 3, H, W), in that of their two orders in
+    which they agree better.
 
-    Each counts by the square of how much its ends differ around a pixel: where the order of time
-    could not be told, both ends became their mean, and nothing moves.
+    Each counts by the square of the mean squared difference of its ends around a pixel: where the
+    order of time could not be told, both ends became their mean, and nothing moves. There is one
+    order for the whole photo: of two things that move apart one may be blended with its reverse.
     """
     other = closest_temporal_order(clip, other)
     weights = []
     for frames in (clip, other):
         change = (frames[:, 0] - frames[:, -1]).square().mean(1, keepdim=True)  # (B, 1, H, W)
-        around = F.avg_pool2d(change, _AROUND, 1, _AROUND // 2, count_include_pad=False)
-        weights.append(around.square()[:, None] + 1e-12)
+        weights.append(box_mean(change, _AROUND).square()[:, None] + 1e-12)
     return (weights[0] * clip + weights[1] * other) / (weights[0] + weights[1])
 
 
@@ -358,7 +361,8 @@ _PAPER: dict[str, Any] = {
         # From the weights that ship, for a short time, with and without the penalty at 7 frames.
         "video-restorer-further": {**_compact(), **_FURTHER},
         "video-restorer-further-pml-tcl": {**_compact({"penalty": 0.0}), **_FURTHER},
-        # What the weights that ship went on with, about so.
+        # What the weights that ship went on with, but for the rate: theirs was constant for
+        # 16,000 samples, then fell to zero.
         "video-restorer-continued": {
             **_compact(),
             **_FURTHER,
@@ -414,7 +418,8 @@ class VideoRestorer(HubModel):
 
         The paper compares with the order in which the video was filmed. No photo tells that order
         from its reverse, and what is as frequent as its reverse would be learnt as the mean of
-        both: so each clip is compared in the nearer of its two orders, as the paper judges it.
+        both: so each clip is compared in the nearer of its two orders, as the paper judges it. In
+        the form for short trainings most square samples that move up or down are transposed.
 
         Args:
             batch, step: see `HubModel.loss`.
@@ -434,7 +439,7 @@ class VideoRestorer(HubModel):
         return {"model": loss}
 
     def forward(self, photo: Tensor, guidance: Tensor | None = None) -> Tensor:
-        """Frames at the full scale.
+        """Frames at the full scale; see `VideoRestorerConfig.norm` for what runs twice.
 
         Args:
             photo: (B, 3, H, W) sRGB in [0, 1], any size; made for sides of 64 pixels and more.

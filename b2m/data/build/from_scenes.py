@@ -26,7 +26,7 @@ from b2m.errors import InputError
 from b2m.media.image import read_image
 from b2m.tensors import to_float_array, to_pixels
 
-_OURS = "made up by b2m"
+_OURS = "drawn by b2m"
 
 
 class Origin(NamedTuple):
@@ -157,7 +157,7 @@ def _digest(path: Path) -> str:
 
 @lru_cache(maxsize=1)
 def _scene_textures(folder: Path, split: str) -> tuple[Textures, Textures, dict[str, str]]:
-    """Photos and cut-outs: folders of these names, or photos alone, or made up; and licences."""
+    """Photos and cut-outs: folders of these names, or photos alone, or procedural; and licences."""
     parts: list[Textures] = []
     licences: dict[str, str] = {}
     known = {} if folder == PROCEDURAL else known_licences(folder)

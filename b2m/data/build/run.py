@@ -187,6 +187,9 @@ def _read_settings(folder: Path, recipe: DatasetRecipe) -> dict[str, Any]:
         before: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except json.JSONDecodeError:
         raise InputError(f"{path} is damaged: choose another folder") from None
+    averaging = before.get("recipe", {}).get("averaging", {})
+    if "most" in averaging:  # as folders call it that were begun by earlier versions
+        averaging["max_factor"] = averaging.pop("most")
     if before.get("recipe") != _as_json(recipe):
         raise InputError(f"{folder} was begun with other settings: choose another folder")
     return before

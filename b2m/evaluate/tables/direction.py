@@ -90,7 +90,8 @@ class DirectionTable(Table):
             f"times as much of one component as of the other; longest blur {self.blur[0]:g} to "
             f"{self.blur[1]:g} px.",
             "dB over the photo repeated, in the better of both orders of the whole clip.",
-            "VideoRestorer sees the photo as it lies and transposed; what moves more counts more.",
+            "VideoRestorer sees the photo as it lies and transposed, and what moves more counts "
+            "more; in earlier runs it saw it once.",
         ]
 
 
