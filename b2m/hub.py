@@ -79,6 +79,12 @@ class HubModel(torch.nn.Module):
     guidance_predictors: ClassVar[tuple[str, ...]] = ()
     """What may propose its motion hypotheses, the default first, of "regions" and "cvae-gan"."""
 
+    shipped_limits: ClassVar[str] = ""
+    """What the weights that ship with b2m cannot do yet, a sentence; empty where they can."""
+
+    limits: str = ""
+    """The same of the weights that it has, set where clips are made by those that ship."""
+
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Trainings of this model by name, see `b2m.registry.register_model`."""
 

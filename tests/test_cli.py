@@ -360,6 +360,7 @@ def test_other_models(capsys, tmp_path, photo):
     flow = ["--model", "blur-flow", "--weights", tmp_path / "flow", "-o", tmp_path / "found"]
     assert run("flow", photo, *flow) == 0
     assert motion.read_flow(tmp_path / "found" / "photo.flo").shape == (64, 80, 2)
+    assert "BlurFlowNet" not in capsys.readouterr().err  # whose limits are those of other weights
     assert run("segment", photo, *flow) == 0
     assert run("deblur", photo, *flow, "--deconvolve") == 0
     for made in ("moving", "sharp"):

@@ -120,6 +120,15 @@ def test_a_model_that_finds_nothing_says_so_of_itself(monkeypatch, photo):
     assert not any(line.startswith("no motion blur") for line in told)  # there is some
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_weights_that_ship_tell_their_limits(tmp_path, photo, name):
+    shipped = BlurAnimator.from_pretrained(model=name)
+    assert shipped.model.limits in shipped.animate(photo)[0].summary
+    assert "the animator does" in shipped.model.limits
+    shipped.model.save_pretrained(tmp_path)
+    assert BlurAnimator.from_pretrained(tmp_path, model=name).model.limits == ""
+
+
 def test_a_model_without_guidance_has_two_orders(sliding, photo):
     animator = sliding("jin")
     prepared = animator.prepare(photo)

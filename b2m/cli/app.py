@@ -481,15 +481,17 @@ def _flow_finder(
     """Reads a photo and finds its motion field; warnings are printed."""
     from b2m import api
     from b2m.media import image as media
+    from b2m.registry import MODELS
 
     _one_of("--model", model, api.flow_models())
     if _finds_flow(model):
         if ensemble > 1:
             raise ArgumentError(f"--ensemble {ensemble} is of the animator, not of {model}")
+        limits = [] if weights else [MODELS[model].shipped_limits]
 
         def find(photo: Path) -> tuple[NDArray[np.uint8], Flow]:
             read = media.read_image(photo)
-            warn(photo, read.warnings)
+            warn(photo, [*read.warnings, *limits])
             return read.pixels, api.flow(read.pixels, model=model, weights=weights, device=device)
 
         return find

@@ -341,7 +341,9 @@ def load_model(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     folder = find_weights(kind.weights_name, weights, revision=revision)
     try:
-        return kind.from_pretrained(folder, device=device)
+        model = kind.from_pretrained(folder, device=device)
+        model.limits = kind.shipped_limits if weights is None else ""
+        return model
     except (RuntimeError, AssertionError) as error:
         if device == "cpu":
             raise

@@ -32,7 +32,7 @@ def prepare(model: HubModel, image: ImageLike, device: torch.device) -> FramedPh
     if not model.guided:
         with torch.inference_mode():
             frames = model(to_photo(working, device))[0].clamp(0, 1)
-    return FramedPhoto(source, working, frames)
+    return FramedPhoto(source, working, frames, model.limits)
 
 
 def animate(

@@ -127,9 +127,16 @@ class FramedPhoto(Prepared):
     Attributes:
         frames: (T, 3, h, w) sRGB at working size, in the order in which the model gave them; None
             where the model wants guidance first.
+        limits: of the model, a sentence; empty for none.
     """
 
     frames: Tensor | None = None
+    limits: str = ""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences about the photo itself, and what the model cannot do."""
+        return (*self.source.warnings, *filter(None, [self.limits]))
 
 
 class Renderer(ABC):

@@ -316,6 +316,10 @@ class BlurFlowNet(HubModel):
 
     config_class = BlurFlowNetConfig
     weights_name = "blur-flow-compact"
+    shipped_limits = (
+        "the compact BlurFlowNet finds the motion of a camera roughly, and that of things hardly: "
+        "the animator's motion field is better"
+    )
     output_kind = "flow"
     config: BlurFlowNetConfig
 

@@ -208,6 +208,10 @@ class BlurDecomposer(HubModel):
 
     config_class = BlurDecomposerConfig
     weights_name = "decomposer-compact"
+    shipped_limits = (
+        "the compact decomposer moves things the right way by less than they moved, and sharpens "
+        "little: the animator does more"
+    )
     config: BlurDecomposerConfig
 
     native_frames = FRAMES

@@ -239,6 +239,10 @@ class JinSequence(HubModel):
 
     config_class = JinSequenceConfig
     weights_name = "jin-compact"
+    shipped_limits = (
+        "the compact Jin sequence sharpens a little where the camera moved and finds next to no "
+        "motion: the animator does"
+    )
     config: JinSequenceConfig
 
     native_frames = FRAMES

@@ -392,6 +392,10 @@ class VideoRestorer(HubModel):
 
     config_class = VideoRestorerConfig
     weights_name = "video-restorer-compact"
+    shipped_limits = (
+        "the compact VideoRestorer restores the motion of a camera in part, and that of things "
+        "hardly: the animator does more"
+    )
     config: VideoRestorerConfig
 
     def __init__(self, config: VideoRestorerConfig | None = None) -> None:
