@@ -392,8 +392,8 @@ show_table("2021a-T5")
 # **Differences**: the truth of real clips is DIS flow between sharp frames, not PWC-Net's.
 #
 # **Result here**: on rendered photos flow from the photo itself has a smaller error than flow between restored
-# frames where the camera moves or turns, as in the paper, by 4 px; on `opencv_box` so among the pixels that move
-# (5.92 against 8.71 px), not over all (3.80 against 2.97 px). The paper has it so for things that move each their
+# frames where the camera moves or turns, as in the paper, by 1 to 5 px; on `opencv_box` so among the pixels that move
+# (5.92 against 7.42 px), not over all (3.80 against 3.13 px). The paper has it so for things that move each their
 # own way, too; here the photo's flow is hardly better there, and where little moves no motion at all has the
 # smallest error or nearly so: small things are not seen on this budget. Fine-tuning on video was measured of the
 # weights before, which saw crops of 96 pixels alone (3.18 px on `opencv_box`, 1.89 on `pose2sim_single_cam02`):
