@@ -88,12 +88,18 @@ def test_truth_is_taken_in_the_nearer_order_and_sign():
     assert torch.equal(closest_sign(half, flow), flow * torch.tensor([-1, 1, 1]).view(3, 1, 1, 1))
 
 
-def test_what_the_restorer_minimises_does_not_depend_on_the_way_things_go():
+def moving_restorer():
+    """Untrained, but away from its start, at which nothing moves."""
     torch.manual_seed(0)
     model = VideoRestorer(VideoRestorerConfig.tiny())
     for name, parameter in model.named_parameters():
         if name.endswith(("predict.4.weight", "decide.3.weight")):
             torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def test_what_the_restorer_minimises_does_not_depend_on_the_way_things_go():
+    model = moving_restorer()
     training, given = make(None, model), batch(3)
     backwards = given | {"frames": given["frames"].flip(1), "flow": -given["flow"]}
     torch.testing.assert_close(
@@ -108,11 +114,7 @@ def test_what_the_restorer_minimises_does_not_depend_on_the_way_things_go():
 
 def test_the_restorer_learns_of_motion_across():
     """What moves up or down is transposed, but for one in four of a batch."""
-    torch.manual_seed(0)
-    model = VideoRestorer(VideoRestorerConfig.tiny())
-    for name, parameter in model.named_parameters():
-        if name.endswith(("predict.4.weight", "decide.3.weight")):
-            torch.nn.init.normal_(parameter, std=0.1)
+    model = moving_restorer()
     training = make(None, model)
     given = {name: part[[0, 1, 2, 0]] for name, part in batch(3).items()}
     given["flow"] = torch.tensor([5.0, -1.0]).view(1, 2, 1, 1).expand_as(given["flow"])

@@ -487,11 +487,11 @@ def _flow_finder(
     if _finds_flow(model):
         if ensemble > 1:
             raise ArgumentError(f"--ensemble {ensemble} is of the animator, not of {model}")
-        limits = [] if weights else [MODELS[model].shipped_limits]
+        limits = "" if weights else MODELS[model].shipped_limits
 
         def find(photo: Path) -> tuple[NDArray[np.uint8], Flow]:
             read = media.read_image(photo)
-            warn(photo, [*read.warnings, *limits])
+            warn(photo, [*read.warnings, *filter(None, [limits])])
             return read.pixels, api.flow(read.pixels, model=model, weights=weights, device=device)
 
         return find
