@@ -48,12 +48,12 @@ def chromium(folder, *arguments, downloads=None):
 
 
 def wait_for(probe, seconds=90):
-    """What a probe finds, once it finds something."""
+    """What a probe finds, once it finds something; an element may be missing or replaced until then."""
     from selenium.common.exceptions import StaleElementReferenceException
 
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        with contextlib.suppress(StaleElementReferenceException):
+        with contextlib.suppress(StaleElementReferenceException, IndexError):
             if found := probe():
                 return found
         time.sleep(0.1)
