@@ -48,7 +48,7 @@ def chromium(folder, *arguments, downloads=None):
 
 
 def wait_for(probe, seconds=90):
-    """What a probe finds, once it finds something; an element may be missing or replaced until then."""
+    """What a probe finds, once it finds something; elements may be missing or replaced by then."""
     from selenium.common.exceptions import StaleElementReferenceException
 
     end = time.monotonic() + seconds

@@ -27,9 +27,7 @@ ABLATIONS = list(product([True, False], repeat=2))
 
 
 def tiny(transformed=True, refined=True):
-    return BlurFlowNetConfig(
-        TINY.widths, TINY.decoder, TINY.context, TINY.transformer, transformed, refined
-    )
+    return replace(TINY, transformed=transformed, refined=refined)
 
 
 def make(config=TINY, seed=0):
@@ -70,6 +68,30 @@ def test_scales_are_halves_of_the_padded_photo(config):
     with torch.inference_mode():
         scales = make(config).scales(photos(2, 65, 98))
     assert [tuple(x.shape) for x in scales] == [(2, 2, 72 // n, 104 // n) for n in (8, 4, 2)]
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_the_finest_flow_may_have_a_quarter_of_the_resolution(norm):
+    model = make(replace(TINY, finest=1, norm=norm))
+    with torch.inference_mode():
+        scales, flow = model.scales(photos(2, 65, 98)), model(photos(2, 65, 98))
+    assert [tuple(x.shape) for x in scales] == [(2, 2, 72 // n, 104 // n) for n in (8, 4)]
+    assert flow.shape == (2, 2, 65, 98)
+    # Its vectors are still in pixels of the photo, and each level has the weight of its resolution.
+    truth = torch.full((2, 2, 72, 104), 3.0)
+    loss = model.loss({"photo": photos(2, 72, 104), "flow": truth}, 0)["model"]
+    wanted = double_angle(truth) if norm else truth
+    scales = model.scales(photos(2, 72, 104))
+    if not norm:
+        errors = [(s - w).norm(dim=1).mean((1, 2)) for s in scales[-1:] for w in (3.0, -3.0)]
+        wanted = torch.where((errors[0] < errors[1])[:, None, None, None], wanted, -wanted)
+    weight = 4 / (4 + 18**0.5) if norm else 1.0
+    torch.testing.assert_close(loss, weight * multiscale_epe(scales, wanted, (0.02, 0.01)))
+
+
+def test_one_level_alone_is_refused():
+    with pytest.raises(ValueError, match="finest 2 must leave two of the 3 levels"):
+        replace(TINY, finest=2)
 
 
 @pytest.mark.parametrize(("transformed", "refined"), ABLATIONS)
@@ -185,7 +207,7 @@ def test_flow_points_to_the_right_or_down():
 @pytest.mark.parametrize("norm", [True, False], ids=["ours", "the paper's"])
 def test_it_learns_a_batch_by_heart(norm):
     torch.manual_seed(0)
-    config = BlurFlowNetConfig((8, 12, 16), (12, 12, 12, 8, 8), (8,) * 6, 8, norm=norm)
+    config = BlurFlowNetConfig((8, 12, 16), (12, 12, 12, 8, 8), (8,) * 6, 8, finest=0, norm=norm)
     model = BlurFlowNet(config)
     photo = photos(2, 64, 64)
     truth = torch.tensor([[6.0, 2.0], [-3.0, 4.0]])[:, :, None, None].repeat(1, 1, 64, 64)

@@ -156,11 +156,15 @@ def test_the_decomposer_is_told_the_order():
     torch.testing.assert_close(one, staged_mse(stages, given["frames"]))
 
 
-def test_flow_is_compared_at_all_scales():
+def test_flow_is_compared_at_all_scales_and_short_motion_weighs_more():
     training, given = make("blur-flow"), batch()
     length, angle = given["flow"].norm(dim=1), torch.atan2(given["flow"][:, 1], given["flow"][:, 0])
     truth = torch.stack([length * torch.cos(2 * angle), length * torch.sin(2 * angle)], 1)
-    expected = multiscale_epe(training.model.scales(given["photo"]), truth, EPE_WEIGHTS[-3:])
+    scales = training.model.scales(given["photo"])
+    expected = 0.0
+    for n, mean in enumerate(length.mean((1, 2)).tolist()):
+        alone = multiscale_epe([s[n : n + 1] for s in scales], truth[n : n + 1], EPE_WEIGHTS[-3:])
+        expected = expected + 4 / (4 + mean) * alone / len(truth)
     torch.testing.assert_close(training(given, step=0)["model"], expected)
 
 

@@ -22,6 +22,7 @@ from b2m.guidance.quantize import quantize
 from b2m.hub import find_weights
 from b2m.hub_client import plan
 from b2m.models.animator import Animation, MotionAnimator, MotionAnimatorConfig
+from b2m.models.blur_flow import BlurFlowNetConfig
 from b2m.models.guidance_predictor import (
     GuidanceDiscriminator,
 )
@@ -427,6 +428,23 @@ def test_the_optimiser_is_the_recipes(name, kind, decays, textures, tmp_path):
 
 
 # --- refusals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_frozen_norms_keep_their_statistics(frozen, textures, tmp_path):
+    recipe = find_recipe("blur-flow-compact")
+    tiny = {"config": BlurFlowNetConfig.tiny(), "scene": 64, "crop": 48, "batch": 2, "warmup": 1}
+    run = begun(replace(recipe, frozen_norms=frozen, camera_samples=0, **tiny), tmp_path, textures)
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    run.loop(4, None, 0, 100, 60.0)
+    changed = {
+        name.rsplit(".", 1)[-1]
+        for name, value in run.model.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    statistics = {"running_mean", "running_var"}
+    assert {"weight", "bias"} <= changed
+    assert changed & statistics == (set() if frozen else statistics)
 
 
 def test_an_unknown_recipe(tmp_path):

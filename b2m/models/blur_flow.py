@@ -22,7 +22,7 @@ PWC-Net.
 
 Ours, in `BlurFlowNetConfig.paper` too:
 
-* The finest flow, at half the resolution, is doubled bilinearly to that of the photo.
+* The finest flow, at half the resolution, is enlarged bilinearly to that of the photo.
 * Transformers start at the identity, doubled flow starts bilinear, the refinement near zero.
 * Sizes that are no multiple of the coarsest pixel are padded inside and cropped back.
 
@@ -34,6 +34,8 @@ Ours, in the form for short trainings (`BlurFlowNetConfig.norm`) alone:
 * A photo has no temporal direction, so each level predicts motion axes, vectors of
   doubled angle that are the same for both ways, and one of the two ways is taken for warping.
 * Batch norms, by which motion is seen sooner, and smaller sizes with fewer levels.
+* The finest flow has a quarter of the resolution: the same arithmetic trains four times as many
+  photos. In training, a photo of short motion weighs more than one of long motion.
 """
 
 from __future__ import annotations
@@ -70,6 +72,8 @@ _COLUMNS = 48  # that are correlated at once
 
 _FLOW_SCALE = 20.0  # pixels; inside, flows are in this unit, so that they are of order 1
 
+_WEIGHED_LENGTH = 4.0  # pixels; photos of longer mean motion have less weight in training
+
 _Five = tuple[int, int, int, int, int]
 _Six = tuple[int, int, int, int, int, int]
 
@@ -83,6 +87,7 @@ class BlurFlowNetConfig:
         decoder: channels of the five dense convolutions that decode flow.
         context: channels of the dilated convolutions before the last.
         transformer: channels inside a spatial transformer.
+        finest: the level of the finest flow: 0, the paper's, has half the resolution, 1 a quarter.
         transformed: whether the decoders have spatial transformers.
         refined: whether the decoders have refining blocks.
         norm: whether the network has our form for short trainings: convolutions have batch norms,
@@ -94,13 +99,18 @@ class BlurFlowNetConfig:
     decoder: _Five = (16, 16, 16, 12, 8)
     context: _Six = (16, 16, 16, 12, 12, 8)
     transformer: int = 8
+    finest: int = 1
     transformed: bool = True
     refined: bool = True
     norm: bool = True
 
     def __post_init__(self) -> None:
         """Raise a ValueError for impossible sizes."""
-        check_minimum(self, widths=2, decoder=1, context=1, transformer=1)
+        check_minimum(self, widths=2, decoder=1, context=1, transformer=1, finest=0)
+        if self.finest > len(self.widths) - 2:
+            raise ValueError(
+                f"finest {self.finest} must leave two of the {len(self.widths)} levels or more"
+            )
 
     # One switch for all three: saved configs have these keys and no others, and loading is strict.
     @property
@@ -126,6 +136,7 @@ class BlurFlowNetConfig:
             context=(128, 128, 128, 96, 64, 32),
             norm=False,
             transformer=32,
+            finest=0,
         )
 
     @classmethod
@@ -137,7 +148,11 @@ class BlurFlowNetConfig:
     def tiny(cls) -> Self:
         """A size for tests."""
         return cls(
-            widths=(4, 6, 8), decoder=(4, 4, 4, 4, 4), context=(4, 4, 4, 4, 4, 4), transformer=4
+            widths=(4, 6, 8),
+            decoder=(4, 4, 4, 4, 4),
+            context=(4, 4, 4, 4, 4, 4),
+            transformer=4,
+            finest=0,
         )
 
 
@@ -183,16 +198,17 @@ class _FeatureDecoder(nn.Module):
 
     def __init__(self, config: BlurFlowNetConfig) -> None:
         super().__init__()
+        widths = config.widths[config.finest :]
         self.transformers = nn.ModuleList()
         self.doubled = nn.ModuleList()
         self.refine = nn.ModuleList()
-        for level, width in enumerate(config.widths):
+        for level, width in enumerate(widths):
             if config.transformed:
                 self.transformers.append(SpatialTransformer(width, config.transformer))
             if config.refined:
-                coarsest = level == len(config.widths) - 1
+                coarsest = level == len(widths) - 1
                 if not coarsest:
-                    self.doubled.append(upsampling_conv(config.widths[level + 1], width))
+                    self.doubled.append(upsampling_conv(widths[level + 1], width))
                 parts = 1 + config.transformed + (not coarsest)
                 inner = (width // 2,) * 4
                 self.refine.append(DenseBlock(parts * width, (*inner, width), config.norm))
@@ -276,7 +292,14 @@ _PAPER: dict[str, Any] = {
     "blur-flow",
     recipes={
         "blur-flow-compact": _compact(),
-        "blur-flow-large-crops": {**_compact(), **LARGE_CROPS, "learning_rate": 8e-4},
+        "blur-flow-large-crops": {
+            **_compact(),
+            **LARGE_CROPS,
+            "batch": 8,
+            "kinds": {"mixed": 0.6, "movers": 0.4},
+            "learning_rate": 6e-4,
+            "frozen_norms": True,
+        },
         # Begins with `--init` the compact weights, at the blur that they have seen.
         "blur-flow-fine-tuned": {
             **_compact(),
@@ -340,6 +363,7 @@ class BlurFlowNet(HubModel):
                 config.predicts_axes,
             )
             for level, width in enumerate(config.widths)
+            if level >= config.finest
         )
         self.context = ContextNetwork(config.decoder[-1], 2, config.context, config.norm)
 
@@ -360,11 +384,15 @@ class BlurFlowNet(HubModel):
         found = self.scales(batch["photo"])
         if self.config.predicts_axes:
             truth = double_angle(batch["flow"])
+            # As long motion would count most, though the error of short motion is seen as much.
+            length = torch.linalg.vector_norm(truth, dim=1).mean((1, 2))[:, None, None, None]
+            weight = _WEIGHED_LENGTH / (_WEIGHED_LENGTH + length)
+            truth, found = weight * truth, [weight * flow for flow in found]
         else:
             truth = closest_sign(found[-1], batch["flow"])
-        # A model of fewer levels leaves out the coarsest.
-        truth = pad_to_multiple(truth, self.stride)
-        return {"model": multiscale_epe(found, truth, EPE_WEIGHTS[-len(found) :])}
+        # A model of fewer levels leaves out the coarsest, and the finest before `finest`.
+        weights = EPE_WEIGHTS[-len(self.config.widths) :][: len(found)]
+        return {"model": multiscale_epe(found, pad_to_multiple(truth, self.stride), weights)}
 
     def forward(self, photo: Tensor, guidance: Tensor | None = None) -> Tensor:
         """Flow from the first to the last frame.
@@ -378,8 +406,8 @@ class BlurFlowNet(HubModel):
             first frame's in the paper.
         """
         height, width = photo.shape[-2:]
-        finest = self.scales(photo)[-1]
-        found = F.interpolate(finest, scale_factor=2, mode="bilinear", align_corners=False)
+        finest, factor = self.scales(photo)[-1], 2 ** (self.config.finest + 1)
+        found = F.interpolate(finest, scale_factor=factor, mode="bilinear", align_corners=False)
         found = found[..., :height, :width]
         return half_angle(found) if self.config.predicts_axes else found
 
@@ -391,12 +419,13 @@ class BlurFlowNet(HubModel):
                 the padded photo, and the truth has to be padded alike to be compared.
 
         Returns:
-            (B, 2, h, w) each in pixels of the photo, from the coarsest to half the resolution:
+            (B, 2, h, w) each in pixels of the photo, from the coarsest to the finest:
             motion axes, vectors of doubled angle (`b2m.motion.fields.double_angle`), where
             `BlurFlowNetConfig.predicts_axes` says so, else vectors.
         """
         seen = pad_to_multiple(photo, self.stride)
         encoded = self.encoder(local_contrast(seen) if self.config.contrast else seen)
+        encoded = encoded[self.config.finest :]
         first, last = [decode(encoded) for decode in self.decoders] or [encoded, encoded]
         predicted = []
         coarser = None

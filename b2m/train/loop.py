@@ -175,6 +175,10 @@ class Run:
             if init != RANDOM and (start := self._warm_start(init)) is not None:
                 model.load_state_dict(start.state_dict())
         model.to(self.device).to(memory_format=torch.channels_last)
+        if recipe.frozen_norms:
+            for module in model.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.eval()
         self.model = model
         self.ema = ModelEmaV3(model, decay=recipe.ema, use_warmup=True)
         objective = recipe.objective(model, recipe).to(self.device)

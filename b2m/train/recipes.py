@@ -56,6 +56,8 @@ class Recipe:
             the papers whose recipes take it.
         clip_norm: longest gradient of each group.
         ema: decay of the averaged weights, which are the ones kept.
+        frozen_norms: whether batch norms keep the statistics that they begin with: of a small batch
+            they are noise, and other than those of use.
         loss: weights of terms of the model's own `loss`.
     """
 
@@ -85,6 +87,7 @@ class Recipe:
     weight_decay: float = 0.01
     clip_norm: float = 0.1
     ema: float = 0.999
+    frozen_norms: bool = False
     loss: Mapping[str, float] = field(default_factory=dict)
 
     @property
