@@ -144,9 +144,9 @@ show(
 #     b2m train $recipe $pack --decay 6000 --seed $seed --output $runs/seed-$seed/$recipe
 #   done
 # done
-# for seed in 0 1 2; do                        # and from nothing, as the paper's first stage
-#   for recipe in decomposer-from-nothing decomposer-from-nothing-one-stage; do
-#     output=$runs/from-nothing-$seed/$recipe
+# for seed in 0 1 2; do                        # and frames predicted directly, as in the paper
+#   for recipe in decomposer-direct decomposer-direct-one-stage; do
+#     output=$runs/direct-$seed/$recipe
 #     b2m train $recipe --photos pack/photos --cutouts pack/cutouts --init random --samples 8000 \
 #       --seed $seed --output $output
 #     b2m train $recipe --photos pack/photos --cutouts pack/cutouts --decay 2000 --seed $seed --output $output

@@ -135,7 +135,7 @@ def build(
     blur: Annotated[
         str | None,
         typer.Option(
-            metavar="LEAST-MOST", help="Longest motion in pixels, of scenes and rotation (2-32)."
+            metavar="MIN-MAX", help="Longest motion in pixels, of scenes and rotation (2-32)."
         ),
     ] = None,
     seed: Seed = 0,
@@ -284,7 +284,7 @@ def _window(given: str, recipe: DatasetRecipe) -> int:
 
 
 def _blur(given: str) -> tuple[float, float]:
-    """Least and most of LEAST-MOST, pixels."""
+    """Least and greatest of MIN-MAX, pixels."""
     parts = given.split("-")
     if len(parts) != 2 or not all(part.isdecimal() for part in parts):
         raise ArgumentError(f"--blur is {given}: give two whole numbers of pixels, as in 2-32")

@@ -233,9 +233,9 @@ _METHODS: dict[str, tuple[str, _Factory]] = {
     "decomposer, dilated guidance": ("decomposer-compact", _framed(_spoilt(dilate))),
     "decomposer, random guidance": ("decomposer-compact", _framed(_spoilt(shuffle))),
     "decomposer of one stage, true guidance": ("decomposer-one-stage", _framed(true_guidance)),
-    "decomposer, from nothing": ("decomposer-from-nothing", _framed(true_guidance)),
-    "decomposer of one stage, from nothing": (
-        "decomposer-from-nothing-one-stage",
+    "decomposer, direct": ("decomposer-direct", _framed(true_guidance)),
+    "decomposer of one stage, direct": (
+        "decomposer-direct-one-stage",
         _framed(true_guidance),
     ),
     "decomposer, 2 directions": ("decomposer-2-directions", _finer_guidance),

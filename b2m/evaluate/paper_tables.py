@@ -86,14 +86,14 @@ PAPER_TABLES: dict[str, PaperSpec] = {
         "Stages of the decomposer, and guidance that is wrong (Zhong 2022, Table 3).",
         "Zhong 2022, Table 3, Fig. 8 and 9: two stages are 1 dB better than one of equal size (the "
         "compact first stage gives a change of the photo, so that one stage has what the paper's "
-        "second adds; rows that say 'from nothing' have not); "
+        "second adds; direct rows predict frames, as the paper); "
         "dilated guidance does no harm, eroded guidance does; with guidance training is faster.",
         ("movers", "camera"),
         {
             "decomposer of one stage, true guidance": {"movers": 24.47},
             "decomposer, true guidance": {"movers": 25.45},
-            "decomposer of one stage, from nothing": {},
-            "decomposer, from nothing": {},
+            "decomposer of one stage, direct": {},
+            "decomposer, direct": {},
             "decomposer, dilated guidance": {},
             "decomposer, eroded guidance": {},
             "decomposer, random guidance": {},

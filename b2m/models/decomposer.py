@@ -165,8 +165,8 @@ _SHORT: dict[str, Any] = {"scene": 96, "crop": 64, "blur": (20.0, 24.0), "camera
         },
         # The first stage predicts frames, as in the paper, not a residual of the photo. On small
         # crops and shorter blur: 10,000 samples, three times over, in an hour.
-        "decomposer-from-nothing": {**_compact(residual=False), **_SHORT},
-        "decomposer-from-nothing-one-stage": {
+        "decomposer-direct": {**_compact(residual=False), **_SHORT},
+        "decomposer-direct-one-stage": {
             **_compact(),
             **_SHORT,
             "config": replace(BlurDecomposerConfig.compact(), residual=False).one_stage(),

@@ -1,12 +1,12 @@
 // The page: reads photos, shows and directs the clip, saves it.
 import { quadrants } from "./conditioning.js";
 import { WHEEL } from "./motion.js";
-import { MOST_FULL, pixelsOf, readPhoto } from "./read.js";
+import { MAX_FULL_PIXELS, pixelsOf, readPhoto } from "./read.js";
 import { Renderer } from "./render.js";
 import { gif, mp4, pngs, recorded, videoConfig } from "./save.js";
 const $ = (id) => document.getElementById(id), asked = new URLSearchParams(location.search);
 // Pixels at which motion is estimated, that are shown, and that are saved.
-const MOST = { wasm: 2 ** 19, webgpu: 2 ** 21 }, SHOWN = 2 ** 20, MOST_SAVED = { mp4: 2 ** 23, gif: 2 ** 20, png: MOST_FULL };
+const MAX_PIXELS = { wasm: 2 ** 19, webgpu: 2 ** 21 }, SHOWN = 2 ** 20, MAX_SAVED_PIXELS = { mp4: 2 ** 23, gif: 2 ** 20, png: MAX_FULL_PIXELS };
 // Milliseconds that make a hold, pixels that make a drag, click tolerance as a share of the longest side, milliseconds of a loop.
 const HOLD = 350, MOVED = 6, TOLERANCE = 0.03, PERIOD = 2400;
 const canvas = $("clip"), worker = new Worker("worker.js", { type: "module" }), waiting = new Map();
@@ -36,9 +36,9 @@ async function start() {
     button.type = "button"; button.append(image); button.onclick = () => show(`assets/${name}`);
     return button;
   }));
-  $("limits").textContent = `Motion is estimated at up to ${megapixels(MOST.wasm)} megapixels, or ${megapixels(MOST.webgpu)} where the browser has`
-    + ` WebGPU; larger photos are shrunk for it. Clips are saved at the photo's size, up to ${megapixels(MOST_SAVED.png)} megapixels as PNGs,`
-    + ` ${megapixels(MOST_SAVED.mp4)} as a video and ${megapixels(MOST_SAVED.gif)} as a GIF.`;
+  $("limits").textContent = `Motion is estimated at up to ${megapixels(MAX_PIXELS.wasm)} megapixels, or ${megapixels(MAX_PIXELS.webgpu)} where the browser has`
+    + ` WebGPU; larger photos are shrunk for it. Clips are saved at the photo's size, up to ${megapixels(MAX_SAVED_PIXELS.png)} megapixels as PNGs,`
+    + ` ${megapixels(MAX_SAVED_PIXELS.mp4)} as a video and ${megapixels(MAX_SAVED_PIXELS.gif)} as a GIF.`;
   if (asked.get("engine") === "webgpu") engine = await graphics() ? "webgpu" : "wasm";
   ({ threads } = await ask({ load: { engine, threads: +(asked.get("threads") ?? Math.min(4, navigator.hardwareConcurrency)) } }));
   if (!latest) say("Ready: choose a photo, or one of the examples.");
@@ -56,13 +56,13 @@ async function show(source, name) {
     busy(true); reading = true; say("Reading the photo …");
     if (typeof source === "string") { name = source.split("/").at(-1); source = await (await fetch(source)).blob(); }
     const read = await readPhoto(source, name); await ready;
-    if (read.width * read.height > MOST.wasm && engine === "wasm" && asked.get("engine") !== "wasm" && await graphics()) {
+    if (read.width * read.height > MAX_PIXELS.wasm && engine === "wasm" && asked.get("engine") !== "wasm" && await graphics()) {
       say("Loading WebGPU support, once …");
       try { await ask({ load: { engine: "webgpu", threads: 1 } }); engine = "webgpu"; } catch { /* WebAssembly at a smaller size */ }
     }
-    const full = pixelsOf(read, MOST_FULL, renderer.largest), { width, height } = full;
+    const full = pixelsOf(read, MAX_FULL_PIXELS, renderer.largest), { width, height } = full;
     say(`Estimating the motion in ${read.name} …`);
-    const prepare = (engine) => { const pixels = full.data.slice(); return ask({ photo: { engine, pixels, width, height, most: MOST[engine] } }, [pixels.buffer]); };
+    const prepare = (engine) => { const pixels = full.data.slice(); return ask({ photo: { engine, pixels, width, height, maxPixels: MAX_PIXELS[engine] } }, [pixels.buffer]); };
     const found = await prepare(engine).catch((error) => {
       if (engine === "wasm") throw error;
       engine = "wasm";
@@ -304,7 +304,7 @@ async function save(kind) {
   const buttons = document.querySelectorAll("#stage button, #stage input, #stage select, #choose button, #choose input");
   try {
     await decoding; saving = true; busy(true); say("Writing …"); buttons.forEach((button) => { button.disabled = true; });
-    let sized = pixelsOf(photo, MOST_SAVED[kind], renderer.largest);
+    let sized = pixelsOf(photo, MAX_SAVED_PIXELS[kind], renderer.largest);
     if (kind === "mp4" && !await videoConfig(sized.width & ~1, sized.height & ~1, fps)) sized = pixelsOf(photo, Infinity, Math.min(1920, renderer.largest));
     renderer.photo(sized.data, sized.width, sized.height);
     const blob = await kinds[kind](canvas, frames(kind === "png" ? times.slice(0, count) : times), fps) ?? await recorded(canvas, frames(times), fps);

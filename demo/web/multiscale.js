@@ -1,9 +1,9 @@
 // Working size and multi-scale encoding: ports of b2m.inference.multiscale's working_photo and encode.
 import { clamp, enlarge, lengths, roundEven, shrink } from "./motion.js";
-const LEVELS = 4, LEAST_SIDE = 48, SHORT = 16, LONG = 28, AROUND = 9, LEAST_DETAIL = 0.34, LEAST_CONTENT = 1;
+const LEVELS = 4, MIN_SIDE = 48, SHORT = 16, LONG = 28, AROUND = 9, MIN_DETAIL = 0.34, MIN_CONTENT = 1;
 // RGBA bytes as planes of sRGB codes, with at most so many pixels.
-export function planesOf(pixels, width, height, most) {
-  const side = width * height > most ? Math.floor(Math.max(width, height) * Math.sqrt(most / (width * height))) : Infinity;
+export function planesOf(pixels, width, height, maxPixels) {
+  const side = width * height > maxPixels ? Math.floor(Math.max(width, height) * Math.sqrt(maxPixels / (width * height))) : Infinity;
   return fit({ planes: pixels, width, height }, side, 1, 4);
 }
 // Longest side at most `side`: planes of sRGB codes, averaged over areas and rounded.
@@ -19,9 +19,9 @@ export function workingPhoto(photo) {
   let chosen = photo, finer = 0, larger = photo;
   for (let octave = 0; octave < LEVELS; octave++) {
     const smaller = fit(larger, Math.floor(Math.max(larger.width, larger.height) / 2)), content = detail(larger, smaller);
-    if (octave && content > LEAST_CONTENT ** 2 && finer < LEAST_DETAIL ** 2 * content) chosen = larger;
+    if (octave && content > MIN_CONTENT ** 2 && finer < MIN_DETAIL ** 2 * content) chosen = larger;
     finer += content;
-    if (Math.min(larger.width, larger.height) < 2 * LEAST_SIDE) break;
+    if (Math.min(larger.width, larger.height) < 2 * MIN_SIDE) break;
     larger = smaller;
   }
   return chosen;
@@ -80,7 +80,7 @@ function coarseWeight(axis, w, h) {
 // A photo, {planes in [0, 1], width, height}, and its smaller sizes.
 export function pyramid(photo) {
   const sizes = [photo];
-  while (sizes.length < LEVELS && Math.min(sizes.at(-1).width, sizes.at(-1).height) >= 2 * LEAST_SIDE) sizes.push(half(sizes.at(-1)));
+  while (sizes.length < LEVELS && Math.min(sizes.at(-1).width, sizes.at(-1).height) >= 2 * MIN_SIDE) sizes.push(half(sizes.at(-1)));
   return sizes;
 }
 // `run` encodes one of the sizes, and returns its maps by name.

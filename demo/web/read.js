@@ -1,6 +1,6 @@
 // Reads photos from files, the clipboard and the camera, with b2m's sentences for bad input.
-export const MOST_FULL = 2 ** 24; // pixels of a photo that is kept; a canvas on a phone holds no more
-const MOST_PIXELS = 200e6, LEAST_SIDE = 16, FORMATS = "JPEG, PNG, WebP, AVIF, GIF or BMP";
+export const MAX_FULL_PIXELS = 2 ** 24; // pixels of a photo that is kept; a canvas on a phone holds no more
+const MAX_PIXELS = 200e6, MIN_SIDE = 16, FORMATS = "JPEG, PNG, WebP, AVIF, GIF or BMP";
 export async function readPhoto(blob, name = blob.name || "image") {
   if (!blob.size) throw Error(`${name} is empty (0 bytes): give an image file`);
   const head = new Uint8Array(await blob.slice(0, 2 ** 18).arrayBuffer()), brand = String.fromCharCode(...head.subarray(4, 12));
@@ -8,11 +8,11 @@ export async function readPhoto(blob, name = blob.name || "image") {
   if ((brand.startsWith("ftyp") && !/^ftyp(hei[cx]|mif1|msf1|hevc|avi[fs])/.test(brand)) || (head[0] === 0x1a && head[1] === 0x45 && head[2] === 0xdf))
     throw Error(`${name} is a video, not a photo: give one image (${FORMATS})`);
   const [claimed, claimedHeight] = claims(head);
-  if (claimed * claimedHeight > MOST_PIXELS) throw Error(`${name} claims ${claimed}x${claimedHeight} pixels: at most 200 million are read; shrink it first`);
+  if (claimed * claimedHeight > MAX_PIXELS) throw Error(`${name} claims ${claimed}x${claimedHeight} pixels: at most 200 million are read; shrink it first`);
   const bitmap = await decodes(blob);
   if (!bitmap) throw Error(`${name} is not an image that can be read, or it is damaged: give a ${FORMATS} file`);
   const { width, height } = bitmap;
-  if (Math.min(width, height) < LEAST_SIDE) throw Error(`${name} is ${width}x${height} pixels: at least ${LEAST_SIDE}x${LEAST_SIDE} are needed`);
+  if (Math.min(width, height) < MIN_SIDE) throw Error(`${name} is ${width}x${height} pixels: at least ${MIN_SIDE}x${MIN_SIDE} are needed`);
   const count = await framesOf(blob), notes = count > 1 ? [`${name} holds ${count} frames: the first was taken`] : [];
   return { bitmap, name, width, height, notes };
 }
@@ -32,8 +32,8 @@ function claims(head) {
   return [0, 0];
 }
 // RGBA bytes on white, at most so many pixels and so long a side.
-export function pixelsOf({ bitmap, width, height }, most, side = Infinity) {
-  const share = Math.min(1, Math.sqrt(most / (width * height)), side / Math.max(width, height));
+export function pixelsOf({ bitmap, width, height }, maxPixels, side = Infinity) {
+  const share = Math.min(1, Math.sqrt(maxPixels / (width * height)), side / Math.max(width, height));
   const w = Math.max(1, Math.floor(width * share)), h = Math.max(1, Math.floor(height * share));
   const canvas = new OffscreenCanvas(w, h), pen = canvas.getContext("2d", { willReadFrequently: true });
   pen.fillStyle = "#fff"; pen.fillRect(0, 0, w, h); pen.imageSmoothingQuality = "high"; pen.drawImage(bitmap, 0, 0, w, h);

@@ -9,7 +9,7 @@ uniform sampler2D middle, path, even, odd, mean, seen, photo;
 uniform ivec2 size, outer; // of the maps, and of what is drawn
 uniform float time, longest; uniform int view; uniform uint flips[8]; uniform int lit; uniform vec3 wheel[${WHEEL.length}];
 out vec4 color;
-const float DARK = 0.01, MOST_GAIN = 2.0, LESS = 0.7, GRAIN = 0.6, NOISE = 0.25;
+const float DARK = 0.01, MAX_GAIN = 2.0, LESS = 0.7, GRAIN = 0.6, NOISE = 0.25;
 vec3 decoded(vec3 v) { return mix(pow((v + 0.055) / 1.055, vec3(2.4)), v / 12.92, lessThanEqual(v, vec3(0.04045))); }
 vec3 encoded(vec3 v) { v = clamp(v, 0.0, 1.0); return mix(1.055 * pow(v, vec3(1.0 / 2.4)) - 0.055, v * 12.92, lessThanEqual(v, vec3(0.0031308))); }
 vec3 sharp(vec2 at) { // bilinear, borders repeated
@@ -25,7 +25,7 @@ vec3 change(ivec2 p) { // of the photo's light, as a share of it
   vec3 frame = texelFetch(middle, p, 0).rgb, here = decoded(texelFetch(seen, p, 0).rgb);
   if (t != 0.0) frame = sharp(vec2(p) - s * move.xy * t / 2.0 - move.zw * t * t) + texelFetch(even, p, 0).rgb * t * t + texelFetch(odd, p, 0).rgb * s * t;
   vec3 floor_ = mix(vec3(DARK), vec3(0), lessThan(here, exposed.rgb));
-  vec3 gain = min((here + floor_) / max(exposed.rgb + floor_, 1e-6), MOST_GAIN) / (here + DARK);
+  vec3 gain = min((here + floor_) / max(exposed.rgb + floor_, 1e-6), MAX_GAIN) / (here + DARK);
   vec3 noise = (here - exposed.rgb) / (here + DARK); noise /= 1.0 + noise * noise / (NOISE * NOISE);
   float share = (1.0 - LESS * exp(max(fading * t * t, -16.0))) / exposed.a;
   return gain * (decoded(clamp(frame, 0.0, 1.0)) - exposed.rgb) + noise * (share - 1.0);

@@ -8,7 +8,7 @@ import { findRegions } from "./regions.js";
 import { standsStill, warningsOf } from "./diagnostics.js";
 const WARM = 8; // small photos that bring the network up to speed
 const FRAMES = 15; // instants whose mean is projected onto the photo
-const DARK = 0.01, MOST_GAIN = 2, LESS = 0.7, GRAIN = 0.6, NOISE = 0.25; // of b2m.inference.projection
+const DARK = 0.01, MAX_GAIN = 2, LESS = 0.7, GRAIN = 0.6, NOISE = 0.25; // of b2m.inference.projection
 const ENGINES = { wasm: ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"], webgpu: ["ort.webgpu.bundle.min.mjs", "ort-wasm-simd-threaded.asyncify.wasm"] };
 let model, weights, shown; // of the photo that is shown: what guidance does not reach
 const engines = {};
@@ -62,8 +62,8 @@ async function warm({ engine }) {
   const [width, height] = [96, 64], planes = new Float32Array(3 * width * height).fill(0.5);
   for (let i = 0; i < WARM && !queued; i++) { await run(engines[engine], { planes, width, height }, null); await new Promise((resolve) => setTimeout(resolve)); }
 }
-async function prepare({ engine, pixels, width, height, most }) {
-  const working = workingPhoto(planesOf(pixels, width, height, most)), { planes } = working, scale = working.width / width;
+async function prepare({ engine, pixels, width, height, maxPixels }) {
+  const working = workingPhoto(planesOf(pixels, width, height, maxPixels)), { planes } = working, scale = working.width / width;
   shown = { engine, planes, scale, threshold: Math.max(model.threshold * scale, 1), sizes: pyramid({ ...working, planes: planes.map((code) => code / 255) }) };
   return direct(null);
 }
@@ -121,7 +121,7 @@ function projected(planes, middle, { mean, whole }, length, w, h, threshold) {
     if (!moves(i) && !moves(i - 1) && !moves(i + 1) && !moves(i - w) && !moves(i + w)) continue;
     for (let c = 0, k = i; c < 3; c++, k += n) {
       const here = light(planes[k] / 255), there = mean[k], floor = here < there ? 0 : DARK, noise = (here - there) / (here + DARK);
-      const gain = Math.min((here + floor) / Math.max(there + floor, 1e-6), MOST_GAIN), share = (1 - LESS) / whole[i] - 1;
+      const gain = Math.min((here + floor) / Math.max(there + floor, 1e-6), MAX_GAIN), share = (1 - LESS) / whole[i] - 1;
       const value = Math.min(Math.max(here + gain * (light(middle[k]) - there) + (here + DARK) * share * noise / (1 + (noise / NOISE) ** 2), 0), 1);
       out[k] = Math.round(255 * (value <= 0.0031308 ? value * 12.92 : 1.055 * value ** (1 / 2.4) - 0.055));
     }
