@@ -85,7 +85,7 @@ def test_the_finest_flow_may_have_a_quarter_of_the_resolution(norm):
     if not norm:
         errors = [(s - w).norm(dim=1).mean((1, 2)) for s in scales[-1:] for w in (3.0, -3.0)]
         wanted = torch.where((errors[0] < errors[1])[:, None, None, None], wanted, -wanted)
-    weight = 4 / (4 + 18**0.5) if norm else 1.0
+    weight = 8 / (8 + 18**0.5) if norm else 1.0
     torch.testing.assert_close(loss, weight * multiscale_epe(scales, wanted, (0.02, 0.01)))
 
 

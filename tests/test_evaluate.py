@@ -36,7 +36,14 @@ from b2m.evaluate.methods import (
     large_methods,
     measure_costs,
 )
-from b2m.evaluate.report import command_line, grouped_markdown, with_earlier, write_report
+from b2m.evaluate.report import (
+    command_line,
+    grouped_markdown,
+    rows_of,
+    with_earlier,
+    with_other_methods,
+    write_report,
+)
 from b2m.evaluate.scoring import PHOTO, Prediction
 from b2m.evaluate.table import Options, Table
 from b2m.evaluate.tables import animator as evaluate_animator
@@ -410,6 +417,8 @@ def test_video_table(tmp_path, capsys, weights, clip, monkeypatch):
         ({"table": "zork"}, "zork.*scenes, clips"),
         ({"table": "scenes", "samples": 0}, "0"),
         ({"table": "scenes", "split": "exam"}, "exam.*train, val, test"),
+        ({"table": "scenes", "methods": ["Jin"]}, "scenes.*--method.*2021a-T2"),
+        ({"table": "direction", "methods": ["Jim"], "weights": None}, "'Jim'.*Jin; VideoRestorer"),
         ({"table": "clips"}, "--clips"),
         ({"table": "video"}, "--clips"),
         ({"table": "clips", "clips": "nowhere"}, "nowhere"),
@@ -433,12 +442,19 @@ def test_rows_without_weights_stand_as_the_same_command_measured_them(tmp_path):
     ]
     write_report(tmp_path, "t", "b2m here", earlier, {"psnr": ("PSNR", ".1f")})
     rows = [{"name": "movers: small", "psnr": 19.0}, {"name": "movers: large (not run)"}]
-    assert with_earlier(tmp_path, "t", "b2m there", rows) == (rows, [])
+    assert with_earlier(rows_of(tmp_path, "t", "b2m there"), rows) == (rows, [])
     kept = [rows[0], {"name": "movers: large, best of 3 (earlier run)", "psnr": 21.0}]
     for _ in range(2):  # and again from what this wrote
-        found, (note,) = with_earlier(tmp_path, "t", "b2m here", rows)
+        found, (note,) = with_earlier(rows_of(tmp_path, "t", "b2m here"), rows)
         assert found == kept and "Earlier run" in note
         write_report(tmp_path, "t", "b2m here", found, {"psnr": ("PSNR", ".1f")})
+
+
+def test_rows_of_methods_that_were_not_asked_for_stay():
+    names = ["movers: small", "movers: large (earlier run)", "movers: none (not run)"]
+    before = [{"name": name, "psnr": 20.0} for name in names]
+    rows = [{"name": f"movers: {name}", "psnr": 1.0} for name in ("new", "none", "large")]
+    assert with_other_methods(before, rows) == [before[0], rows[2], rows[1], rows[0]]
 
 
 def test_report_has_no_number_that_json_lacks(tmp_path):

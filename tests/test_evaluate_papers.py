@@ -107,6 +107,25 @@ def test_the_first_and_last_frames_follow_the_order_that_counts(case):
     assert row["first"] == row["middle"] == 100
 
 
+def test_some_methods_alone_are_measured_anew(tmp_path):
+    def rows(**options):
+        path = evaluate("2021b-T1", samples=1, output=tmp_path, **options)
+        return path, json.loads(path.read_text("utf-8"))
+
+    path, alone = rows(methods=["BlurFlowNet"])
+    assert alone["command"] == "b2m evaluate --table 2021b-T1 --samples 1 --method BlurFlowNet"
+    assert {row["name"].split(": ")[1] for row in alone["rows"]} == {"no motion", "BlurFlowNet"}
+    path, whole = rows()
+    stale = whole | {"rows": [row | {"epe": 99.0} for row in whole["rows"]]}
+    path.write_text(json.dumps(stale), encoding="utf-8")
+    _, again = rows(methods=["BlurFlowNet"])
+    assert again["command"] == whole["command"]
+    assert "Computed last: BlurFlowNet." in again["notes"][-1]
+    for old, new in zip(whole["rows"], again["rows"], strict=True):
+        computed = old["name"].split(": ")[1] in ("no motion", "BlurFlowNet")
+        assert new == (old if computed else old | {"epe": 99.0})
+
+
 def test_best_of_n_takes_all_scores_of_one_clip(case):
     tries = [noisy(case.frames, sigma) for sigma in (20, 30, 10, 40, 5)]
     rows = frame_rows(case, method("some", *tries, tries=(1, 3, 5)))

@@ -164,7 +164,7 @@ def test_flow_is_compared_at_all_scales_and_short_motion_weighs_more():
     expected = 0.0
     for n, mean in enumerate(length.mean((1, 2)).tolist()):
         alone = multiscale_epe([s[n : n + 1] for s in scales], truth[n : n + 1], EPE_WEIGHTS[-3:])
-        expected = expected + 4 / (4 + mean) * alone / len(truth)
+        expected = expected + 8 / (8 + mean) * alone / len(truth)
     torch.testing.assert_close(training(given, step=0)["model"], expected)
 
 

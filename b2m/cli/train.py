@@ -142,6 +142,14 @@ def evaluate(
             "a folder of checkpoints.",
         ),
     ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME …",
+            help="Compute these methods alone, of tables that compare models; other rows stay as "
+            "they are in the folder of the results.",
+        ),
+    ] = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the results.")
     ] = Path("results"),
@@ -164,6 +172,7 @@ def evaluate(
         clips=clips,
         data=data or (),
         weights=weights,
+        methods=method or (),
         output=output,
         split=split,
         seed=seed,

@@ -66,30 +66,46 @@ NOT_RUN = " (not run)"
 _EARLIER = " (earlier run)"
 
 
-def with_earlier(
-    folder: Path, name: str, command: str, rows: Sequence[Row]
-) -> tuple[list[Row], list[str]]:
+def with_other_methods(before: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
+    """A report's rows, those of some methods computed anew.
+
+    Args:
+        before: rows of the report.
+        rows: replace those of the same name; others come last.
+    """
+
+    def measured(row: Row) -> str:
+        return str(row["name"]).removesuffix(NOT_RUN).removesuffix(_EARLIER)
+
+    new = {measured(row): row for row in rows}
+    return [new.pop(measured(row), row) for row in before] + list(new.values())
+
+
+def rows_of(folder: Path, name: str, command: str) -> list[Row]:
+    """Rows of a report that the same command made; none where there is no such report."""
+    path = folder / f"{name}.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return list(before["rows"]) if before.get("command") == command else []
+
+
+def with_earlier(before: Sequence[Row], rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
     """Rows that could not be run, as the same command measured them before.
 
     Args:
-        folder: of the reports.
-        name: of the table.
-        command: that makes it; a report of another one is not used.
+        before: rows of the report of before.
         rows: those that could not be run end in `NOT_RUN`.
 
     Returns:
         The rows, and a note where any is of an earlier report.
     """
-    path = folder / f"{name}.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     kept: list[Row] = []
     for row in rows:
         method = row["name"].removesuffix(NOT_RUN)
         found: list[Row] = []
-        if method != row["name"] and before.get("command") == command:
+        if method != row["name"]:
             found = [
                 old | {"name": old["name"].removesuffix(_EARLIER) + _EARLIER}
-                for old in before["rows"]
+                for old in before
                 if re.fullmatch(rf"{re.escape(method)}(, .*)?( \(earlier run\))?", old["name"])
             ]
         kept += found or [row]

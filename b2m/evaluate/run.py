@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from b2m.errors import ArgumentError, InputError
-from b2m.evaluate.report import command_line, with_earlier, write_report
+from b2m.evaluate.report import (
+    command_line,
+    rows_of,
+    with_earlier,
+    with_other_methods,
+    write_report,
+)
 from b2m.evaluate.table import Options, PathLike, Table
 from b2m.files import make_folder
 from b2m.registry import TABLES, import_all
@@ -25,6 +31,7 @@ def evaluate(
     clips: PathLike | None = None,
     data: Sequence[PathLike] = (),
     weights: PathLike | None = None,
+    methods: Sequence[str] = (),
     output: PathLike = "results",
     split: str = "test",
     seed: int = 0,
@@ -44,6 +51,8 @@ def evaluate(
             split instead, a group for each.
         weights: see `b2m.hub.find_weights`; for tables that compare models a folder of checkpoints,
             beside those of trainings in `b2m.assets.runs_folder()`.
+        methods: names of those that are computed, of tables that compare models; none for all. The
+            other rows stay as a report of the same command in `output` has them.
         output: folder, made when missing.
         split: "train", "val" or "test".
         seed: of the scenes and their noise.
@@ -57,7 +66,7 @@ def evaluate(
         OutputError: the results cannot be written.
     """
     sets = tuple(str(folder) for folder in data)
-    options = Options(samples, photos, cutouts, clips, sets, weights, split, seed)
+    options = Options(samples, photos, cutouts, clips, sets, weights, split, seed, tuple(methods))
     kind = _checked(table, options)
     if kind.compares_models and weights is not None and not Path(weights).is_dir():
         raise InputError(
@@ -71,9 +80,16 @@ def evaluate(
     given: dict[str, Any] = {"samples": made.sample_count}
     given |= {name: getattr(options, name) for name in made.command_options}
     given |= {"split": None if split == "test" else split, "seed": seed or None}
-    command = command_line(["b2m", "evaluate", "--table", table], given)
-    rows, earlier = with_earlier(folder, table, command, rows)
-    notes = [*made.notes(), *earlier]
+    words = ["b2m", "evaluate", "--table", table]
+    command = command_line(words, given)
+    before = rows_of(folder, table, command)
+    rows, notes = with_earlier(before, rows)
+    notes = [*made.notes(), *notes]
+    if methods and before:
+        rows = with_other_methods(before, rows)
+        notes.append(f"Computed last: {'; '.join(methods)}. Other rows are of runs before that.")
+    elif methods:
+        command = command_line(words, given | {"method": tuple(methods)})
     path, text = write_report(folder, table, command, rows, made.columns, notes, made.shows_std)
     print(text)
     for picture in made.draw(folder, rows):
@@ -102,6 +118,12 @@ def _checked(name: str, options: Options) -> type[Table]:
     if options.data and not known[name].takes_data:
         which = ", ".join(name for name, table in known.items() if table.takes_data)
         raise ArgumentError(f"the table '{name}' takes no data sets (--data); these do: {which}")
+    if options.methods and not known[name].compares_models:
+        which = ", ".join(name for name, table in known.items() if table.compares_models)
+        raise ArgumentError(
+            f"the table '{name}' compares no models that methods (--method) could name; these do: "
+            f"{which}"
+        )
     needs = () if options.data else known[name].required_inputs
     for need in needs:
         if getattr(options, need) is None:

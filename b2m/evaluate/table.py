@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 
 from b2m.data.clips import find_clips
 from b2m.data.scenes import Kind, SceneConfig
+from b2m.errors import ArgumentError
 from b2m.evaluate import methods as evaluated
 from b2m.evaluate.methods import Cost, Method, measure_costs
 from b2m.evaluate.report import NOT_RUN, Columns, Row
@@ -51,6 +52,7 @@ class Options:
     weights: PathLike | None = None
     split: str = "test"
     seed: int = 0
+    methods: tuple[str, ...] = ()
 
 
 class Group(NamedTuple):
@@ -122,6 +124,22 @@ class Table:
     def load_methods(self) -> Sequence[Method]:
         """The methods that are compared; names of those without weights become `missing`."""
         return ()
+
+    def find_methods(self, names: Iterable[str]) -> list[Method]:
+        """Those of some methods that are asked for and whose weights are there.
+
+        Raises:
+            ArgumentError: another one is asked for.
+        """
+        known, asked = list(names), self.options.methods
+        if unknown := [name for name in asked if name not in known]:
+            raise ArgumentError(
+                f"the table '{self.name}' has no method '{unknown[0]}'; there are: "
+                f"{'; '.join(known)}"
+            )
+        chosen = [name for name in known if name in asked] if asked else known
+        there, self.missing = evaluated.find_methods(chosen, self.options.weights)
+        return there
 
     def groups(self) -> Iterator[Group]:
         """Which samples there are."""

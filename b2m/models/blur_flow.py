@@ -72,7 +72,7 @@ _COLUMNS = 48  # that are correlated at once
 
 _FLOW_SCALE = 20.0  # pixels; inside, flows are in this unit, so that they are of order 1
 
-_WEIGHED_LENGTH = 4.0  # pixels; photos of longer mean motion have less weight in training
+_WEIGHED_LENGTH = 8.0  # pixels; photos of longer mean motion have less weight in training
 
 _Five = tuple[int, int, int, int, int]
 _Six = tuple[int, int, int, int, int, int]
@@ -295,9 +295,10 @@ _PAPER: dict[str, Any] = {
         "blur-flow-large-crops": {
             **_compact(),
             **LARGE_CROPS,
-            "batch": 8,
-            "kinds": {"mixed": 0.6, "movers": 0.4},
-            "learning_rate": 6e-4,
+            "scene": 288,
+            "crop": 288,
+            "kinds": {"camera": 0.4, "mixed": 0.3, "movers": 0.3},
+            "learning_rate": 3e-4,
             "frozen_norms": True,
         },
         # Begins with `--init` the compact weights, at the blur that they have seen.

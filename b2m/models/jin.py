@@ -223,7 +223,16 @@ _COMPACT: dict[str, Any] = {
     "jin",
     recipes={
         "jin-compact": _COMPACT,
-        "jin-large-crops": {**_COMPACT, **LARGE_CROPS, "crop": 176, "learning_rate": 4e-4},
+        "jin-large-crops": {
+            **_COMPACT,
+            **LARGE_CROPS,
+            "scene": 256,
+            "crop": 256,
+            "batch": 3,
+            "kinds": {"mixed": 0.4, "movers": 0.6},
+            "real_share": 0.25,
+            "learning_rate": 4e-4,
+        },
         "jin-rotation": {**_COMPACT, "rotation_share": 1.0, "real_share": 0.0},
         # None of the three papers tells the authors' own schedule. Zhong 2022 trained it for as
         # long as the decomposer; the rate, the batch and Adam are chosen.

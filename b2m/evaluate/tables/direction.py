@@ -16,7 +16,7 @@ import numpy as np
 
 from b2m.data.sample import Sample
 from b2m.errors import InputError
-from b2m.evaluate.methods import Method, find_methods
+from b2m.evaluate.methods import Method
 from b2m.evaluate.report import Row
 from b2m.evaluate.scoring import Label, Scorer, Scores, ScoresOfRows
 from b2m.evaluate.table import Group, Rows, Table
@@ -54,7 +54,7 @@ class DirectionTable(Table):
 
     def load_methods(self) -> Sequence[Method]:
         """Those whose weights are there."""
-        there, self.missing = find_methods(_METHODS, self.options.weights)
+        there = self.find_methods(_METHODS)
         if not there:
             raise InputError("no weights for this table: train video-restorer-compact first")
         return there

@@ -10,7 +10,7 @@ from b2m.data.line_blur import SETS, SIZE, line_samples
 from b2m.data.sample import Sample
 from b2m.data.textures import split_files
 from b2m.deconvolution import deblur_with_flow
-from b2m.evaluate.methods import Method, find_methods, no_motion
+from b2m.evaluate.methods import Method, no_motion
 from b2m.evaluate.report import Row
 from b2m.evaluate.scoring import MIN_INDEPENDENT, Label, Scores, ScoresOfRows
 from b2m.evaluate.table import COST_COLUMNS, Group, Options, Rows, Table
@@ -51,8 +51,7 @@ class FlowApplicationTable(Table):
 
     def load_methods(self) -> Sequence[Method]:
         """The methods whose weights are there."""
-        there, self.missing = find_methods(("BlurFlowNet", "animator"), self.options.weights)
-        return there
+        return self.find_methods(("BlurFlowNet", "animator"))
 
     def compute(self) -> list[Row]:
         """The loop, and a row for each method that could not be run."""

@@ -21,7 +21,7 @@ from b2m.data.datasets import records_of
 from b2m.data.rotation import RotationConfig
 from b2m.data.sample import Sample
 from b2m.errors import InputError
-from b2m.evaluate.methods import Method, find_methods, no_motion, recipe_of
+from b2m.evaluate.methods import Method, no_motion, recipe_of
 from b2m.evaluate.paper_tables import PAPER_TABLES, PaperSpec
 from b2m.evaluate.report import Row
 from b2m.evaluate.scoring import (
@@ -108,7 +108,7 @@ class PaperTable(Table):
 
     def load_methods(self) -> Sequence[Method]:
         """The methods of the table whose weights are there."""
-        there, self.missing = find_methods(self.spec.methods, self.options.weights)
+        there = self.find_methods(self.spec.methods)
         if not there:
             wanted = ", ".join(sorted({recipe_of(name) for name in self.spec.methods}))
             raise InputError(f"no weights for this table: train any of {wanted} first")
@@ -270,6 +270,8 @@ class PaperTable(Table):
             plots.draw_table(written[0], name, rows, "epe", "EPE (px)")
         else:
             plots.draw_table(written[0], name, rows, "gain", "PSNR over the photo repeated (dB)")
+        if self.options.methods:
+            return written  # the others need the scores of all methods; those of before stay
         if name == "2021a-T1":
             written.append(folder / f"{name}-blur.png")
             plots.draw_blur(written[1], self.photo_scores, [PHOTO, *self.spec.methods])
