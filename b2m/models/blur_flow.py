@@ -141,7 +141,7 @@ class BlurFlowNetConfig:
 
     @classmethod
     def compact(cls) -> Self:
-        """A size for CPUs, of five levels: 1.2 million parameters, 3.2 GMAC for 256x256."""
+        """A size for CPUs, of five levels: 1.0 million parameters, 1.0 GMAC for 256x256."""
         return cls()
 
     @classmethod

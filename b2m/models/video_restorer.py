@@ -370,18 +370,6 @@ _PAPER: dict[str, Any] = {
             "cosine": 22_000,
             "learning_rate": 6e-4,
         },
-        # And ended with.
-        "video-restorer-large-crops": {
-            **_compact(),
-            **_FURTHER,
-            "scene": 160,
-            "crop": 128,
-            "batch": 6,
-            "kinds": {"camera": 0.4, "movers": 0.4, "mixed": 0.2},
-            "cosine": 7_000,
-            "learning_rate": 4e-4,
-            "frozen_norms": True,
-        },
         "video-restorer-paper": {"config": VideoRestorerConfig.paper(), **_PAPER},
         # For the first, middle and last frame, as on rotational blur; crops of 128 chosen.
         "video-restorer-paper-three-frames": {
