@@ -66,6 +66,9 @@ class HubModel(torch.nn.Module):
     config_class: ClassVar[type[Any]]
     weights_name: ClassVar[str | None] = None
 
+    earlier_config: ClassVar[Mapping[str, Any]] = {}
+    """Values of config keys that weights saved before there were such keys lack."""
+
     output_kind: ClassVar[OutputKind] = "frames"
     """What `forward` returns, which decides how the model is trained, validated and used.
 
@@ -326,6 +329,7 @@ def read_config(folder: Path, model_class: type[HubModel]) -> Any:
     model = values.pop("model")
     if model != model_class.__name__:
         raise InputError(f"the weights in '{folder}' are of {model}, not of {model_class.__name__}")
+    values = {**model_class.earlier_config, **values}
     return _decode_dataclass(model_class.config_class, values, str(path))
 
 

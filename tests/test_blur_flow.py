@@ -1,5 +1,6 @@
 """BlurFlowNet: its form, its equations, and what it can learn."""
 
+import json
 from dataclasses import replace
 from itertools import product
 
@@ -87,6 +88,15 @@ def test_the_finest_flow_may_have_a_quarter_of_the_resolution(norm):
         wanted = torch.where((errors[0] < errors[1])[:, None, None, None], wanted, -wanted)
     weight = 8 / (8 + 18**0.5) if norm else 1.0
     torch.testing.assert_close(loss, weight * multiscale_epe(scales, wanted, (0.02, 0.01)))
+
+
+def test_weights_saved_before_the_finest_level_was_a_choice_have_half_the_resolution(tmp_path):
+    BlurFlowNet(TINY).save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text("utf-8"))
+    assert config.pop("finest") == 0
+    path.write_text(json.dumps(config), encoding="utf-8")
+    assert BlurFlowNet.from_pretrained(tmp_path).config == TINY
 
 
 def test_one_level_alone_is_refused():

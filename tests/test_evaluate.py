@@ -37,9 +37,10 @@ from b2m.evaluate.methods import (
     measure_costs,
 )
 from b2m.evaluate.report import (
+    any_earlier,
     command_line,
     grouped_markdown,
-    rows_of,
+    report_of,
     with_earlier,
     with_other_methods,
     write_report,
@@ -442,19 +443,47 @@ def test_rows_without_weights_stand_as_the_same_command_measured_them(tmp_path):
     ]
     write_report(tmp_path, "t", "b2m here", earlier, {"psnr": ("PSNR", ".1f")})
     rows = [{"name": "movers: small", "psnr": 19.0}, {"name": "movers: large (not run)"}]
-    assert with_earlier(rows_of(tmp_path, "t", "b2m there"), rows) == (rows, [])
+    assert report_of(tmp_path, "other") == ("", [])
+    assert with_earlier([], rows) == rows and not any_earlier(rows)
     kept = [rows[0], {"name": "movers: large, best of 3 (earlier run)", "psnr": 21.0}]
     for _ in range(2):  # and again from what this wrote
-        found, (note,) = with_earlier(rows_of(tmp_path, "t", "b2m here"), rows)
-        assert found == kept and "Earlier run" in note
+        command, before = report_of(tmp_path, "t")
+        found = with_earlier(before, rows)
+        assert command == "b2m here" and found == kept and any_earlier(found)
         write_report(tmp_path, "t", "b2m here", found, {"psnr": ("PSNR", ".1f")})
 
 
 def test_rows_of_methods_that_were_not_asked_for_stay():
-    names = ["movers: small", "movers: large (earlier run)", "movers: none (not run)"]
-    before = [{"name": name, "psnr": 20.0} for name in names]
-    rows = [{"name": f"movers: {name}", "psnr": 1.0} for name in ("new", "none", "large")]
-    assert with_other_methods(before, rows) == [before[0], rows[2], rows[1], rows[0]]
+    def rows(*names):
+        return [{"name": name} for name in names]
+
+    before = rows(
+        "movers: photo",
+        "movers: large (not run)",
+        "movers: large, better order (earlier run)",
+        "camera: photo",
+        "camera: large, best of 1",
+        "camera: large, best of 3",
+    )
+    found = with_other_methods(
+        before,
+        rows(
+            "movers: photo",
+            "movers: large, best of 1",
+            "movers: large, best of 5",
+            "movers: new",
+            "camera: large (not run)",
+        ),
+    )
+    assert [row["name"] for row in found] == [
+        "movers: photo",
+        "movers: large, best of 1",
+        "movers: large, best of 5",
+        "movers: large, better order (earlier run)",
+        "movers: new",
+        "camera: photo",
+        "camera: large (not run)",
+    ]
 
 
 def test_report_has_no_number_that_json_lacks(tmp_path):

@@ -112,15 +112,21 @@ def test_some_methods_alone_are_measured_anew(tmp_path):
         path = evaluate("2021b-T1", samples=1, output=tmp_path, **options)
         return path, json.loads(path.read_text("utf-8"))
 
-    path, alone = rows(methods=["BlurFlowNet"])
-    assert alone["command"] == "b2m evaluate --table 2021b-T1 --samples 1 --method BlurFlowNet"
-    assert {row["name"].split(": ")[1] for row in alone["rows"]} == {"no motion", "BlurFlowNet"}
+    command = "b2m evaluate --table 2021b-T1 --samples 1"
+    for count, method in enumerate(("BlurFlowNet", "Jin", "Jin"), 1):
+        _, alone = rows(methods=[method])
+        names = ["BlurFlowNet", "Jin"][:count]
+        assert alone["command"] == command + "".join(f" --method {name}" for name in names)
+        assert {row["name"].split(": ")[1] for row in alone["rows"]} == {"no motion", *names}
+    with pytest.raises(InputError, match=r"of another command.*--samples 1.*--samples 2"):
+        evaluate("2021b-T1", samples=2, output=tmp_path, methods=["Jin"])
     path, whole = rows()
+    assert whole["command"] == command
     stale = whole | {"rows": [row | {"epe": 99.0} for row in whole["rows"]]}
     path.write_text(json.dumps(stale), encoding="utf-8")
     _, again = rows(methods=["BlurFlowNet"])
     assert again["command"] == whole["command"]
-    assert "Computed last: BlurFlowNet." in again["notes"][-1]
+    assert "Computed last: BlurFlowNet, and" in again["notes"][-1]
     for old, new in zip(whole["rows"], again["rows"], strict=True):
         computed = old["name"].split(": ")[1] in ("no motion", "BlurFlowNet")
         assert new == (old if computed else old | {"epe": 99.0})

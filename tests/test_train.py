@@ -22,7 +22,7 @@ from b2m.guidance.quantize import quantize
 from b2m.hub import find_weights
 from b2m.hub_client import plan
 from b2m.models.animator import Animation, MotionAnimator, MotionAnimatorConfig
-from b2m.models.blur_flow import BlurFlowNetConfig
+from b2m.models.blur_flow import BlurFlowNet, BlurFlowNetConfig
 from b2m.models.guidance_predictor import (
     GuidanceDiscriminator,
 )
@@ -427,14 +427,14 @@ def test_the_optimiser_is_the_recipes(name, kind, decays, textures, tmp_path):
     assert held == len(list(run.model.parameters()))
 
 
-# --- refusals ------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("frozen", [True, False])
 def test_frozen_norms_keep_their_statistics(frozen, textures, tmp_path):
     recipe = find_recipe("blur-flow-compact")
     tiny = {"config": BlurFlowNetConfig.tiny(), "scene": 64, "crop": 48, "batch": 2, "warmup": 1}
-    run = begun(replace(recipe, frozen_norms=frozen, camera_samples=0, **tiny), tmp_path, textures)
+    recipe = replace(recipe, frozen_norms=frozen, camera_samples=0, **tiny)
+    BlurFlowNet(recipe.config).save_pretrained(tmp_path / "weights")
+    run = training.Run(recipe, tmp_path / "run", 0)
+    run.build(**textures, clips=None, init=tmp_path / "weights", resume=False)
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
     run.loop(4, None, 0, 100, 60.0)
     changed = {
@@ -447,9 +447,18 @@ def test_frozen_norms_keep_their_statistics(frozen, textures, tmp_path):
     assert changed & statistics == (set() if frozen else statistics)
 
 
+# --- refusals ------------------------------------------------------------------------------------
+
+
 def test_an_unknown_recipe(tmp_path):
     with pytest.raises(InputError, match="no recipe is called 'animater'; there are animator"):
         training.train("animater", output=tmp_path)
+
+
+def test_frozen_norms_need_weights(textures, tmp_path):
+    recipe = replace(find_recipe("blur-flow-compact"), frozen_norms=True)
+    with pytest.raises(InputError, match="--init"):
+        begun(recipe, tmp_path, textures)
 
 
 @pytest.mark.parametrize("kind", ["photos", "cutouts"])

@@ -284,14 +284,14 @@ def _window(given: str, recipe: DatasetRecipe) -> int:
 
 
 def _blur(given: str) -> tuple[float, float]:
-    """Least and greatest of MIN-MAX, pixels."""
+    """The two numbers of MIN-MAX, pixels."""
     parts = given.split("-")
     if len(parts) != 2 or not all(part.isdecimal() for part in parts):
         raise ArgumentError(f"--blur is {given}: give two whole numbers of pixels, as in 2-32")
-    least, most = map(int, parts)
-    if not 0 < most <= 512 or least > most:
+    shortest, longest = map(int, parts)
+    if not 0 < longest <= 512 or shortest > longest:
         raise ArgumentError(f"--blur is {given}: give the smaller number first, and up to 512")
-    return float(least), float(most)
+    return float(shortest), float(longest)
 
 
 def _size(given: str) -> tuple[int, int]:

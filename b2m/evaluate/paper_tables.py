@@ -86,7 +86,7 @@ PAPER_TABLES: dict[str, PaperSpec] = {
         "Stages of the decomposer, and guidance that is wrong (Zhong 2022, Table 3).",
         "Zhong 2022, Table 3, Fig. 8 and 9: two stages are 1 dB better than one of equal size (the "
         "compact first stage gives a change of the photo, so that one stage has what the paper's "
-        "second adds; direct rows predict frames, as the paper); "
+        "second adds; direct rows predict frames, as the paper does); "
         "dilated guidance does no harm, eroded guidance does; with guidance training is faster.",
         ("movers", "camera"),
         {
@@ -100,7 +100,7 @@ PAPER_TABLES: dict[str, PaperSpec] = {
             "decomposer trained without guidance": {},
         },
         curves={"with guidance": "decomposer-compact", "without": "decomposer-unguided"},
-        budget=_BUDGET + " From nothing: 8,000 samples of 64x64, then 2,000 in which the rate "
+        budget=_BUDGET + " Direct: 8,000 samples of 64x64, then 2,000 in which the rate "
         "falls; three seeds are in docs/experiments.md.",
     ),
     "2022-directions": PaperSpec(
@@ -212,7 +212,7 @@ PAPER_TABLES: dict[str, PaperSpec] = {
         "Parts of BlurFlowNet's decoder (Argaw 2021b, Table 3).",
         "Argaw 2021b, Table 3: on GoPro an error of 2.077 px with both parts of the feature "
         "decoder, 2.263 without spatial transformers, 2.383 without the refining block, 2.748 "
-        "without both.",
+        "without both. Rows of earlier runs had the finest flow at half the resolution.",
         ("movers", "camera"),
         {
             "BlurFlowNet": {"camera": 2.077},

@@ -66,55 +66,70 @@ NOT_RUN = " (not run)"
 _EARLIER = " (earlier run)"
 
 
-def with_other_methods(before: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
-    """A report's rows, those of some methods computed anew.
-
-    Args:
-        before: rows of the report.
-        rows: replace those of the same name; others come last.
-    """
-
-    def measured(row: Row) -> str:
-        return str(row["name"]).removesuffix(NOT_RUN).removesuffix(_EARLIER)
-
-    new = {measured(row): row for row in rows}
-    return [new.pop(measured(row), row) for row in before] + list(new.values())
+EARLIER_NOTE = (
+    "Earlier run: the weights of these rows do not come with b2m; the numbers, seconds on another "
+    "machine among them, are those that this command gave when they were there."
+)
+"""Below a table where `any_earlier` is true."""
 
 
-def rows_of(folder: Path, name: str, command: str) -> list[Row]:
-    """Rows of a report that the same command made; none where there is no such report."""
+def report_of(folder: Path, name: str) -> tuple[str, list[Row]]:
+    """Command and rows of a report; "" and none where there is none."""
     path = folder / f"{name}.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return list(before["rows"]) if before.get("command") == command else []
+    return before.get("command", ""), list(before.get("rows", ()))
 
 
-def with_earlier(before: Sequence[Row], rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+def with_earlier(before: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
     """Rows that could not be run, as the same command measured them before.
 
     Args:
         before: rows of the report of before.
         rows: those that could not be run end in `NOT_RUN`.
-
-    Returns:
-        The rows, and a note where any is of an earlier report.
     """
     kept: list[Row] = []
     for row in rows:
-        method = row["name"].removesuffix(NOT_RUN)
         found: list[Row] = []
-        if method != row["name"]:
+        if row["name"].endswith(NOT_RUN):
             found = [
                 old | {"name": old["name"].removesuffix(_EARLIER) + _EARLIER}
                 for old in before
-                if re.fullmatch(rf"{re.escape(method)}(, .*)?( \(earlier run\))?", old["name"])
+                if _method(old) == _method(row) and not old["name"].endswith(NOT_RUN)
             ]
         kept += found or [row]
-    if not any(row["name"].endswith(_EARLIER) for row in kept):
-        return kept, []
-    return kept, [
-        "Earlier run: the weights of these rows do not come with b2m; the numbers, seconds on "
-        "another machine among them, are those that this command gave when they were there."
-    ]
+    return kept
+
+
+def with_other_methods(before: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
+    """A report's rows, those of some methods computed anew.
+
+    Args:
+        before: rows of the report.
+        rows: replace all rows of their method in their group; those of others come last in it.
+    """
+    new: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        new.setdefault(_method(row), []).append(row)
+    merged: list[Row] = []
+    computed = set(new)
+    for row in before:
+        merged += new.pop(_method(row), []) if _method(row) in computed else [row]
+    for (group, _), found in new.items():
+        places = [place for place, row in enumerate(merged, 1) if _method(row)[0] == group]
+        place = max(places, default=len(merged))
+        merged[place:place] = found
+    return merged
+
+
+def any_earlier(rows: Sequence[Row]) -> bool:
+    """Whether a row is of an earlier run, as its weights are not there."""
+    return any(row["name"].endswith(_EARLIER) for row in rows)
+
+
+def _method(row: Row) -> tuple[str, str]:
+    """Group and method of a row "group: method, best of 3 (earlier run)"."""
+    group, _, method = str(row["name"]).rpartition(": ")
+    return group, re.sub(r"(, best of \d+)?( \((not|earlier) run\))?$", "", method)
 
 
 def grouped_markdown(rows: Sequence[Row], columns: Columns) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from b2m.errors import ArgumentError, InputError
 from b2m.evaluate.report import (
+    EARLIER_NOTE,
+    any_earlier,
     command_line,
-    rows_of,
+    report_of,
     with_earlier,
     with_other_methods,
     write_report,
@@ -62,7 +65,8 @@ def evaluate(
         is null.
 
     Raises:
-        InputError: an unknown table or split, no samples, or bad folders, clips or weights.
+        InputError: an unknown table, split or method, no samples, bad folders, clips or weights, or
+            with methods a report of another command in `output`.
         OutputError: the results cannot be written.
     """
     sets = tuple(str(folder) for folder in data)
@@ -76,20 +80,32 @@ def evaluate(
     folder = Path(output)
     make_folder(folder)
     made = kind(options)
-    rows = made.compute()
     given: dict[str, Any] = {"samples": made.sample_count}
     given |= {name: getattr(options, name) for name in made.command_options}
     given |= {"split": None if split == "test" else split, "seed": seed or None}
-    words = ["b2m", "evaluate", "--table", table]
-    command = command_line(words, given)
-    before = rows_of(folder, table, command)
-    rows, notes = with_earlier(before, rows)
-    notes = [*made.notes(), *notes]
-    if methods and before:
+    command = command_line(["b2m", "evaluate", "--table", table], given)
+    last_command, before = report_of(folder, table)
+    if last_command.split(" --method ")[0] != command:
+        if methods and before:
+            raise ArgumentError(
+                f"{folder / table}.json is of another command, '{last_command}', so that its rows "
+                f"cannot stand beside those of '{command}': give the same options or another "
+                "folder (--output)"
+            )
+        before = []
+    rows = with_earlier(before, made.compute())
+    if methods:
         rows = with_other_methods(before, rows)
-        notes.append(f"Computed last: {'; '.join(methods)}. Other rows are of runs before that.")
-    elif methods:
-        command = command_line(words, given | {"method": tuple(methods)})
+    notes = [*made.notes(), *([EARLIER_NOTE] if any_earlier(rows) else [])]
+    if methods and before:
+        notes.append(
+            f"Computed last: {'; '.join(methods)}, and rows without a model. The others are of "
+            "runs before that, perhaps on another machine."
+        )
+    if methods and (not before or last_command != command):
+        last = [] if not before else shlex.split(last_command.partition(" --method ")[2])
+        named = dict.fromkeys([*(word for word in last if word != "--method"), *methods])
+        command = command_line(shlex.split(command), {"method": list(named)})
     path, text = write_report(folder, table, command, rows, made.columns, notes, made.shows_std)
     print(text)
     for picture in made.draw(folder, rows):

@@ -126,7 +126,10 @@ class Table:
         return ()
 
     def find_methods(self, names: Iterable[str]) -> list[Method]:
-        """Those of some methods that are asked for and whose weights are there.
+        """The table's methods, or those of `Options.methods`, whose weights are there.
+
+        Args:
+            names: of the table's methods.
 
         Raises:
             ArgumentError: another one is asked for.

@@ -168,6 +168,7 @@ class Run:
         torch.manual_seed(self.seed)
         model = recipe.model(recipe.config)
         checkpoint = self._read_checkpoint() if resume else None
+        start = None
         if checkpoint is None:
             with contextlib.suppress(FileNotFoundError):
                 # The rows of a run that is not resumed would mix with those of this one.
@@ -176,6 +177,11 @@ class Run:
                 model.load_state_dict(start.state_dict())
         model.to(self.device).to(memory_format=torch.channels_last)
         if recipe.frozen_norms:
+            if checkpoint is None and start is None:
+                raise InputError(
+                    f"recipe '{recipe.name}' keeps the statistics of batch norms and needs weights "
+                    "that have some: name them with init=… (--init)"
+                )
             for module in model.modules():
                 if isinstance(module, torch.nn.BatchNorm2d):
                     module.eval()

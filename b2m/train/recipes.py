@@ -56,8 +56,8 @@ class Recipe:
             the papers whose recipes take it.
         clip_norm: longest gradient of each group.
         ema: decay of the averaged weights, which are the ones kept.
-        frozen_norms: whether batch norms keep the statistics that they begin with: of a small batch
-            they are noise, and other than those of use.
+        frozen_norms: whether batch norms use their running statistics in training, too, and leave
+            them as they are: those of a small batch are noise. From trained weights alone.
         loss: weights of terms of the model's own `loss`.
     """
 

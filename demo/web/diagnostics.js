@@ -1,7 +1,7 @@
 // Warnings: a port of b2m.inference.diagnostics, whose sentences the build writes to model.json.
 import { clamp, lengths, pieces, roundEven } from "./motion.js";
 const VISIBLE = 12, NOTHING = 0.002, LITTLE = 0.018, VISIBLE_SHARE = 0.2, SPARSE = 320, STILL_SHARE = 0.002, LONG_SHARE = 0.25, UNSEEN = 0.5;
-const BURNT = 245, STREAK = 6, LARGEST = 0.02, SLENDER = 2, LEAST_EXTENT = 0.6, BEYOND = 0.25, DARK = 180, MAX_STREAKS = 200;
+const BURNT = 245, STREAK = 6, LARGEST = 0.02, SLENDER = 2, MIN_EXTENT = 0.6, BEYOND = 0.25, DARK = 180, MAX_STREAKS = 200;
 const MAX_BURNT = 0.1, BARS = 5, BAR_LENGTH = 12, BAR_SLENDER = 4, BAR_ANGLE = 0.12, BAR_RATIO = 1.4;
 // Whether the estimated motion would hardly change the photo (planes of sRGB codes).
 export function standsStill(photo, flow, width, height, threshold) {
@@ -49,7 +49,7 @@ function burntStreaks(photo, flow, width, height) {
     const span = (values) => values.reduce((a, b) => Math.max(a, b)) - values.reduce((a, b) => Math.min(a, b)) + 1;
     const longest = Math.max(span(inside.map((i) => i % width)), span(inside.map((i) => Math.floor(i / width))));
     burnt += inside.length;
-    if (inside.length <= LARGEST * n && longest >= LEAST_EXTENT * STREAK) streaks.push(inside);
+    if (inside.length <= LARGEST * n && longest >= MIN_EXTENT * STREAK) streaks.push(inside);
   }
   streaks.sort((a, b) => b.length - a.length);
   for (const inside of streaks.slice(0, MAX_STREAKS)) {
@@ -58,7 +58,7 @@ function burntStreaks(photo, flow, width, height) {
     const motion = Math.hypot(re, im); let angle = Math.atan2(im, re) / 2;
     if (motion >= STREAK) {
       const long = extent(piece, angle), wide = extent(piece, angle + Math.PI / 2);
-      if (long >= SLENDER * wide && long >= LEAST_EXTENT * motion && endsAbruptly(piece, angle, motion, least, width, height)) return true;
+      if (long >= SLENDER * wide && long >= MIN_EXTENT * motion && endsAbruptly(piece, angle, motion, least, width, height)) return true;
       continue;
     }
     const xs = piece.map((p) => p[0]), ys = piece.map((p) => p[1]), xx = variance(xs), yy = variance(ys), xy = (variance(piece.map(([x, y]) => x + y)) - xx - yy) / 2;

@@ -104,7 +104,7 @@ export function nearest(known, w, h) {
   }
   return out;
 }
-const GRID = 48, LEAST = 0.5, COSINE = 0.5;
+const GRID = 48, MIN_LENGTH = 0.5, COSINE = 0.5;
 export function coherentSigns(flow, width, height) {
   const n = width * height, cell = Math.max(width, height) / GRID;
   const w = Math.max(1, roundEven(width / Math.max(cell, 1))), h = Math.max(1, roundEven(height / Math.max(cell, 1)));
@@ -113,7 +113,7 @@ export function coherentSigns(flow, width, height) {
   const edges = [];
   for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) for (const [dx, dy] of [[1, 0], [0, 1], [1, 1], [-1, 1]]) {
     const X = x + dx, Y = y + dy, a = y * w + x, b = Y * w + X;
-    if (X < 0 || X >= w || Y >= h || size[a] <= LEAST || size[b] <= LEAST) continue;
+    if (X < 0 || X >= w || Y >= h || size[a] <= MIN_LENGTH || size[b] <= MIN_LENGTH) continue;
     const cosine = Math.abs(vx[a] * vx[b] + vy[a] * vy[b]) / (size[a] * size[b]);
     if (cosine > COSINE) edges.push([cosine * Math.min(size[a], size[b]), a, b]);
   }
@@ -122,7 +122,7 @@ export function coherentSigns(flow, width, height) {
   for (const [, a, b] of edges) { const p = find(a), q = find(b); if (p !== q) { root[p] = q; tree[a].push(b); tree[b].push(a); } }
   const seen = new Uint8Array(m);
   for (let k = 0; k < m; k++) {
-    if (seen[k] || size[k] <= LEAST) continue;
+    if (seen[k] || size[k] <= MIN_LENGTH) continue;
     const inside = [k]; seen[k] = 1;
     for (const parent of inside) for (const child of tree[parent]) if (!seen[child]) {
       seen[child] = 1; inside.push(child);
@@ -130,7 +130,7 @@ export function coherentSigns(flow, width, height) {
     }
     if (backwards(inside, vx, vy, w)) for (const i of inside) { vx[i] *= -1; vy[i] *= -1; }
   }
-  const near = nearest((k) => size[k] > LEAST, w, h), signed = flow.slice();
+  const near = nearest((k) => size[k] > MIN_LENGTH, w, h), signed = flow.slice();
   if (near[0] < 0) return signed;
   const guide = enlarge(Float32Array.from({ length: 2 * m }, (_, k) => (k < m ? vx : vy)[near[k % m]]), w, h, width, height);
   for (let i = 0; i < n; i++) if (guide[i] * flow[i] + guide[n + i] * flow[n + i] < 0) { signed[i] *= -1; signed[n + i] *= -1; }

@@ -16,7 +16,7 @@ import numpy as np
 
 from b2m.data.sample import Sample
 from b2m.errors import InputError
-from b2m.evaluate.methods import Method
+from b2m.evaluate.methods import Method, recipe_of
 from b2m.evaluate.report import Row
 from b2m.evaluate.scoring import Label, Scorer, Scores, ScoresOfRows
 from b2m.evaluate.table import Group, Rows, Table
@@ -56,7 +56,8 @@ class DirectionTable(Table):
         """Those whose weights are there."""
         there = self.find_methods(_METHODS)
         if not there:
-            raise InputError("no weights for this table: train video-restorer-compact first")
+            wanted = ", ".join(sorted({recipe_of(name) for name in self.missing}))
+            raise InputError(f"no weights for this table: train any of {wanted} first")
         return there
 
     def groups(self) -> Iterator[Group]:
