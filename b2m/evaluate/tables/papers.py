@@ -52,7 +52,8 @@ _ZERO = no_motion(ZERO)
 _COMPACT = (
     "Compact forms differ from the papers' own: the restorer and BlurFlowNet see the photo's local "
     "contrast and have batch norms, the restorer sees the photo transposed, too (not in earlier "
-    "runs), BlurFlowNet predicts axes without a sign, and the decomposer's "
+    "runs), BlurFlowNet predicts axes without a sign, at a quarter of the resolution (at half in "
+    "earlier runs), and the decomposer's "
     "first stage gives a change of the photo, which the paper leaves to the second. Recipes ending "
     "in -paper train the papers' own."
 )
