@@ -392,14 +392,14 @@ show_table("2021a-T5")
 # **Differences**: the truth of real clips is DIS flow between sharp frames, not PWC-Net's.
 #
 # **Result here**: on rendered photos flow from the photo itself has a smaller error than flow between restored
-# frames where the camera moves or turns, as in the paper, by 1 to 5 px; on `opencv_box` so among the pixels that move
-# (5.92 against 7.42 px), not over all (3.80 against 3.13 px). The paper has it so for things that move each their
+# frames where the camera moves or turns, as in the paper, by 2 to 6 px; on `opencv_box` so among the pixels that move
+# (6.86 against 7.42 px), not over all (3.55 against 3.13 px). The paper has it so for things that move each their
 # own way, too; here the photo's flow is hardly better there, and where little moves no motion at all has the
 # smallest error or nearly so: small things are not seen on this budget. Fine-tuning on video was measured of the
 # weights before, which saw crops of 96 pixels alone (3.18 px on `opencv_box`, 1.89 on `pose2sim_single_cam02`):
 # it lowered the error on both clips, as in the paper, but by predicting less motion: among the pixels that move it
-# rose on both, and on scenes by 0.4 to 1.2 px. BlurFlowNet here has seen 17,700 larger crops more, and the rows
-# but "earlier run" are of the weights that ship.
+# rose on both, and on scenes by 0.4 to 1.2 px. BlurFlowNet here has seen larger crops since, and the rows but
+# "earlier run" are of the weights that ship.
 
 # %%
 show_table("2021b-T1")
@@ -421,8 +421,9 @@ show_table("2021b-T1")
 #
 # **Result here**: sharpened along the animator's flow photos are above the blurred ones, by 1.9 and 2.3 dB,
 # and below those sharpened along the true flow (4.2 and 3.7 dB), as in the paper. BlurFlowNet's flow is not
-# good enough for that on this budget: its error is half of that of no motion, 3.3 and 6.2 px. The photo is kept
-# where deconvolution leaves ripples, and the rest is 0.7 and 0.2 dB below the photo.
+# good enough for that on this budget: its error was half of that of no motion, 3.3 and 6.2 px, in the weights before
+# those that ship. The photo is kept where deconvolution leaves ripples, and the rest was 0.7 and 0.2 dB below the
+# photo.
 
 # %%
 show_table("2021b-T2")
