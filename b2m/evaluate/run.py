@@ -85,8 +85,9 @@ def evaluate(
     given |= {"split": None if split == "test" else split, "seed": seed or None}
     command = command_line(["b2m", "evaluate", "--table", table], given)
     last_command, before = report_of(folder, table)
-    if last_command.split(" --method ")[0] != command:
-        if methods and before:
+    of_all, _, named = last_command.partition(" --method ")
+    if before and of_all != command:
+        if methods:
             raise ArgumentError(
                 f"{folder / table}.json is of another command, '{last_command}', so that its rows "
                 f"cannot stand beside those of '{command}': give the same options or another "
@@ -102,10 +103,11 @@ def evaluate(
             f"Computed last: {'; '.join(methods)}, and rows without a model. The others are of "
             "runs before that, perhaps on another machine."
         )
-    if methods and (not before or last_command != command):
-        last = [] if not before else shlex.split(last_command.partition(" --method ")[2])
-        named = dict.fromkeys([*(word for word in last if word != "--method"), *methods])
-        command = command_line(shlex.split(command), {"method": list(named)})
+    if methods and (named or not before):  # there is no report of all methods
+        last = [word for word in shlex.split(named) if word != "--method"]
+        command = command_line(
+            shlex.split(command), {"method": list(dict.fromkeys([*last, *methods]))}
+        )
     path, text = write_report(folder, table, command, rows, made.columns, notes, made.shows_std)
     print(text)
     for picture in made.draw(folder, rows):

@@ -389,7 +389,7 @@ class BlurFlowNet(HubModel):
         found = self.scales(batch["photo"])
         if self.config.predicts_axes:
             truth = double_angle(batch["flow"])
-            # As long motion would count most, though the error of short motion is seen as much.
+            # Without weights long motion would count most, though short motion is seen as well.
             length = torch.linalg.vector_norm(truth, dim=1).mean((1, 2))[:, None, None, None]
             weight = _WEIGHED_LENGTH / (_WEIGHED_LENGTH + length)
             truth, found = weight * truth, [weight * flow for flow in found]

@@ -17,15 +17,14 @@ FROM_SCRATCH: dict[str, Any] = {
 """From random weights in 30,000 samples; it begins with the easiest motion there is."""
 
 LARGE_CROPS: dict[str, Any] = {
-    "scene": 192,
-    "crop": 192,
     "batch": 4,
     "blur": (36.0, 40.0),
     "camera_samples": 0,
     "cosine": 10_000,
 }
-"""To continue with, from weights trained on crops of 96 pixels: there coarse levels see borders
-alone, and what they learn errs on larger photos; see docs/experiments.md."""
+"""To continue with on crops of a size that the recipe names, from weights trained on crops of 96
+pixels: there coarse levels see borders alone, and what they learn errs on larger photos; see
+docs/experiments.md."""
 
 PAPER: dict[str, Any] = {
     "scene": 288,

@@ -184,7 +184,7 @@ class Run:
                 )
             for module in model.modules():
                 if isinstance(module, torch.nn.BatchNorm2d):
-                    module.eval()
+                    module.eval()  # for good: the loop does not call model.train()
         self.model = model
         self.ema = ModelEmaV3(model, decay=recipe.ema, use_warmup=True)
         objective = recipe.objective(model, recipe).to(self.device)
