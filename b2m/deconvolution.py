@@ -50,6 +50,7 @@ _CLIPPED = 254  # and above
 _STILL = (0.5, 1.5)  # pixels; up to the first the photo stays, from the second it is replaced
 # Times the prior of the photo: up to the first the result is kept, from the second on the photo.
 _RIPPLED = (1.5, 2.4)
+_RIPPLED_CAUTIOUS = (1.0, 1.8)  # chosen on validation photos; see docs/experiments.md
 _WINDOW = 15  # pixels over which the prior is compared
 _SOFTNESS = 6.0  # pixels, of the border between what is kept and what is not
 _TILE = 768  # pixels; what is solved at once is bounded, so that memory is
@@ -190,7 +191,12 @@ def _split(
 
 @torch.inference_mode()
 def deblur_with_flow(
-    image: ImageLike, flow: Flow, *, noise: float = 0.01, device: str | torch.device = "cpu"
+    image: ImageLike,
+    flow: Flow,
+    *,
+    cautious: bool = False,
+    noise: float = 0.01,
+    device: str | torch.device = "cpu",
 ) -> Pixels:
     """Sharpen a photo along a motion field that is known, or was estimated.
 
@@ -198,6 +204,8 @@ def deblur_with_flow(
         image: as `b2m.media.read_image` takes it.
         flow: (H, W, 2) pixels over the exposure on the photo's grid, x right, y down; its sign
             does not matter.
+        cautious: for a flow that may be wrong in many places: the photo is kept sooner, where
+            there are less ripples. Along a good flow that loses detail.
         noise: standard deviation of the photo's noise in linear light, above 0. More of it gives
             fewer ripples where the flow is not exact, and less detail. Where ripples outweigh
             detail, the photo stays as it is.
@@ -220,6 +228,7 @@ def deblur_with_flow(
     height, width = pixels.shape[:2]
     # The margin is wide enough that what lies beyond has no influence.
     margin = 32 + 2 * math.ceil(longest)
+    bounds = _RIPPLED_CAUTIOUS if cautious else _RIPPLED
     result = np.empty_like(pixels)
     for top in range(0, height, _TILE):
         for left in range(0, width, _TILE):
@@ -228,7 +237,9 @@ def deblur_with_flow(
                 slice(max(0, top - margin), top + _TILE + margin),
                 slice(max(0, left - margin), left + _TILE + margin),
             )
-            tile = _deblur_tile(pixels[seen], flow[seen], float(noise), torch.device(device))
+            tile = _deblur_tile(
+                pixels[seen], flow[seen], float(noise), bounds, torch.device(device)
+            )
             rows, columns = top - seen[0].start, left - seen[1].start
             result[inside] = tile[rows : rows + _TILE, columns : columns + _TILE]
     return result
@@ -259,7 +270,9 @@ def _longest(flow: object, height: int, width: int) -> float:
     return longest
 
 
-def _deblur_tile(pixels: Pixels, flow: Flow, noise: float, device: torch.device) -> Pixels:
+def _deblur_tile(
+    pixels: Pixels, flow: Flow, noise: float, bounds: tuple[float, float], device: torch.device
+) -> Pixels:
     length = magnitude(flow).astype(np.float32)
     if length.max() <= _STILL[0]:
         return pixels
@@ -267,19 +280,19 @@ def _deblur_tile(pixels: Pixels, flow: Flow, noise: float, device: torch.device)
     photo = to_tensor(np.where(pixels >= _CLIPPED, np.float32(1), light), device)
     found = to_array(deconvolve(photo, to_tensor(flow, device), noise))
     share = np.clip((length - _STILL[0]) / (_STILL[1] - _STILL[0]), 0, 1)
-    share = (share * _unrippled(pixels, linear_to_srgb8(found)))[..., None]
+    share = (share * _unrippled(pixels, linear_to_srgb8(found), bounds))[..., None]
     result = linear_to_srgb8(light + share * (found - light))
     return np.where(share > 0, result, pixels)
 
 
-def _unrippled(photo: Pixels, sharp: Pixels) -> NDArray[np.float32]:
+def _unrippled(photo: Pixels, sharp: Pixels, bounds: tuple[float, float]) -> NDArray[np.float32]:
     """(H, W) from 1, where the sharpened picture has hardly more of the prior, to 0: ripples."""
     before, after = (
         cv2.blur(_prior(pixels), (_WINDOW, _WINDOW), borderType=cv2.BORDER_REFLECT)
         for pixels in (photo, sharp)
     )
     ratio = after / np.maximum(before, 1e-4)
-    share = np.clip((_RIPPLED[1] - ratio) / (_RIPPLED[1] - _RIPPLED[0]), 0, 1)
+    share = np.clip((bounds[1] - ratio) / (bounds[1] - bounds[0]), 0, 1)
     return np.asarray(cv2.GaussianBlur(share, (0, 0), _SOFTNESS), np.float32)
 
 

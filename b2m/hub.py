@@ -82,6 +82,10 @@ class HubModel(torch.nn.Module):
     guidance_predictors: ClassVar[tuple[str, ...]] = ()
     """What may propose its motion hypotheses, the default first, of "regions" and "cvae-gan"."""
 
+    uncertain_flow: ClassVar[bool] = False
+    """Whether the flow by the weights that ship with b2m is so uncertain that a photo is best
+    deconvolved along it with `cautious=True` (`b2m.deblur_with_flow`)."""
+
     shipped_limits: ClassVar[str] = ""
     """What the weights that ship with b2m cannot do yet, a sentence; empty where they can."""
 

@@ -238,6 +238,17 @@ def test_what_cannot_be_used_is_named(flow, noise, word):
         deblur_with_flow(np.zeros((20, 30, 3), np.uint8), flow, noise=noise)
 
 
+def test_with_caution_more_of_the_photo_stays_along_a_wrong_flow():
+    sharp, flow = scene(96, 128), turning(96, 128, 10.0)
+    photo = codes(LineBlur(flow)(sharp)).astype(int)
+    wrong = as_flow(flow.flip(1) * torch.tensor([[[-1.4]], [[1.4]]]))
+    bold = deblur_with_flow(photo.astype(np.uint8), wrong)
+    cautious = deblur_with_flow(photo.astype(np.uint8), wrong, cautious=True)
+    truth = codes(sharp).astype(int)
+    assert np.square(cautious - truth).mean() < np.square(bold - truth).mean()
+    assert np.abs(cautious - photo).mean() < 0.8 * np.abs(bold - photo).mean()
+
+
 def test_vectors_may_be_as_long_as_the_diagonal():
     photo = np.full((18, 24, 3), 90, np.uint8)
     flow = np.zeros((18, 24, 2), np.float32)

@@ -347,8 +347,10 @@ def deblur(
 
         def sharp(photo: Path) -> NDArray[np.uint8]:
             from b2m import deblur_with_flow
+            from b2m.registry import MODELS
 
-            return deblur_with_flow(*find(photo))
+            cautious = not weights and MODELS[model].uncertain_flow
+            return deblur_with_flow(*find(photo), cautious=cautious)
 
     else:
         if _finds_flow(model):

@@ -343,6 +343,7 @@ class BlurFlowNet(HubModel):
     config_class = BlurFlowNetConfig
     earlier_config: ClassVar[Mapping[str, Any]] = {"finest": 0}
     weights_name = "blur-flow-compact"
+    uncertain_flow = True
     shipped_limits = (
         "the compact BlurFlowNet finds the motion of a camera roughly, and that of things hardly: "
         "the animator's motion field is better"

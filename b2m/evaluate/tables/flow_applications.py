@@ -165,7 +165,9 @@ class DeconvolutionTable(FlowApplicationTable):
         for method in self.methods:
             flow, result = method.motion(sample), sample.photo
             if method is not _BLURRED:
-                result = deblur_with_flow(sample.photo, flow, device=self.device)
+                result = deblur_with_flow(
+                    sample.photo, flow, cautious=self.cautious(method), device=self.device
+                )
             yield (
                 method.name,
                 {
@@ -174,6 +176,12 @@ class DeconvolutionTable(FlowApplicationTable):
                     "epe": flow_epe_either_sign(flow, sample.known_flow),
                 },
             )
+
+    def cautious(self, method: Method) -> bool:
+        """Whether the flow is that of a model whose shipped weights are uncertain."""
+        if method.model is None or self.options.weights is not None:
+            return False
+        return method.model.uncertain_flow
 
     def finish(self, group: Group, rows: Rows, scores: ScoresOfRows) -> Iterable[Row]:
         """Add gains and the paper's numbers."""
@@ -192,5 +200,11 @@ class DeconvolutionTable(FlowApplicationTable):
             f"{SETS['BSD-M']:g} and {SETS['BSD-S']:g} px. Made as the paper's sets were, of other "
             "photos: compare the order of rows, not their numbers.",
             "EPE: of the better sign, pixels; that of the blurred photo is of no flow.",
+            *(
+                f"{method.name}: its flow is uncertain, so the photo is kept where ripples begin "
+                "(`cautious=True`)."
+                for method in self.methods
+                if self.cautious(method)
+            ),
             *super().notes(),
         ]
