@@ -204,8 +204,9 @@ def deblur_with_flow(
         image: as `b2m.media.read_image` takes it.
         flow: (H, W, 2) pixels over the exposure on the photo's grid, x right, y down; its sign
             does not matter.
-        cautious: for a flow that may be wrong in many places: the photo is kept sooner, where
-            there are less ripples. Along a good flow that loses detail.
+        cautious: for a flow that may be wrong in many places, as BlurFlowNet's
+            (`HubModel.uncertain_flow`): fewer ripples are enough for the photo to stay. Along a
+            good flow that loses detail.
         noise: standard deviation of the photo's noise in linear light, above 0. More of it gives
             fewer ripples where the flow is not exact, and less detail. Where ripples outweigh
             detail, the photo stays as it is.
